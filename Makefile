@@ -1,0 +1,41 @@
+# make demo   search, retrain and report on real images that ship inside scikit-learn
+# make test   every test            make check   format, lint, types, layers, conformance, documented snippets
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := runs/demo
+
+# one thread a process: two lose time to each other on small machines
+export OMP_NUM_THREADS ?= 1
+
+# real data for the tests that want it, where the folder is there
+ifneq ($(wildcard ../shared/data),)
+export RENASCENT_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: demo test check bench-quick clean
+
+.venv/.ok: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: .venv/.ok
+	rm -rf $(DEMO)
+	$(BIN)/renascent search nats-topology --strategy gdas --data digits --channels 8 --cells 1 --epochs 40 --arch-lr 0.01 --out $(DEMO)
+	$(BIN)/renascent fit $(DEMO) --epochs 20 --batch 64 --random-cells 8
+	$(BIN)/renascent report $(DEMO)
+
+test: .venv/.ok
+	$(BIN)/python -m pytest -q -n 2
+
+check: .venv/.ok
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n 2 tests/test_layers.py tests/conformance tests/test_docs.py
+
+bench-quick: .venv/.ok
+	$(BIN)/python benchmarks/step_cost.py --channels 8 --cells 1 --rounds 3
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist runs *.egg-info

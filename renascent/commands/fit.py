@@ -1,0 +1,118 @@
+"""`renascent fit`: train the network that a search found."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from renascent.commands.command import Command, Machine, Outcome, Output, facts_of, finished, recipe_of, remembered
+from renascent.errors import UserError
+from renascent.flags import Part, glance, switches
+from renascent.loops.fit import Fit
+from renascent.result import Result
+from renascent.tasks import ImageOptions, ImageTask
+from renascent.terminal import Live, summary
+
+ABOUT = """Train the network that a search found from scratch, on all training images, and test it.
+
+The data are those of the search, with the same options, unless flags say otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitFlags:
+    """What to train.
+
+    data: name of a data set, or a folder of images; that of the search if not given.
+    random_cells: so many random architectures are trained alike, for comparison.
+    prune: leave out operations that no path from input to output uses.
+    seed: of everything random.
+    resume: go on with an interrupted training.
+    recipe: take a paper's settings (`renascent list`); flags given beside it come first.
+    """
+
+    data: str | None = None
+    random_cells: int = 0
+    prune: bool = False
+    seed: int = 0
+    resume: bool = False
+    recipe: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The groups of flags of a training."""
+
+    main: Part[FitFlags]
+    settings: Part[Fit]
+    options: Part[ImageOptions]
+    machine: Part[Machine]
+
+    @property
+    def parts(self) -> list[Part[Any]]:
+        return [self.main, self.settings, self.options, self.machine, Part("Output", Output())]
+
+
+def command(words: Sequence[str]) -> Command:
+    """Return the command, its defaults those of the recipe that `words` name. Raises UserError for an unknown one."""
+    _, given = glance(words, switches(_plan(Fit()).parts))
+    recipe = recipe_of(given.get("--recipe"), "fit")
+    plan = _plan(recipe.fit if recipe and recipe.fit else Fit())
+    return Command(ABOUT, plan.parts, functools.partial(_run, plan), "dir", "The folder of a finished search.")
+
+
+def owned() -> dict[str, list[Part[Any]]]:
+    """Return every group of flags of a training, as `commands.search.owned`."""
+    return {"": _plan(Fit()).parts}
+
+
+def _plan(settings: Fit) -> Plan:
+    return Plan(
+        main=Part("Fit", FitFlags()),
+        settings=Part("Training", settings),
+        options=Part("Data (as in the search, unless given)", ImageOptions(), blank=True),
+        machine=Part("Machine", Machine()),
+    )
+
+
+def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
+    flags = plan.main.build(values)
+    result = Result.load(finished(word, "fit"))
+    if (result.folder / "fit" / "config.json").exists() and not flags.resume:
+        raise UserError(
+            f"{result.folder / 'fit'} holds a training already: add --resume to go on with it, or move it away"
+        )
+    task = _task(plan, flags, result, values)
+    cells = [f"random cell {number + 1} of {flags.random_cells}" for number in range(flags.random_cells)]
+    with Live(["training", *cells]) as live:
+        live.say(f"training {result.facts['arch']} on {task}; folder {result.folder / 'fit'}")
+        result.fit(
+            task,
+            plan.settings.build(values),
+            seed=flags.seed,
+            prune=flags.prune,
+            random_cells=flags.random_cells,
+            resume=flags.resume,
+            say=live,
+        )
+        page = result.report()
+    following = f"next: renascent export {result.folder} --to onnx; the report is {page}"
+    return Outcome(facts_of(result, page), f"{summary(result)}\n\n{following}")
+
+
+def _task(plan: Plan, flags: FitFlags, result: Result, values: Mapping[str, Any]) -> ImageTask:
+    """Return what to train on. Raises UserError when the search's own data have changed since."""
+    machine = plan.machine.build(values)
+    if flags.data is not None:
+        return machine.task(flags.data, plan.options.build(values))
+    data, options = remembered(result.folder)
+    task = machine.task(data, dataclasses.replace(plan.options, settings=options).build(values))
+    changed = any(values.get(flag.key) is not None for flag in plan.options.flags())
+    if not changed and task.describe()["sha256"] != result.config["task"]["sha256"]:
+        raise UserError(
+            f"the images of '{data}' are no longer those of the search: put them back, "
+            f"or give --data {data} to train on them as they are"
+        )
+    return task

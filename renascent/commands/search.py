@@ -1,0 +1,179 @@
+"""`renascent search`: find the best architecture of a space."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from renascent import experiment
+from renascent.commands.command import DATA_FILE, Command, Machine, Outcome, Output, facts_of, recipe_of
+from renascent.core import OneShot, SpaceConfig, WeightRule
+from renascent.errors import UserError, unknown
+from renascent.flags import Part, glance, keys, switches
+from renascent.nets import SPACES
+from renascent.recipes import SearchPart
+from renascent.result import name_of
+from renascent.run import Json, write_json
+from renascent.strategies import STRATEGIES
+from renascent.tasks import DATASETS, ImageOptions
+from renascent.terminal import Live, summary
+
+EXAMPLE = "renascent search nats-topology --strategy gdas --data digits"
+
+ABOUT = f"""Search a space for the best architecture on your data, by weights that all architectures share.
+
+Strategies: {", ".join(STRATEGIES)}.
+
+Data sets: {", ".join(DATASETS)}; or a folder of images, one folder in it for each class.
+
+First try, nothing to download: `{EXAMPLE} --epochs 10`
+
+Spaces and strategies have flags of their own, shown once they are named: `{EXAMPLE} --help`"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchFlags:
+    """What to search, and for how long.
+
+    strategy: how to search.
+    data: name of a data set, or a folder of images.
+    epochs: passes over the training images.
+    batch: images a step draws, of each stream.
+    seed: of everything random.
+    out: the run folder; runs/SPACE-STRATEGY-DATA-SEED if not given.
+    resume: go on with the run in that folder.
+    recipe: take a paper's settings (`renascent list`); flags given beside it come first.
+    """
+
+    strategy: str | None = None
+    data: str | None = None
+    epochs: int = 100
+    batch: int = 64
+    seed: int = 0
+    out: str | None = None
+    resume: bool = False
+    recipe: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The groups of flags of one search. space, strategy: None before they are named."""
+
+    main: Part[SearchFlags]
+    strategy: Part[OneShot] | None
+    space: Part[SpaceConfig] | None
+    weights: Part[WeightRule]
+    options: Part[ImageOptions]
+    machine: Part[Machine]
+
+    @property
+    def parts(self) -> list[Part[Any]]:
+        found = (self.main, self.strategy, self.space, self.weights, self.options, self.machine)
+        return [*(part for part in found if part is not None), Part("Output", Output())]
+
+
+def command(words: Sequence[str]) -> Command:
+    """Return the command with the flags of the space and strategy that `words` name.
+
+    Raises UserError for names that are in no table.
+    """
+    alone, given = glance(words, switches(part for parts in owned().values() for part in parts))
+    recipe = recipe_of(given.get("--recipe"), "search")
+    base = recipe.search if recipe else None
+    space = _chosen("space", SPACES, alone[0] if alone else None, base and base.space)
+    strategy = _chosen("strategy", STRATEGIES, given.get("--strategy"), base and base.strategy)
+    plan = _plan(space, strategy, base)
+    place_help = f"The space to search: {', '.join(SPACES)}. A recipe names one."
+    chosen = [name_of(space, SPACES)] if space else []
+    chosen += ["--strategy", name_of(strategy, STRATEGIES)] if strategy else []
+    return Command(ABOUT, plan.parts, functools.partial(_run, plan), "space", place_help, tuple(chosen))
+
+
+def owned() -> dict[str, list[Part[Any]]]:
+    """Return every group of flags that some search has, by the choice that brings it; "" brings what all have."""
+    found: dict[str, list[Part[Any]]] = {"": _plan(None, None, None).parts}
+    for name, space in SPACES.items():
+        found[name] = [_space_part(space())]
+        for other, strategy in STRATEGIES.items():
+            part = _plan(space(), strategy(), None).strategy
+            found[f"--strategy {other}"] = [part] if part else []
+    return found
+
+
+def _chosen(kind: str, table: Mapping[str, type], name: str | None, recipes: Any) -> Any:
+    """Return the named settings' defaults, or the recipe's if they are of that class; None if nothing is named."""
+    if name is None:
+        return recipes
+    if name not in table:
+        raise unknown(kind, name, table)
+    return recipes if type(recipes) is table[name] else table[name]()
+
+
+def _plan(space: SpaceConfig | None, strategy: OneShot | None, base: SearchPart | None) -> Plan:
+    name = name_of(strategy, STRATEGIES) if strategy else None
+    main = SearchFlags(strategy=name)
+    if base:
+        main = SearchFlags(strategy=name, data=base.data, epochs=base.epochs, batch=base.batch)
+    options, weights = base.options if base else ImageOptions(), base.weights if base else WeightRule()
+    others = [main, Machine(), Output(), options, weights, *([space] if space else [])]
+    taken = frozenset[str]().union(*(keys(settings) for settings in others))
+    return Plan(
+        main=Part("Search", main),
+        strategy=Part(f"Strategy {name}", strategy, name or "", taken) if strategy else None,
+        space=_space_part(space) if space else None,
+        weights=Part("Shared weights (SGD)", weights),
+        options=Part("Data", options),
+        machine=Part("Machine", Machine()),
+    )
+
+
+def _space_part(space: SpaceConfig) -> Part[SpaceConfig]:
+    return Part(f"Space {name_of(space, SPACES)}", space)
+
+
+def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
+    flags = plan.main.build(values)
+    if plan.space is None:
+        raise UserError(f"which space? name one of {', '.join(SPACES)}, as in: {EXAMPLE}")
+    if plan.strategy is None:
+        raise UserError(f"--strategy is missing: give one of {', '.join(STRATEGIES)}, as in: {EXAMPLE}")
+    if flags.data is None:
+        raise UserError(f"--data is missing: give one of {', '.join(DATASETS)}, or a folder of images")
+    space, strategy = plan.space.build(values), plan.strategy.build(values)
+    _ = space.space  # an impossible space is refused before anything is read or written
+    options = plan.options.build(values)
+    task = plan.machine.build(values).task(flags.data, options)
+    folder = Path(flags.out or f"runs/{name_of(space, SPACES)}-{flags.strategy}-{task.name}-{flags.seed}")
+    source = {"data": _lasting(flags.data), "options": asdict(options)}
+    with Live(["search"]) as live:
+        live.say(f"searching {name_of(space, SPACES)} with {flags.strategy} on {task}; run folder {folder}")
+        result = experiment.search(
+            space,
+            strategy,
+            task,
+            epochs=flags.epochs,
+            batch=flags.batch,
+            seed=flags.seed,
+            weights=plan.weights.build(values),
+            out=folder,
+            resume=flags.resume,
+            say=functools.partial(_hear, live, folder, source),
+        )
+        page = result.report()
+    following = f"next: renascent fit {folder} (trains this network alone); the report is {page}"
+    return Outcome(facts_of(result, page), f"{summary(result)}\n\n{following}")
+
+
+def _hear(live: Live, folder: Path, source: Json, event: Json) -> None:
+    """Show an event; before the result is written, write down which data it is from."""
+    if event["event"] == "derived":
+        write_json(folder / DATA_FILE, source)
+    live(event)
+
+
+def _lasting(data: str) -> str:
+    """Return a name that still means the same data when another command runs in another folder."""
+    return data if data in DATASETS else str(Path(data).resolve())

@@ -1,0 +1,1 @@
+"""Loops: `share` searches over shared weights, `fit` trains one fixed network."""

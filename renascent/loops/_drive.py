@@ -1,0 +1,145 @@
+"""Steps, events and checkpoints: what the shared-weight loop and the trainer have in common."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+
+from renascent.core import Metrics, Progress
+from renascent.errors import Diverged, Interrupted
+from renascent.run import Json, Run, interruptible
+
+CHECKPOINT_SECONDS = 60.0
+"""A checkpoint is written after every epoch, and this often within one."""
+
+Say = Callable[[Json], None]
+"""Hears every event as it happens, to show progress."""
+
+
+class Stateful(Protocol):
+    """Anything that can be put away and brought back."""
+
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
+
+
+class Means:
+    """Running means of the metrics since the epoch began, kept where the metrics are."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, torch.Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach().double()
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    @property
+    def on_cpu(self) -> bool:
+        return all(total.device.type == "cpu" for total in self.sums.values())
+
+    def take(self) -> dict[str, float]:
+        """Return the means and start again."""
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": {k: float(v) for k, v in self.sums.items()}, "counts": dict(self.counts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.sums = {k: torch.tensor(v, dtype=torch.double) for k, v in state["sums"].items()}
+        self.counts = dict(state["counts"])
+
+
+def drive(
+    run: Run,
+    parts: Mapping[str, Stateful],
+    *,
+    epochs: int,
+    steps_per_epoch: int,
+    seed: int,
+    step: Callable[[Progress], Metrics],
+    epoch: Callable[[dict[str, float]], Mapping[str, Any]],
+    say: Say,
+) -> float:
+    """Take every step that is still to take, and return the seconds spent on all of them, earlier sessions included.
+
+    parts: all that changes; saved and restored together, so that a resumed run repeats the others bit for bit.
+    epoch: adds to the event of an epoch, given the means of its metrics.
+
+    Raises Diverged when a metric is not finite, leaving the last good checkpoint; Interrupted after Ctrl-C, leaving a
+    checkpoint of this very step.
+    """
+    means = Means()
+    kept = {**parts, "means": means}
+    first, before = _restore(run, kept)
+    steps, began, saved = epochs * steps_per_epoch, time.monotonic(), time.monotonic()
+
+    def save(done: int) -> None:
+        seconds = before + time.monotonic() - began
+        run.save({"step": done, "seconds": seconds, **{name: part.state_dict() for name, part in kept.items()}})
+
+    with interruptible() as interrupt:
+        for number in range(first, steps):
+            t = Progress(number, steps, steps_per_epoch)
+            # so that everything random in a step is a function of the seed and its number
+            torch.manual_seed((seed * 1_000_003 + number) % 2**63)
+            means.add(step(t))
+            asked = interrupt.asked  # once, so that a stop is never without its checkpoint
+            due = t.ends_epoch or asked or time.monotonic() - saved > CHECKPOINT_SECONDS
+            if due or number % 20 == 0 or means.on_cpu:  # reading a number makes an accelerator wait
+                _check_finite(means, t, run)
+            if due:
+                _check_whole({name: part.state_dict() for name, part in parts.items()}, t, run)
+            if t.ends_epoch:
+                values = means.take()
+                spent = round(before + time.monotonic() - began, 3)
+                added = epoch(values)
+                say(run.event("epoch", epoch=t.epoch + 1, epochs=epochs, **values, **added, seconds=spent))
+            if due:
+                save(number + 1)
+                saved = time.monotonic()
+            if asked and number + 1 < steps:
+                raise Interrupted(f"interrupted after step {number + 1} of {steps}; add --resume to go on from here")
+    return before + time.monotonic() - began
+
+
+def _restore(run: Run, parts: Mapping[str, Stateful]) -> tuple[int, float]:
+    """Return the number of steps done and the seconds they took."""
+    tree = run.restore()
+    if tree is None:
+        return 0, 0.0
+    for name, part in parts.items():
+        part.load_state_dict(tree[name])
+    return int(tree["step"]), float(tree["seconds"])
+
+
+def _check_finite(means: Means, t: Progress, run: Run) -> None:
+    for name, total in means.sums.items():
+        if not math.isfinite(number := float(total)):
+            raise _diverged(f"{name} is {number}", t, run)
+
+
+def _check_whole(node: Any, t: Progress, run: Run, name: str = "") -> None:
+    """Refuse to save what is ruined: the step after a finite loss may already have spoilt the weights."""
+    if isinstance(node, torch.Tensor) and node.is_floating_point():
+        if not bool((node < torch.inf).all()):  # NaN is not below; minus infinity is, and stands in masks
+            raise _diverged(f"{name} is no longer finite", t, run)
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            _check_whole(value, t, run, f"{name}.{key}" if name else str(key))
+
+
+def _diverged(what: str, t: Progress, run: Run) -> Diverged:
+    kept = f"the last good checkpoint is {run.checkpoint}" if run.checkpoint.exists() else "there is no checkpoint yet"
+    return Diverged(
+        f"{what} at step {t.step + 1} of {t.steps} (epoch {t.epoch + 1}): stopped; {kept}; "
+        "start again in another folder with a smaller --lr"
+    )

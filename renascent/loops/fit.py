@@ -1,0 +1,154 @@
+"""Train one fixed network."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from renascent.core import Batch, Metrics, Progress, Task, WeightRule
+from renascent.errors import UserError, require
+from renascent.loops._drive import Say, Stateful, drive
+from renascent.run import Run
+
+EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How a fixed network is trained. The defaults are NATS-Bench's 200-epoch setting, arXiv:2009.00437, Table 3.
+
+    epochs: passes over the training images.
+    batch: images a step.
+    weights: rule of the optimiser.
+    label_smoothing: share of the target spread evenly over all classes, arXiv:1512.00567.
+    drop_path: chance of dropping an edge for an image, growing linearly to this, arXiv:1605.07648.
+    bf16: run the forward pass in bfloat16 where it is safe (slow for depthwise convolutions on a CPU).
+    compile: compile the network first; pays for long trainings only.
+    ema: decay of a moving average of the weights that is then the result, such as 0.999; 0 means none.
+    """
+
+    epochs: int = 200
+    batch: int = 256
+    weights: WeightRule = field(default_factory=lambda: WeightRule(lr=0.1, lr_end=0.0, clip=0.0))
+    label_smoothing: float = 0.0
+    drop_path: float = 0.0
+    bf16: bool = False
+    compile: bool = False
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        shares = dict.fromkeys(("label_smoothing", "drop_path", "ema"), (0, 0.9999))
+        require(self, epochs=(1, math.inf), batch=(1, math.inf), **shares)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network. scores: accuracy in [0, 1] of each split it was evaluated on.  seconds: of training."""
+
+    net: nn.Module
+    scores: dict[str, float]
+    seconds: float
+
+
+def fit(
+    net: nn.Module,
+    task: Task,
+    settings: Fit,
+    *,
+    run: Run,
+    seed: int = 0,
+    split: str = "train+val",
+    evaluate: Iterable[str] = ("test",),
+    say: Say = lambda event: None,
+) -> Fitted:
+    """Train `net` on one split of `task`, going on where `run` stopped, and evaluate it on others.
+
+    split: "train" or "train+val".
+    Raises Diverged when a loss is not finite, Interrupted after Ctrl-C, UserError when `drop_path` is asked of a
+    network without one.
+    """
+    _check_drop_path(net, settings)
+    net.train().to(task.device)
+    stream = task.stream(split, seed, settings.batch)
+    optimiser = settings.weights.optimiser(net)
+    average = _average(net, settings.ema)
+    parts: dict[str, Stateful] = {"net": net, "optimiser": optimiser, "stream": stream}
+    parts |= {"average": average} if average else {}
+    forward = torch.compile(net) if settings.compile else net
+
+    def step(t: Progress) -> Metrics:
+        if settings.drop_path:
+            net.drop_path = settings.drop_path * t.fraction  # type: ignore[assignment]
+        optimiser.zero_grad(set_to_none=True)
+        with _autocast(task.device, settings.bf16):
+            loss, score = task.loss(forward, stream.next(), smoothing=settings.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        settings.weights.apply(optimiser, t.fraction)
+        if average:
+            average.update_parameters(net)
+        return {"train_loss": loss.detach(), "train_score": score}
+
+    seconds = drive(
+        run,
+        parts,
+        epochs=settings.epochs,
+        steps_per_epoch=stream.steps_per_epoch,
+        seed=seed,
+        step=step,
+        epoch=lambda means: {},
+        say=say,
+    )
+    best: nn.Module = average.module if average else net
+    scores = {name: accuracy(best, task, name) for name in evaluate}
+    say(run.event("fitted", scores=scores))
+    return Fitted(best, scores, seconds)
+
+
+@torch.no_grad()
+def accuracy(net: nn.Module, task: Task, split: str) -> float:
+    """Return the score of `net` in evaluation mode over a whole split."""
+    training = net.training
+    net.eval()
+    total, images = 0.0, 0
+    for batch in task.batches(split, EVALUATION_BATCH):
+        total += float(task.loss(net, batch).score) * len(batch[1])
+        images += len(batch[1])
+    net.train(training)
+    return total / images
+
+
+@torch.no_grad()
+def recalibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
+    """Set the running statistics of batch normalisation to the mean over `batches`; weights stay as they are."""
+    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    held, training = [m.momentum for m in norms], net.training
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over all batches
+    net.train()
+    for x, _ in batches:
+        net(x)
+    for norm, momentum in zip(norms, held, strict=True):
+        norm.momentum = momentum
+    net.train(training)
+
+
+def _average(net: nn.Module, decay: float) -> AveragedModel | None:
+    if not decay:
+        return None
+    return AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
+
+
+def _autocast(device: torch.device, on: bool) -> contextlib.AbstractContextManager[object]:
+    return torch.autocast(device.type, dtype=torch.bfloat16) if on else contextlib.nullcontext()
+
+
+def _check_drop_path(net: nn.Module, settings: Fit) -> None:
+    if settings.drop_path and not isinstance(getattr(net, "drop_path", None), float | int | Tensor):
+        raise UserError(f"drop_path is {settings.drop_path}, but {type(net).__name__} has no drop_path: leave it at 0")

@@ -1,0 +1,88 @@
+"""The shared-weight loop: step, log, checkpoint, derive. It knows no algorithm, no data set and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from renascent.core import Batch, OneShot, Setup, State
+from renascent.gates import one_hot
+from renascent.loops._drive import Say, drive
+from renascent.run import Run
+from renascent.space import Arch
+
+SCORE_BATCH = 512
+"""Validation images on which a candidate is scored inside the supernet (NATS-Bench, arXiv:2009.00437)."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search over shared weights ends with. score: of `arch` inside the supernet.  seconds: of the search."""
+
+    arch: Arch
+    score: float
+    seconds: float
+    state: State
+
+
+def share(
+    strategy: OneShot, setup: Setup, *, epochs: int, batch: int, run: Run, say: Say = lambda event: None
+) -> Found:
+    """Search with shared weights, going on where `run` stopped, and derive the architecture.
+
+    epochs: passes over the training split.  batch: images a step draws from each stream.
+    Raises Diverged when a loss is not finite, Interrupted after Ctrl-C.
+    """
+    data = setup.task.streams(setup.seed, batch)
+    state = strategy.init(setup)
+    scorer = Scorer(state)
+    seconds = drive(
+        run,
+        {"state": state, "train": data.train, "val": data.val},
+        epochs=epochs,
+        steps_per_epoch=data.train.steps_per_epoch,
+        seed=setup.seed,
+        step=lambda t: strategy.step(state, data, t),
+        epoch=lambda means: _beliefs(strategy, state),
+        say=say,
+    )
+    arch = strategy.derive(state, scorer)
+    score = scorer(arch)
+    say(run.event("derived", arch=setup.space.format(arch), score=score))
+    return Found(arch, score, seconds, state)
+
+
+class Scorer:
+    """Score architectures inside the supernet: accuracy on one plain validation batch, the same for all."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.batch: Batch | None = None
+
+    @torch.no_grad()
+    def __call__(self, arch: Arch) -> float:
+        setup = self.state.setup
+        if self.batch is None:
+            # one batch for all: candidates then differ by their own merit only
+            self.batch = _scoring_batch(setup)
+        return float(setup.task.loss(setup.net, self.batch, one_hot(setup.space, arch)).score)
+
+
+def _scoring_batch(setup: Setup) -> Batch:
+    """Return validation inputs drawn without replacement, not augmented even where the search augments them."""
+    singles = setup.task.batches("val", 1)
+    picks = torch.randperm(len(singles), generator=setup.generator())[:SCORE_BATCH].tolist()
+    inputs, targets = zip(*(singles[k] for k in picks), strict=True)
+    return torch.cat(inputs), torch.cat(targets)
+
+
+def _beliefs(strategy: OneShot, state: State) -> Mapping[str, Any]:
+    """Return what the strategy now thinks: entropy (nats) of each decision, and the likeliest option of each."""
+    chances = strategy.probabilities(state)
+    entropy = {name: float(torch.special.entr(p).sum()) for name, p in chances.items()}
+    space = state.setup.space
+    likeliest = space.discretise({name: p.numpy() for name, p in chances.items()})
+    return {"entropy": entropy, "likeliest": space.format(likeliest)}

@@ -1,0 +1,55 @@
+"""Probes: the gradient of gate weights whose options are left out of the output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+Option = Callable[[Tensor], Tensor]
+"""A candidate operation, or a function that computes one. It keeps no statistics, for it is computed once more."""
+
+
+def probe(out: Tensor, x: Tensor, weight: Tensor, options: Mapping[int, Option]) -> Tensor:
+    """Return `out` as it is, and in the backward pass give weight[k] the gradient <d loss / d out, options[k](x)>.
+
+    That is the gradient of out + sum over k of weight[k] options[k](x) where weight[k] is zero, so that `out` may also
+    be a sum to which more is added later. The options are computed in the backward pass, one at a time and without a
+    graph: the gradient of every path in the memory of one, ProxylessNAS, arXiv:1812.00332, Appendix D. Neither x nor
+    the options' parameters get a gradient, which at weight zero is what they would get. Differentiable once.
+
+    weight: (options,).  options: index into `weight` -> what is computed on x, of the shape of `out`.
+
+    >>> weight = torch.tensor([1.0, 0.0], requires_grad=True)
+    >>> x = torch.tensor([2.0, 3.0])
+    >>> probe(x * weight[0], x, weight, {1: torch.square}).sum().backward()
+    >>> weight.grad
+    tensor([ 5., 13.])
+    """
+    if not weight.requires_grad or not options:
+        return out
+    return _Probe.apply(out, weight, x.detach(), options)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Probe(Function):
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, weight: Tensor, x: Tensor, options: Mapping[int, Option]) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.options, ctx.like = options, torch.empty_like(weight, device="meta")
+        ctx.device = weight.device
+        return out.view_as(out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        with torch.no_grad():
+            slopes = [(g * option(x)).sum() for option in ctx.options.values()]
+        # one move to the weight's device, where every single number would make an accelerator wait
+        gradient = torch.zeros_like(ctx.like, device=ctx.device)
+        gradient[list(ctx.options)] = torch.stack(slopes).to(gradient)
+        return g, gradient, None, None

@@ -1,0 +1,50 @@
+"""Recipe: the settings of a whole search, or of a training, as a paper gives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from renascent.core import OneShot, SpaceConfig, WeightRule
+from renascent.loops.fit import Fit
+from renascent.result import Result
+from renascent.tasks import ImageOptions, load
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPart:
+    """A search: the arguments of `renascent.search`, with `data` a name of `tasks.DATASETS`."""
+
+    space: SpaceConfig
+    strategy: OneShot
+    data: str
+    options: ImageOptions
+    epochs: int
+    batch: int
+    weights: WeightRule = field(default_factory=WeightRule)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Settings by name. summary: one line.  paper: where they come from.  One of `search` and `fit` is given."""
+
+    name: str
+    summary: str
+    paper: str
+    search: SearchPart | None = None
+    fit: Fit | None = None
+
+    def run(self, **others: Any) -> Result:
+        """Search as the recipe says. others: what `renascent.search` takes besides: seed, out, resume, say.
+
+        Raises AssertionError for a recipe of a training (give its `fit` to `Result.fit`), otherwise as `search` and
+        `load_task`.
+        """
+        from renascent.experiment import search
+
+        part = self.search
+        assert part is not None, f"{self.name} is a recipe of a training"
+        task = load(part.data, options=part.options)
+        return search(
+            part.space, part.strategy, task, epochs=part.epochs, batch=part.batch, weights=part.weights, **others
+        )

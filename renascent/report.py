@@ -1,0 +1,300 @@
+"""One page about one search: what was found, how the search went, what it cost, and how to repeat it."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from renascent import topology
+from renascent.errors import UserError
+from renascent.figures import Line, bands, cell, chart, curves, short
+from renascent.loops.fit import Fit
+from renascent.result import Result
+from renascent.run import Json, read_events, read_json, write_text
+from renascent.strategies import STRATEGIES
+
+Rows = list[tuple[str, str]]
+"""Name and value, as a table shows them."""
+
+GROUPS = {
+    "strategy_config": "strategy",
+    "space_config": "space",
+    "task": "data",
+    "weights": "shared weights",
+}
+"""Parts of the configuration, in the order of the page, and their headings."""
+
+
+def write_report(result: Result) -> Path:
+    """Write report.html, one page that needs nothing else, into the run folder and return its path.
+
+    Raises UserError when a file of the run folder is missing or cannot be read, or the page cannot be written.
+    """
+    pages = Environment(
+        loader=PackageLoader("renascent"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    path = result.folder / "report.html"
+    write_text(path, pages.get_template("report.html.j2").render(_page(result)))
+    return path
+
+
+def _page(result: Result) -> Json:
+    facts, config = result.facts, result.config
+    epochs = [e for e in _events(result.folder) if e["event"] == "epoch"]
+    sessions = read_json(result.folder / "environment.json")["sessions"]
+    styles = _styles(result)
+    drawing, unreachable = _drawing(result, styles)
+    return {
+        "facts": facts,
+        "arch": _breakable(facts["arch"]),
+        "started": sessions[0]["time"],
+        "notes": list(_notes(result, epochs)),
+        "tiles": list(_tiles(result)),
+        "drawing": drawing,
+        "unreachable": unreachable,
+        "decisions": _decisions(result, epochs),
+        "curves": curves(epochs, "the search"),
+        "fit_curves": curves(_fit_epochs(result), "the training of the found network"),
+        "beliefs": _beliefs(result, epochs, styles),
+        "undecided": _undecided(result, [e for e in epochs if "entropy" in e]),
+        "legend": [(style, short(option)) for option, style in styles.items()],
+        "costs": _costs(result),
+        "random_cells": _random_cells(result),
+        "settings": _settings(config, result.fitted),
+        "environment": _environment(sessions[0]),
+        "resumed": [(s["time"], s["device"]) for s in sessions[1:]],
+        "command": _command(sessions[0]["command"]),
+        "citations": list(_citations(result, config)),
+    }
+
+
+def _events(folder: Path) -> list[Json]:
+    try:
+        return read_events(folder)
+    except ValueError as e:
+        raise UserError(f"{folder / 'events.jsonl'} cannot be read ({e}): it was edited; repeat the run") from None
+
+
+def _fit_epochs(result: Result) -> list[Json]:
+    return [e for e in _events(result.folder / "fit") if e["event"] == "epoch"]
+
+
+def _notes(result: Result, epochs: Sequence[Json]) -> Iterator[str]:
+    """Say what the page cannot show."""
+    done, command = _fit_epochs(result), shlex.join(["renascent", "fit", str(result.folder)])
+    if result.fitted is None and done:
+        reached = f"epoch {done[-1]['epoch']} of {done[-1]['epochs']}"
+        yield f"The training of the found network has reached {reached}; to go on with it: {command} --resume"
+    elif result.fitted is None:
+        yield f"The found network was not trained alone yet: {command}"
+    if not epochs:
+        yield "The events of the search are missing, so there are no curves."
+
+
+def _tiles(result: Result) -> Iterator[tuple[str, str, str]]:
+    """Give label, value and remark of every headline number."""
+    facts, fitted, latency = result.facts, result.fitted, result.latency
+    for split, score in fitted["scores"].items() if fitted else ():
+        name = "test accuracy" if split == "test" else "validation accuracy"
+        yield name, _percent(score), _versus(fitted or {}, split)
+    yield "accuracy in the search", _percent(facts["search_score"]), "with shared weights, on one validation batch"
+    yield "parameters", f"{facts['params']:,}", ""
+    yield "MACs", f"{facts['macs']:,}", "multiply-accumulates an image"
+    spread = f"p10 to p90: {latency.p10_ms:.2f} to {latency.p90_ms:.2f} ms"
+    yield "latency", f"{latency.median_ms:.2f} ms", f"median, one image; {spread}; {latency.runtime}"
+    yield "search", _duration(facts["search_seconds"]), _multiple(result)
+
+
+def _versus(fitted: Json, split: str) -> str:
+    """Compare the found network with random cells trained alike."""
+    others = [_score_of(cell, split) for cell in fitted["random_cells"]]
+    epochs = fitted["settings"]["epochs"]
+    alone = f"trained alone, {epochs} epoch{'' if epochs == 1 else 's'}"
+    if not others:
+        return alone
+    spread = f" ± {100 * stdev(others):.2f}" if len(others) > 1 else ""
+    gap = 100 * (fitted["scores"][split] - mean(others))
+    side = f"{abs(gap):.2f} points {'above' if gap >= 0 else 'below'}"
+    count = f"{len(others)} random cell{'' if len(others) == 1 else 's'}"
+    return f"{alone}; {side} the mean of {count} trained alike ({100 * mean(others):.2f}{spread} %)"
+
+
+def _score_of(random_cell: Json, split: str) -> float:
+    return float(random_cell.get("scores", random_cell)[split])
+
+
+def _multiple(result: Result) -> str:
+    fitted = result.fitted
+    if fitted is None or not fitted["seconds"]:
+        return ""
+    return f"{result.facts['search_seconds'] / fitted['seconds']:.2f} times training the found network once"
+
+
+def _styles(result: Result) -> dict[object, str]:
+    """Give each option a colour of the style sheet, and "none" grey."""
+    options = [o for d in result.space.space.decisions.values() for o in getattr(d, "options", ())]
+    distinct = [o for o in dict.fromkeys(options) if o != "none"]
+    return {"none": "none"} | {option: f"o{k % 8}" for k, option in enumerate(distinct)}
+
+
+def _drawing(result: Result, styles: Mapping[object, str]) -> tuple[Markup, set[str]]:
+    """Return the cell as a drawing, or in text where the architecture is no cell; and its unreachable edges."""
+    arch = result.arch
+    try:
+        live = topology.reachable(arch)
+    except UserError:
+        return Markup("<pre>{}</pre>").format(result.space.draw(arch)), set()
+    pairs = {
+        name: (int(i), int(j)) for name in arch for i, _, j in [name.partition("-")] if i.isdigit() and j.isdigit()
+    }
+    edges = {pair: str(arch[name]) for name, pair in pairs.items()}
+    unreachable = {name for name in pairs if name not in live and arch[name] != "none"}
+    return cell(edges, [pairs[name] for name in live], styles), unreachable
+
+
+def _decisions(result: Result, epochs: Sequence[Json]) -> list[tuple[str, str, str]]:
+    """List decision, chosen option and the entropy (nats) it ended with."""
+    last = epochs[-1].get("entropy", {}) if epochs else {}
+    return [(n, short(v), f"{last[n]:.3f}" if n in last else "") for n, v in result.arch.items()]
+
+
+def _beliefs(result: Result, epochs: Sequence[Json], styles: Mapping[object, str]) -> list[Markup]:
+    """Draw how sure the strategy was of each decision, and what it thought likeliest."""
+    told = [e for e in epochs if "entropy" in e]
+    if not told or _undecided(result, told):
+        return []
+    names = list(told[0]["entropy"])
+    lines = [Line(n, [(e["epoch"], e["entropy"][n]) for e in told], f"s{k % 6}") for k, n in enumerate(names)]
+    counts = sorted({_options(result, n) for n in names} - {0, 1})
+    even = {f"ln {n}: all {n} options alike": math.log(n) for n in counts}
+    # from zero, unless all that happens is close to undecided
+    base = 0.0 if min(y for line in lines for _, y in line.points) < max(even.values(), default=0.0) / 2 else None
+    title, height = "entropy of each decision in each epoch", max(236.0, 15.0 * len(names) + 64)
+    drawn = [chart(lines, title=title, unit="entropy (nats)", base=base, references=even, height=height)]
+    archs = [result.space.space.parse(e["likeliest"]) for e in told]
+    rows = {n: [a[n] for a in archs] for n in names if all(n in a for a in archs)}
+    return [*drawn, bands(rows, [e["epoch"] for e in told], styles, "likeliest option of each decision in each epoch")]
+
+
+def _undecided(result: Result, told: Sequence[Json]) -> bool:
+    """Return whether all options of all decisions stayed equally likely: one unchanging entropy, ln(options)."""
+    pairs = {(_options(result, n), nats) for e in told for n, nats in e["entropy"].items()}
+    even = all(abs(nats - math.log(max(n, 1))) < 1e-5 for n, nats in pairs)
+    return bool(pairs) and even and len(pairs) == len(dict(pairs))
+
+
+def _options(result: Result, decision: str) -> int:
+    return len(getattr(result.space.space.decisions.get(decision), "options", ()))
+
+
+def _costs(result: Result) -> list[tuple[str, str, str]]:
+    facts, fitted, latency = result.facts, result.fitted, result.latency
+    rows = [
+        ("parameters", f"{facts['params']:,}", "every chosen operation counted, reachable or not"),
+        ("MACs", f"{facts['macs']:,}", f"one image of {'x'.join(map(str, result.shape))}"),
+        ("latency, median", f"{latency.median_ms:.3f} ms", f"one image, {latency.runtime}"),
+        ("latency, p10 to p90", f"{latency.p10_ms:.3f} to {latency.p90_ms:.3f} ms", "of repeated passes"),
+        ("search", f"{facts['search_seconds']:,.1f} s", "training of the shared weights and the strategy"),
+    ]
+    if fitted is None:
+        return rows
+    for what, key in (("parameters", "params"), ("MACs", "macs")) if fitted["prune"] else ():
+        rows.append((f"{what} as trained", f"{fitted[key]:,}", "unreachable operations left out"))
+    epochs = fitted["settings"]["epochs"]
+    rows.append(("training once", f"{fitted['seconds']:,.1f} s", f"{epochs} epoch{'' if epochs == 1 else 's'}"))
+    if times := _multiple(result):
+        rows.append(("search as a multiple", times.partition(" ")[0], "times training once"))
+    return rows
+
+
+def _random_cells(result: Result) -> list[tuple[Markup, str]]:
+    fitted = result.fitted or {"random_cells": [], "scores": {}}
+    split = next(iter(fitted["scores"]), "")
+    name = Markup("<strong>{}</strong>").format(_breakable(result.facts["arch"]))
+    found = [(name, fitted["scores"][split])] if fitted["random_cells"] else []
+    others = [(_breakable(cell["arch"]), _score_of(cell, split)) for cell in fitted["random_cells"]]
+    return [(arch, _percent(score)) for arch, score in sorted(found + others, key=lambda row: -row[1])]
+
+
+def _settings(config: Json, fitted: Json | None) -> list[tuple[str, Rows]]:
+    """List the resolved configuration in groups."""
+    plain = {key: value for key, value in config.items() if key not in GROUPS}
+    groups = [("search", plain), *((heading, config.get(key, {})) for key, heading in GROUPS.items())]
+    if fitted:
+        groups.append(
+            ("training of the found network", {**fitted["settings"], "seed": fitted["seed"], "prune": fitted["prune"]})
+        )
+    return [(heading, list(_flat(values))) for heading, values in groups if values]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _environment(session: Json) -> Rows:
+    git = session["git"]
+    state = f"{git['commit'][:12]}{', with local changes' if git['changed'] else ''}" if git else "not a checkout"
+    machine = [(name, str(session[name])) for name in ("processor", "device", "threads", "platform")]
+    return [*machine, ("git", state), ("python", session["python"]), *session["versions"].items()]
+
+
+def _command(words: Sequence[str]) -> str:
+    """Return the command that started the run; empty when it was no command, but Python at work."""
+    if not words or not words[0] or words[0].startswith("-"):
+        return ""
+    return shlex.join(["python", *words] if words[0].endswith(".py") else words)
+
+
+def _citations(result: Result, config: Json) -> Iterator[tuple[str, Markup]]:
+    """Cite the strategy, the space, the data and every option of the training that was used, and nothing else."""
+    strategy, fitted = STRATEGIES.get(config["strategy"]), result.fitted
+    sources = [(f"strategy {config['strategy']}", strategy), (f"space {config['space']}", type(result.space))]
+    for what, kind in sources:
+        yield from ((what, _linked(text)) for text in _paragraphs(kind) if "arXiv:" in text)
+    yield f"data {config['task']['name']}", _linked(str(config["task"].get("source", "given by the user")))
+    for line in (inspect.getdoc(Fit) or "").splitlines() if fitted else ():
+        name, _, text = line.partition(": ")
+        if fitted and "arXiv:" in text and fitted["settings"].get(name):
+            yield f"training, {name.replace('_', ' ')}", _linked(text)
+
+
+def _paragraphs(kind: type | None) -> Iterable[str]:
+    return (" ".join(text.split()) for text in ((inspect.getdoc(kind) if kind else "") or "").split("\n\n"))
+
+
+def _linked(text: str) -> Markup:
+    linked = re.sub(r"arXiv:(\d{4}\.\d{4,5})", r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', str(escape(text)))
+    return Markup(re.sub(r'(?<!["=])(https?://[^\s<,;)]+[^\s<,;).])', r'<a href="\1">\1</a>', linked))
+
+
+def _breakable(arch: str) -> Markup:
+    """Let a long architecture break between its operations."""
+    return Markup(re.sub(r"(\+|~\d+\|(?!\+|$))", r"\1<wbr>", str(escape(arch))))
+
+
+def _percent(score: float) -> str:
+    return f"{100 * score:.2f} %"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"

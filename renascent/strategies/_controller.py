@@ -1,0 +1,90 @@
+"""An LSTM that writes an architecture, one decision after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from renascent.gates import option_counts
+from renascent.space import Arch, Space
+
+
+class Draw(NamedTuple):
+    """picks: (batch, decisions) option indices.  log_probability, entropy: (batch,), summed over decisions.
+
+    probabilities: (batch, decisions, options), each given the decisions before it.
+    """
+
+    picks: Tensor
+    log_probability: Tensor
+    entropy: Tensor
+    probabilities: Tensor
+
+
+class Controller(nn.Module):
+    """Autoregressive policy over the decisions of a space: ENAS, arXiv:1802.03268, Sec. 2.1 and Appendix.
+
+    Each decision's logits are tanh_constant x tanh(linear(LSTM output) / temperature).
+
+    hidden: LSTM units a layer.  layers: LSTM layers.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        rng: torch.Generator,
+        *,
+        hidden: int,
+        layers: int,
+        tanh_constant: float,
+        temperature: float,
+    ) -> None:
+        super().__init__()
+        self.space, self.counts = space, option_counts(space)
+        self.tanh_constant, self.temperature = tanh_constant, temperature
+        self.start = nn.Parameter(torch.empty(1, 1, hidden))
+        self.lstm = nn.LSTM(hidden, hidden, layers, batch_first=True)
+        self.embedding = nn.Embedding(sum(self.counts), hidden)
+        self.output = nn.Linear(hidden, max(self.counts))
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.uniform_(-0.1, 0.1, generator=rng)
+
+    def forward(self, batch: int = 1, rng: torch.Generator | None = None, picks: Tensor | None = None) -> Draw:
+        """Draw `batch` architectures with `rng`, or read off those of `picks` (batch, decisions)."""
+        batch = batch if picks is None else len(picks)
+        token, memory, offset = self.start.expand(batch, -1, -1).contiguous(), None, 0
+        chosen, chances = [], []
+        for k, count in enumerate(self.counts):
+            hidden, memory = self.lstm(token, memory)
+            logits = self.tanh_constant * torch.tanh(self.output(hidden[:, 0, :])[:, :count] / self.temperature)
+            chances.append(logits.log_softmax(-1))
+            pick = torch.multinomial(chances[-1].exp(), 1, generator=rng)[:, 0] if picks is None else picks[:, k]
+            chosen.append(pick)
+            token, offset = self.embedding(offset + pick)[:, None, :], offset + count
+        return _draw(torch.stack(chosen, 1), chances)
+
+    def arch(self, picks: Tensor) -> Arch:
+        """Return the architecture of one row of option indices, (decisions,)."""
+        scores = {
+            name: nn.functional.one_hot(pick, count).numpy()
+            for name, pick, count in zip(self.space.decisions, picks, self.counts, strict=True)
+        }
+        return self.space.discretise(scores)
+
+    @torch.no_grad()
+    def marginals(self, draws: int = 256) -> Mapping[str, Tensor]:
+        """Estimate how likely each option of each decision is, (options,), from always the same random numbers."""
+        chances = self(draws, torch.Generator().manual_seed(0)).probabilities.mean(0)
+        return {n: row[:count] for n, row, count in zip(self.space.decisions, chances, self.counts, strict=True)}
+
+
+def _draw(picks: Tensor, log_chances: list[Tensor]) -> Draw:
+    taken = [row.gather(1, picks[:, k : k + 1])[:, 0] for k, row in enumerate(log_chances)]
+    entropies = [-(row.exp() * row).sum(-1) for row in log_chances]
+    width = max(row.shape[1] for row in log_chances)
+    padded = [nn.functional.pad(row.exp(), (0, width - row.shape[1])) for row in log_chances]
+    return Draw(picks, torch.stack(taken).sum(0), torch.stack(entropies).sum(0), torch.stack(padded, 1))

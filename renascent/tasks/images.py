@@ -1,0 +1,261 @@
+"""Image classification, the images held on the device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from renascent.core import Batch, Data, Loss, Task
+from renascent.errors import UserError, unknown
+from renascent.gates import Gates
+from renascent.tasks.augment import Augmentation, augment, normalise
+from renascent.tasks.checks import (
+    HELD,
+    check_classes,
+    check_range,
+    check_same_kind,
+    checked_images,
+    checked_labels,
+    checked_pair,
+    checked_parts,
+)
+from renascent.tasks.collect import collect
+from renascent.tasks.split import split
+from renascent.tasks.statistics import statistics
+from renascent.tasks.streams import Fetch, InOrder, Shuffled, in_chunks
+
+Pair = tuple[Tensor, Tensor]
+"""Images (n, channels, h, w) and labels (n,)."""
+
+SPLITS = (*HELD, "train+val")
+
+
+class About(TypedDict, total=False):
+    """What `ImageTask` takes besides the images and labels."""
+
+    classes: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    augmentation: Augmentation
+    augment_val: bool
+    class_names: Sequence[str]
+    name: str
+    source: str
+    device: torch.device | str
+
+
+class ImageTask(Task):
+    """Image classification with cross-entropy; the score is the accuracy.
+
+    images: (n, channels, h, w), uint8 (0 to 255), or float, which is kept as it is (0 is taken for black).
+    labels: (n,), whole numbers from 0.
+    parts: indices into `images` of each split: "train", "val" and, if there is one, "test".
+    classes: how many; one more than the largest label unless given.
+    mean, std: (channels,), of images in [0, 1]; measured on the train split unless given.
+    augmentation: of training batches.
+    augment_val: in a search, augment the validation batches too, as the authors' code of DARTS, GDAS and
+    NAS-Bench-201 does (there both halves go through the training transform); otherwise they are plain.
+    name, source: for reports: what the data are and where they came from.
+
+    Raises UserError for images or labels that cannot be used.
+
+    >>> x, y = torch.zeros(8, 3, 4, 4, dtype=torch.uint8), torch.arange(8) % 2
+    >>> task = ImageTask.from_tensors(x, y, val=0.5)
+    >>> [tuple(t.shape) for t in task.streams(seed=0, batch=2).train.next()]
+    [(2, 3, 4, 4), (2,)]
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        parts: Mapping[str, Any],
+        *,
+        classes: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        augmentation: Augmentation | None = None,
+        augment_val: bool = False,
+        class_names: Sequence[str] = (),
+        name: str = "images",
+        source: str = "tensors given by the user",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        images = checked_images(images, "given")
+        labels = checked_labels(labels, len(images), "given")
+        self.classes = len(class_names) or int(labels.max()) + 1 if classes is None else classes
+        self.class_names = tuple(class_names) or tuple(str(k) for k in range(self.classes))
+        check_range(labels, self.classes)
+        self._parts = checked_parts(parts, len(images))
+        check_classes(labels[self._parts["train"].to(labels.device)], self.classes)
+        self.channels, *size = images.shape[1:]
+        self.size: tuple[int, int] = (size[0], size[1])
+        self.device = torch.device(device)
+        self.augmentation = augmentation or Augmentation()
+        self.augment_val = augment_val
+        self.name, self.source = name, source
+        self.mean, self.std = statistics(images, self._parts["train"], mean, std)
+        self._move(images, labels)
+
+    def _move(self, images: Tensor, labels: Tensor) -> None:
+        self._images, self._labels = images.to(self.device), labels.to(self.device)
+        self._parts = {name: part.to(self.device) for name, part in self._parts.items()}
+        self._mean = torch.tensor(self.mean, dtype=torch.float32, device=self.device)
+        self._std = torch.tensor(self.std, dtype=torch.float32, device=self.device)
+
+    @classmethod
+    def from_tensors(
+        cls,
+        x: Tensor,
+        y: Tensor,
+        *,
+        val: Pair | float = 0.5,
+        test: Pair | None = None,
+        split_seed: int = 0,
+        **about: Unpack[About],
+    ) -> ImageTask:
+        """Return the task of training images x (n, channels, h, w) and labels y (n,).
+
+        val: a pair of its own; or a fraction (below 1) or a count, held out of x, stratified by `split_seed`.
+        about: what `ImageTask` takes by keyword. Raises UserError for data that cannot be used.
+
+        >>> x, y = torch.rand(10, 1, 8, 8), torch.arange(10) % 5
+        >>> ImageTask.from_tensors(x, y, name="noise")
+        ImageTask(noise: 1x8x8, 5 classes; train 5, val 5, test 0)
+        """
+        pairs = {"train": checked_pair((x, y), "train")}
+        pairs |= {"val": checked_pair(val, "val")} if isinstance(val, tuple) else {}
+        pairs |= {"test": checked_pair(test, "test")} if test is not None else {}
+        for name, (images, _) in pairs.items():
+            check_same_kind(pairs["train"][0], images, name)
+        parts = _ranges({name: len(labels) for name, (_, labels) in pairs.items()})
+        if not isinstance(val, tuple):
+            parts["train"], parts["val"] = split(pairs["train"][1].cpu().numpy(), val, split_seed)
+        images, labels = (torch.cat(both) for both in zip(*pairs.values(), strict=True))
+        return cls(images, labels, parts, **about)
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Any,
+        *,
+        val: Any = 0.5,
+        test: Any = None,
+        split_seed: int = 0,
+        **about: Unpack[About],
+    ) -> ImageTask:
+        """Return the task of a `torch.utils.data.Dataset` of (image, label), read once from first to last.
+
+        An image is a PIL image, an array (h, w) or (h, w, channels), or a tensor (channels, h, w) or (h, w);
+        all of one size. A random transform inside `dataset` is drawn once and then stays: leave augmentation
+        to `augmentation`. val: a data set of its own, or a fraction or count.
+        Raises UserError for items that are something else, and as `from_tensors`.
+
+        >>> data = torch.utils.data.TensorDataset(torch.rand(10, 1, 8, 8), torch.arange(10) % 5)
+        >>> ImageTask.from_dataset(data).classes
+        5
+        """
+        held_out = val if isinstance(val, int | float) else collect(val, "val")
+        x, y = collect(dataset, "train")
+        tested = None if test is None else collect(test, "test")
+        return cls.from_tensors(x, y, val=held_out, test=tested, split_seed=split_seed, **about)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {self.count(name)}" for name in ("train", "val", "test"))
+        shape = "x".join(map(str, (self.channels, *self.size)))
+        return f"ImageTask({self.name}: {shape}, {self.classes} classes; {sizes})"
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON values that say which data these are; equal for equal data, on any device.
+
+        sha256: of the images, labels and splits.
+        """
+        return {
+            "name": self.name,
+            "source": self.source,
+            "shape": [self.channels, *self.size],
+            "classes": self.classes,
+            "images": {name: self.count(name) for name in ("train", "val", "test")},
+            "mean": [round(value, 6) for value in self.mean],
+            "std": [round(value, 6) for value in self.std],
+            "augmentation": asdict(self.augmentation) | {"augment_val": self.augment_val},
+            "sha256": self._sha256,
+        }
+
+    @cached_property
+    def _sha256(self) -> str:
+        digest = hashlib.sha256(str((self._images.shape, self._images.dtype)).encode())
+        for part in (self._images, self._labels, *(self._parts[name] for name in sorted(self._parts))):
+            digest.update(part.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def count(self, split: str) -> int:
+        """Return how many images a split has; 0 for "test" when there is none."""
+        return 0 if split == "test" and "test" not in self._parts else len(self._part(split))
+
+    def streams(self, seed: int, batch: int) -> Data:
+        """Return a search's two streams: augmented over train, and plain over val (but see `augment_val`)."""
+        val = self.stream("val", seed, batch) if self.augment_val else self._stream("val", seed, batch, self._plain)
+        return Data(train=self.stream("train", seed, batch), val=val)
+
+    def stream(self, split: str, seed: int, batch: int) -> Shuffled:
+        """Return augmented, shuffled batches of one split: "train", "val" or "train+val"."""
+        if split == "test":
+            raise UserError("the test split is not for training; give 'train', 'val' or 'train+val'")
+        return self._stream(split, seed, batch, self._augmented)
+
+    def batches(self, split: str, batch: int) -> Sequence[Batch]:
+        """Return one whole split in order, plain: "train", "val", "test" or "train+val"."""
+        return InOrder(self._plain, in_chunks(self._part(split), batch))
+
+    def loss(
+        self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None = None, *, smoothing: float = 0.0
+    ) -> Loss:
+        """Return cross-entropy, in float32 even under autocast, and accuracy of `net` on a batch.
+
+        smoothing: share of the target that is spread evenly over the classes.
+        """
+        x, y = batch
+        logits = net(x) if gates is None else net(x, gates)
+        if logits.shape != (len(y), self.classes):
+            raise UserError(
+                f"the network returns the shape {tuple(logits.shape)}; "
+                f"give (batch, classes), here ({len(y)}, {self.classes})"
+            )
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        loss = functional.cross_entropy(logits, y, label_smoothing=smoothing)
+        return Loss(loss, (logits.detach().argmax(1) == y).float().mean())
+
+    def _stream(self, split: str, seed: int, batch: int, fetch: Fetch) -> Shuffled:
+        # Train and val must not be shuffled alike: the same two images would always meet in one step.
+        return Shuffled(fetch, self._part(split), seed=(seed, SPLITS.index(split)), batch=batch)
+
+    def _part(self, split: str) -> Tensor:
+        if split == "train+val":
+            return torch.cat([self._parts["train"], self._parts["val"]])
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        if split not in self._parts:
+            raise UserError(f"{self.name} has no {split} images; give some when the task is made")
+        return self._parts[split]
+
+    def _augmented(self, indices: Tensor, rng: torch.Generator) -> Batch:
+        x = augment(self._images[indices], self.augmentation, self._mean, self._std, rng)
+        return x, self._labels[indices]
+
+    def _plain(self, indices: Tensor, rng: torch.Generator | None = None) -> Batch:
+        return normalise(self._images[indices], self._mean, self._std), self._labels[indices]
+
+
+def _ranges(counts: Mapping[str, int]) -> dict[str, Any]:
+    """Return the indices of splits that lie one after the other."""
+    ends = np.cumsum(list(counts.values())).tolist()
+    return {name: np.arange(end - count, end) for (name, count), end in zip(counts.items(), ends, strict=True)}

@@ -1,0 +1,129 @@
+"""From a data set's arrays and a user's options to a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from renascent.errors import UserError, unknown
+from renascent.tasks.augment import Augmentation
+from renascent.tasks.formats import Pair
+from renascent.tasks.images import ImageTask
+from renascent.tasks.split import Indices, split, subset
+
+SPLIT_KINDS = ("stratified", "official")
+
+OfficialSplit = Callable[[Path], tuple[Indices, Indices]]
+"""Data folder -> (train, validation), indices into the data set's training images in their original order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """What a user may choose about a data set of images.
+
+    val: held out of the training images to validate on: a fraction when below 1, otherwise a count; not used
+    for a folder that has its own `val/`.
+    split: how it is held out: "stratified" by class, or "official" (cifar10 only: NAS-Bench-201's halves).
+    split_seed: seed of the stratified split, and of `limit`.
+    limit: use only this many training images, stratified by class, before splitting; 0 means all.
+    flip: mirror training images; None means what suits the data set.
+    pad: pixels of padding before the random crop; 0 means no crop, None what suits the data set.
+    cutout: side in pixels of the cutout square; 0 means none.
+    augment_val: in a search, augment the validation batches too, as the authors' search code does.
+    image_size: side in pixels to which the images of a folder are resized; 0 means as they are, all equal.
+    """
+
+    val: float = 0.5
+    split: str = "stratified"
+    split_seed: int = 0
+    limit: int = 0
+    flip: bool | None = None
+    pad: int | None = None
+    cutout: int = 0
+    augment_val: bool = False
+    image_size: int = 0
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A data set as read: pairs of images (n, channels, h, w) uint8 and labels (n,).
+
+    classes: names in the order of the labels.  source: for reports: where it came from, and the citation.
+    val: a validation split of its own, if it has one.
+    """
+
+    train: Pair
+    test: Pair | None
+    classes: tuple[str, ...]
+    source: str
+    val: Pair | None = None
+
+
+def prepare(
+    raw: Raw,
+    options: ImageOptions,
+    default: Augmentation,
+    *,
+    name: str,
+    folder: Path,
+    official: OfficialSplit | None = None,
+    device: torch.device | str = "cpu",
+) -> ImageTask:
+    """Return the task of `raw` under `options`. default: the augmentation that suits the data set.
+
+    official: finds the data set's own split, if it has one. Raises UserError when the options do not fit.
+    """
+    train, val = _parts(raw, options, name, folder, official)
+    pairs = [pair for pair in (raw.train, raw.val, raw.test) if pair is not None]
+    ends = np.cumsum([len(labels) for _, labels in pairs])
+    parts = {"train": train, "val": val}
+    if raw.test is not None:
+        parts["test"] = np.arange(ends[-2], ends[-1])
+    return ImageTask(
+        torch.from_numpy(np.concatenate([images for images, _ in pairs])),
+        torch.from_numpy(np.concatenate([labels for _, labels in pairs])),
+        parts,
+        class_names=raw.classes,
+        augmentation=_augmentation(options, default),
+        augment_val=options.augment_val,
+        name=name,
+        source=raw.source,
+        device=device,
+    )
+
+
+def _augmentation(options: ImageOptions, default: Augmentation) -> Augmentation:
+    flip = default.flip if options.flip is None else options.flip
+    pad = default.pad if options.pad is None else options.pad
+    return replace(default, flip=flip, pad=pad, cutout=options.cutout)
+
+
+def _parts(
+    raw: Raw, options: ImageOptions, name: str, folder: Path, official: OfficialSplit | None
+) -> tuple[Indices, Indices]:
+    """Return (train, validation): indices into the training images, then the validation images of its own."""
+    if options.split not in SPLIT_KINDS:
+        raise unknown("split", options.split, SPLIT_KINDS)
+    labels = raw.train[1]
+    kept = subset(labels, options.limit, options.split_seed) if options.limit else np.arange(len(labels))
+    if options.split == "official":
+        train, val = _official(options, name, folder, official)
+        return np.intersect1d(kept, train), np.intersect1d(kept, val)
+    if raw.val is not None:
+        return kept, np.arange(len(labels), len(labels) + len(raw.val[1]))
+    train, val = split(labels[kept], options.val, options.split_seed)
+    return kept[train], kept[val]
+
+
+def _official(
+    options: ImageOptions, name: str, folder: Path, official: OfficialSplit | None
+) -> tuple[Indices, Indices]:
+    if official is None:
+        raise UserError(f"{name} has no official search split (cifar10 has one); use the split 'stratified'")
+    if options.val != ImageOptions.val:
+        raise UserError(f"val is {options.val:g}, but the official split is half and half; leave one of the two out")
+    return official(folder)

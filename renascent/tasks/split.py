@@ -1,0 +1,123 @@
+"""Which training examples the search validates on: stratified by class, or the benchmark's own split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from renascent.errors import UserError
+from renascent.tasks.formats import read_npz
+
+Indices = NDArray[np.int64]
+
+_CIFAR10_TRAIN = 50_000
+
+
+def split(labels: NDArray[Any], amount: float, seed: int) -> tuple[Indices, Indices]:
+    """Return (train, validation): disjoint, ascending indices into `labels` (n,), every class in proportion.
+
+    amount: how much goes to validation: a fraction when below 1, otherwise a count, kept exactly. A class's
+    share differs by at most one from proportional, and at least one example of every class stays in train.
+    Raises UserError when that cannot be done.
+
+    >>> train, val = split(np.array([0, 0, 0, 0, 1, 1]), 0.5, seed=0)
+    >>> len(train), len(val), np.bincount(np.array([0, 0, 0, 0, 1, 1])[val]).tolist()
+    (3, 3, [2, 1])
+    """
+    labels = np.asarray(labels)
+    if seed < 0:
+        raise UserError(f"the split's seed is {seed}; give a whole number of at least 0")
+    _, members, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    wanted = _shares(sizes, _count(amount, len(labels)))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(members[order], kind="stable")]  # class after class, shuffled inside each
+    place = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    chosen = place < np.repeat(wanted, sizes)
+    return np.sort(order[~chosen]), np.sort(order[chosen])
+
+
+def half_split(labels: NDArray[Any], seed: int) -> tuple[Indices, Indices]:
+    """Return `split` in halves, as the papers search: one for the weights, one for the architecture.
+
+    >>> [part.tolist() for part in half_split(np.array([0, 1, 0, 1]), seed=0)]
+    [[0, 3], [1, 2]]
+    """
+    return split(labels, 0.5, seed)
+
+
+def subset(labels: NDArray[Any], count: int, seed: int) -> Indices:
+    """Return the ascending indices of exactly `count` examples, stratified, at least one of every class.
+
+    Raises UserError when that cannot be done.
+
+    >>> len(subset(np.array([0, 0, 0, 1, 1, 1]), 4, seed=0))
+    4
+    """
+    classes = len(np.unique(labels))
+    if not classes <= count <= len(labels):
+        raise UserError(
+            f"the limit is {count} images; give {classes} (one of every class) to {len(labels)}, or 0 for all"
+        )
+    return np.arange(len(labels)) if count == len(labels) else split(labels, len(labels) - count, seed)[0]
+
+
+def official_cifar10_split(folder: Path) -> tuple[Indices, Indices]:
+    """Return (train, validation), 25,000 ascending indices each, into CIFAR-10's original training order.
+
+    Dong and Yang, NAS-Bench-201, arXiv:2001.00326. Read from `nas/nb201_cifar10_split.npz` in `folder`, or
+    from the authors' own `cifar-split.txt` there. Raises UserError when neither is there, or it is damaged.
+    """
+    arrays, text = folder / "nas" / "nb201_cifar10_split.npz", folder / "cifar-split.txt"
+    if arrays.is_file():
+        return _checked(arrays, *read_npz(arrays, "train", "valid"))
+    if text.is_file():
+        return _checked(text, *_authors_text(text))
+    raise UserError(
+        f"the official CIFAR-10 split is not in {folder}: put cifar-split.txt of the authors' "
+        "AutoDL-Projects (configs/nas-benchmark) there, or use a stratified split"
+    )
+
+
+def _authors_text(path: Path) -> tuple[list[int], list[int]]:
+    """Read {"train": ["int", ["0", ...]], "valid": [...]}; a plain list of numbers is also taken."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        train, valid = (tree[key][1] if tree[key][0] in ("int", "list") else tree[key] for key in ("train", "valid"))
+        return [int(i) for i in train], [int(i) for i in valid]
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise UserError(f"{path} is not the authors' CIFAR-10 split: {error!r}; fetch it again") from error
+
+
+def _checked(path: Path, train: ArrayLike, valid: ArrayLike) -> tuple[Indices, Indices]:
+    parts = np.sort(np.asarray(train, np.int64)), np.sort(np.asarray(valid, np.int64))
+    if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(_CIFAR10_TRAIN)):
+        raise UserError(f"{path} does not deal out CIFAR-10's 50,000 training images once each; fetch it again")
+    return parts
+
+
+def _count(amount: float, total: int) -> int:
+    count = round(amount * total) if amount < 1 else int(amount)
+    if not 0 < count < total or (amount >= 1 and count != amount):
+        raise UserError(
+            f"cannot hold out {amount:g} of {total} examples for validation; "
+            f"give a fraction between 0 and 1, or a whole number from 1 to {total - 1}"
+        )
+    return count
+
+
+def _shares(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return how many of each class are held out, by largest remainder; sums to `count`."""
+    shares, remainder = np.divmod(sizes * count, sizes.sum())
+    missing = count - int(shares.sum())
+    room = np.flatnonzero(shares + 1 < sizes)  # one of every class stays in train
+    if len(room) < missing:
+        raise UserError(
+            f"cannot hold out {count} of {sizes.sum()} examples: the smallest of {len(sizes)} classes has "
+            f"{sizes.min()}, and one of every class must stay in train; hold out fewer"
+        )
+    shares[room[np.argsort(-remainder[room], kind="stable")[:missing]]] += 1
+    return shares

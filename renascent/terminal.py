@@ -1,0 +1,189 @@
+"""What a user sees: progress on standard error, and the final table."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from statistics import mean, stdev
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from renascent.errors import UserError
+
+if TYPE_CHECKING:
+    from renascent.result import Result
+    from renascent.run import Json
+
+SHOWN = ("train_loss", "train_score", "val_loss", "val_score")
+"""Metrics of an epoch that a line of progress shows, in this order, where they are there."""
+
+SHORT = ("train_loss", "val_score")
+"""Those that fit beside a bar."""
+
+
+class Live:
+    """Shows events as they come: a live bar on a terminal, a plain line for each epoch elsewhere.
+
+    labels: what is trained, one after the other.  file: standard error unless given.
+
+    >>> import sys
+    >>> with Live(["search"], file=sys.stdout) as show:
+    ...     show({"event": "epoch", "epoch": 1, "epochs": 3, "train_loss": 2.25, "seconds": 4.0})
+    search: epoch 1/3  train loss 2.250  4.0 s
+    """
+
+    def __init__(self, labels: Sequence[str], *, file: TextIO | None = None) -> None:
+        self.labels, self.done = list(labels), 0
+        self.file = file or sys.stderr
+        self.console = Console(file=self.file, highlight=False)
+        self.bars: Progress | None = None
+        self.bar: TaskID | None = None
+
+    def __enter__(self) -> Live:
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            self.bars = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=16),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=self.console,
+            )
+            self.bars.start()
+            self._next_bar()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bars is not None:
+            self.bars.stop()
+
+    def __call__(self, event: Json) -> None:
+        if event["event"] == "epoch":
+            self._epoch(event)
+        elif event["event"] == "derived":
+            self.say(f"{self.label}: chose {event['arch']}")
+        elif event["event"] == "fitted":
+            scores = ", ".join(f"{name} accuracy {_percent(score)}" for name, score in event["scores"].items())
+            self.say(f"{self.label}: {scores}")
+            self.done += 1
+            self._next_bar()
+
+    @property
+    def label(self) -> str:
+        """What is being trained now."""
+        return self.labels[min(self.done, len(self.labels) - 1)]
+
+    def _epoch(self, event: Json) -> None:
+        if self.bars is not None and self.bar is not None:
+            note = epoch_note({name: event[name] for name in SHORT if name in event})
+            self.bars.update(self.bar, total=event["epochs"], completed=event["epoch"], note=note)
+        else:
+            place = f"{self.label}: epoch {event['epoch']}/{event['epochs']}"
+            self.say(f"{place}  {epoch_note(event)}  {event['seconds']:.1f} s")
+
+    def _next_bar(self) -> None:
+        if self.bars is not None and self.done < len(self.labels):
+            self.bar = self.bars.add_task(self.label, total=None, note="first epoch")
+
+    def say(self, line: str) -> None:
+        """Write one line, above a live bar."""
+        if self.bars is not None:
+            self.console.print(line, markup=False, soft_wrap=True)
+            return
+        with contextlib.suppress(OSError):  # a reader who went away is no reason to stop a search
+            print(line, file=self.file, flush=True)
+
+
+def epoch_note(event: Json) -> str:
+    """Return the numbers of one epoch in one line.
+
+    >>> epoch_note({"train_loss": 1.5, "val_score": 0.5, "entropy": {"a": 1.0, "b": 2.0}})
+    'train loss 1.500  val score 0.500  entropy 1.500'
+    """
+    parts = [f"{name.replace('_', ' ')} {event[name]:.3f}" for name in SHOWN if name in event]
+    if entropy := event.get("entropy"):
+        parts.append(f"entropy {mean(entropy.values()):.3f}")
+    return "  ".join(parts)
+
+
+def emit(text: str) -> None:
+    """Print on standard output, and see to it that it arrives; a reader who went away (`| head`) is no error.
+
+    Raises UserError when it cannot be written.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as e:
+        # what is still held would fail once more when Python closes the stream
+        with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        if not isinstance(e, BrokenPipeError):
+            raise UserError(f"cannot write to standard output: {e.strerror or e}; free some space") from None
+
+
+def summary(result: Result) -> str:
+    """Return the final table: the cell, its accuracy, what it costs, and what finding it cost."""
+    facts = result.facts
+    title = f"{facts['space']}, found by {facts['strategy']} on {facts['task']} (seed {facts['seed']})"
+    cost, folder = ("search cost", _search_cost(result)), ("folder", str(result.folder))
+    rows = [*_accuracies(result), *_costs(result), cost, folder]
+    width = max(len(name) for name, _ in rows)
+    cell = [f"  {line}" for line in result.space.draw(result.arch).splitlines()]
+    table = [f"{name:<{width}}  {value}" for name, value in rows]
+    return "\n".join([title, "", *cell, "", facts["arch"], "", *table])
+
+
+def _accuracies(result: Result) -> list[tuple[str, str]]:
+    inside = _percent(result.facts["search_score"])
+    rows = [("accuracy in the search", f"{inside} (shared weights, one validation batch)")]
+    fitted = result.fitted
+    if fitted is None:
+        return rows
+    epochs = fitted["settings"]["epochs"]
+    for split, score in fitted["scores"].items():
+        name = "test accuracy" if split == "test" else f"accuracy on {split}"
+        rows.append((name, f"{_percent(score)} (trained alone, {_count(epochs, 'epoch')})"))
+        if others := [cell[split] for cell in fitted["random_cells"]]:
+            rows.append(("random cells", _compared(score, others)))
+    return rows
+
+
+def _compared(score: float, others: Sequence[float]) -> str:
+    spread = f" +- {100 * stdev(others):.2f}" if len(others) > 1 else ""
+    gap = 100 * (score - mean(others))
+    alike = f"{_count(len(others), 'cell')} trained alike"
+    return f"{100 * mean(others):.2f}{spread} % ({alike}; the found one is {gap:+.2f} points from their mean)"
+
+
+def _costs(result: Result) -> list[tuple[str, str]]:
+    latency = result.latency
+    spread = f"{latency.p10_ms:.2f} to {latency.p90_ms:.2f} ms in 8 of 10 passes"
+    return [
+        ("parameters", f"{result.facts['params']:,}"),
+        ("MACs", f"{result.facts['macs']:,} an image"),
+        ("latency", f"{latency.median_ms:.2f} ms an image ({spread}; {latency.runtime})"),
+    ]
+
+
+def _search_cost(result: Result) -> str:
+    seconds, fitted = result.facts["search_seconds"], result.fitted
+    if fitted is None or not fitted["seconds"]:
+        return f"{seconds:.1f} s"
+    times = seconds / fitted["seconds"]
+    return f"{seconds:.1f} s, {times:.2f} times training the found network once ({fitted['seconds']:.1f} s)"
+
+
+def _percent(score: float) -> str:
+    return f"{100 * score:.2f} %"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

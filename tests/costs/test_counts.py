@@ -1,0 +1,180 @@
+"""Counted costs: by hand, against the benchmark's own table, and against networks that are really built."""
+
+import functools
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from renascent.costs import Additive, macs, macs_of, params, params_of
+from renascent.costs.counts import additive
+from renascent.gates import gumbel_hard, one_hot, soft
+from renascent.nets import NatsTopology
+from renascent.space import Choice, Integer, Space
+from renascent.topology import official_arch, official_order
+
+TABLE = Path(os.environ.get("RENASCENT_DATA", "data")) / "nas" / "nb201.npz"
+
+DATASETS = {"c10": (10, 32), "c100": (100, 32), "in16": (120, 16)}
+"""Suffix in the table -> (classes, side of an image in pixels)."""
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[str, np.ndarray]:
+    if not TABLE.exists():
+        pytest.skip(f"the benchmark's table {TABLE} is not here: point RENASCENT_DATA at the folder of nas/nb201.npz")
+    with np.load(TABLE, allow_pickle=False) as held:
+        return {key: held[key] for key in held.files if key.startswith(("params_m", "flops_m"))}
+
+
+@pytest.fixture(scope="module")
+def costs():
+    """Return a function from a data set to (macs, parameters) of its full-size networks; counting takes seconds."""
+
+    @functools.cache
+    def count(name: str) -> tuple[Additive, Additive]:
+        classes, side = DATASETS[name]
+        return macs_of(NatsTopology(), (3, side, side), classes), params_of(NatsTopology(), 3, classes)
+
+    return count
+
+
+# --- the same networks as the benchmark's authors
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_parameters_of_all_cells_are_the_benchmarks(name, table, costs):
+    ours = costs(name)[1].exact(official_order())
+    assert np.array_equal(np.round(table[f"params_m_{name}"] * 1e6), ours)
+    assert np.abs(table[f"params_m_{name}"] * 1e6 / ours - 1).max() < 1e-9
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_macs_of_all_cells_are_the_benchmarks_but_for_the_bias_it_counts(name, table, costs):
+    """The authors count the addition of the classifier's bias as one more operation a class; we do not."""
+    ours = costs(name)[0].exact(official_order())
+    assert np.array_equal(np.round(table[f"flops_m_{name}"] * 1e6), ours + DATASETS[name][0])
+
+
+@pytest.mark.parametrize("index", [0, 1462, 2003, 4001, 5555, 6111, 7777, 9930, 11111, 13714, 14174, 15624])
+def test_the_additive_cost_is_that_of_the_built_network(index, costs):
+    net = NatsTopology(channels=16, cells=5).network(official_arch(index), 3, 10)
+    row = official_order()[[index]]
+    assert (macs(net, (3, 32, 32)), params(net)) == tuple(cost.exact(row)[0] for cost in costs("c10"))
+
+
+def test_an_extracted_network_costs_what_a_built_one_does():
+    config = NatsTopology(channels=4, cells=1)
+    arch = official_arch(6111)
+    extracted, built = config.supernet(3, 10).extract(arch), config.network(arch, 3, 10)
+    assert params(extracted) == params(built)
+    assert macs(extracted, (3, 8, 8)) == macs(built, (3, 8, 8))
+
+
+def test_a_cell_by_hand():
+    """C = 2, N = 1, two nodes, one 3x3 convolution an edge, 4x4 images of one channel, 5 classes."""
+    config = NatsTopology(channels=2, cells=1, nodes=2)
+    net = config.network(config.space.arch({"0-1": "nor_conv_3x3"}), 1, 5)
+    maps = {2: 16, 4: 4, 8: 1}  # channels -> pixels
+    cells = sum(c * c * 9 * pixels for c, pixels in maps.items())
+    down = sum((c * c // 2 * 9 + c * c * 9 + c * c // 2) * maps[c] for c in (4, 8))
+    assert macs(net, (1, 4, 4)) == 1 * 2 * 9 * 16 + cells + down + 8 * 5
+    weights = 1 * 2 * 9 + sum(c * c * 9 for c in maps) + sum(c * c // 2 * 9 + c * c * 9 + c * c // 2 for c in (4, 8))
+    norms = 2 * (2 + sum(maps) + 2 * 4 + 2 * 8 + 8)
+    assert params(net) == weights + norms + 8 * 5 + 5
+
+
+# --- macs and params of modules
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "wanted"),
+    [
+        (nn.Conv2d(3, 8, 3, padding=1, bias=False), (3, 5, 7), 3 * 8 * 9 * 5 * 7),
+        (nn.Conv2d(3, 8, 3, stride=2, padding=1), (3, 8, 8), 3 * 8 * 9 * 4 * 4),
+        (nn.Conv2d(6, 6, 5, padding=2, groups=6), (6, 4, 4), 6 * 25 * 16),
+        (nn.Conv2d(4, 8, 1, groups=2), (4, 3, 3), 4 * 8 // 2 * 9),
+        (nn.Sequential(nn.Flatten(), nn.Linear(12, 7)), (3, 2, 2), 12 * 7),
+        (nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3), nn.AvgPool2d(2)), (3, 4, 4), 0),
+    ],
+)
+def test_macs_by_hand(net, shape, wanted):
+    assert macs(net, shape) == wanted
+
+
+def test_counting_leaves_the_network_as_it_was():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).train()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    macs(net, (1, 4, 4))
+    assert net.training
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def test_params_counts_a_shared_tensor_once():
+    layer = nn.Linear(3, 3)
+    assert params(nn.Sequential(layer, layer)) == 12
+
+
+# --- expected costs
+
+
+def random_cost() -> tuple[Space, Additive]:
+    space = Space({"a": Choice(("x", "y", "z")), "b": Integer((1, 2)), "c": Choice(("p", "q"))})
+    table = np.random.default_rng(0).integers(1, 10**8, (3, 3)).astype(float)
+    table[1:, 2] = 0
+    return space, Additive(space, 12345.0, table)
+
+
+def test_expected_cost_is_the_mean_over_all_architectures():
+    space, cost = random_cost()
+    logits = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    logits[1:, 2] = -torch.inf
+    gates = soft(space, logits)
+    total = 0.0
+    for picks in itertools.product(range(3), range(2), range(2)):
+        chance = np.prod([float(g.weight[k]) for g, k in zip(gates.values(), picks, strict=True)])
+        total += chance * cost.exact(np.array([picks]))[0]
+    assert float(cost(gates)) == pytest.approx(total, rel=1e-12)
+
+
+def test_one_hot_cost_is_exact():
+    space, cost = random_cost()
+    for arch in space:
+        assert float(cost(one_hot(space, arch))) == cost.exact(space.indices(arch)[None])[0]
+
+
+def test_the_gradient_of_the_cost_is_its_table():
+    space, cost = random_cost()
+    logits = torch.zeros(3, 3, dtype=torch.float64)
+    logits[1:, 2] = -torch.inf
+    gates = gumbel_hard(space, logits.requires_grad_(), 1.0, torch.Generator().manual_seed(0))
+    slopes = torch.autograd.grad(cost(gates), [gate.weight for gate in gates.values()])
+    for slope, row in zip(slopes, cost.table, strict=True):
+        assert slope.tolist() == row[: len(slope)].tolist()
+
+
+def test_additive_agrees_with_what_it_counted():
+    space = Space({"a": Choice(("x", "y", "z")), "b": Integer((1, 2, 5))})
+    worth = {"x": 3, "y": 0, "z": 10}
+
+    def count(arch):
+        return 7 + worth[arch["a"]] + 2 * arch["b"]
+
+    cost = additive(space, count)
+    assert [cost.exact(space.indices(arch)[None])[0] for arch in space] == [count(arch) for arch in space]
+
+
+def test_expected_macs_of_a_supernets_gates_move_the_logits_towards_cheaper_operations():
+    config = NatsTopology(channels=4, cells=1)
+    cost = macs_of(config, (3, 8, 8), 10)
+    logits = torch.zeros(6, 5, dtype=torch.float64, requires_grad=True)
+    cost(soft(config.space, logits)).backward()
+    free, dear = [config.operations.index(name) for name in ("skip_connect", "nor_conv_3x3")]
+    assert (logits.grad[:, dear] > 0).all()
+    assert (logits.grad[:, free] < 0).all()
+    assert F.softmax(logits, -1).shape == (6, 5)

@@ -1,0 +1,226 @@
+"""Training a fixed network: against the same steps written out, resumed, and each option's arithmetic."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from renascent.core import WeightRule
+from renascent.errors import Diverged, Interrupted, UserError
+from renascent.loops import _drive
+from renascent.loops.fit import Fit, accuracy, fit, recalibrate
+from renascent.run import Run, read_events
+from renascent.tasks.toy import ToyTask
+
+RULE = WeightRule(lr=0.1, lr_end=0.0, clip=0.0)
+
+
+class Net(nn.Module):
+    """A network with batch normalisation and something to drop."""
+
+    def __init__(self, drop_path=True) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(16, 4)
+        self.seen = []
+        if drop_path:
+            self.drop_path = 0.0
+
+    def forward(self, x):
+        if self.training:
+            self.seen.append(getattr(self, "drop_path", None))
+        x = self.norm(self.first(x)).relu().flatten(1)
+        return self.last(F.dropout(x, 0.2, self.training))
+
+
+def net(seed=0, **about):
+    torch.manual_seed(seed)
+    return Net(**about)
+
+
+def task():
+    return ToyTask(count_each=64)
+
+
+def train(folder, model=None, *, resume=False, seed=0, task=task, evaluate=("test",), **about):
+    settings = Fit(epochs=about.pop("epochs", 3), batch=about.pop("batch", 32), weights=RULE, **about)
+    run = Run.start(folder, {}, resume=resume)
+    return fit(model or net(), task(), settings, run=run, seed=seed, evaluate=evaluate)
+
+
+def weights(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_the_default_is_the_benchmarks_setting():
+    assert Fit() == Fit(
+        epochs=200,
+        batch=256,
+        weights=WeightRule(lr=0.1, lr_end=0.0, momentum=0.9, nesterov=True, weight_decay=5e-4, clip=0.0),
+        label_smoothing=0.0,
+        drop_path=0.0,
+        bf16=False,
+        compile=False,
+        ema=0.0,
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_it_is_these_steps(tmp_path, smoothing):
+    fitted = train(tmp_path / "r", label_smoothing=smoothing)
+    model, data = net().train(), task()
+    optimiser = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    stream = data.stream("train+val", 0, 32)
+    assert stream.steps_per_epoch == 4
+    for step in range(12):
+        torch.manual_seed(step)
+        x, y = stream.next()
+        target = F.one_hot(y, 4) * (1 - smoothing) + smoothing / 4
+        loss = -(target * model(x).log_softmax(1)).sum(1).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.param_groups[0]["lr"] = 0.05 * (1 + math.cos(math.pi * step / 11))
+        optimiser.step()
+    for mine, other in zip(fitted.net.state_dict().values(), model.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+    event = read_events(tmp_path / "r")[-1]
+    assert (event["event"], event["scores"]) == ("fitted", fitted.scores)
+
+
+def test_it_learns_and_evaluates_what_was_asked(tmp_path):
+    fitted = train(tmp_path / "r", epochs=20, evaluate=("train", "test"), task=lambda: ToyTask(count_each=128))
+    assert set(fitted.scores) == {"train", "test"}
+    assert fitted.scores["train"] > 0.6
+    assert fitted.scores["test"] > 0.35  # chance is 0.25
+    assert fitted.seconds > 0
+
+
+@pytest.mark.parametrize("about", [{}, {"ema": 0.9}, {"drop_path": 0.3, "label_smoothing": 0.1}, {"bf16": True}])
+def test_resumed_in_the_middle_of_an_epoch_it_is_the_same(tmp_path, monkeypatch, about):
+    monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", -1.0)
+    whole = train(tmp_path / "whole", **about)
+
+    class Killed(Net):
+        def forward(self, x):
+            if len(self.seen) == 6:
+                raise KeyError("killed")
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    with pytest.raises(KeyError):
+        train(tmp_path / "r", Killed(), **about)
+    again = train(tmp_path / "r", net(seed=9), resume=True, **about)
+    assert equal(weights(again.net), weights(whole.net))
+    assert again.scores == whole.scores
+
+
+def test_ema_is_the_moving_average_of_the_weights(tmp_path):
+    path = []
+
+    class Noted(Net):
+        def forward(self, x):
+            if self.training:
+                path.append(self.last.weight.detach().clone())
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    model = Noted()
+    fitted = train(tmp_path / "r", model, ema=0.7)
+    steps = [*path[1:], model.last.weight.detach()]
+    average = steps[0]
+    for held in steps[1:]:
+        average = 0.7 * average + 0.3 * held
+    torch.testing.assert_close(fitted.net.last.weight.detach(), average)
+    assert fitted.net is not model
+    assert torch.isfinite(fitted.net.norm.running_var).all()
+
+
+def test_drop_path_grows_on_a_straight_line(tmp_path):
+    model = net()
+    train(tmp_path / "r", model, drop_path=0.6)
+    assert model.seen == pytest.approx([0.6 * k / 11 for k in range(12)])
+
+
+def test_drop_path_needs_a_network_that_has_it(tmp_path):
+    with pytest.raises(UserError, match=r"drop_path is 0.1, but Net has no drop_path: leave it at 0"):
+        train(tmp_path / "r", net(drop_path=False), drop_path=0.1)
+
+
+def test_bf16_runs_convolutions_in_bfloat16_and_keeps_float32_weights(tmp_path):
+    kinds = []
+    model = net()
+    model.first.register_forward_hook(lambda m, given, out: kinds.append(out.dtype))
+    fitted = train(tmp_path / "r", model, bf16=True, epochs=1)
+    assert set(kinds[:-1]) == {torch.bfloat16}
+    assert {p.dtype for p in fitted.net.parameters()} == {torch.float32}
+    plain = train(tmp_path / "p", epochs=1)
+    for mine, other in zip(fitted.net.parameters(), plain.net.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=0.1, atol=0.02)
+
+
+def test_a_loss_that_is_no_number_stops(tmp_path):
+    model = net()
+    with torch.no_grad():
+        model.last.bias[0] = math.nan
+    with pytest.raises(Diverged, match=r"train_loss is nan at step 1 of 12 \(epoch 1\): stopped; nothing was saved"):
+        train(tmp_path / "r", model)
+
+
+def test_ctrl_c(tmp_path):
+    import signal
+
+    class Pressed(Net):
+        def forward(self, x):
+            if len(self.seen) == 3:
+                signal.raise_signal(signal.SIGINT)
+            return super().forward(x)
+
+    whole = train(tmp_path / "whole")
+    torch.manual_seed(0)
+    with pytest.raises(Interrupted, match="after step 4 of 12"):
+        train(tmp_path / "r", Pressed())
+    assert equal(weights(train(tmp_path / "r", resume=True).net), weights(whole.net))
+
+
+# --- measuring
+
+
+def test_accuracy_is_over_the_whole_split_in_evaluation_mode(monkeypatch):
+    monkeypatch.setattr("renascent.loops.fit.EVALUATION_BATCH", 24)  # 64 = 24 + 24 + 16
+    model, data = net().train(), task()
+    (x, y) = data.batches("test", 64)[0]
+    before = weights(model)
+    found = accuracy(model, data, "test")
+    assert model.training
+    assert equal(weights(model), before)
+    model.eval()
+    assert found == pytest.approx(float((model(x).argmax(1) == y).float().mean()))
+
+
+def test_recalibrate_is_the_mean_over_the_batches():
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2, momentum=0.3)).double().train()
+    model[0].running_mean.fill_(99.0)
+    batches = [(torch.randn(8, 3, 4, 4, dtype=torch.float64) * (k + 1) + k, None) for k in range(3)]
+    held = [p.clone() for p in model.parameters()]
+    recalibrate(model, batches)
+    normal = [F.batch_norm(x, None, None, model[0].weight, model[0].bias, training=True) for x, _ in batches]
+    seen = {0: [x for x, _ in batches], 2: [model[1](x) for x in normal]}
+    for k, values in seen.items():
+        mean = torch.stack([v.mean((0, 2, 3)) for v in values]).mean(0)
+        var = torch.stack([v.transpose(0, 1).flatten(1).var(1) for v in values]).mean(0)
+        torch.testing.assert_close(model[k].running_mean, mean, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(model[k].running_var, var, rtol=1e-9, atol=1e-9)
+    assert (model[0].momentum, model[2].momentum) == (0.1, 0.3)
+    assert model.training
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), held, strict=True))
+
+
+def test_recalibrate_keeps_evaluation_mode_and_needs_no_norm():
+    model = nn.Linear(2, 2).eval()
+    recalibrate(model, [(torch.randn(3, 2), None)])
+    assert not model.training

@@ -1,0 +1,101 @@
+"""The shared-weight loop, with a strategy that does almost nothing."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from renascent.core import Setup, State
+from renascent.loops.share import Scorer, share
+from renascent.nets.toy import ToySpace
+from renascent.run import Run, read_events
+from renascent.strategies import RSPS
+from renascent.tasks.toy import ToyTask
+
+
+@dataclass(frozen=True)
+class Still:
+    """Pulls batches, learns nothing, and derives the architecture that scores best of all."""
+
+    def init(self, setup):
+        return State(setup, setup.weights.optimiser(setup.net), setup.generator())
+
+    def step(self, s, data, t):
+        data.train.next()
+        return {"fraction": torch.tensor(t.fraction)}
+
+    def derive(self, s, score):
+        return max(s.setup.space, key=score)
+
+    def probabilities(self, s):
+        return {"row0": torch.tensor([0.5, 0.5, 0.0]), "row1": torch.tensor([0.0, 1.0, 0.0])}
+
+
+def setup(seed=0):
+    torch.manual_seed(seed)
+    config, task = ToySpace(rows=2), ToyTask(rows=2, count_each=600)
+    return Setup(config.supernet(3, 4), task, config.space, seed=seed)
+
+
+def run(folder, strategy=None, **about):
+    return share(
+        strategy or Still(), setup(), epochs=2, batch=64, run=Run.start(folder, {"seed": 0}, resume=True), **about
+    )
+
+
+def test_events_tell_what_the_strategy_thinks(tmp_path):
+    heard = []
+    found = run(tmp_path / "r", say=heard.append)
+    first, second, derived = heard
+    assert heard == read_events(tmp_path / "r")
+    assert first["likeliest"] == "row0=channel0,row1=channel1"
+    assert first["entropy"] == {"row0": pytest.approx(0.6931472), "row1": 0.0}
+    assert (first["epoch"], second["epoch"]) == (1, 2)
+    assert derived["event"] == "derived"
+    assert derived["arch"] == setup().space.format(found.arch)
+    assert derived["score"] == found.score
+    assert found.seconds > 0
+
+
+def test_an_epoch_is_the_training_split_once(tmp_path):
+    found = run(tmp_path / "r")
+    stream = setup().task.streams(0, 64).train
+    assert stream.steps_per_epoch == 600 // 64
+    assert found.state.setup.seed == 0
+
+
+def test_candidates_are_scored_on_the_same_512_validation_inputs():
+    parts = setup()
+    scorer = Scorer(Still().init(parts))
+    seen, net = [], parts.net
+    net.register_forward_hook(lambda m, given, out: seen.append((given[0], out)))
+    archs = list(parts.space)[:4]
+    first = [scorer(arch) for arch in archs]
+    assert first == [scorer(arch) for arch in archs]
+    inputs = seen[0][0]
+    assert all(torch.equal(x, inputs) and not out.requires_grad for x, out in seen)
+    ((everything, labels),) = parts.task.batches("val", 600)
+    place = (inputs[:, None] == everything).flatten(2).all(2).int()
+    assert place.sum(1).tolist() == [1] * 512, "each is one of the validation inputs"
+    assert place.sum(0).max() == 1, "and none is there twice"
+    y = labels[place.argmax(1)]
+    with torch.no_grad():
+        right = [float((net.extract(a)(inputs).argmax(1) == y).float().mean()) for a in archs]
+    assert first == right
+    assert len(set(first)) > 1
+
+
+def test_fewer_validation_inputs_than_that_are_all_used():
+    parts = setup()
+    small = Setup(parts.net, ToyTask(rows=2, count_each=40), parts.space, seed=0)
+    sizes = []
+    parts.net.register_forward_hook(lambda m, given, out: sizes.append(len(given[0])))
+    Scorer(Still().init(small))(parts.space.at(0))
+    assert sizes == [40]
+
+
+def test_resumed_after_the_last_step_it_derives_the_same(tmp_path):
+    found = run(tmp_path / "r", RSPS(candidates=5))
+    again = run(tmp_path / "r", RSPS(candidates=5))
+    assert (again.arch, again.score) == (found.arch, found.score)
+    assert [e["event"] for e in read_events(tmp_path / "r")] == ["epoch", "epoch", "derived"]

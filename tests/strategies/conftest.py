@@ -1,0 +1,81 @@
+"""Small searches in float64 to look into, and a network that notes under which gates it ran."""
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from renascent.core import Batch, Setup, State, WeightRule
+from renascent.nets import NatsTopology
+from renascent.nets.toy import ToySpace
+from renascent.tasks.images import ImageTask
+from renascent.tasks.toy import ToyTask
+
+
+@dataclass
+class Cell:
+    """A search of cells of three nodes on images of 8x8 pixels, in float64, some steps old."""
+
+    state: State
+    train: Batch
+    val: Batch
+
+
+@pytest.fixture
+def cell():
+    """Return a function from a strategy to a `Cell`; logits are of order 1 and momentum buffers are not zero."""
+
+    def make(strategy) -> Cell:
+        torch.manual_seed(0)
+        images = torch.randint(256, (24, 1, 8, 8), dtype=torch.uint8)
+        task = ImageTask.from_tensors(images, torch.arange(24) % 3)
+        config = NatsTopology(channels=2, cells=1, nodes=3)
+        setup = Setup(config.supernet(1, 3).double(), task, config.space, WeightRule(lr=0.1), seed=0)
+        state = strategy.init(setup)
+        for policy in [state.policy] if state.policy is not None else []:
+            policy.double()
+            if hasattr(policy, "logits"):
+                torch.nn.init.normal_(policy.logits)
+        for p in setup.net.parameters():
+            state.optimiser.state[p]["momentum_buffer"] = 0.3 * torch.randn_like(p)
+        streams = task.streams(seed=0, batch=6)
+        train, val = ((x.double(), y) for x, y in (streams.train.next(), streams.val.next()))
+        return Cell(state, train, val)
+
+    return make
+
+
+@dataclass
+class Watched:
+    """A toy search. seen: the picks (active options of each decision) of every forward pass, and whether it learnt."""
+
+    state: State
+    task: ToyTask
+    seen: list[tuple[tuple[tuple[int, ...], ...], bool, bool]] = field(default_factory=list)
+
+    @property
+    def data(self):
+        return self.task.streams(seed=0, batch=8)
+
+
+@pytest.fixture
+def watched():
+    """Return a function from a strategy to a `Watched` search of 2 decisions with 3 options.
+
+    Each entry of `seen` is (active options of each decision, whether weights were frozen, whether a graph was built).
+    """
+
+    def make(strategy, **about) -> Watched:
+        torch.manual_seed(0)
+        config, task = ToySpace(rows=2, **about), ToyTask(rows=2, count_each=64)
+        net = config.supernet(task.channels, task.classes)
+        found = Watched(strategy.init(Setup(net, task, config.space, seed=3)), task)
+
+        def note(module, given, out):
+            frozen = not any(p.requires_grad for p in module.parameters())
+            found.seen.append((tuple(g.active for g in given[1].values()), frozen, out.requires_grad))
+
+        net.register_forward_hook(note)
+        return found
+
+    return make

@@ -1,0 +1,98 @@
+"""The controller: a distribution over all architectures, by enumeration."""
+
+import itertools
+
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from renascent.space import Choice, Integer, Space
+from renascent.strategies._controller import Controller
+
+SPACE = Space({"a": Choice(("x", "y", "z")), "b": Integer((8, 16)), "c": Choice(("p", "q"))})
+ALL = torch.tensor(list(itertools.product(range(3), range(2), range(2))))
+
+
+def controller(space=SPACE, seed=0) -> Controller:
+    """Return a controller with weights large enough that decisions depend on each other."""
+    rng = torch.Generator().manual_seed(seed)
+    policy = Controller(space, rng, hidden=6, layers=2, tanh_constant=2.5, temperature=1.0).double()
+    with torch.no_grad():
+        for p in policy.parameters():
+            p.mul_(15)
+    return policy
+
+
+def test_probabilities_sum_to_one_over_all_architectures():
+    chance = controller()(picks=ALL).log_probability.exp()
+    assert float(chance.sum().detach()) == pytest.approx(1, rel=1e-12)
+    assert chance.max() > 2 * chance.min()
+
+
+def test_decisions_depend_on_those_before():
+    chances = controller()(picks=ALL).probabilities.detach()
+    assert torch.equal(chances[0, 0], chances[-1, 0]), "the first has none before it"
+    assert (chances[0, 2] - chances[-1, 2]).abs().max() > 1e-3
+
+
+def test_the_log_probability_is_the_product_of_the_chances():
+    draw = controller()(picks=ALL)
+    taken = draw.probabilities.gather(2, ALL[:, :, None])[:, :, 0]
+    torch.testing.assert_close(draw.log_probability, taken.log().sum(1), rtol=1e-10, atol=1e-12)
+
+
+def test_the_mean_entropy_is_that_of_the_distribution():
+    draw = controller()(picks=ALL)
+    p = draw.log_probability.exp()
+    torch.testing.assert_close((p * draw.entropy).sum(), -(p * draw.log_probability).sum(), rtol=1e-10, atol=1e-12)
+
+
+def test_draws_are_by_those_probabilities():
+    policy = controller()
+    chances = policy(picks=ALL).log_probability.exp().detach()
+    with torch.no_grad():
+        picks = policy(5000, torch.Generator().manual_seed(1)).picks
+    index = (picks * torch.tensor([4, 2, 1])).sum(1)
+    assert chisquare(torch.bincount(index, minlength=12).numpy(), (chances * 5000).numpy()).pvalue > 1e-3
+
+
+def test_reading_a_draw_off_again_gives_the_same_numbers():
+    policy = controller()
+    draw = policy(20, torch.Generator().manual_seed(2))
+    again = policy(picks=draw.picks)
+    for one, two in zip(draw, again, strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_marginals_are_those_of_the_enumeration():
+    policy = controller()
+    chances = policy(picks=ALL).log_probability.exp().detach()
+    found = policy.marginals(4000)
+    assert list(found) == ["a", "b", "c"]
+    for column, (row, count) in enumerate(zip(found.values(), (3, 2, 2), strict=True)):
+        exact = [float(chances[ALL[:, column] == k].sum()) for k in range(count)]
+        assert row.tolist() == pytest.approx(exact, abs=0.02)
+        assert float(row.sum()) == pytest.approx(1)
+    assert all(torch.equal(a, b) for a, b in zip(policy.marginals().values(), policy.marginals().values(), strict=True))
+
+
+def test_the_logits_are_bounded():
+    policy = controller()
+    with torch.no_grad():
+        for p in policy.parameters():
+            p.mul_(100)
+    chances = policy(picks=ALL).probabilities[:, 0]
+    assert float((chances.max() / chances.min()).log()) <= 5.0 + 1e-9
+
+
+def test_architectures():
+    policy = controller()
+    assert {policy.arch(row) for row in ALL} == set(SPACE)
+    assert policy.arch(torch.tensor([2, 0, 1])) == SPACE.arch({"a": "z", "b": 8, "c": "q"})
+
+
+def test_the_start_is_from_the_seed_and_small():
+    shape = {"hidden": 32, "layers": 2, "tanh_constant": 2.5, "temperature": 5.0}
+    one, two = (Controller(SPACE, torch.Generator().manual_seed(3), **shape) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert all(p.abs().max() <= 0.1 for p in one.parameters())

@@ -1,0 +1,98 @@
+"""Logits over decisions, uniform sampling, and the best of many."""
+
+from collections import Counter
+
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from renascent.space import Arch, Choice, Integer, Space
+from renascent.strategies._policy import Logits, adam, best_of, even, uniform, uniform_gates
+
+UNEVEN = Space({"a": Choice(("x", "y", "z")), "b": Integer((8, 16))})
+VALUES = torch.tensor([[0.5, -1.0, 1.5], [0.2, -0.6, 99.0]])  # the last one is padding
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def logits() -> Logits:
+    policy = Logits(UNEVEN, rng())
+    with torch.no_grad():
+        policy.logits.copy_(VALUES)
+    return policy
+
+
+def test_padding_is_minus_infinity_and_never_learns():
+    policy = logits()
+    out = policy()
+    assert out[1, 2] == -torch.inf
+    assert torch.equal(out[0], VALUES[0])
+    out.softmax(-1)[1, 0].backward()
+    assert policy.logits.grad[1, 2] == 0
+    assert torch.isfinite(policy.logits.grad).all()
+
+
+def test_the_start_is_small_and_from_the_seed():
+    one, two, other = Logits(UNEVEN, rng(1)), Logits(UNEVEN, rng(1)), Logits(UNEVEN, rng(2))
+    assert torch.equal(one.logits, two.logits)
+    assert not torch.equal(one.logits, other.logits)
+    wide = Logits(Space({f"d{k}": Choice(tuple("abcdefgh")) for k in range(100)}), rng())
+    assert float(wide.logits.detach().std()) == pytest.approx(1e-3, rel=0.1)
+
+
+def test_the_mask_is_no_part_of_the_state():
+    assert set(logits().state_dict()) == {"logits"}
+
+
+def test_probabilities_and_the_best():
+    policy = logits()
+    found = policy.probabilities()
+    torch.testing.assert_close(found["a"], VALUES[0].softmax(-1))
+    torch.testing.assert_close(found["b"], VALUES[1, :2].softmax(-1))
+    assert policy.best() == Arch({"a": "z", "b": 8})
+
+
+def test_draw_is_by_the_softmax():
+    policy, shared = logits(), rng(4)
+    counts = Counter(policy.draw(shared) for _ in range(4000))
+    p, q = (row.double() for row in policy.probabilities().values())
+    wanted = {Arch({"a": a, "b": b}): float(p[i] * q[j]) for i, a in enumerate("xyz") for j, b in enumerate((8, 16))}
+    scale = 4000 / sum(wanted.values())
+    assert chisquare([counts[arch] for arch in wanted], [c * scale for c in wanted.values()]).pvalue > 1e-3
+
+
+def test_uniform_is_uniform_and_goes_on_with_its_generator():
+    shared = rng(5)
+    counts = Counter(uniform(UNEVEN, shared) for _ in range(3000))
+    assert len(counts) == 6
+    assert chisquare(list(counts.values())).pvalue > 1e-3
+    held = shared.get_state()
+    after = [uniform(UNEVEN, shared) for _ in range(5)]
+    shared.set_state(held)
+    assert [uniform(UNEVEN, shared) for _ in range(5)] == after
+
+
+def test_uniform_gates_are_one_hot():
+    for gate in uniform_gates(UNEVEN, rng(6)).values():
+        (k,) = gate.active
+        assert gate.weight.sum() == gate.weight[k] == 1
+
+
+def test_even():
+    assert {name: p.tolist() for name, p in even(UNEVEN).items()} == {"a": [pytest.approx(1 / 3)] * 3, "b": [0.5, 0.5]}
+
+
+def test_best_of_scores_each_once_and_takes_the_first_of_equals():
+    a, b, c = (UNEVEN.at(k) for k in (0, 1, 2))
+    scores, asked = {a: 0.1, b: 0.7, c: 0.7}, []
+    drawn = iter([a, b, a, c, b])
+    assert best_of(5, lambda: next(drawn), lambda arch: asked.append(arch) or scores[arch]) == b
+    assert asked == [a, b, c]
+    assert list(drawn) == []
+
+
+def test_adam_is_the_papers():
+    (group,) = adam(logits(), 3e-4, 1e-3).param_groups
+    assert (group["lr"], group["betas"], group["weight_decay"], group["eps"]) == (3e-4, (0.5, 0.999), 1e-3, 1e-8)

@@ -1,0 +1,38 @@
+"""RSPS: uniform sampling, and the best of many."""
+
+from collections import Counter
+
+from scipy.stats import chisquare
+
+from renascent.core import Progress
+from renascent.strategies import RSPS
+
+
+def test_the_weights_train_at_uniform_architectures(watched):
+    strategy = RSPS()
+    held = watched(strategy)
+    data = held.data
+    for k in range(900):
+        strategy.step(held.state, data, Progress(k, 900, 8))
+    counts = Counter(picks for picks, _, _ in held.seen)
+    assert len(counts) == 9
+    assert chisquare(list(counts.values())).pvalue > 1e-3
+
+
+def test_the_candidates_are_uniform_and_the_best_wins(watched):
+    held, scored = watched(RSPS()), []
+    space = held.state.setup.space
+    drawn = Counter()
+    for _ in range(60):
+        arch = RSPS(candidates=1).derive(held.state, lambda a: 0.0)
+        drawn[arch] += 1
+    assert len(drawn) == 9
+    best = RSPS(candidates=100).derive(held.state, lambda a: scored.append(a) or float(space.index(a)))
+    assert space.index(best) == 8
+    assert len(scored) == len(set(scored)) == 9
+
+
+def test_it_believes_nothing(watched):
+    chances = RSPS().probabilities(watched(RSPS()).state)
+    assert {name: p.tolist() for name, p in chances.items()} == {name: [p[0].item()] * 3 for name, p in chances.items()}
+    assert abs(float(chances["row0"].sum()) - 1) < 1e-6

@@ -1,0 +1,44 @@
+"""Every snippet of the README and the docs runs: Python blocks as they stand, console lines through the real command."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from renascent.cli import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def commands(block: str) -> list[str]:
+    """Return the commands of a console block, lines that end in a backslash joined."""
+    joined = block.replace("\\\n", " ")
+    return [line.removeprefix("$ ") for line in joined.splitlines() if line.startswith("$ renascent ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_snippets_run_in_order(page, tmp_path, monkeypatch):
+    """A reader who types a page from top to bottom, in an empty folder, meets no error."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__snippet__"}
+    for language, block in BLOCK.findall(page.read_text()):
+        if language == "python":
+            exec(compile(block, f"{page.name}", "exec"), names)
+        for command in commands(block) if language == "console" else []:
+            assert main(shlex.split(command)[1:]) == 0, command
+
+
+def test_the_set_up_commands_of_the_readme_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    asked = set(re.findall(r"^make ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert {"demo", "test"} <= asked <= targets
+
+
+def test_no_snippet_language_escapes():
+    """A block in a language that is not run must be one that cannot be."""
+    for page in PAGES:
+        languages = set(re.findall(r"^```(\w+)$", page.read_text(), re.MULTILINE))
+        assert languages <= {"python", "console", "text", "json"}, page

@@ -1,0 +1,53 @@
+"""The public names."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import renascent
+
+NAMES = {
+    *("search", "Result", "NatsTopology", "GDAS", "DARTS", "DARTSSecondOrder", "SETN", "ENAS", "RSPS", "Fit"),
+    *("WeightRule", "ImageTask", "ImageOptions", "load_task", "Space", "Choice", "Integer", "Real", "Subset"),
+    *("Arch", "UserError", "RenascentError", "STRATEGIES", "SPACES", "DATASETS", "RECIPES"),
+}
+
+
+def test_table_holds_the_public_names() -> None:
+    assert set(renascent._WHERE) == NAMES
+    assert set(dir(renascent)) >= NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_name_is_there(name: str) -> None:
+    assert getattr(renascent, name) is not None
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(renascent.__file__).read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    imports = {
+        alias.asname: (node.module, alias.name)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    table = {name: (f"renascent.{module}", there) for name, (module, there) in renascent._WHERE.items()}
+    assert imports == table
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'serch'"):
+        _ = renascent.serch  # type: ignore[attr-defined]
+
+
+def test_version_is_the_installed_one() -> None:
+    assert renascent.__version__.count(".") == 2
+
+
+def test_space_loads_no_torch() -> None:
+    code = "import sys, renascent, renascent.space, renascent.topology; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
