@@ -1,5 +1,6 @@
 """Checkpoints: what comes back, what is noticed, and what a failure leaves."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -110,16 +111,11 @@ def small(tmp_path):
 def test_every_flipped_byte_is_noticed(small):
     """Each byte of the file in turn: the length of the header, the header, and the numbers."""
     whole, wanted = small.read_bytes(), load_tree(small)
-    unnoticed = []
     for place in range(len(whole)):
         small.write_bytes(whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :])
-        try:
-            found = load_tree(small)
-        except UserError as e:
-            assert "damaged" in str(e)
-        else:
-            unnoticed += [] if same(found, wanted) else [place]
-    assert unnoticed == []
+        with contextlib.suppress(UserError):  # a byte that means nothing may pass, but then nothing may be changed
+            assert same(load_tree(small), wanted), f"byte {place}"
+    assert len(whole) > 300
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_another_configuration_is_refused_naming_what_differs(tmp_path):
 
 def test_a_folder_below_a_file_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write .*Not a directory"):
+    with pytest.raises(UserError, match=r"cannot write .*Not a directory"):
         start(tmp_path / "file" / "run")
 
 
@@ -218,7 +218,7 @@ def test_writing_passes_other_errors_on():
 
 
 def test_json_that_is_missing_or_broken(tmp_path):
-    with pytest.raises(UserError, match="there is no .*arch.json"):
+    with pytest.raises(UserError, match=r"there is no .*arch.json"):
         read_json(tmp_path / "arch.json")
     (tmp_path / "arch.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):

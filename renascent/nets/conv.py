@@ -14,15 +14,17 @@ from torch import Tensor
 from torch.autograd import Function
 
 
-def convolve(x: Tensor, kernel: Tensor) -> Tensor:
+def convolve(x: Tensor, kernel: Tensor, stand_in: Tensor | None = None) -> Tensor:
     """Return the convolution of x (batch, channels_in, h, w) with kernel (channels, channels_in, k, k), k odd.
 
     Stride 1, zeros around the map so that it keeps its size, no bias.
+    stand_in: a map of x's shape and layout that is kept in any case. Where the kernel takes no gradient, as in an
+    architecture step, the values of x are not needed again, and this is saved in its place.
 
     >>> convolve(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 3, 3)).flatten()
     tensor([4., 4., 4., 4.])
     """
-    return _Convolve.apply(x, kernel)  # type: ignore[no-any-return, no-untyped-call]
+    return _Convolve.apply(x, kernel, stand_in)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _pad(kernel: Tensor) -> int:
@@ -40,16 +42,18 @@ def _slopes(g: Tensor, x: Tensor, kernel: Tensor, wanted: tuple[bool, bool]) -> 
 
 class _Convolve(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, kernel: Tensor, stand_in: Tensor | None) -> Tensor:
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, kernel)
+        values_matter = stand_in is None or ctx.needs_input_grad[1]
+        ctx.save_for_backward(x if values_matter else stand_in, kernel)
         return F.conv2d(x, kernel, padding=_pad(kernel))
 
     @staticmethod
     def backward(ctx: Any, g: Tensor | None) -> Any:
         if g is None:
-            return None, None
-        return _ConvolveBackward.apply(g, *ctx.saved_tensors, ctx.needs_input_grad)  # type: ignore[no-untyped-call]
+            return None, None, None
+        wanted = (wants(ctx, 0), wants(ctx, 1))
+        return *_ConvolveBackward.apply(g, *ctx.saved_tensors, wanted), None  # type: ignore[no-untyped-call]
 
 
 class _ConvolveBackward(Function):
@@ -63,9 +67,23 @@ class _ConvolveBackward(Function):
     def backward(ctx: Any, hx: Tensor | None, hk: Tensor | None) -> Any:
         """Differentiate <hx, gx> + <hk, gk> = <g, conv(hx, kernel) + conv(x, hk)>, which is linear in each."""
         g, x, kernel = ctx.saved_tensors
-        needs_g, needs_x, needs_kernel, _ = ctx.needs_input_grad
         of_g = [F.conv2d(a, b, padding=_pad(b)) for a, b in ((hx, kernel), (x, hk)) if a is not None and b is not None]
-        dg = of_g[0] if len(of_g) == 1 else of_g[0].add_(of_g[1]) if of_g and needs_g else None
-        dx = _slopes(g, x, hk, (True, False))[0] if hk is not None and needs_x else None
-        dk = _slopes(g, hx, kernel, (False, True))[1] if hx is not None and needs_kernel else None
+        dg = of_g[0] if len(of_g) == 1 else of_g[0].add_(of_g[1]) if of_g else None
+        dx = _slopes(g, x, hk, (True, False))[0] if hk is not None and wants(ctx, 1) else None
+        dk = _slopes(g, hx, kernel, (False, True))[1] if hx is not None and wants(ctx, 2) else None
         return dg, dx, dk, None
+
+
+def wants(ctx: Any, k: int) -> bool:
+    """Return whether the backward pass under way will use the gradient of input k.
+
+    PyTorch spares its own operations a gradient that nobody asked for; a `Function` is only told what might be asked.
+    Where the engine does not say, the answer is yes, which costs time but is never wrong.
+    """
+    if not ctx.needs_input_grad[k]:
+        return False
+    ask = getattr(torch._C, "_will_engine_execute_node", None)
+    try:
+        return ask is None or bool(ask(ctx.next_functions[k][0]))
+    except RuntimeError:  # a leaf that was asked for by name
+        return True

@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+Map = Callable[[Tensor], Tensor]
+Again = tuple[Map, Tensor]
 
-def accumulate(total: Tensor | None, part: Tensor, weight: Tensor | None) -> Tensor:
+
+def accumulate(total: Tensor | None, part: Tensor, weight: Tensor | None, again: Again | None = None) -> Tensor:
     """Return total + weight x part. total, part: (batch, channels, h, w), None for 0.  weight: scalar, None for 1.
+
+    again: (f, x) with part = f(x), f cheap and x kept in any case: part is then computed again rather than kept.
 
     >>> accumulate(None, torch.full((1, 1, 1, 1), 3.0), torch.tensor(2.0)).item()
     6.0
     """
     if weight is not None:
-        return _Weigh.apply(total, part, weight)  # type: ignore[no-any-return, no-untyped-call]
+        return _Weigh.apply(total, part, weight, *(again or (None, None)))  # type: ignore[no-any-return, no-untyped-call]
     return part if total is None else total + part
 
 
 class _Weigh(Function):
     @staticmethod
-    def forward(ctx: Any, total: Tensor | None, part: Tensor, weight: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, total: Tensor | None, part: Tensor, weight: Tensor, f: Map | None, x: Tensor | None
+    ) -> Tensor:
         ctx.set_materialize_grads(False)
-        # the map is kept only where the weight wants a gradient
-        ctx.save_for_backward(part if ctx.needs_input_grad[2] else None, weight)
+        ctx.f = f
+        # a map is kept only where the weight wants a gradient
+        kept = part if x is None else x
+        ctx.save_for_backward(kept if ctx.needs_input_grad[2] else None, weight)
         return part * weight if total is None else torch.addcmul(total, part, weight)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor | None) -> Any:
         if g is None:
-            return None, None, None
-        part, weight = ctx.saved_tensors
+            return None, None, None, None, None
+        kept, weight = ctx.saved_tensors
         of_total = g if ctx.needs_input_grad[0] else None
-        if part is None:
-            return of_total, g * weight, None
-        return of_total, *_WeighBackward.apply(g, part, weight)  # type: ignore[no-untyped-call]
+        if kept is None:
+            return of_total, g * weight, None, None, None
+        part = kept if ctx.f is None else ctx.f(kept)
+        return of_total, *_WeighBackward.apply(g, part, weight), None, None  # type: ignore[no-untyped-call]
 
 
 class _WeighBackward(Function):

@@ -15,10 +15,12 @@ from renascent.core import Supernet
 from renascent.errors import require, unknown
 from renascent.gates import Gates
 from renascent.nets.conv import convolve
-from renascent.nets.mix import accumulate
+from renascent.nets.mix import Again, accumulate
 from renascent.nets.norm import BatchStatisticsNorm, scaled_norm
 from renascent.nets.ops import CONVOLUTIONS, NAMES, Norm, ResidualDown, operation
-from renascent.nets.routes import Departure, Edge, Route, departures, edge_name
+from renascent.nets.probe import Option, probe
+from renascent.nets.rectify import rectify
+from renascent.nets.routes import Departure, Edge, departures, edge_name
 from renascent.space import Arch, Space
 
 
@@ -124,6 +126,10 @@ class NatsNetwork(nn.Module):
         return self.classifier(_pool(self.last(x)))  # type: ignore[no-any-return]
 
 
+Part = tuple[int, Tensor, Tensor | None, Again | None]
+"""Target node, and what `accumulate` adds to it."""
+
+
 class SharedCell(nn.Module):
     """A cell that holds every candidate; gates say what is computed. The weights lie where `Cell` has its own."""
 
@@ -149,35 +155,57 @@ class SharedCell(nn.Module):
             value = values[source]
             if value is None:
                 continue
-            for target, part, weight in self._leave(source, value, departure):
-                values[target] = accumulate(values[target], part, weight)
+            for target, part, weight, again in self._leave(source, value, departure):
+                values[target] = accumulate(values[target], part, weight, again)
+            for (_, target), (names, gate) in departure.probes.items():
+                held = values[target]
+                total = torch.zeros_like(x) if held is None else held
+                options = {k: self._alone(source, target, name) for k, name in zip(gate.probe, names, strict=True)}
+                values[target] = probe(total, value, gate.weight, options)
         result = values[-1]
         return torch.zeros_like(x) if result is None else result
 
-    def _leave(self, source: int, x: Tensor, departure: Departure) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-        """Yield (target, value, weight) of all that leaves a node; weight None where it is in the value already."""
-        convolved: dict[tuple[int, ...], Tensor] = {}
-        rectified = F.relu(x) if any(r.operation in CONVOLUTIONS for r in departure.routes) else x
+    def _leave(self, source: int, x: Tensor, departure: Departure) -> Iterator[Part]:
+        """Yield the part of every target; its weight is None where the part has it already."""
+        for route in departure.routes:
+            if route.operation not in CONVOLUTIONS:
+                f = operation(route.operation, self.channels)
+                value = f(x)
+                # one more pooling costs less than keeping its map; several cost more
+                again = (f, x) if value is not x and len(route.targets) == 1 else None
+                weights = [None] * len(route.targets) if route.weight is None else route.weight.unbind()
+                yield from ((t, value, w, again) for t, w in zip(route.targets, weights, strict=True))
+        for targets, value in self._convolved(source, x, departure).items():
+            yield from ((t, part, None, None) for t, part in zip(targets, value.chunk(len(targets), 1), strict=True))
+
+    def _convolved(self, source: int, x: Tensor, departure: Departure) -> dict[tuple[int, ...], Tensor]:
+        """Return the normalised outputs of all kernel sizes, (batch, targets x channels, h, w), summed by targets."""
+        sums: dict[tuple[int, ...], Tensor] = {}
+        rectified = None
         for route in departure.routes:
             if route.operation in CONVOLUTIONS:
-                out, held = self._convolve(source, rectified, route), convolved.get(route.targets)
-                convolved[route.targets] = out if held is None else held.add_(out)
-            else:
-                value = operation(route.operation, self.channels)(x)
-                weights = [None] * len(route.targets) if route.weight is None else route.weight.unbind()
-                yield from ((t, value, w) for t, w in zip(route.targets, weights, strict=True))
-        for targets, value in convolved.items():
-            parts = value.chunk(len(targets), 1)
-            yield from ((t, part, None) for t, part in zip(targets, parts, strict=True))
+                kernels = [self._kernel(edge_name((source, t)), route.operation) for t in route.targets]
+                kernel = kernels[0] if len(kernels) == 1 else torch.cat(kernels)
+                if rectified is None:
+                    # without a gradient of the kernel, nobody will ask for the rectified values again
+                    rectified = F.relu(x) if kernel.requires_grad else rectify(x)
+                out = scaled_norm(convolve(rectified, kernel, stand_in=x), route.scale(self.channels))
+                held = sums.get(route.targets)
+                sums[route.targets] = out if held is None else held.add_(out)
+        return sums
 
-    def _convolve(self, source: int, x: Tensor, route: Route) -> Tensor:
-        """Return the normalised outputs of one kernel size, (batch, targets x channels, h, w)."""
-        kernels = [self._kernel(edge_name((source, t)), route.operation) for t in route.targets]
-        kernel = kernels[0] if len(kernels) == 1 else torch.cat(kernels)
-        return scaled_norm(convolve(x, kernel), route.scale(self.channels))
+    def _alone(self, source: int, target: int, name: str) -> Option:
+        """Return a function that computes one candidate of one edge."""
+        if name not in CONVOLUTIONS:
+            return operation(name, self.channels)
+        kernel = self._kernel(edge_name((source, target)), name)  # now: in a backward pass it may be another
+        return lambda x: scaled_norm(convolve(F.relu(x), kernel))
 
     def _kernel(self, edge: str, operation: str) -> Tensor:
-        return self.get_parameter(f"edges.{edge}.{operation}.conv.weight")
+        # not get_parameter, which refuses what functional_call puts in a parameter's place
+        kernel = self.get_submodule(f"edges.{edge}.{operation}.conv").weight
+        assert isinstance(kernel, Tensor)
+        return kernel
 
 
 class NatsSupernet(Supernet):

@@ -211,7 +211,7 @@ def test_a_ruined_state_is_not_saved_even_where_the_loss_was_finite(tmp_path, mo
 
 
 def test_in_the_first_epoch_nothing_was_saved(tmp_path):
-    with pytest.raises(Diverged, match="nothing was saved"):
+    with pytest.raises(Diverged, match="there is no checkpoint yet"):
         go(tmp_path / "r", walk=Broken(1, "metric"))
 
 

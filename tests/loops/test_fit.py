@@ -163,11 +163,32 @@ def test_bf16_runs_convolutions_in_bfloat16_and_keeps_float32_weights(tmp_path):
         torch.testing.assert_close(mine, other, rtol=0.1, atol=0.02)
 
 
+def test_compile_trains_through_the_compiled_network_and_returns_the_plain_one(tmp_path, monkeypatch):
+    """With a compiler that only wraps: a real one takes half a minute."""
+    calls = []
+
+    class Compiled(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self._orig_mod = inner
+
+        def forward(self, x):
+            calls.append(len(x))
+            return self._orig_mod(x)
+
+    monkeypatch.setattr(torch, "compile", Compiled)
+    model = net()
+    fitted = train(tmp_path / "r", model, compile=True)
+    assert calls == [32] * 12
+    assert fitted.net is model
+    assert equal(weights(model), weights(train(tmp_path / "plain").net))
+
+
 def test_a_loss_that_is_no_number_stops(tmp_path):
     model = net()
     with torch.no_grad():
         model.last.bias[0] = math.nan
-    with pytest.raises(Diverged, match=r"train_loss is nan at step 1 of 12 \(epoch 1\): stopped; nothing was saved"):
+    with pytest.raises(Diverged, match=r"train_loss is nan at step 1 of 12 \(epoch 1\): stopped; there is no checkpoint yet"):
         train(tmp_path / "r", model)
 
 
