@@ -29,7 +29,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from renascent.core import Progress, Setup, State
 from renascent.gates import Gate, Gates, one_hot, soft
 from renascent.nets import NatsTopology
-from renascent.nets.nats import NatsSupernet, SharedCell
+from renascent.nets.cell import SharedCell
+from renascent.nets.nats import NatsSupernet
 from renascent.run import environment, write_json
 from renascent.strategies import DARTS, ENAS
 from renascent.strategies._bilevel import arch_step, frozen, weight_step

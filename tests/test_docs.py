@@ -1,4 +1,4 @@
-"""Every snippet of the README and the docs runs: Python blocks as they stand, console lines through the real command."""
+"""Every snippet of the README and the docs runs: Python as it stands, console lines as commands."""
 
 import re
 import shlex

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,13 +15,10 @@ from renascent import topology
 from renascent.core import Supernet
 from renascent.errors import require, unknown
 from renascent.gates import Gates
-from renascent.nets.conv import convolve
-from renascent.nets.mix import Again, accumulate
-from renascent.nets.norm import BatchStatisticsNorm, scaled_norm
-from renascent.nets.ops import CONVOLUTIONS, NAMES, Norm, ResidualDown, operation
-from renascent.nets.probe import Option, probe
-from renascent.nets.rectify import rectify
-from renascent.nets.routes import Departure, Edge, departures, edge_name
+from renascent.nets.cell import SharedCell
+from renascent.nets.norm import BatchStatisticsNorm
+from renascent.nets.ops import NAMES, Norm, ResidualDown, operation
+from renascent.nets.routes import departures, edge_name
 from renascent.space import Arch, Space
 
 
@@ -52,11 +50,6 @@ class NatsTopology:
     @property
     def space(self) -> Space:
         return topology.topology_space(self.nodes, self.operations)
-
-    @property
-    def edges(self) -> list[Edge]:
-        """Edges in the order of the exchange string."""
-        return [(i, j) for j in range(1, self.nodes) for i in range(j)]
 
     def supernet(self, channels_in: int, classes: int) -> NatsSupernet:
         """Build the shared-weight network for (batch, channels_in, h, w) images."""
@@ -126,88 +119,6 @@ class NatsNetwork(nn.Module):
         return self.classifier(_pool(self.last(x)))  # type: ignore[no-any-return]
 
 
-Part = tuple[int, Tensor, Tensor | None, Again | None]
-"""Target node, and what `accumulate` adds to it."""
-
-
-class SharedCell(nn.Module):
-    """A cell that holds every candidate; gates say what is computed. The weights lie where `Cell` has its own."""
-
-    def __init__(self, config: NatsTopology, channels: int) -> None:
-        super().__init__()
-        self.channels, self.nodes = channels, config.nodes
-        kernels = {name: CONVOLUTIONS[name] for name in config.operations if name in CONVOLUTIONS}
-        self.edges = nn.ModuleDict(
-            {
-                edge_name(e): nn.ModuleDict(
-                    {
-                        n: nn.ModuleDict({"conv": nn.Conv2d(channels, channels, k, bias=False)})
-                        for n, k in kernels.items()
-                    }
-                )
-                for e in config.edges
-            }
-        )
-
-    def forward(self, x: Tensor, leaving: list[Departure]) -> Tensor:
-        values: list[Tensor | None] = [x] + [None] * (self.nodes - 1)
-        for source, departure in enumerate(leaving):
-            value = values[source]
-            if value is None:
-                continue
-            for target, part, weight, again in self._leave(source, value, departure):
-                values[target] = accumulate(values[target], part, weight, again)
-            for (_, target), (names, gate) in departure.probes.items():
-                held = values[target]
-                total = torch.zeros_like(x) if held is None else held
-                options = {k: self._alone(source, target, name) for k, name in zip(gate.probe, names, strict=True)}
-                values[target] = probe(total, value, gate.weight, options)
-        result = values[-1]
-        return torch.zeros_like(x) if result is None else result
-
-    def _leave(self, source: int, x: Tensor, departure: Departure) -> Iterator[Part]:
-        """Yield the part of every target; its weight is None where the part has it already."""
-        for route in departure.routes:
-            if route.operation not in CONVOLUTIONS:
-                f = operation(route.operation, self.channels)
-                value = f(x)
-                # one more pooling costs less than keeping its map; several cost more
-                again = (f, x) if value is not x and len(route.targets) == 1 else None
-                weights = [None] * len(route.targets) if route.weight is None else route.weight.unbind()
-                yield from ((t, value, w, again) for t, w in zip(route.targets, weights, strict=True))
-        for targets, value in self._convolved(source, x, departure).items():
-            yield from ((t, part, None, None) for t, part in zip(targets, value.chunk(len(targets), 1), strict=True))
-
-    def _convolved(self, source: int, x: Tensor, departure: Departure) -> dict[tuple[int, ...], Tensor]:
-        """Return the normalised outputs of all kernel sizes, (batch, targets x channels, h, w), summed by targets."""
-        sums: dict[tuple[int, ...], Tensor] = {}
-        rectified = None
-        for route in departure.routes:
-            if route.operation in CONVOLUTIONS:
-                kernels = [self._kernel(edge_name((source, t)), route.operation) for t in route.targets]
-                kernel = kernels[0] if len(kernels) == 1 else torch.cat(kernels)
-                if rectified is None:
-                    # without a gradient of the kernel, nobody will ask for the rectified values again
-                    rectified = F.relu(x) if kernel.requires_grad else rectify(x)
-                out = scaled_norm(convolve(rectified, kernel, stand_in=x), route.scale(self.channels))
-                held = sums.get(route.targets)
-                sums[route.targets] = out if held is None else held.add_(out)
-        return sums
-
-    def _alone(self, source: int, target: int, name: str) -> Option:
-        """Return a function that computes one candidate of one edge."""
-        if name not in CONVOLUTIONS:
-            return operation(name, self.channels)
-        kernel = self._kernel(edge_name((source, target)), name)  # now: in a backward pass it may be another
-        return lambda x: scaled_norm(convolve(F.relu(x), kernel))
-
-    def _kernel(self, edge: str, operation: str) -> Tensor:
-        # not get_parameter, which refuses what functional_call puts in a parameter's place
-        kernel = self.get_submodule(f"edges.{edge}.{operation}.conv").weight
-        assert isinstance(kernel, Tensor)
-        return kernel
-
-
 class NatsSupernet(Supernet):
     """The topology space with shared weights. Batch normalisation uses batch statistics, training or not."""
 
@@ -220,7 +131,8 @@ class NatsSupernet(Supernet):
         super().__init__()
         self.config, self.space = config, config.space
         self.channels_in, self.classes = channels_in, classes
-        _skeleton(self, config, channels_in, classes, lambda c: SharedCell(config, c), BatchStatisticsNorm)
+        cell = functools.partial(SharedCell, config.nodes, config.operations)
+        _skeleton(self, config, channels_in, classes, cell, BatchStatisticsNorm)
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         leaving = departures(gates, self.config.nodes, self.config.operations, x.device)
@@ -240,9 +152,9 @@ class NatsSupernet(Supernet):
                 key = key.replace(plain, full)
             return key
 
-        own = net.state_dict()
+        own = net.to(next(self.parameters())).state_dict()
         net.load_state_dict({key: shared.get(source(key), value) for key, value in own.items()})
-        return net.to(next(self.parameters()).device)
+        return net
 
 
 def _pool(x: Tensor) -> Tensor:

@@ -14,10 +14,18 @@ import torch
 from torch import Tensor
 
 from renascent.gates import Gate, Gates
-from renascent.nets.ops import CONVOLUTIONS
 
 Edge = tuple[int, int]
 """(source node, target node)."""
+
+
+def edges(nodes: int) -> list[Edge]:
+    """Return the edges of a cell in the order of the exchange string.
+
+    >>> edges(3)
+    [(0, 1), (0, 2), (1, 2)]
+    """
+    return [(i, j) for j in range(1, nodes) for i in range(j)]
 
 
 def edge_name(edge: Edge) -> str:
@@ -100,8 +108,3 @@ def _stack(weights: Sequence[Tensor], device: torch.device) -> Tensor | None:
     if all(w.device.type == "cpu" and not w.requires_grad and float(w) == 1.0 for w in weights):
         return None
     return torch.stack(list(weights)).to(device)
-
-
-def kernel_size(route: Route) -> int:
-    """Return the kernel size of a convolution's route, 0 for anything else."""
-    return CONVOLUTIONS.get(route.operation, 0)

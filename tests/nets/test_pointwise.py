@@ -1,0 +1,58 @@
+"""The folded 1x1 convolution against convolving and normalising, values and both derivatives."""
+
+import torch
+import torch.nn.functional as F
+
+from renascent.nets.pointwise import alone, folded, matrix, pointwise
+
+
+def made(layout=torch.contiguous_format):
+    torch.manual_seed(0)
+    x = F.relu(torch.randn(3, 4, 5, 6, dtype=torch.double)).contiguous(memory_format=layout).requires_grad_()
+    kernel = torch.randn(6, 4, 1, 1, dtype=torch.double, requires_grad=True)
+    scale = torch.rand(6, dtype=torch.double, requires_grad=True)
+    return x, kernel, scale
+
+
+def reference(x, kernel, scale):
+    return F.batch_norm(F.conv2d(x, kernel), None, None, scale, None, True)
+
+
+def test_equals_convolution_then_normalisation_with_its_gradients():
+    for layout in (torch.contiguous_format, torch.channels_last):
+        inputs = made(layout)
+        ours, theirs = alone(inputs[0], *folded(*inputs)), reference(*inputs)
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+        g = torch.randn_like(theirs)
+        for a, b in zip(torch.autograd.grad(ours, inputs, g), torch.autograd.grad(theirs, inputs, g), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_no_scale_means_one():
+    x, kernel, _ = made()
+    torch.testing.assert_close(alone(x, *folded(x, kernel)), reference(x, kernel, None), rtol=1e-10, atol=1e-10)
+
+
+def test_second_derivative():
+    x, kernel, scale = made()
+    x = x.detach()[:2, :2, :2, :2].clone().requires_grad_()
+    kernel = kernel.detach()[:3, :2].clone().requires_grad_()
+    scale = scale.detach()[:3].clone().requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda *v: alone(v[0], *folded(*v)), (x, kernel, scale))
+
+
+def test_pointwise_adds_to_a_map():
+    x, kernel, _ = made(torch.channels_last)
+    total = torch.randn(3, 6, 5, 6, dtype=torch.double).contiguous(memory_format=torch.channels_last)
+    expected = total + F.conv2d(x, kernel)
+    found = pointwise(x, kernel.flatten(1), total)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert matrix(x).data_ptr() == x.data_ptr()
+
+
+def test_in_single_precision_far_from_zero_mean():
+    """Variance from a covariance cancels; after a ReLU the mean is about as large as the deviation, and that is fine."""
+    torch.manual_seed(1)
+    x, kernel = F.relu(torch.randn(64, 16, 16, 16) + 2), torch.randn(16, 16, 1, 1)
+    torch.testing.assert_close(alone(x, *folded(x, kernel)), reference(x, kernel, None), rtol=1e-3, atol=1e-4)
