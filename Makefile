@@ -21,7 +21,7 @@ endif
 
 demo: .venv/.ok
 	rm -rf $(DEMO)
-	$(BIN)/renascent search nats-topology --strategy gdas --data digits --channels 8 --cells 1 --epochs 40 --arch-lr 0.01 --out $(DEMO)
+	$(BIN)/renascent search nats-topology --strategy gdas --data digits --channels 8 --cells 1 --epochs 60 --arch-lr 0.001 --lr 0.1 --out $(DEMO)
 	$(BIN)/renascent fit $(DEMO) --epochs 20 --batch 64 --random-cells 8
 	$(BIN)/renascent report $(DEMO)
 

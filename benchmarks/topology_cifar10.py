@@ -111,9 +111,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--strategies", default="darts-second-order,darts,setn,gdas,enas,rsps")
+    parser.add_argument("--epochs", type=int, help="instead of the setting's own")
     parser.add_argument("--full", action="store_true", help="the paper's setting, for a GPU")
     asked = parser.parse_args()
     setting = FULL if asked.full else SMALL
+    setting |= {"epochs": asked.epochs} if asked.epochs else {}
     asked.out.mkdir(parents=True, exist_ok=True)
     names = asked.strategies.split(",")
     jobs = [(name, seed, setting, asked.out) for seed in range(asked.seeds) for name in names]

@@ -41,11 +41,11 @@ class NatsTopology:
     operations: tuple[str, ...] = topology.OPERATIONS
 
     def __post_init__(self) -> None:
-        require(self, channels=(1, math.inf), cells=(1, math.inf), nodes=(2, math.inf))
+        require(self, channels=(1, math.inf), cells=(1, math.inf))
         for name in self.operations:
             if name not in NAMES:
                 raise unknown("operation", name, NAMES)
-        topology.topology_space(self.nodes, self.operations)  # refuses none, or the same twice
+        topology.topology_space(self.nodes, self.operations)  # refuses too few nodes, no operations, or the same twice
 
     @property
     def space(self) -> Space:

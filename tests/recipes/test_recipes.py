@@ -48,7 +48,7 @@ def test_search_is_that_of_nats_bench(name: str) -> None:
     assert part is not None
     assert part.strategy == EXPECTED[name]
     assert part.space == NatsTopology(channels=16, cells=5, nodes=4)
-    assert (part.data, part.options) == ("cifar10", ImageOptions(split="official"))
+    assert (part.data, part.options) == ("cifar10", ImageOptions(split="official", augment_val=True))
     assert (part.epochs, part.batch) == (100, 64)
     assert part.weights == WeightRule(lr=0.025, lr_end=0.001, momentum=0.9, nesterov=True, weight_decay=5e-4, clip=5.0)
     assert RECIPES[name].paper == "arXiv:2009.00437"
@@ -79,6 +79,6 @@ def test_run_gives_search_what_the_recipe_says(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("renascent.experiment.search", search)
     monkeypatch.setattr("renascent.recipes.recipe.load", lambda name, options: (name, options))
     RECIPES["nats-topology-setn"].run(seed=3)
-    assert heard["task"] == ("cifar10", ImageOptions(split="official"))
+    assert heard["task"] == ("cifar10", ImageOptions(split="official", augment_val=True))
     assert (heard["epochs"], heard["batch"], heard["seed"]) == (100, 64, 3)
     assert heard["strategy"] == EXPECTED["nats-topology-setn"]
