@@ -59,7 +59,7 @@ class Output:
 class Machine:
     """Where the work is done.
 
-    device: cpu, cuda, cuda:1, mps, or another name that torch knows.
+    device: cpu, cuda or cuda:1 (the second GPU).
     threads: of the processor.
     download: fetch the data set's official files if they are not there.
     """

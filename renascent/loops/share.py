@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ SCORE_BATCH = 512
 
 @dataclass(frozen=True)
 class Found:
-    """What a search over shared weights ends with. score: of `arch` inside the supernet.  seconds: of the search."""
+    """What a search over shared weights ends with. score: of `arch` inside the supernet.  seconds: of the search, derivation included."""
 
     arch: Arch
     score: float
@@ -49,9 +50,11 @@ def share(
         epoch=lambda means: _beliefs(strategy, state),
         say=say,
     )
+    began = time.monotonic()
     arch = strategy.derive(state, scorer)
     score = scorer(arch)
-    say(run.event("derived", arch=setup.space.format(arch), score=score))
+    seconds += time.monotonic() - began
+    say(run.event("derived", arch=setup.space.format(arch), score=score, seconds=round(seconds, 3)))
     return Found(arch, score, seconds, state)
 
 

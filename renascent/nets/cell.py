@@ -77,7 +77,8 @@ class SharedCell(nn.Module):
             yield from ((t, part, None, None) for t, part in zip(targets, value.chunk(len(targets), 1), strict=True))
 
     def _rectify(self, source: int, x: Tensor, convolutions: Sequence[Route]) -> Tensor:
-        learning = self._merged(source, convolutions[0]).requires_grad
+        first = convolutions[0]
+        learning = self._kernel(edge_name((source, first.targets[0])), first.operation).requires_grad
         # a 1x1 convolution's statistics, and a kernel's gradient, want the rectified values again
         wanted = learning or any(CONVOLUTIONS[route.operation] == 1 for route in convolutions)
         return F.relu(x) if wanted else rectify(x)

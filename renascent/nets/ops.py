@@ -62,7 +62,7 @@ class ResidualDown(nn.Module):
         super().__init__()
         self.conv_a = ReLUConvBN(channels_in, channels, 3, 2, norm)
         self.conv_b = ReLUConvBN(channels, channels, 3, 1, norm)
-        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(channels_in, channels, 1, bias=False))
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True), nn.Conv2d(channels_in, channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.shortcut(x) + self.conv_b(self.conv_a(x))  # type: ignore[no-any-return]

@@ -6,9 +6,12 @@ covariance of its input. Normalisation then folds into the kernel, and the map b
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
 
 from renascent.nets.norm import EPS
 
@@ -23,13 +26,30 @@ def folded(x: Tensor, kernel: Tensor, scale: Tensor | None = None) -> tuple[Tens
     >>> [round(float(t), 3) for t in folded(x, torch.ones(1, 1, 1, 1), torch.tensor([2.0]))]
     [2.0, -4.0]
     """
-    rows, weights = matrix(x), kernel.flatten(1)
-    mean = rows.mean(0)
-    covariance = rows.T @ rows / len(rows) - torch.outer(mean, mean)
+    weights = kernel.flatten(1)
+    mean, covariance = _Moments.apply(matrix(x))  # type: ignore[no-untyped-call]
     variance = ((weights @ covariance) * weights).sum(1)
     factor = torch.rsqrt(variance + EPS)
     weights = weights * (factor if scale is None else factor * scale)[:, None]
     return weights, -weights @ mean
+
+
+class _Moments(Function):
+    """Mean (channels,) and covariance (channels, channels) of rows (pixels, channels); keeps nothing but the rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(rows)
+        mean = rows.mean(0)
+        # centred first: E[x x'] - mean mean' would cancel where a mean is large beside its deviation
+        centred = rows - mean
+        return mean, centred.T @ centred / len(rows)
+
+    @staticmethod
+    def backward(ctx: Any, of_mean: Tensor, of_covariance: Tensor) -> Tensor:
+        (rows,) = ctx.saved_tensors
+        slope = (of_covariance + of_covariance.T) / len(rows)
+        return torch.addmm(of_mean / len(rows) - rows.mean(0) @ slope, rows, slope)
 
 
 def pointwise(x: Tensor, weights: Tensor, total: Tensor) -> Tensor:

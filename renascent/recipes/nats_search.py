@@ -50,7 +50,8 @@ def _recipe(name: str, strategy: OneShot) -> Recipe:
             space=NatsTopology(channels=16, cells=5),
             strategy=strategy,
             data="cifar10",
-            options=ImageOptions(split="official", augment_val=True),
+            # the authors' bilevel searches augment the validation half too; ENAS's controller sees plain images
+            options=ImageOptions(split="official", augment_val=name != "enas"),
             epochs=100,
             batch=64,
             weights=WeightRule(lr=0.025, lr_end=0.001, momentum=0.9, nesterov=True, weight_decay=5e-4, clip=5.0),

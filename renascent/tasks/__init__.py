@@ -51,8 +51,10 @@ def load(
     if (data := DATASETS.get(name)) is not None:
         if options.image_size:
             raise UserError(f"--image-size is for folders of images; {name} has one size: leave it out")
-        raw = data.read(name, where, download=download)
         official = data.official_split
+        if options.split == "official" and official is not None:
+            official(where)  # before a long download for a split that is not there
+        raw = data.read(name, where, download=download)
         return prepare(raw, options, data.augmentation, name=name, folder=where, official=official, device=device)
     if not Path(name).is_dir():
         raise unknown("data set", name, [*DATASETS, "or the path of a folder of images"])

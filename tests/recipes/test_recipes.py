@@ -48,7 +48,10 @@ def test_search_is_that_of_nats_bench(name: str) -> None:
     assert part is not None
     assert part.strategy == EXPECTED[name]
     assert part.space == NatsTopology(channels=16, cells=5, nodes=4)
-    assert (part.data, part.options) == ("cifar10", ImageOptions(split="official", augment_val=True))
+    assert (part.data, part.options) == (
+        "cifar10",
+        ImageOptions(split="official", augment_val=not name.endswith("enas")),
+    )
     assert (part.epochs, part.batch) == (100, 64)
     assert part.weights == WeightRule(lr=0.025, lr_end=0.001, momentum=0.9, nesterov=True, weight_decay=5e-4, clip=5.0)
     assert RECIPES[name].paper == "arXiv:2009.00437"
