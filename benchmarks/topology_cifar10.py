@@ -3,8 +3,8 @@
     RENASCENT_DATA=FOLDER python benchmarks/topology_cifar10.py --out runs/topology_cifar10
 
 Needs in FOLDER the CIFAR-10 images and nas/nb201.npz (keys acc200_c10_test and arch order as in the benchmark).
-Every (strategy, seed) is one resumable run; those that are done are not repeated. `--full` takes the paper's
-setting (C=16, N=5, 100 epochs, all images), which is for a GPU.
+Every (strategy, seed) is one resumable run; those that are done are not repeated, and runs of another setting are
+not taken in. `--full` takes the paper's setting (C=16, N=5, 100 epochs, all images), which is for a GPU.
 
 The CPU setting shortens the schedule about forty times, so the logits learn ten times faster than the papers' 3e-4;
 this was fixed before any result was seen, and no setting was tuned on the table.
@@ -61,7 +61,7 @@ def one(job: tuple[str, int, dict[str, Any], Path]) -> None:
     folder = out / f"{name}-{seed}"
     run = Run.start(folder, {"strategy": name, "seed": seed, **setting}, resume=folder.exists(), seed=seed)
     found = share(strategy, Setup(net, task, net.space, seed=seed), epochs=setting["epochs"], batch=64, run=run)
-    write_json(target, judge(found, name, seed))
+    write_json(target, {**judge(found, name, seed), "setting": setting})
     print(f"{name} seed {seed}: {read_json(target)}", flush=True)
 
 
@@ -81,6 +81,23 @@ def judge(found: Any, name: str, seed: int) -> dict[str, Any]:
         "spearman": float(rank.statistic),
         "search_seconds": round(found.seconds, 1),
     }
+
+
+def refuse_mixture(out: Path, setting: dict[str, Any]) -> None:
+    """Exit with one line when a run in `out`, finished or not, is of another setting: their mean would mean nothing."""
+    names = {path.stem for path in out.glob("*.json")} | {path.parent.name for path in out.glob("*/config.json")}
+    for name in sorted(names - {"summary"}):
+        if (held := setting_of(out, name)) != setting:
+            known = held or "a setting it does not tell"
+            raise SystemExit(f"{out / name} was searched with {known}, not {setting}: choose another --out")
+
+
+def setting_of(out: Path, name: str) -> dict[str, Any] | None:
+    result, config = out / f"{name}.json", out / name / "config.json"
+    held: dict[str, Any] | None = read_json(result).get("setting") if result.exists() else None
+    if held is None and config.exists():  # interrupted
+        held = {key: value for key, value in read_json(config).items() if key not in ("strategy", "seed")}
+    return held
 
 
 def summary(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -114,8 +131,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="instead of the setting's own")
     parser.add_argument("--full", action="store_true", help="the paper's setting, for a GPU")
     asked = parser.parse_args()
-    setting = FULL if asked.full else SMALL
-    setting |= {"epochs": asked.epochs} if asked.epochs else {}
+    setting = (FULL if asked.full else SMALL) | ({"epochs": asked.epochs} if asked.epochs else {})
+    refuse_mixture(asked.out, setting)
     asked.out.mkdir(parents=True, exist_ok=True)
     names = asked.strategies.split(",")
     jobs = [(name, seed, setting, asked.out) for seed in range(asked.seeds) for name in names]

@@ -32,7 +32,7 @@ def save_tree(path: Path, tree: Mapping[str, Any]) -> None:
         scratch.replace(path)
     except (OSError, SafetensorError) as e:
         scratch.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {e}; free some space or choose another --out") from None
+        raise UserError(f"cannot write {path}: {e}; free some space or use another folder") from None
 
 
 def load_tree(path: Path) -> dict[str, Any]:

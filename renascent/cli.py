@@ -16,7 +16,7 @@ from renascent.errors import Interrupted, RenascentError
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line, the program's own unless given, and return its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _json_after(list(sys.argv[1:] if argv is None else argv))
     try:
         from renascent.parsing import run  # only here: what it loads takes a second, in which Ctrl-C is no bug
 
@@ -26,9 +26,16 @@ def main(argv: list[str] | None = None) -> int:
     except RenascentError as e:
         return _fail(words, str(e), e.exit_code)
     except KeyboardInterrupt:
-        hint = f"; to go on: {_resume(words)}" if words[:1] in (["search"], ["fit"]) else ""
+        # a search tells by Interrupted when there is something to go on with; a fit goes on with nothing, too
+        hint = f"; to go on: {_resume(words)}" if words[:1] == ["fit"] else ""
         return _fail(words, f"interrupted{hint}", Interrupted.exit_code)
     return 0
+
+
+def _json_after(words: list[str]) -> list[str]:
+    """Move --json from before the command to the command's flags, where it is one."""
+    before = words[:1] == ["--json"] and len(words) > 1 and not words[1].startswith("-")
+    return [words[1], "--json", *words[2:]] if before else words
 
 
 def _fail(words: Sequence[str], message: str, code: int) -> int:

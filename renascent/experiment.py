@@ -15,7 +15,7 @@ from renascent.loops._drive import Say
 from renascent.loops.share import share
 from renascent.nets import SPACES
 from renascent.result import Result, name_of
-from renascent.run import Run
+from renascent.run import Run, check_seed
 from renascent.strategies import STRATEGIES
 
 
@@ -43,16 +43,18 @@ def search(
     """
     if epochs < 1 or batch < 1:
         raise UserError(f"epochs is {epochs} and batch is {batch}: give at least 1 of each")
+    check_seed(seed)
     rule = weights or WeightRule()
     config = _config(space, strategy, task, rule, epochs=epochs, batch=batch, seed=seed)
     names = (config["space"], config["strategy"], config["task"]["name"], seed)
     folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
-    run = Run.start(folder, config, resume=resume, seed=seed)
+    task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
     devices = [task.device] if task.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         net = space.supernet(task.channels, task.classes)
         net = net.to(task.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
         found = share(strategy, Setup(net, task, net.space, rule, seed), epochs=epochs, batch=batch, run=run, say=say)
         return Result.save_new(folder, space, found, task)
 

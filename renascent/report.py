@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -15,12 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from renascent import topology
+from renascent.citations import citations
 from renascent.errors import UserError
 from renascent.figures import Line, bands, cell, chart, curves, short
-from renascent.loops.fit import Fit
 from renascent.result import Result
-from renascent.run import Json, read_events, read_json, write_text
-from renascent.strategies import STRATEGIES
+from renascent.run import Json, read_events, read_sessions, write_text
 
 Rows = list[tuple[str, str]]
 """Name and value, as a table shows them."""
@@ -54,7 +52,7 @@ def write_report(result: Result) -> Path:
 def _page(result: Result) -> Json:
     facts, config = result.facts, result.config
     epochs = [e for e in _events(result.folder) if e["event"] == "epoch"]
-    sessions = read_json(result.folder / "environment.json")["sessions"]
+    sessions = read_sessions(result.folder)
     styles = _styles(result)
     drawing, unreachable = _drawing(result, styles)
     return {
@@ -77,7 +75,7 @@ def _page(result: Result) -> Json:
         "environment": _environment(sessions[0]),
         "resumed": [(s["time"], s["device"]) for s in sessions[1:]],
         "command": _command(sessions[0]["command"]),
-        "citations": list(_citations(result, config)),
+        "citations": list(citations(result)),
     }
 
 
@@ -120,9 +118,11 @@ def _tiles(result: Result) -> Iterator[tuple[str, str, str]]:
 
 def _versus(fitted: Json, split: str) -> str:
     """Compare the found network with random cells trained alike."""
-    others = [_score_of(cell, split) for cell in fitted["random_cells"]]
+    others = [float(cell[split]) for cell in fitted["random_cells"]]
     epochs = fitted["settings"]["epochs"]
     alone = f"trained alone, {epochs} epoch{'' if epochs == 1 else 's'}"
+    if not fitted.get("same_data", True):
+        alone += f", on other data than the search's: {fitted['task']}"
     if not others:
         return alone
     spread = f" ± {100 * stdev(others):.2f}" if len(others) > 1 else ""
@@ -130,10 +130,6 @@ def _versus(fitted: Json, split: str) -> str:
     side = f"{abs(gap):.2f} points {'above' if gap >= 0 else 'below'}"
     count = f"{len(others)} random cell{'' if len(others) == 1 else 's'}"
     return f"{alone}; {side} the mean of {count} trained alike ({100 * mean(others):.2f}{spread} %)"
-
-
-def _score_of(random_cell: Json, split: str) -> float:
-    return float(random_cell.get("scores", random_cell)[split])
 
 
 def _multiple(result: Result) -> str:
@@ -225,7 +221,7 @@ def _random_cells(result: Result) -> list[tuple[Markup, str]]:
     split = next(iter(fitted["scores"]), "")
     name = Markup("<strong>{}</strong>").format(_breakable(result.facts["arch"]))
     found = [(name, fitted["scores"][split])] if fitted["random_cells"] else []
-    others = [(_breakable(cell["arch"]), _score_of(cell, split)) for cell in fitted["random_cells"]]
+    others = [(_breakable(cell["arch"]), float(cell[split])) for cell in fitted["random_cells"]]
     return [(arch, _percent(score)) for arch, score in sorted(found + others, key=lambda row: -row[1])]
 
 
@@ -256,32 +252,14 @@ def _environment(session: Json) -> Rows:
 
 
 def _command(words: Sequence[str]) -> str:
-    """Return the command that started the run; empty when it was no command, but Python at work."""
-    if not words or not words[0] or words[0].startswith("-"):
-        return ""
-    return shlex.join(["python", *words] if words[0].endswith(".py") else words)
+    """Return the command that started the run; empty when it was not `renascent`, but Python at work.
 
-
-def _citations(result: Result, config: Json) -> Iterator[tuple[str, Markup]]:
-    """Cite the strategy, the space, the data and every option of the training that was used, and nothing else."""
-    strategy, fitted = STRATEGIES.get(config["strategy"]), result.fitted
-    sources = [(f"strategy {config['strategy']}", strategy), (f"space {config['space']}", type(result.space))]
-    for what, kind in sources:
-        yield from ((what, _linked(text)) for text in _paragraphs(kind) if "arXiv:" in text)
-    yield f"data {config['task']['name']}", _linked(str(config["task"].get("source", "given by the user")))
-    for line in (inspect.getdoc(Fit) or "").splitlines() if fitted else ():
-        name, _, text = line.partition(": ")
-        if fitted and "arXiv:" in text and fitted["settings"].get(name):
-            yield f"training, {name.replace('_', ' ')}", _linked(text)
-
-
-def _paragraphs(kind: type | None) -> Iterable[str]:
-    return (" ".join(text.split()) for text in ((inspect.getdoc(kind) if kind else "") or "").split("\n\n"))
-
-
-def _linked(text: str) -> Markup:
-    linked = re.sub(r"arXiv:(\d{4}\.\d{4,5})", r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', str(escape(text)))
-    return Markup(re.sub(r'(?<!["=])(https?://[^\s<,;)]+[^\s<,;).])', r'<a href="\1">\1</a>', linked))
+    A notebook or a script of the user's own is no command that repeats the search: its arguments say nothing of it.
+    """
+    program, *given = words or [""]
+    # `python -m renascent search` is recorded by the name of its file
+    ours = program.removesuffix(".exe") == "renascent" or (program == "__main__.py" and given[:1] == ["search"])
+    return shlex.join(["renascent", *given]) if ours else ""
 
 
 def _breakable(arch: str) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,13 +18,22 @@ from renascent.core import SpaceConfig, Task
 from renascent.costs import Latency, macs, measure, params
 from renascent.errors import UserError, unknown
 from renascent.loops._drive import Say
-from renascent.loops.fit import Fit, Fitted, fit, recalibrate
+from renascent.loops.fit import Fit, Fitted, _check_drop_path, fit, recalibrate
 from renascent.loops.share import Found
 from renascent.nets import SPACES
-from renascent.run import Json, Run, read_json, write_json, writing
+from renascent.run import Json, Run, check_seed, read_json, write_json, writing
 from renascent.space import Arch
 
 RECALIBRATION_BATCHES = 50
+
+FACTS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("space", "arch", "strategy", "task"), str),
+    **dict.fromkeys(("seed", "channels", "classes", "params", "macs"), int),
+    **dict.fromkeys(("search_score", "search_seconds"), (int, float)),
+    **dict.fromkeys(("space_config", "latency_ms"), dict),
+    "size": list,
+}
+"""What arch.json holds, by key."""
 
 
 class Result:
@@ -55,31 +64,47 @@ class Result:
             "search_seconds": round(found.seconds, 3),
             "params": params(net),
             "macs": macs(net, shape),
-            "latency_ms": asdict(measure(net, shape)),
+            "latency_ms": asdict(measure(net.to(task.device), shape)),
         }
         inherited = found.state.net.extract(found.arch)
-        recalibrate(inherited, itertools.islice(task.batches("train", 64), RECALIBRATION_BATCHES))
+        # shuffled: images that lie in order of their classes would give the statistics of the first class
+        stream = task.stream("train", config["seed"], 64)
+        recalibrate(inherited, (stream.next() for _ in range(RECALIBRATION_BATCHES)))
         _save_weights(folder / "shared.safetensors", inherited)
         write_json(folder / "arch.json", facts)
         return cls(folder, facts, space)
 
     @classmethod
     def load(cls, folder: str | Path, space: SpaceConfig | None = None) -> Result:
-        """Read the result of a finished search. Raises UserError when there is none.
+        """Read the result of a finished search. Raises UserError when there is none, or it is damaged.
 
         space: needed only when it is of your own making and so in no name table.
         """
         folder = Path(folder)
         if not folder.is_dir():
-            raise UserError(f"there is no folder {folder}: give the --out of a finished search")
+            raise UserError(f"there is no folder {folder}: give the folder of a finished search")
         if not (folder / "arch.json").exists() and (folder / "config.json").exists():
-            raise UserError(f"the search in {folder} has not finished: go on with it by adding --resume to its command")
-        return cls(folder, read_json(folder / "arch.json"), space)
+            raise UserError(f"the search in {folder} has not finished: resume it (--resume on its command)")
+        path = folder / "arch.json"
+        facts = read_json(path)
+        wrong = [key for key, kind in FACTS.items() if not isinstance(facts.get(key), kind)]
+        if wrong:
+            raise UserError(f"{path} is damaged ({', '.join(wrong)} missing or no such value): repeat the search")
+        try:
+            return cls(folder, facts, space)
+        except TypeError as e:
+            raise UserError(f"{path} is damaged ({e}): repeat the search") from None
 
     @property
     def config(self) -> Json:
         """The configuration of the search."""
         return read_json(self.folder / "config.json")
+
+    def searched_on(self, task: Task) -> bool:
+        """Return whether `task` has the data of the search; how they are augmented is no part of them."""
+        asked, held = json.loads(json.dumps(task.describe())), self.config.get("task")
+        keys = {"name", "sha256"} if "sha256" in asked else asked.keys() - {"augmentation"}
+        return isinstance(held, dict) and all(held.get(key) == asked[key] for key in keys)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -140,7 +165,9 @@ class Result:
         resume: go on with an interrupted training.
         Raises UserError when the folder holds a training already or `task` has other shapes than the search's.
         """
+        check_seed(seed)
         self._check_task(task)
+        same = self.searched_on(task)
         settings = settings or Fit()
         one = functools.partial(self._fit_one, task, settings, seed=seed, prune=prune, resume=resume, say=say)
         chosen = one(self.folder / "fit", self.arch)
@@ -152,6 +179,8 @@ class Result:
             scores.append({"arch": self.space.space.format(arch), **one(folder, arch).scores})
         _save_weights(self.folder / "fit" / "weights.safetensors", chosen.net)
         facts = {
+            "task": task.name,
+            "same_data": same,
             "scores": chosen.scores,
             "seconds": round(chosen.seconds, 3),
             "settings": asdict(settings),
@@ -203,14 +232,23 @@ class Result:
         resume: bool,
         say: Say,
     ) -> Fitted:
-        config = {"arch": self.space.space.format(arch), "settings": asdict(settings), "seed": seed, "prune": prune}
-        # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
-        run = Run.start(folder, config, resume=resume, seed=seed)
+        config = {
+            "arch": self.space.space.format(arch),
+            "task": task.describe(),
+            "settings": asdict(settings),
+            "seed": seed,
+            "prune": prune,
+        }
+        # without test images, those held out in the search take their place
+        split, judge = ("train+val", "test") if task.count("test") else ("train", "val")
+        task.stream(split, seed, settings.batch)  # as below: what cannot be had is refused before a folder is made
         with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
             torch.manual_seed(seed)
             net = self._network(arch, prune).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            # without test images, those held out in the search take their place
-            split, judge = ("train+val", "test") if task.count("test") else ("train", "val")
+            _check_drop_path(net, settings)
+            # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
+            instead = f"remove {self.folder / 'fit'}"
+            run = Run.start(folder, config, resume=resume, seed=seed, device=task.device, instead=instead)
             return fit(net, task, settings, run=run, seed=seed, split=split, evaluate=(judge,), say=say)
 
     def _check_task(self, task: Task) -> None:

@@ -4,11 +4,20 @@ config.json              the resolved configuration; a resume must ask for the s
 environment.json         versions, device, git state and seed of every session that worked here
 events.jsonl             one JSON object a line, append-only
 checkpoint.safetensors   the newest state, written atomically
-arch.json                the chosen architecture, once there is one
+
+A search's folder holds besides, once there is one:
+
+arch.json                the chosen architecture and what it costs
+shared.safetensors       the weights it has from the search
+data.json                which data, when the command line started the search; `fit` finds the same
+fit/                     a run folder of its own, of the training, with result.json and weights.safetensors;
+                         random cells trained alike are runs in fit/random-1, fit/random-2 and so on
+report.html              the page about it all
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -43,25 +52,40 @@ class Run:
         self.folder, self.config = folder, dict(config)
 
     @classmethod
-    def start(cls, folder: Path, config: Mapping[str, Any], *, resume: bool = False, seed: int = 0) -> Run:
+    def start(
+        cls,
+        folder: Path,
+        config: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        seed: int = 0,
+        device: torch.device | None = None,
+        instead: str = "use another folder",
+    ) -> Run:
         """Open a new run folder, or with `resume` go on in one of the same configuration, if there is one.
 
+        device: where the work is done, to be noted.  instead: what an error tells the user to do if not to resume.
         Raises UserError when the folder holds a run already and `resume` is not asked for, when the configuration
-        differs, when the folder holds something else, or when it cannot be written.
+        differs, when the folder holds something else or is a file, or when it cannot be written.
         """
         run = cls(Path(folder), config)
-        there = (run.folder / "config.json").exists()
+        with writing(run.folder):  # a folder that may not be read fails here already
+            there = (run.folder / "config.json").exists()
+            if run.folder.exists() and not run.folder.is_dir():
+                raise UserError(f"{folder} is a file, and a run needs a folder: {instead}")
+            filled = run.folder.exists() and any(file.suffix != ".part" for file in run.folder.iterdir())
         if there and not resume:
-            raise UserError(f"{folder} already holds a run: add --resume to go on with it, or choose another --out")
+            raise UserError(f"{folder} already holds a run: resume it (--resume), or {instead}")
         if there:
-            run._check_same()
-        elif run.folder.exists() and any(file.suffix != ".part" for file in run.folder.iterdir()):
-            raise UserError(f"{folder} is not empty and holds no run: choose another --out")
+            run._check_same(instead)
+        elif filled:
+            raise UserError(f"{folder} is not empty and holds no run: {instead}")
+        sessions = read_sessions(run.folder) if there else []
         with writing(run.folder):
             run.folder.mkdir(parents=True, exist_ok=True)
         if not there:
             write_json(run.folder / "config.json", run.config)
-        run._note_session(seed)
+        write_json(run.folder / "environment.json", {"sessions": [*sessions, environment(seed, device)]})
         return run
 
     @property
@@ -81,7 +105,12 @@ class Run:
 
     def save(self, tree: Mapping[str, Any]) -> None:
         """Write the checkpoint, with the length of the events it covers."""
-        covered = self.events_file.stat().st_size if self.events_file.exists() else 0
+        covered = 0
+        if self.events_file.exists():
+            # events first: after a power cut a checkpoint must not cover what never reached the disk
+            with writing(self.events_file), self.events_file.open("rb+") as file:
+                os.fsync(file.fileno())
+                covered = self.events_file.stat().st_size
         save_tree(self.checkpoint, {**tree, "events_bytes": covered})
 
     def restore(self) -> dict[str, Any] | None:
@@ -99,23 +128,22 @@ class Run:
                 os.truncate(self.events_file, covered)
         return tree
 
-    def _check_same(self) -> None:
+    def _check_same(self, instead: str) -> None:
         held, asked = read_json(self.folder / "config.json"), json.loads(json.dumps(self.config))
         if held != asked:
             changes = ", ".join(_differences(held, asked))
             raise UserError(
                 f"{self.folder} was started with another configuration ({changes}): "
-                "resume with the same flags, or choose another --out"
+                f"resume with the same settings, or {instead}"
             )
 
-    def _note_session(self, seed: int) -> None:
-        path = self.folder / "environment.json"
-        sessions = read_json(path)["sessions"] if path.exists() else []
-        write_json(path, {"sessions": [*sessions, environment(seed)]})
 
+def environment(seed: int, device: torch.device | None = None) -> Json:
+    """Return what a reader needs to repeat a run: versions, device, git state, seed and command.
 
-def environment(seed: int) -> Json:
-    """Return what a reader needs to repeat a run: versions, device, git state, seed and command."""
+    device: where the work is done; the GPU unless given, if there is one.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -123,7 +151,7 @@ def environment(seed: int) -> Json:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor_name(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "versions": {name: _version(name) for name in PACKAGES},
         "git": _git_state(),
@@ -145,14 +173,35 @@ def read_events(folder: Path) -> list[Json]:
     return [json.loads(line) for line in lines[:-1]]
 
 
+def read_sessions(folder: Path) -> list[Json]:
+    """Return the environments of all sessions that worked in a folder, none if there is no list of them.
+
+    Raises UserError when the list is damaged.
+    """
+    path = Path(folder) / "environment.json"
+    sessions = read_json(path).get("sessions") if path.exists() else []
+    if not isinstance(sessions, list) or not all(isinstance(session, dict) for session in sessions):
+        raise UserError(f"{path} is damaged (it has no list of sessions): remove that file to begin the list again")
+    return sessions
+
+
+def check_seed(seed: int) -> None:
+    """Raise UserError for a number that cannot be a seed."""
+    if not 0 <= seed < 2**63:
+        raise UserError(f"the seed is {seed}: give a whole number of at least 0 and below 2**63")
+
+
 def read_json(path: Path) -> Json:
-    """Read one JSON object. Raises UserError when it is missing or not JSON."""
+    """Read one JSON object. Raises UserError when it is missing or something else."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no {path}: is {Path(path).parent} the folder of a finished search?") from None
     except (ValueError, OSError) as e:
         raise UserError(f"{path} cannot be read ({e}): remove its folder and start again") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is damaged (no JSON object, but {value!r:.40}): remove its folder and start again")
+    return value
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -182,7 +231,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as e:
         reason = e.strerror or str(e)
-        raise UserError(f"cannot write {path}: {reason}; free some space or choose another --out") from None
+        raise UserError(f"cannot write {path}: {reason}; free some space or use another folder") from None
 
 
 class Interrupt:
@@ -195,6 +244,10 @@ class Interrupt:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+        if number == signal.SIGINT and sys.stderr is not None:
+            # a stream that is gone, or interrupted while it writes, is no reason to stop a search
+            with contextlib.suppress(OSError, ValueError, RuntimeError):
+                print("finishing this step; Ctrl-C again to stop at once", file=sys.stderr, flush=True)
 
 
 @contextmanager

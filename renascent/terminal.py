@@ -147,10 +147,12 @@ def _accuracies(result: Result) -> list[tuple[str, str]]:
     fitted = result.fitted
     if fitted is None:
         return rows
-    epochs = fitted["settings"]["epochs"]
+    how = f"trained alone, {_count(fitted['settings']['epochs'], 'epoch')}"
+    if not fitted.get("same_data", True):
+        how += f"; on other data than the search's: {fitted['task']}"
     for split, score in fitted["scores"].items():
         name = "test accuracy" if split == "test" else f"accuracy on {split}"
-        rows.append((name, f"{_percent(score)} (trained alone, {_count(epochs, 'epoch')})"))
+        rows.append((name, f"{_percent(score)} ({how})"))
         if others := [cell[split] for cell in fitted["random_cells"]]:
             rows.append(("random cells", _compared(score, others)))
     return rows

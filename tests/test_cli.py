@@ -149,6 +149,7 @@ def test_list_names_everything(say: Any) -> None:
     assert [row["name"] for row in facts["recipes"]] == list(RECIPES)
     assert all(row["about"] for rows in facts.values() for row in rows)
     assert all(row["paper"].startswith("arXiv:") for key in ("spaces", "strategies") for row in facts[key])
+    assert json.loads(say("--json list").out) == facts
     text = say("list").out
     assert all(name in text for name in [*STRATEGIES, *DATASETS, *RECIPES])
 
@@ -256,7 +257,7 @@ def test_a_folder_is_remembered_from_elsewhere(say: Any, tmp_path: Path, monkeyp
 
 def test_existing_folder_needs_resume(say: Any, copy: Path) -> None:
     before = (copy / "arch.json").read_bytes()
-    assert "run already holds a run: add --resume" in error(say(f"{SEARCH} --out run"))
+    assert "run already holds a run: resume it (--resume), or use another folder" in error(say(f"{SEARCH} --out run"))
     assert (copy / "arch.json").read_bytes() == before
 
 
@@ -286,6 +287,38 @@ def test_fit_twice_and_fit_of_changed_data(say: Any, copy: Path) -> None:
     assert "holds a training already: add --resume" in error(say("fit run --epochs 1 --data digits"))
 
 
+@pytest.mark.parametrize(("change", "fragment"), [("--data digits --limit 220", "task."), ("--cutout 2", "cutout")])
+def test_fit_resumed_on_other_data_is_refused(say: Any, copy: Path, change: str, fragment: str) -> None:
+    assert "other data" not in say("fit run --epochs 1").out
+    assert json.loads((copy / "fit" / "result.json").read_text())["task"] == "digits"
+    message = error(say(f"fit run --epochs 1 --resume {change}"))
+    assert f"{fragment}" in message.partition("another configuration (")[2]
+    assert message.endswith("resume with the same settings, or remove run/fit")
+
+
+def test_fit_on_other_data_says_so(say: Any, copy: Path) -> None:
+    said = say("fit run --epochs 1 --data digits --limit 220")
+    assert "(trained alone, 1 epoch; on other data than the search's: digits)" in said.out
+
+
+def test_damaged_result(say: Any, copy: Path) -> None:
+    held = json.loads((copy / "arch.json").read_text())
+    for harm, fragment in [
+        ([], "no JSON object"),
+        ({k: v for k, v in held.items() if k != "space_config"}, "damaged (space_config"),
+        ({**held, "latency_ms": 3}, "damaged (latency_ms"),
+        ({**held, "space_config": {"chanels": 4}}, "damaged ("),
+    ]:
+        (copy / "arch.json").write_text(json.dumps(harm))
+        assert fragment in error(say("report run"))
+
+
+def test_resume_of_nothing(say: Any, tmp_path: Path) -> None:
+    message = error(say(f"{SEARCH} --out rnu --resume"))
+    assert "there is no run in rnu to resume: check --out, or leave --resume out" in message
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_unfinished_search(say: Any, copy: Path) -> None:
     (copy / "arch.json").unlink()
     assert "has not finished" in error(say("fit run"))
@@ -295,6 +328,7 @@ def test_unwritable_folder(say: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     message = error(say(f"{SEARCH} --out file/run"))
     assert "cannot write file/run: Not a directory" in message
+    assert "file is a file" in error(say(f"{SEARCH} --out file"))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -357,16 +391,29 @@ def test_ctrl_c_saves_and_says_how_to_go_on(say: Any, monkeypatch: pytest.Monkey
     assert say(f"search {command}").code == 0
 
 
-def test_ctrl_c_outside_the_loop(say: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ctrl_c_before_there_is_a_folder(say: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def load(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("renascent.commands.command.load", load)
     said = say(f"{SEARCH} --json")
     assert said.code == 130
-    assert said.err == f"renascent: interrupted; to go on: renascent {SEARCH} --json --resume\n"
+    assert said.err == "renascent: interrupted\n"
     assert json.loads(said.out)["exit_code"] == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_after_the_last_step(say: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def derive(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GDAS, "derive", derive)
+        said = say(f"{SEARCH} --out run")
+    assert said.code == 130
+    command = said.err.splitlines()[-1].removeprefix("renascent: interrupted; to go on: renascent ")
+    assert command == f"{SEARCH} --out run --resume"
+    assert say(command).code == 0
 
 
 def test_exit_code_reaches_the_shell(tmp_path: Path) -> None:

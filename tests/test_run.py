@@ -15,11 +15,13 @@ from renascent.errors import UserError
 from renascent.run import (
     CLOCK_FIELDS,
     Run,
+    check_seed,
     environment,
     interruptible,
     processor_name,
     read_events,
     read_json,
+    read_sessions,
     write_json,
     write_text,
     writing,
@@ -50,8 +52,10 @@ def test_a_folder_with_a_run_is_refused_and_left_as_it_was(tmp_path):
     run = start(tmp_path / "r")
     run.event("epoch", loss=1.0)
     before = {p.name: p.read_bytes() for p in run.folder.iterdir()}
-    with pytest.raises(UserError, match=r"already holds a run: add --resume"):
+    with pytest.raises(UserError, match=r"already holds a run: resume it \(--resume\), or use another folder"):
         start(tmp_path / "r")
+    with pytest.raises(UserError, match=r"or remove it$"):
+        start(tmp_path / "r", instead="remove it")
     assert {p.name: p.read_bytes() for p in run.folder.iterdir()} == before
 
 
@@ -93,6 +97,47 @@ def test_a_folder_below_a_file_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*Not a directory"):
         start(tmp_path / "file" / "run")
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for resume in (True, False):
+        with pytest.raises(UserError, match=r"file is a file, and a run needs a folder: use another folder"):
+            start(tmp_path / "file", resume=resume)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_damaged_list_of_sessions_is_one_line(tmp_path):
+    run = start(tmp_path / "r")
+    for text in ("[]", "3", '{"sessions": 3}', '{"sessions": [3]}', "{}"):
+        (run.folder / "environment.json").write_text(text)
+        with pytest.raises(UserError, match=r"environment.json is damaged"):
+            start(tmp_path / "r", resume=True)
+    (run.folder / "environment.json").unlink()
+    start(tmp_path / "r", resume=True)
+    assert len(read_sessions(run.folder)) == 1
+
+
+def test_a_configuration_of_another_shape_is_one_line(tmp_path):
+    run = start(tmp_path / "r")
+    (run.folder / "config.json").write_text("[1, 2]")
+    with pytest.raises(UserError, match=r"config.json is damaged \(no JSON object, but \[1, 2\]\)"):
+        start(tmp_path / "r", resume=True)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_what_cannot_be_a_seed(seed):
+    with pytest.raises(UserError, match="the seed is"):
+        check_seed(seed)
+
+
+def test_the_device_noted_is_the_one_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: f"GPU {device}")
+    assert environment(0)["device"] == "GPU cuda"
+    assert environment(0, torch.device("cuda:1"))["device"] == "GPU cuda:1"
+    start(tmp_path / "r", device=torch.device("cpu"))
+    assert read_sessions(tmp_path / "r")[0]["device"] == "cpu"
 
 
 def test_environment_outside_a_checkout_has_no_commit(tmp_path, monkeypatch):
@@ -163,6 +208,14 @@ def test_restore_without_a_checkpoint_forgets_every_event(tmp_path):
     assert read_events(run.folder) == []
 
 
+def test_events_reach_the_disk_before_the_checkpoint_that_covers_them(tmp_path, monkeypatch):
+    run, synced, fsync = start(tmp_path / "r"), [], os.fsync
+    run.event("epoch", epoch=1)
+    monkeypatch.setattr("os.fsync", lambda handle: (synced.append(os.fstat(handle).st_ino), fsync(handle)))
+    run.save({"step": 5})
+    assert synced == [path.stat().st_ino for path in (run.events_file, run.checkpoint)]
+
+
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("{")])
 def test_events_that_were_lost_are_noticed(tmp_path, damage):
     run = start(tmp_path / "r")
@@ -223,6 +276,10 @@ def test_json_that_is_missing_or_broken(tmp_path):
     (tmp_path / "arch.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         read_json(tmp_path / "arch.json")
+    for text in ("[]", "null", '"text"'):
+        (tmp_path / "arch.json").write_text(text)
+        with pytest.raises(UserError, match="no JSON object"):
+            read_json(tmp_path / "arch.json")
 
 
 # --- interruption
@@ -238,6 +295,20 @@ def test_the_first_signal_asks_and_the_second_stops(number):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_ctrl_c_is_answered_at_once(capsys, monkeypatch, gone):
+    if gone:
+        monkeypatch.setattr(sys, "stderr", None)
+    with interruptible() as interrupt:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt.asked
+    said = "" if gone else "finishing this step; Ctrl-C again to stop at once\n"
+    assert capsys.readouterr().err == said
+    with interruptible():
+        signal.raise_signal(signal.SIGTERM)
+    assert capsys.readouterr().err == ""
 
 
 def test_handlers_are_put_back_after_an_error():

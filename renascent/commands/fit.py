@@ -82,7 +82,7 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
     result = Result.load(finished(word, "fit"))
     if (result.folder / "fit" / "config.json").exists() and not flags.resume:
         raise UserError(
-            f"{result.folder / 'fit'} holds a training already: add --resume to go on with it, or move it away"
+            f"{result.folder / 'fit'} holds a training already: add --resume to go on with it, or remove it"
         )
     task = _task(plan, flags, result, values)
     cells = [f"random cell {number + 1} of {flags.random_cells}" for number in range(flags.random_cells)]
@@ -110,7 +110,7 @@ def _task(plan: Plan, flags: FitFlags, result: Result, values: Mapping[str, Any]
     data, options = remembered(result.folder)
     task = machine.task(data, dataclasses.replace(plan.options, settings=options).build(values))
     changed = any(values.get(flag.key) is not None for flag in plan.options.flags())
-    if not changed and task.describe()["sha256"] != result.config["task"]["sha256"]:
+    if not changed and not result.searched_on(task):
         raise UserError(
             f"the images of '{data}' are no longer those of the search: put them back, "
             f"or give --data {data} to train on them as they are"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from renascent import experiment
 from renascent.commands.command import DATA_FILE, Command, Machine, Outcome, Output, facts_of, recipe_of
 from renascent.core import OneShot, SpaceConfig, WeightRule
-from renascent.errors import UserError, unknown
+from renascent.errors import Interrupted, UserError, unknown
 from renascent.flags import Part, glance, keys, switches
 from renascent.nets import SPACES
 from renascent.recipes import SearchPart
@@ -147,8 +148,10 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
     options = plan.options.build(values)
     task = plan.machine.build(values).task(flags.data, options)
     folder = Path(flags.out or f"runs/{name_of(space, SPACES)}-{flags.strategy}-{task.name}-{flags.seed}")
+    if flags.resume and not (folder / "config.json").exists():
+        raise UserError(f"there is no run in {folder} to resume: check --out, or leave --resume out")
     source = {"data": _lasting(flags.data), "options": asdict(options)}
-    with Live(["search"]) as live:
+    with _resumable(folder), Live(["search"]) as live:
         live.say(f"searching {name_of(space, SPACES)} with {flags.strategy} on {task}; run folder {folder}")
         result = experiment.search(
             space,
@@ -165,6 +168,17 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
         page = result.report()
     following = f"next: renascent fit {folder} (trains this network alone); the report is {page}"
     return Outcome(facts_of(result, page), f"{summary(result)}\n\n{following}")
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Let whoever is interrupted know that there is something to go on with, if there is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / "config.json").exists():
+            raise Interrupted("interrupted; to go on") from None
+        raise
 
 
 def _hear(live: Live, folder: Path, source: Json, event: Json) -> None:

@@ -21,7 +21,10 @@ SCORE_BATCH = 512
 
 @dataclass(frozen=True)
 class Found:
-    """What a search over shared weights ends with. score: of `arch` inside the supernet.  seconds: of the search, derivation included."""
+    """What a search over shared weights ends with.
+
+    score: of `arch` inside the supernet.  seconds: of the whole search.
+    """
 
     arch: Arch
     score: float
