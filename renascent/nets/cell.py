@@ -66,11 +66,10 @@ class SharedCell(nn.Module):
         rectified = self._rectify(source, x, convolutions) if convolutions else x
         for route in departure.routes:
             if route.operation not in CONVOLUTIONS:
-                f = operation(route.operation, self.channels)
-                pooled = isinstance(f, nn.AvgPool2d)
-                value = pool(x, stand_in=rectified) if pooled else f(x)
+                pooled = route.operation == "avg_pool_3x3"
+                value = pool(x) if pooled else x
                 # one more pooling costs less than keeping its map; several cost more
-                again = (f, x) if pooled and len(route.targets) == 1 else None
+                again = (pool, x) if pooled and len(route.targets) == 1 else None
                 weights = [None] * len(route.targets) if route.weight is None else route.weight.unbind()
                 yield from ((t, value, w, again) for t, w in zip(route.targets, weights, strict=True))
         for targets, value in self._convolved(source, x, rectified, convolutions).items():

@@ -27,6 +27,11 @@ def convolve(x: Tensor, kernel: Tensor, stand_in: Tensor | None = None) -> Tenso
     return _Convolve.apply(x, kernel, stand_in)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def convolution_slopes(g: Tensor, x: Tensor, kernel: Tensor, wanted: tuple[bool, bool]) -> tuple[Any, Any]:
+    """Return d <g, convolve(x, kernel)> / d x and / d kernel, each where wanted, else None; differentiable."""
+    return _ConvolveBackward.apply(g, x, kernel, wanted)  # type: ignore[no-any-return, no-untyped-call]
+
+
 def _pad(kernel: Tensor) -> int:
     return kernel.shape[-1] // 2
 
@@ -52,8 +57,8 @@ class _Convolve(Function):
     def backward(ctx: Any, g: Tensor | None) -> Any:
         if g is None:
             return None, None, None
-        wanted = (wants(ctx, 0), wants(ctx, 1))
-        return *_ConvolveBackward.apply(g, *ctx.saved_tensors, wanted), None  # type: ignore[no-untyped-call]
+        x, kernel = ctx.saved_tensors
+        return *convolution_slopes(g, x, kernel, (wants(ctx, 0), wants(ctx, 1))), None
 
 
 class _ConvolveBackward(Function):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from renascent.nets.conv import convolution_slopes
 from renascent.nets.norm import EPS
 
 
@@ -53,10 +54,28 @@ class _Moments(Function):
 
 
 def pointwise(x: Tensor, weights: Tensor, total: Tensor) -> Tensor:
-    """Return total + the 1x1 convolution of x with weights (channels, channels_in), without a map in between."""
-    batch, _, height, width = x.shape
-    out = torch.addmm(matrix(total), matrix(x), weights.T)
-    return out.view(batch, height, width, -1).permute(0, 3, 1, 2)
+    """Add the 1x1 convolution of x with weights (channels, channels_in) to `total`, in place, and return that.
+
+    total: (batch, channels, h, w), a map whose values no backward pass needs.
+    """
+    return _Pointwise.apply(x, weights, total)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Pointwise(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weights: Tensor, total: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weights)
+        ctx.mark_dirty(total)
+        if total.is_contiguous(memory_format=torch.channels_last):
+            matrix(total).addmm_(matrix(x), weights.T)  # in one pass
+            return total
+        return total.add_(alone(x, weights))
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, weights = ctx.saved_tensors
+        of_x, of_kernel = convolution_slopes(g, x, weights[:, :, None, None], (True, True))
+        return of_x, of_kernel.flatten(1), g
 
 
 def matrix(x: Tensor) -> Tensor:
@@ -64,6 +83,6 @@ def matrix(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def alone(x: Tensor, weights: Tensor, shift: Tensor) -> Tensor:
-    """Return the 1x1 convolution of x with weights (channels, channels_in), plus shift (channels,)."""
+def alone(x: Tensor, weights: Tensor, shift: Tensor | None = None) -> Tensor:
+    """Return the 1x1 convolution of x with weights (channels, channels_in), plus shift (channels,), None for 0."""
     return F.conv2d(x, weights[:, :, None, None], shift)

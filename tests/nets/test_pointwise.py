@@ -1,5 +1,6 @@
 """The folded 1x1 convolution against convolving and normalising, values and both derivatives."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -41,13 +42,28 @@ def test_second_derivative():
     assert torch.autograd.gradgradcheck(lambda *v: alone(v[0], *folded(*v)), (x, kernel, scale))
 
 
-def test_pointwise_adds_to_a_map():
-    x, kernel, _ = made(torch.channels_last)
-    total = torch.randn(3, 6, 5, 6, dtype=torch.double).contiguous(memory_format=torch.channels_last)
-    expected = total + F.conv2d(x, kernel)
-    found = pointwise(x, kernel.flatten(1), total)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pointwise_adds_to_a_map_in_place(layout):
+    x, kernel, _ = made(layout)
+    base = torch.randn(3, 6, 5, 6, dtype=torch.double).contiguous(memory_format=layout).requires_grad_()
+    inputs, total = (x, kernel, base), base * 1
+    found, expected = pointwise(x, kernel.flatten(1), total), base + F.conv2d(x, kernel)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert found.data_ptr() == total.data_ptr()
+    g = torch.randn_like(expected)
+    for a, b in zip(torch.autograd.grad(found, inputs, g), torch.autograd.grad(expected, inputs, g), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_pointwise_differentiates_twice():
+    x, kernel, _ = (v.detach()[:2, :2, :2, :2].clone().requires_grad_() for v in (*made()[:2], made()[0]))
+    base = torch.randn(2, 2, 2, 2, dtype=torch.double, requires_grad=True)
+    f = lambda x, kernel, base: pointwise(x, kernel.flatten(1), base * 1).square()  # noqa: E731
+    assert torch.autograd.gradgradcheck(f, (x, kernel, base))
+
+
+def test_a_map_is_seen_as_a_matrix_without_a_copy():
+    x = made(torch.channels_last)[0]
     assert matrix(x).data_ptr() == x.data_ptr()
 
 
