@@ -18,7 +18,7 @@ from cyclopts import (
 )
 
 import renascent
-from renascent.commands import COMMANDS, Command, fit, search
+from renascent.commands import COMMANDS, GROUPS, Command, fit, search
 from renascent.errors import UserError, unknown
 from renascent.flags import Part, signed
 from renascent.terminal import emit
@@ -30,10 +30,8 @@ ABOUT = """Find a neural architecture that fits your data and your device.
 
 def run(words: Sequence[str]) -> None:
     """Run one command line and print its outcome. Raises RenascentError, or KeyboardInterrupt."""
-    name = words[0] if words else "--help"
-    if name not in COMMANDS and not name.startswith("-"):
-        raise unknown("command", name, COMMANDS)
-    command = COMMANDS[name](words[1:]) if name in COMMANDS else None
+    name = _named(words)
+    command = COMMANDS[name](words[len(name.split()) :]) if name in COMMANDS else None
     app = _app(name, command)
     try:
         parsed = app(list(words) or ["--help"])
@@ -43,6 +41,23 @@ def run(words: Sequence[str]) -> None:
         word, values = parsed
         outcome = command.run(word, values)
         emit(json.dumps(outcome.facts) if values.get("json") else outcome.text)
+
+
+def _named(words: Sequence[str]) -> str:
+    """Return the command that the first one or two words name, or a flag, or a group of commands.
+
+    Raises UserError for anything else.
+    """
+    first = words[0] if words else "--help"
+    pair = " ".join(words[:2])
+    if first in COMMANDS or first.startswith("-"):
+        return first
+    group = [name for name in COMMANDS if name.startswith(f"{first} ")]
+    if not group:
+        raise unknown("command", first, dict.fromkeys(name.split()[0] for name in COMMANDS))
+    if pair not in COMMANDS and len(words) > 1 and not words[1].startswith("-"):
+        raise unknown(f"command of `renascent {first}`:", words[1], [name.split()[1] for name in group])
+    return pair if pair in COMMANDS else first
 
 
 def _app(name: str, chosen: Command | None) -> App:
@@ -57,9 +72,14 @@ def _app(name: str, chosen: Command | None) -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
+    groups = {group: App(name=group, help=about, help_format="markdown") for group, about in GROUPS.items()}
+    for group in groups.values():
+        app.command(group)
     for other, make in COMMANDS.items():
         command = chosen if chosen and other == name else make([])
-        app.command(signed(command.parts, command.place, command.place_help), name=other, help=command.about)
+        home = groups.get(other.split()[0], app)
+        takes = signed(command.parts, command.place, command.place_help)
+        home.command(takes, name=other.split()[-1], help=command.about)
     return app
 
 

@@ -17,7 +17,10 @@ FILES = sorted(ROOT.rglob("*.py"))
 PARTS = {path: path.relative_to(ROOT).as_posix() for path in FILES}
 
 FLOORS = {
-    0: ("errors", "decisions", "arch", "space", "topology"),
+    0: (
+        *("errors", "decisions", "arch", "space", "topology", "sizes"),
+        *("spacefile", "tablefile", "columns", "table", "asktell", "multitrial"),
+    ),
     1: ("gates", "core"),
     2: ("nets", "tasks", "costs", "strategies"),
     3: ("checkpoint", "run", "loops"),
@@ -32,6 +35,13 @@ SIDEWAYS = {
     "arch": {"errors", "decisions"},
     "space": {"errors", "decisions", "arch"},
     "topology": {"errors", "space"},
+    "sizes": {"errors", "space"},
+    "spacefile": {"errors", "decisions", "space", "sizes", "topology"},
+    "tablefile": {"errors"},
+    "columns": {"errors"},
+    "table": {"errors", "arch", "space", "spacefile", "tablefile", "columns"},
+    "asktell": {"errors", "space"},
+    "multitrial": {"errors", "space", "asktell"},
     "core": {"gates"},
     "costs": {"nets"},
     "run": {"checkpoint"},

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from renascent.commands import export, fit, listing, report, search
+from renascent.commands import bench_query, export, fit, listing, report, search
 from renascent.commands.command import Command as Command
 from renascent.commands.command import Outcome as Outcome
 
@@ -12,5 +12,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Command]] = {
     "report": report.command,
     "export": export.command,
     "list": listing.command,
+    "bench query": bench_query.command,
 }
 """Command name -> its flags and work, given the command line's other words (some flags depend on others)."""
+
+GROUPS = {"bench": "Benchmark tables: look architectures up, build and import tables, compare strategies on them."}
+"""First word of the commands that have two, and what they have in common."""
