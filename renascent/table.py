@@ -133,7 +133,7 @@ class Table:
 
     def rows(self, indices: ArrayLike) -> NDArray[np.int64]:
         """Return the row (n,) of each architecture given as option indices (n, decisions); -1 where there is none."""
-        return self._places[np.asarray(indices) @ self.radix]
+        return self.places[np.asarray(indices) @ self.radix]
 
     def arch(self, row: int) -> Arch:
         """Return the architecture of a row."""
@@ -146,7 +146,8 @@ class Table:
         return np.cumprod([1, *counts[:0:-1]])[::-1].astype(np.int64)
 
     @cached_property
-    def _places(self) -> NDArray[np.int64]:
+    def places(self) -> NDArray[np.int64]:
+        """The row of each position of the space, (span,); -1 where there is none."""
         places = np.full(self.space.span, -1, dtype=np.int64)
         places[self.archs.astype(np.int64) @ self.radix] = np.arange(len(self))
         return places

@@ -7,6 +7,7 @@ header; the checksum of an array is verified when the array is first used.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -78,7 +79,8 @@ def write_arrays(path: Path, description: Mapping[str, Any], arrays: Mapping[str
             os.fsync(file.fileno())
         scratch.replace(path)
     except OSError as e:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
         raise UserError(f"cannot write {path}: {e.strerror or e}; free some space or use another folder") from None
 
 

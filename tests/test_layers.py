@@ -19,11 +19,11 @@ PARTS = {path: path.relative_to(ROOT).as_posix() for path in FILES}
 FLOORS = {
     0: (
         *("errors", "decisions", "arch", "space", "topology", "sizes"),
-        *("spacefile", "tablefile", "columns", "table", "asktell", "multitrial"),
+        *("spacefile", "tablefile", "columns", "table", "asktell", "multitrial", "pareto"),
     ),
     1: ("gates", "core"),
     2: ("nets", "tasks", "costs", "strategies"),
-    3: ("checkpoint", "run", "loops"),
+    3: ("checkpoint", "run", "journal", "loops"),
     4: ("evaluate",),
 }
 """What lies where; everything else is on the top floor."""
@@ -42,16 +42,18 @@ SIDEWAYS = {
     "table": {"errors", "arch", "space", "spacefile", "tablefile", "columns"},
     "asktell": {"errors", "space"},
     "multitrial": {"errors", "space", "asktell"},
+    "pareto": {"errors"},
     "core": {"gates"},
     "costs": {"nets"},
     "run": {"checkpoint"},
-    "loops": {"run", "checkpoint"},
+    "journal": {"run"},
+    "loops": {"run", "checkpoint", "journal"},
 }
 """What each may import on its own floor. Without an entry: nothing. The top floor is held to having no cycle."""
 
 ONLY = {
     "strategies": {"core", "gates", "space", "errors"},
-    "loops": {"core", "gates", "space", "errors", "run", "checkpoint"},
+    "loops": {"core", "gates", "space", "errors", "asktell", "run", "checkpoint", "journal"},
 }
 """The whole of what these may import, where that is less than all that lies below."""
 
@@ -221,10 +223,15 @@ def test_files_and_functions_are_short(path: Path) -> None:
 
 # --- what is not allowed
 
+READS_PICKLES = "importers/_plain.py"
+"""The one file that opens pickles, of others and without running them: tests/importers/test_plain.py holds it to it."""
+
 
 def test_no_pickles() -> None:
     found = []
     for path in FILES:
+        if PARTS[path] == READS_PICKLES:
+            continue
         for node in ast.walk(parsed(path)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []

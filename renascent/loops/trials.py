@@ -1,0 +1,196 @@
+"""The multi-trial loop: ask, evaluate, tell, against a clock that is simulated or real. It needs no torch."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from renascent.asktell import Evaluator, Outcome, Proposal, Trials
+from renascent.errors import UserError
+from renascent.space import Space
+
+PATIENCE = 10_000
+"""Proposals in a row that may break the constraints before the loop gives up."""
+
+
+class Trial(NamedTuple):
+    """One finished trial. number: of its proposal.  began, ended: seconds on the clock."""
+
+    number: int
+    proposal: Proposal
+    outcome: Outcome
+    began: float
+    ended: float
+
+
+class Asked(NamedTuple):
+    """One trial under way. number: of its proposal.  seed: of its evaluation.  began: seconds on the clock."""
+
+    number: int
+    proposal: Proposal
+    seed: int
+    began: float
+
+
+class Workers(Protocol):
+    """Where trials run, and the clock. now: seconds."""
+
+    now: float
+
+    def go_on(self, now: float) -> None:
+        """Set the clock to where an earlier session left it."""
+
+    def free(self) -> bool:
+        """Return whether one more trial can start."""
+
+    def start(self, trial: Asked) -> None:
+        """Start a trial, now."""
+
+    def next(self) -> Trial | None:
+        """Wait for the trial that ends next, moving the clock to its end; None when none is under way."""
+
+
+class Simulated:
+    """Workers whose clock is the sum of what trials say they took: a table's seconds pass in no time.
+
+    evaluate: gives outcomes.  workers: trials under way at a time, each going on as soon as its last one ends.
+    """
+
+    def __init__(self, evaluate: Evaluator, workers: int = 1) -> None:
+        self.evaluate, self.workers, self.now = evaluate, workers, 0.0
+        self.running: list[tuple[float, int, float, Proposal, Outcome]] = []
+
+    def go_on(self, now: float) -> None:
+        self.now = now
+
+    def free(self) -> bool:
+        return len(self.running) < self.workers
+
+    def start(self, trial: Asked) -> None:
+        outcome = self.evaluate(trial.proposal, trial.seed)
+        heapq.heappush(
+            self.running, (trial.began + outcome.seconds, trial.number, trial.began, trial.proposal, outcome)
+        )
+
+    def next(self) -> Trial | None:
+        if not self.running:
+            return None
+        self.now, number, began, proposal, outcome = heapq.heappop(self.running)
+        return Trial(number, proposal, outcome, began, self.now)
+
+
+class Real:
+    """Workers of a pool, and the clock on the wall.
+
+    evaluate: gives outcomes; a pool of processes pickles it.  workers: trials under way at a time.
+    """
+
+    def __init__(self, evaluate: Evaluator, pool: Executor, workers: int) -> None:
+        self.evaluate, self.pool, self.workers = evaluate, pool, workers
+        self.running: dict[Future[Outcome], Asked] = {}
+        self.go_on(0.0)
+
+    def go_on(self, now: float) -> None:
+        self.now, self.zero = now, time.monotonic() - now
+
+    def free(self) -> bool:
+        return len(self.running) < self.workers
+
+    def start(self, trial: Asked) -> None:
+        self.running[self.pool.submit(self.evaluate, trial.proposal, trial.seed)] = trial
+
+    def next(self) -> Trial | None:
+        if not self.running:
+            return None
+        done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        future = min(done, key=lambda future: self.running[future].number)
+        trial = self.running.pop(future)
+        self.now = time.monotonic() - self.zero
+        return Trial(trial.number, trial.proposal, future.result(), trial.began, self.now)
+
+
+JUMP = 0x9E3779B97F4A7C15F39CC0605CEDC835
+"""2^128 over the golden ratio, by which PCG64's own `jumped` parts streams; a power of two would leave them alike."""
+
+
+class Stream:
+    """Random numbers of every proposal: those of the seed's stream from position number x JUMP on.
+
+    Moving one generator about is several times faster than making one for each proposal.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.bits = np.random.PCG64(seed)
+        self.rng = np.random.Generator(self.bits)
+        self.start = self.bits.state
+
+    def at(self, number: int) -> np.random.Generator:
+        """Return the generator, moved to a proposal's numbers; they are good until the next call."""
+        self.bits.state = self.start
+        self.bits.advance(number * JUMP)
+        return self.rng
+
+
+def trials(
+    strategy: Trials[Any],
+    space: Space,
+    workers: Workers,
+    *,
+    seconds: float = math.inf,
+    count: float = math.inf,
+    seed: int = 0,
+    history: Sequence[Asked | Trial] = (),
+    asked: Callable[[Asked], None] = lambda event: None,
+) -> Iterator[Trial]:
+    """Yield trials as they end, until `seconds` have passed on the workers' clock, or `count` trials have ended.
+
+    A trial that ends after `seconds` is not yielded. One whose architecture breaks a constraint is, with an outcome
+    that is not feasible; it costs nothing and does not count. The randomness of proposal n depends on seed and n alone.
+    history: what an earlier session asked and heard, in its order. It is told again, and what had no answer is started
+    again, so that the search goes on where it stopped.
+    asked: hears of every proposal before it starts.
+    Raises UserError when the strategy cannot search the space, or proposes nothing that keeps the constraints.
+    """
+    state, pending, done = _replayed(strategy, space, history)
+    number, refused, stream = 1 + max((event.number for event in history), default=-1), 0, Stream(seed)
+    workers.go_on(max((event.ended for event in history if isinstance(event, Trial)), default=0.0))
+    for waiting in pending.values():
+        workers.start(waiting)
+    while done < count:
+        while workers.free() and workers.now < seconds and done + len(pending) < count:
+            rng = stream.at(number)
+            proposal = strategy.ask(state, rng, [event.proposal for event in pending.values()])
+            trial = pending[number] = Asked(number, proposal, int(rng.random() * 2**31), workers.now)
+            asked(trial)
+            workers.start(trial)
+            number += 1
+        ended = workers.next()
+        if ended is None or ended.ended > seconds:
+            return
+        del pending[ended.number]
+        state = strategy.tell(state, ended.proposal, ended.outcome)
+        done, refused = (done + 1, 0) if ended.outcome.feasible else (done, refused + 1)
+        if refused > PATIENCE:
+            raise UserError(f"{PATIENCE} proposals in a row break the constraints: loosen them")
+        yield ended
+
+
+def _replayed(
+    strategy: Trials[Any], space: Space, history: Sequence[Asked | Trial]
+) -> tuple[Any, dict[int, Asked], int]:
+    """Return the state after `history`, what had no answer, and how many trials ended."""
+    state, pending, done = strategy.init(space), dict[int, Asked](), 0
+    for event in history:
+        if isinstance(event, Asked):
+            pending[event.number] = event
+        else:
+            del pending[event.number]
+            state = strategy.tell(state, event.proposal, event.outcome)
+            done += event.outcome.feasible
+    return state, pending, done
