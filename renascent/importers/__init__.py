@@ -5,7 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from renascent.importers.blackbox import download, read_blackbox
 from renascent.importers.compact import read_compact
+from renascent.importers.sources import import_table
 from renascent.table import Table
 
 SHIPPED = "digits-125"
@@ -23,4 +25,4 @@ def open_table(name: str | Path | None = None) -> Table:
     return read_compact(Path(name)) if Path(name).suffix == ".npz" else Table.open(name)
 
 
-__all__ = ["SHIPPED", "open_table", "read_compact"]
+__all__ = ["SHIPPED", "download", "import_table", "open_table", "read_blackbox", "read_compact"]
