@@ -30,6 +30,8 @@ def citations(result: Result) -> Iterator[Citation]:
     if config["task"].get("augmentation", {}).get("cutout", 0) > 0:
         # the sentence describes the square, and names its source behind the colon
         yield from (("augmentation, cutout", _linked(text.rpartition(": ")[2])) for text in _cited(cutout))
+    if told := config.get("truth"):
+        yield f"truth table {told['table']}", _linked(told["source"] or "given by the user")
     if result.fitted:
         yield from _of_training(result.fitted["settings"])
 

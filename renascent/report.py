@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from renascent import topology
 from renascent.citations import citations
 from renascent.errors import UserError
 from renascent.figures import Line, bands, cell, chart, curves, short
+from renascent.pages import breakable, render
 from renascent.result import Result
 from renascent.run import Json, read_events, read_sessions, write_text
 
@@ -27,6 +26,7 @@ GROUPS = {
     "strategy_config": "strategy",
     "space_config": "space",
     "task": "data",
+    "truth": "truth table",
     "weights": "shared weights",
 }
 """Parts of the configuration, in the order of the page, and their headings."""
@@ -37,15 +37,8 @@ def write_report(result: Result) -> Path:
 
     Raises UserError when a file of the run folder is missing or cannot be read, or the page cannot be written.
     """
-    pages = Environment(
-        loader=PackageLoader("renascent"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     path = result.folder / "report.html"
-    write_text(path, pages.get_template("report.html.j2").render(_page(result)))
+    write_text(path, render("report.html.j2", _page(result)))
     return path
 
 
@@ -57,7 +50,7 @@ def _page(result: Result) -> Json:
     drawing, unreachable = _drawing(result, styles)
     return {
         "facts": facts,
-        "arch": _breakable(facts["arch"]),
+        "arch": breakable(facts["arch"]),
         "started": sessions[0]["time"],
         "notes": list(_notes(result, epochs)),
         "tiles": list(_tiles(result)),
@@ -65,6 +58,7 @@ def _page(result: Result) -> Json:
         "unreachable": unreachable,
         "decisions": _decisions(result, epochs),
         "curves": curves(epochs, "the search"),
+        "truth": _truth(config.get("truth"), epochs),
         "fit_curves": curves(_fit_epochs(result), "the training of the found network"),
         "beliefs": _beliefs(result, epochs, styles),
         "undecided": _undecided(result, [e for e in epochs if "entropy" in e]),
@@ -109,11 +103,26 @@ def _tiles(result: Result) -> Iterator[tuple[str, str, str]]:
         name = "test accuracy" if split == "test" else "validation accuracy"
         yield name, _percent(score), _versus(fitted or {}, split)
     yield "accuracy in the search", _percent(facts["search_score"]), "with shared weights, on one validation batch"
+    if told := facts.get("truth"):
+        known = told["accuracy"]
+        remark = f"{told['problem']} of {told['table']}: best {told['best']:.2f} %, mean of all {told['mean']:.2f} %"
+        yield "accuracy in the table", "not known" if known is None else f"{known:.2f} %", remark
     yield "parameters", f"{facts['params']:,}", ""
     yield "MACs", f"{facts['macs']:,}", "multiply-accumulates an image"
     spread = f"p10 to p90: {latency.p10_ms:.2f} to {latency.p90_ms:.2f} ms"
     yield "latency", f"{latency.median_ms:.2f} ms", f"median, one image; {spread}; {latency.runtime}"
     yield "search", _duration(facts["search_seconds"]), _multiple(result)
+
+
+def _truth(told: Json | None, epochs: Sequence[Json]) -> list[Markup]:
+    """Draw what the truth table says of the likeliest architecture at each epoch, if the search was given one."""
+    points = [(e["epoch"], e["truth"]) for e in epochs if e.get("truth") is not None]
+    if told is None or not points:
+        return []
+    levels = {f"best {told['best']:.2f}": told["best"], f"mean of all {told['mean']:.2f}": told["mean"]}
+    title = f"accuracy in {told['table']} of the likeliest architecture in each epoch"
+    line = Line("likeliest", points, "val")
+    return [chart([line], title=title, unit=f"accuracy in {told['table']} (%)", references=levels)]
 
 
 def _versus(fitted: Json, split: str) -> str:
@@ -219,9 +228,9 @@ def _costs(result: Result) -> list[tuple[str, str, str]]:
 def _random_cells(result: Result) -> list[tuple[Markup, str]]:
     fitted = result.fitted or {"random_cells": [], "scores": {}}
     split = next(iter(fitted["scores"]), "")
-    name = Markup("<strong>{}</strong>").format(_breakable(result.facts["arch"]))
+    name = Markup("<strong>{}</strong>").format(breakable(result.facts["arch"]))
     found = [(name, fitted["scores"][split])] if fitted["random_cells"] else []
-    others = [(_breakable(cell["arch"]), float(cell[split])) for cell in fitted["random_cells"]]
+    others = [(breakable(cell["arch"]), float(cell[split])) for cell in fitted["random_cells"]]
     return [(arch, _percent(score)) for arch, score in sorted(found + others, key=lambda row: -row[1])]
 
 
@@ -260,11 +269,6 @@ def _command(words: Sequence[str]) -> str:
     # `python -m renascent search` is recorded by the name of its file
     ours = program.removesuffix(".exe") == "renascent" or (program == "__main__.py" and given[:1] == ["search"])
     return shlex.join(["renascent", *given]) if ours else ""
-
-
-def _breakable(arch: str) -> Markup:
-    """Let a long architecture break between its operations."""
-    return Markup(re.sub(r"(\+|~\d+\|(?!\+|$))", r"\1<wbr>", str(escape(arch))))
 
 
 def _percent(score: float) -> str:

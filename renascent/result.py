@@ -62,6 +62,7 @@ class Result:
             "classes": task.classes,
             "search_score": found.score,
             "search_seconds": round(found.seconds, 3),
+            **({"truth": {"accuracy": found.truth, **config["truth"]}} if "truth" in config else {}),
             "params": params(net),
             "macs": macs(net, shape),
             "latency_ms": asdict(measure(net.to(task.device), shape)),

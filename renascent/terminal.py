@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHOWN = ("train_loss", "train_score", "val_loss", "val_score")
 """Metrics of an epoch that a line of progress shows, in this order, where they are there."""
 
-SHORT = ("train_loss", "val_score")
+SHORT = ("train_loss", "val_score", "truth")
 """Those that fit beside a bar."""
 
 
@@ -111,6 +111,8 @@ def epoch_note(event: Json) -> str:
     parts = [f"{name.replace('_', ' ')} {event[name]:.3f}" for name in SHOWN if name in event]
     if entropy := event.get("entropy"):
         parts.append(f"entropy {mean(entropy.values()):.3f}")
+    if event.get("truth") is not None:
+        parts.append(f"truth {event['truth']:.2f} %")
     return "  ".join(parts)
 
 
@@ -143,7 +145,7 @@ def summary(result: Result) -> str:
 
 def _accuracies(result: Result) -> list[tuple[str, str]]:
     inside = _percent(result.facts["search_score"])
-    rows = [("accuracy in the search", f"{inside} (shared weights, one validation batch)")]
+    rows = [("accuracy in the search", f"{inside} (shared weights, one validation batch)"), *_truth(result)]
     fitted = result.fitted
     if fitted is None:
         return rows
@@ -156,6 +158,16 @@ def _accuracies(result: Result) -> list[tuple[str, str]]:
         if others := [cell[split] for cell in fitted["random_cells"]]:
             rows.append(("random cells", _compared(score, others)))
     return rows
+
+
+def _truth(result: Result) -> list[tuple[str, str]]:
+    """Return what a benchmark table knows of the chosen architecture, if the search was given one."""
+    told = result.facts.get("truth")
+    if told is None:
+        return []
+    of = f"{told['problem']} of {told['table']}: best {told['best']:.2f} %, mean of all {told['mean']:.2f} %"
+    value = told["accuracy"]
+    return [("accuracy in the table", f"{'not known' if value is None else f'{value:.2f} %'} ({of})")]
 
 
 def _compared(score: float, others: Sequence[float]) -> str:

@@ -14,6 +14,7 @@ from renascent.commands.command import DATA_FILE, Command, Machine, Outcome, Out
 from renascent.core import OneShot, SpaceConfig, WeightRule
 from renascent.errors import Interrupted, UserError, unknown
 from renascent.flags import Part, glance, keys, switches
+from renascent.importers import open_table
 from renascent.nets import SPACES
 from renascent.recipes import SearchPart
 from renascent.result import name_of
@@ -47,6 +48,8 @@ class SearchFlags:
     out: the run folder; runs/SPACE-STRATEGY-DATA-SEED if not given.
     resume: go on with the run in that folder.
     recipe: take a paper's settings (`renascent list`); flags given beside it come first.
+    truth: benchmark table that tells what the likeliest architecture is worth after every epoch; the search ignores it.
+    truth_problem: which of that table's problems; the one named as the data set if not given.
     """
 
     strategy: str | None = None
@@ -57,6 +60,8 @@ class SearchFlags:
     out: str | None = None
     resume: bool = False
     recipe: str | None = None
+    truth: str | None = None
+    truth_problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,9 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
         raise UserError(f"--data is missing: give one of {', '.join(DATASETS)}, or a folder of images")
     space, strategy = plan.space.build(values), plan.strategy.build(values)
     _ = space.space  # an impossible space is refused before anything is read or written
+    if flags.truth_problem and flags.truth is None:
+        raise UserError("--truth-problem says nothing without a table: give --truth TABLE too, or leave it out")
+    truth = open_table(flags.truth) if flags.truth else None
     options = plan.options.build(values)
     task = plan.machine.build(values).task(flags.data, options)
     folder = Path(flags.out or f"runs/{name_of(space, SPACES)}-{flags.strategy}-{task.name}-{flags.seed}")
@@ -163,6 +171,8 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
             weights=plan.weights.build(values),
             out=folder,
             resume=flags.resume,
+            truth=truth,
+            truth_problem=flags.truth_problem,
             say=functools.partial(_hear, live, folder, source),
         )
         page = result.report()

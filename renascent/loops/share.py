@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,20 +24,31 @@ class Found:
     """What a search over shared weights ends with.
 
     score: of `arch` inside the supernet.  seconds: of the whole search.
+    truth: what was asked for as such, of `arch`; None where it is not known, or nothing was asked for.
     """
 
     arch: Arch
     score: float
     seconds: float
     state: State
+    truth: float | None = None
 
 
 def share(
-    strategy: OneShot, setup: Setup, *, epochs: int, batch: int, run: Run, say: Say = lambda event: None
+    strategy: OneShot,
+    setup: Setup,
+    *,
+    epochs: int,
+    batch: int,
+    run: Run,
+    say: Say = lambda event: None,
+    truth: Callable[[Arch], float | None] | None = None,
 ) -> Found:
     """Search with shared weights, going on where `run` stopped, and derive the architecture.
 
     epochs: passes over the training split.  batch: images a step draws from each stream.
+    truth: what is known of an architecture from elsewhere, in percent. It is written into the event of every epoch, of
+    the architecture that the strategy then thinks likeliest, and into the last one; the search does not see it.
     Raises Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
     data = setup.task.streams(setup.seed, batch)
@@ -50,15 +61,16 @@ def share(
         steps_per_epoch=data.train.steps_per_epoch,
         seed=setup.seed,
         step=lambda t: strategy.step(state, data, t),
-        epoch=lambda means: _beliefs(strategy, state),
+        epoch=lambda means: _beliefs(strategy, state, truth),
         say=say,
     )
     began = time.monotonic()
     arch = strategy.derive(state, scorer)
     score = scorer(arch)
     seconds += time.monotonic() - began
-    say(run.event("derived", arch=setup.space.format(arch), score=score, seconds=round(seconds, 3)))
-    return Found(arch, score, seconds, state)
+    known = {"truth": truth(arch)} if truth is not None else {}
+    say(run.event("derived", arch=setup.space.format(arch), score=score, **known, seconds=round(seconds, 3)))
+    return Found(arch, score, seconds, state, **known)
 
 
 class Scorer:
@@ -85,10 +97,16 @@ def _scoring_batch(setup: Setup) -> Batch:
     return torch.cat(inputs), torch.cat(targets)
 
 
-def _beliefs(strategy: OneShot, state: State) -> Mapping[str, Any]:
-    """Return what the strategy now thinks: entropy (nats) of each decision, and the likeliest option of each."""
+def _beliefs(strategy: OneShot, state: State, truth: Callable[[Arch], float | None] | None) -> Mapping[str, Any]:
+    """Return what the strategy now thinks: entropy (nats) of each decision, and the likeliest option of each.
+
+    And the truth of these, unless all options of all decisions are as likely: then none is what the strategy thinks.
+    """
     chances = strategy.probabilities(state)
     entropy = {name: float(torch.special.entr(p).sum()) for name, p in chances.items()}
     space = state.setup.space
     likeliest = space.discretise({name: p.numpy() for name, p in chances.items()})
-    return {"entropy": entropy, "likeliest": space.format(likeliest)}
+    known = {}
+    if truth is not None and any(float(p.max() - p.min()) > 1e-9 for p in chances.values()):
+        known["truth"] = truth(likeliest)
+    return {"entropy": entropy, "likeliest": space.format(likeliest), **known}
