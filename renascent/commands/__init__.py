@@ -2,7 +2,18 @@
 
 from collections.abc import Callable, Sequence
 
-from renascent.commands import bench_query, export, fit, listing, report, search
+from renascent.commands import (
+    bench_analyse,
+    bench_build,
+    bench_compare,
+    bench_import,
+    bench_query,
+    export,
+    fit,
+    listing,
+    report,
+    search,
+)
 from renascent.commands.command import Command as Command
 from renascent.commands.command import Outcome as Outcome
 
@@ -12,7 +23,11 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Command]] = {
     "report": report.command,
     "export": export.command,
     "list": listing.command,
+    "bench build": bench_build.command,
+    "bench import": bench_import.command,
     "bench query": bench_query.command,
+    "bench compare": bench_compare.command,
+    "bench analyse": bench_analyse.command,
 }
 """Command name -> its flags and work, given the command line's other words (some flags depend on others)."""
 
