@@ -6,21 +6,44 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from renascent.asktell import Outcome as Outcome
+    from renascent.asktell import Proposal as Proposal
+    from renascent.columns import Column as Column
+    from renascent.columns import Problem as Problem
+    from renascent.comparison import Contest as Contest
+    from renascent.comparison import compare as compare
     from renascent.core import WeightRule as WeightRule
     from renascent.errors import RenascentError as RenascentError
     from renascent.errors import UserError as UserError
+    from renascent.evaluate.constraints import Constraint as Constraint
+    from renascent.evaluate.tabular import Tabular as Tabular
+    from renascent.evaluate.trained import Trained as Trained
     from renascent.experiment import search as search
+    from renascent.importers import open_table as open_table
     from renascent.loops.fit import Fit as Fit
+    from renascent.loops.replay import recorded as recorded
+    from renascent.loops.trials import RealTime as RealTime
+    from renascent.loops.trials import Simulated as Simulated
+    from renascent.loops.trials import trials as trials
+    from renascent.multitrial import BOHB as BOHB
+    from renascent.multitrial import MULTITRIAL as MULTITRIAL
+    from renascent.multitrial import REA as REA
+    from renascent.multitrial import REINFORCE as REINFORCE
+    from renascent.multitrial import RandomSearch as RandomSearch
     from renascent.nets import SPACES as SPACES
     from renascent.nets import NatsTopology as NatsTopology
+    from renascent.pareto import hypervolume as hypervolume
+    from renascent.pareto import pareto as pareto
     from renascent.recipes import RECIPES as RECIPES
     from renascent.result import Result as Result
+    from renascent.run import Run as Run
     from renascent.space import Arch as Arch
     from renascent.space import Choice as Choice
     from renascent.space import Integer as Integer
     from renascent.space import Real as Real
     from renascent.space import Space as Space
     from renascent.space import Subset as Subset
+    from renascent.standings import standings as standings
     from renascent.strategies import DARTS as DARTS
     from renascent.strategies import ENAS as ENAS
     from renascent.strategies import GDAS as GDAS
@@ -28,6 +51,7 @@ if TYPE_CHECKING:
     from renascent.strategies import SETN as SETN
     from renascent.strategies import STRATEGIES as STRATEGIES
     from renascent.strategies import DARTSSecondOrder as DARTSSecondOrder
+    from renascent.table import Table as Table
     from renascent.tasks import DATASETS as DATASETS
     from renascent.tasks import ImageOptions as ImageOptions
     from renascent.tasks import ImageTask as ImageTask
@@ -62,6 +86,30 @@ _WHERE = {
     "STRATEGIES": ("strategies", "STRATEGIES"),
     "DATASETS": ("tasks", "DATASETS"),
     "RECIPES": ("recipes", "RECIPES"),
+    "open_table": ("importers", "open_table"),
+    "Table": ("table", "Table"),
+    "Column": ("columns", "Column"),
+    "Problem": ("columns", "Problem"),
+    "MULTITRIAL": ("multitrial", "MULTITRIAL"),
+    "RandomSearch": ("multitrial", "RandomSearch"),
+    "REA": ("multitrial", "REA"),
+    "REINFORCE": ("multitrial", "REINFORCE"),
+    "BOHB": ("multitrial", "BOHB"),
+    "Proposal": ("asktell", "Proposal"),
+    "Outcome": ("asktell", "Outcome"),
+    "Tabular": ("evaluate.tabular", "Tabular"),
+    "Trained": ("evaluate.trained", "Trained"),
+    "Constraint": ("evaluate.constraints", "Constraint"),
+    "trials": ("loops.trials", "trials"),
+    "Simulated": ("loops.trials", "Simulated"),
+    "recorded": ("loops.replay", "recorded"),
+    "Run": ("run", "Run"),
+    "Contest": ("comparison", "Contest"),
+    "compare": ("comparison", "compare"),
+    "standings": ("standings", "standings"),
+    "pareto": ("pareto", "pareto"),
+    "hypervolume": ("pareto", "hypervolume"),
+    "RealTime": ("loops.trials", "RealTime"),
 }
 """Public name -> (module, name in it). Looked up when first used, so that `renascent.space` loads no torch."""
 

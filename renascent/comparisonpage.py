@@ -46,14 +46,13 @@ def repeat(settings: Json) -> Section:
 
 def _results(contest: Contest, runs: Mapping[str, Runs], rows: Json) -> Section:
     first = next(iter(rows))
-    header = ["strategy", "mean (%)", "deviation", "95 % interval", "mean rank", "trials"]
+    header = ["strategy", "mean (%), 95 % interval", "deviation", "mean rank", "trials"]
     volumes = "hypervolume" in rows[first]
     table = [
         (
             name,
-            f"{row['mean']:.2f}",
+            f"{row['mean']:.2f}" + (f" ± {row['ci95']:.2f}" if row["ci95"] is not None else ""),
             _number(row["std"]),
-            f"{row['mean'] - row['ci95']:.2f} to {row['mean'] + row['ci95']:.2f}" if row["ci95"] is not None else "-",
             f"{row['rank']:.2f}",
             f"{row['trials']:.0f}",
             *([f"{row['hypervolume']:.4f}"] if volumes else []),
@@ -64,7 +63,7 @@ def _results(contest: Contest, runs: Mapping[str, Runs], rows: Json) -> Section:
     tables = [Listing([*header, *(["hypervolume"] if volumes else [])], table)]
     if pairs:
         caption = "Difference of the means over the same seeds, its standard error, and a paired t-test"
-        tables.append(Listing(("pair", "difference", "standard error", "p"), pairs, caption))
+        tables.append(Listing(("pair", "difference", "standard error", "p, or 0.0001 if less"), pairs, caption))
     return Section(contest.problem, [_budget(contest)], tables, [_figure(contest, runs)])
 
 
@@ -72,7 +71,7 @@ def _pairs(name: str, paired: Json, order: Sequence[str]) -> Iterator[tuple[str,
     """List the pairs that begin with a strategy, each pair once."""
     for other in order[order.index(name) + 1 :]:
         told = paired[other]
-        p = "-" if told["p"] is None else "< 0.0001" if told["p"] < 1e-4 else f"{told['p']:.4f}"
+        p = "-" if told["p"] is None else f"{max(told['p'], 1e-4):.4f}"
         yield f"{name} - {other}", f"{told['difference']:+.3f}", f"{told['standard_error']:.3f}", p
 
 
@@ -104,20 +103,24 @@ def _budget(contest: Contest) -> str:
 def _protocol(strategies: Strategies, contests: Sequence[Contest]) -> Iterator[str]:
     yield FAIR
     yield "A trial costs its epochs times the table's seconds of one; what ends after the budget counts nothing."
-    for contest in contests:
-        found = evaluator(contest)
-        for name, strategy in strategies.items():
-            fitting = at_fidelity(strategy, found)
-            if fitting is not strategy and getattr(fitting, "min_epochs", 0) == found.epochs:
-                yield (
-                    f"On {contest.problem}, {name} trains every architecture for {found.epochs} epochs: the table has "
-                    "no value after fewer, so nothing is stopped early and only its model is at work."
-                )
+    for name, strategy in strategies.items():
+        whole = [c.problem for c in contests if _at_one_length(strategy, c)]
+        if whole:
+            yield (
+                f"On {', '.join(whole)}, {name} trains every architecture for its full number of epochs: the table has "
+                "no value after fewer, so nothing is stopped early and only its model is at work."
+            )
     if any(contest.objectives for contest in contests):
         yield (
             "The hypervolume is that of all trials of a run, signal against objectives, each scaled to its range in "
             "the table, so that 1 would be the best of each at once."
         )
+
+
+def _at_one_length(strategy: Trials[Any], contest: Contest) -> bool:
+    """Return whether a strategy that would stop trainings early cannot, for lack of values."""
+    fitting, longest = at_fidelity(strategy, evaluator(contest)), evaluator(contest).epochs
+    return fitting is not strategy and getattr(fitting, "min_epochs", 0) == longest
 
 
 def _sources(strategies: Strategies) -> Section:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from types import MappingProxyType
@@ -67,6 +67,8 @@ class Space:
     >>> arch = space.arch({"depth": 2, "op": "conv"})
     >>> space.index(arch), space.at(4) == arch, space.indices(arch).tolist()
     (4, True, [1, 1])
+    >>> space.from_indices([1, 1]) == arch
+    True
     >>> space.format(arch), space.parse("depth=2,op=conv") == arch
     ('depth=2,op=conv', True)
     >>> space.discretise({"depth": [1.0, 0.0], "op": [0.0, 0.0, 1.0]})
@@ -190,6 +192,16 @@ class Space:
         if max(found, default=0) > np.iinfo(np.int64).max:
             raise UserError(f"a Subset of space '{self.name}' has over 63 options: an array cannot index it")
         return np.array(found, dtype=np.int64)
+
+    def from_indices(self, indices: Iterable[int]) -> Arch:
+        """Return the architecture of option indices, (decisions,), as `indices` gives them. Raises UserError."""
+        picks = [int(k) for k in indices]
+        found = self._discrete("index")
+        if len(picks) != len(found) or any(
+            not 0 <= k < count_values(d) for k, (_, d) in zip(picks, found, strict=False)
+        ):
+            raise UserError(f"{picks} are no option indices of space '{self.name}': give one for each decision")
+        return self.arch({name: value_at(d, k) for k, (name, d) in zip(picks, found, strict=True)})
 
     def index(self, arch: Arch) -> int:
         """Return the position of `arch`, the last decision fastest. Raises UserError if not of this space."""

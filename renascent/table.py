@@ -137,7 +137,7 @@ class Table:
 
     def arch(self, row: int) -> Arch:
         """Return the architecture of a row."""
-        return self.space.at(int(self.archs[self.row(row)].astype(np.int64) @ self.radix))
+        return self.space.from_indices(self.archs[self.row(row)])
 
     @cached_property
     def radix(self) -> NDArray[np.int64]:

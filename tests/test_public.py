@@ -13,6 +13,9 @@ NAMES = {
     *("search", "Result", "NatsTopology", "GDAS", "DARTS", "DARTSSecondOrder", "SETN", "ENAS", "RSPS", "Fit"),
     *("WeightRule", "ImageTask", "ImageOptions", "load_task", "Space", "Choice", "Integer", "Real", "Subset"),
     *("Arch", "UserError", "RenascentError", "STRATEGIES", "SPACES", "DATASETS", "RECIPES"),
+    *("open_table", "Table", "Column", "Problem", "MULTITRIAL", "RandomSearch", "REA", "REINFORCE", "BOHB", "Proposal"),
+    *("Outcome", "Tabular", "Trained", "Constraint", "trials", "Simulated", "RealTime", "recorded", "Run", "Contest"),
+    *("compare", "standings", "pareto", "hypervolume"),
 }
 
 

@@ -573,3 +573,12 @@ def test_every_message_is_one_line() -> None:
     with pytest.raises(UserError) as caught:
         Space({"a": Choice(("x\ny",))}).arch({"a": "q\nr"})
     assert "'q\\nr'" in str(caught.value)
+
+
+def test_from_indices_is_the_inverse_of_indices():
+    space = Space({"a": Choice(("x", "y")), "b": Integer((1, 2, 3)), "c": Subset(("p", "q"))})
+    for arch in space:
+        assert space.from_indices(space.indices(arch)) == arch
+    for wrong in ([0, 0], [0, 0, 0, 0], [2, 0, 0], [0, -1, 0], [0, 0, 4]):
+        with pytest.raises(UserError, match="no option indices"):
+            space.from_indices(wrong)

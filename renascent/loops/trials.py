@@ -85,7 +85,7 @@ class Simulated:
         return Trial(number, proposal, outcome, began, self.now)
 
 
-class Real:
+class RealTime:
     """Workers of a pool, and the clock on the wall.
 
     evaluate: gives outcomes; a pool of processes pickles it.  workers: trials under way at a time.

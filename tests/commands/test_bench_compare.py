@@ -61,9 +61,9 @@ def test_a_comparison(say, tmp_path):
     page = (tmp_path / "found" / "report.html").read_text()
     for words in (
         "Accuracy over time: d",
-        "bohb trains every architecture for 12 epochs",
+        "On d, bohb trains every architecture for its full",
         "arXiv:1802.01548",
-        "p</th>",
+        "p, or 0.0001 if less</th>",
     ):
         assert words in page
     assert (tmp_path / "found" / "accuracy-over-time-d.png").exists()

@@ -9,7 +9,7 @@ import pytest
 from renascent.asktell import Outcome, Proposal
 from renascent.errors import UserError
 from renascent.loops.replay import recorded
-from renascent.loops.trials import Asked, Real, Simulated, Stream, Trial, trials
+from renascent.loops.trials import Asked, RealTime, Simulated, Stream, Trial, trials
 from renascent.multitrial import BOHB, MULTITRIAL, REA, RandomSearch
 from renascent.run import Run
 from renascent.space import Choice, Space
@@ -122,7 +122,7 @@ def test_a_strategy_that_never_keeps_the_constraints_is_stopped(monkeypatch):
 
 def test_real_time_on_a_pool():
     with ThreadPoolExecutor(2) as pool:
-        done = list(trials(BOHB(), SPACE, Real(evaluate, pool, 2), count=12, seed=0))
+        done = list(trials(BOHB(), SPACE, RealTime(evaluate, pool, 2), count=12, seed=0))
     assert len(done) == 12
     assert all(0 <= t.began <= t.ended for t in done)
     assert [t.ended for t in done] == sorted(t.ended for t in done)
@@ -142,11 +142,11 @@ def test_real_time_goes_on_from_what_earlier_sessions_took():
         Trial(0, Proposal((0, 0, 0, 0)), Outcome(1.0, 70.0), 0.0, 100.0),
     ]
     with ThreadPoolExecutor(1) as pool:
-        done = list(trials(RandomSearch(), SPACE, Real(evaluate, pool, 1), count=3, history=history))
+        done = list(trials(RandomSearch(), SPACE, RealTime(evaluate, pool, 1), count=3, history=history))
     assert [t.number for t in done] == [1, 2]
     assert all(100 <= t.began <= t.ended < 160 for t in done)
     with ThreadPoolExecutor(1) as pool:
-        assert not list(trials(RandomSearch(), SPACE, Real(evaluate, pool, 1), seconds=90, history=history))
+        assert not list(trials(RandomSearch(), SPACE, RealTime(evaluate, pool, 1), seconds=90, history=history))
 
 
 def test_streams_are_those_of_numpys_own_jumps():
