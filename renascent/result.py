@@ -21,7 +21,7 @@ from renascent.loops._drive import Say
 from renascent.loops.fit import Fit, Fitted, _check_drop_path, fit, recalibrate
 from renascent.loops.share import Found
 from renascent.nets import SPACES
-from renascent.run import Json, Run, check_seed, read_json, write_json, writing
+from renascent.run import Json, Run, check_seed, read_json, read_whole, write_json, writing
 from renascent.space import Arch
 
 RECALIBRATION_BATCHES = 50
@@ -33,7 +33,14 @@ FACTS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("space_config", "latency_ms"), dict),
     "size": list,
 }
-"""What arch.json holds, by key."""
+FITTED: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("scores", "settings"), dict),
+    **dict.fromkeys(("seed", "params", "macs"), int),
+    "seconds": (int, float),
+    "prune": bool,
+    "random_cells": list,
+}
+"""What arch.json and fit/result.json hold, by key."""
 
 
 class Result:
@@ -87,10 +94,7 @@ class Result:
         if not (folder / "arch.json").exists() and (folder / "config.json").exists():
             raise UserError(f"the search in {folder} has not finished: resume it (--resume on its command)")
         path = folder / "arch.json"
-        facts = read_json(path)
-        wrong = [key for key, kind in FACTS.items() if not isinstance(facts.get(key), kind)]
-        if wrong:
-            raise UserError(f"{path} is damaged ({', '.join(wrong)} missing or no such value): repeat the search")
+        facts = read_whole(path, FACTS, "search")
         try:
             return cls(folder, facts, space)
         except TypeError as e:
@@ -120,9 +124,9 @@ class Result:
 
     @property
     def fitted(self) -> Json | None:
-        """What the last `fit` reached; None before any."""
+        """What the last `fit` reached; None before any. Raises UserError when its file is damaged."""
         path = self.folder / "fit" / "result.json"
-        return read_json(path) if path.exists() else None
+        return read_whole(path, FITTED, "fit") if path.exists() else None
 
     def build(self, *, prune: bool = False) -> nn.Module:
         """Return the chosen network as a plain module with fresh weights.

@@ -167,10 +167,9 @@ def processor_name() -> str:
 
 
 def read_events(folder: Path) -> list[Json]:
-    """Return the events of a run, in order. A last line cut short by a kill is left out."""
+    """Return the events of a run, in order, without a last line that a kill cut short. Raises ValueError if edited."""
     path = Path(folder) / "events.jsonl"
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-    return [json.loads(line) for line in lines[:-1]]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]] if path.exists() else []
 
 
 def read_sessions(folder: Path) -> list[Json]:
@@ -202,6 +201,14 @@ def read_json(path: Path) -> Json:
     if not isinstance(value, dict):
         raise UserError(f"{path} is damaged (no JSON object, but {value!r:.40}): remove its folder and start again")
     return value
+
+
+def read_whole(path: Path, kinds: Mapping[str, type | tuple[type, ...]], what: str) -> Json:
+    """Read an object that has a value of the right kind under each key. Raises UserError, to repeat `what`, if not."""
+    held = read_json(path)
+    if wrong := [key for key, kind in kinds.items() if not isinstance(held.get(key), kind)]:
+        raise UserError(f"{path} is damaged ({', '.join(wrong)} missing or no such value): repeat the {what}")
+    return held
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """From Python: what a search and a training refuse before they write, and how a result is measured."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -141,3 +142,13 @@ def test_a_second_training_says_what_to_remove(tmp_path: Path) -> None:
     found.fit(sorted_task(40), Fit(epochs=1, batch=8))
     with pytest.raises(UserError, match=r"already holds a run: resume it \(--resume\), or remove .*fit$"):
         found.fit(sorted_task(40), Fit(epochs=1, batch=8))
+
+
+def test_a_damaged_training_is_said_in_one_line(tmp_path: Path) -> None:
+    found = run(tmp_path / "r")
+    found.fit(sorted_task(40), Fit(epochs=1, batch=8))
+    path = found.folder / "fit" / "result.json"
+    held = json.loads(path.read_text())
+    path.write_text(json.dumps(held | {"scores": 3}))
+    with pytest.raises(UserError, match=r"damaged \(scores missing or no such value\): repeat the fit"):
+        _ = Result.load(found.folder).fitted

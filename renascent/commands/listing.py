@@ -8,6 +8,7 @@ from typing import Any
 
 from renascent.commands.command import Command, Outcome, Output
 from renascent.flags import Part, first_line, papers
+from renascent.multitrial import MULTITRIAL
 from renascent.nets import SPACES
 from renascent.recipes import RECIPES
 from renascent.run import Json
@@ -27,6 +28,7 @@ def _run(word: str | None, values: Mapping[str, Any]) -> Outcome:
     groups = {
         "spaces": [_named(name, kind) for name, kind in SPACES.items()],
         "strategies": [_named(name, kind) for name, kind in STRATEGIES.items()],
+        "multi-trial strategies": [_named(name, kind) for name, kind in MULTITRIAL.items()],
         "data": [{"name": name, "about": _origin(data), "files": _files(data)} for name, data in DATASETS.items()],
         "recipes": [{"name": r.name, "about": r.summary, "paper": r.paper} for r in RECIPES.values()],
     }
