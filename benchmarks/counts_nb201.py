@@ -87,12 +87,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    with np.load(Path(os.environ["RENASCENT_DATA"]) / "nas" / "nb201.npz", allow_pickle=False) as table:
-        rows = {name: compared(name, table) for name in asked.datasets.split(",")}
     kept = {k: v for k, v in environment(0).items() if k not in ("command", "git", "seed")}
-    print(json.dumps(rows, indent=2))
-    if asked.out:
-        write_json(asked.out, {"date": date.today().isoformat(), "datasets": rows, "environment": kept})
+    rows = {}
+    with np.load(Path(os.environ["RENASCENT_DATA"]) / "nas" / "nb201.npz", allow_pickle=False) as table:
+        for name in asked.datasets.split(","):
+            rows[name] = compared(name, table)
+            print(name, json.dumps(rows[name]), flush=True)
+            if asked.out:
+                write_json(asked.out, {"date": date.today().isoformat(), "datasets": rows, "environment": kept})
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from renascent.comparison import Contest, compare
 from renascent.importers import open_table
 from renascent.multitrial import MULTITRIAL
 from renascent.run import environment, write_json
-from renascent.standings import standings
+from renascent.significance import standings
 
 BUDGETS = {"cifar10": 20_000.0, "cifar100": 40_000.0, "imagenet16-120": 120_000.0}
 """Simulated seconds of a run, which reproduce the published figures (NATS-Bench, arXiv:2009.00437)."""

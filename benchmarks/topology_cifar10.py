@@ -32,7 +32,7 @@ from renascent.nets import NatsTopology
 from renascent.run import Run, environment, read_json, write_json
 from renascent.strategies import STRATEGIES
 from renascent.tasks import ImageOptions, load
-from renascent.topology import official_index
+from renascent.topology import OPERATIONS, official_index
 
 PUBLISHED = {"rsps": 91.05, "darts": 59.84, "darts-second-order": 65.38, "gdas": 93.23, "setn": 92.72, "enas": 93.76}
 """CIFAR-10 test accuracy (%) of the cells found in 100 epochs at C=16, N=5: NATS-Bench, arXiv:2009.00437, Table 5."""
@@ -56,7 +56,8 @@ def one(job: tuple[str, int, dict[str, Any], Path]) -> None:
     if hasattr(strategy, "arch_lr"):
         strategy = replace(strategy, arch_lr=setting["arch_lr"])  # type: ignore[type-var]
     torch.manual_seed(seed)
-    config = NatsTopology(channels=setting["channels"], cells=setting["cells"])
+    operations = tuple(name for name in OPERATIONS if name not in setting.get("without", ()))
+    config = NatsTopology(channels=setting["channels"], cells=setting["cells"], operations=operations)
     net = config.supernet(3, 10).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     folder = out / f"{name}-{seed}"
     run = Run.start(folder, {"strategy": name, "seed": seed, **setting}, resume=folder.exists(), seed=seed)
@@ -126,16 +127,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs; kept, to resume")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--strategies", default="darts-second-order,darts,setn,gdas,enas,rsps")
     parser.add_argument("--epochs", type=int, help="instead of the setting's own")
+    parser.add_argument("--arch-lr", type=float, help="instead of the setting's own")
+    parser.add_argument("--without", help="leave this operation out, to see what it does to a search")
     parser.add_argument("--full", action="store_true", help="the paper's setting, for a GPU")
     asked = parser.parse_args()
     setting = (FULL if asked.full else SMALL) | ({"epochs": asked.epochs} if asked.epochs else {})
+    setting |= {"arch_lr": asked.arch_lr} if asked.arch_lr else {}
+    setting |= {"without": [asked.without]} if asked.without else {}
     refuse_mixture(asked.out, setting)
     asked.out.mkdir(parents=True, exist_ok=True)
     names = asked.strategies.split(",")
-    jobs = [(name, seed, setting, asked.out) for seed in range(asked.seeds) for name in names]
+    seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
+    jobs = [(name, seed, setting, asked.out) for seed in seeds for name in names]
     with multiprocessing.get_context("spawn").Pool(asked.workers) as pool:
         for _ in pool.imap_unordered(one, jobs):
             pass

@@ -32,18 +32,18 @@ if TYPE_CHECKING:
     from renascent.multitrial import RandomSearch as RandomSearch
     from renascent.nets import SPACES as SPACES
     from renascent.nets import NatsTopology as NatsTopology
-    from renascent.pareto import hypervolume as hypervolume
-    from renascent.pareto import pareto as pareto
+    from renascent.objectives import hypervolume as hypervolume
+    from renascent.objectives import pareto as pareto
     from renascent.recipes import RECIPES as RECIPES
     from renascent.result import Result as Result
     from renascent.run import Run as Run
+    from renascent.significance import standings as standings
     from renascent.space import Arch as Arch
     from renascent.space import Choice as Choice
     from renascent.space import Integer as Integer
     from renascent.space import Real as Real
     from renascent.space import Space as Space
     from renascent.space import Subset as Subset
-    from renascent.standings import standings as standings
     from renascent.strategies import DARTS as DARTS
     from renascent.strategies import ENAS as ENAS
     from renascent.strategies import GDAS as GDAS
@@ -106,9 +106,9 @@ _WHERE = {
     "Run": ("run", "Run"),
     "Contest": ("comparison", "Contest"),
     "compare": ("comparison", "compare"),
-    "standings": ("standings", "standings"),
-    "pareto": ("pareto", "pareto"),
-    "hypervolume": ("pareto", "hypervolume"),
+    "standings": ("significance", "standings"),
+    "pareto": ("objectives", "pareto"),
+    "hypervolume": ("objectives", "hypervolume"),
     "RealTime": ("loops.trials", "RealTime"),
 }
 """Public name -> (module, name in it). Looked up when first used, so that `renascent.space` loads no torch."""

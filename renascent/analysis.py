@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from renascent.columns import Column, Problem
 from renascent.errors import UserError
-from renascent.pareto import pareto
+from renascent.objectives import pareto
 from renascent.table import Table
 
 Floats = NDArray[np.float64]

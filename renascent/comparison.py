@@ -20,12 +20,12 @@ from renascent.evaluate.constraints import Constraint
 from renascent.evaluate.tabular import Tabular
 from renascent.importers import open_table
 from renascent.loops.trials import Simulated, Trial, trials
-from renascent.pareto import hypervolume, pareto
+from renascent.objectives import hypervolume, pareto
 
 Array = NDArray[np.float64]
 
 STEP_SECONDS = 100.0
-"""The best architecture so far is looked at this often, in simulated seconds."""
+"""The best architecture so far is looked at this often, in simulated seconds; a hundred times in shorter runs."""
 
 CHUNK = 25
 """Runs that a process takes on at a time."""
@@ -55,7 +55,7 @@ class Runs:
     """What the runs of one strategy came to, in the order of their seeds.
 
     results: the judged accuracy of each run's choice, % (runs,).  trials: each run evaluated, (runs,).
-    curves: the same at every `STEP_SECONDS` of the clock, (runs, times); NaN before the first trial ended.
+    curves: the same at every step of the clock from zero on, (runs, times); NaN before the first trial ended.
     hypervolumes: of each run's trials, (runs,); empty without objectives.
     """
 
@@ -85,6 +85,13 @@ def check(contest: Contest) -> Tabular:
     return found
 
 
+def step_seconds(contest: Contest) -> float:
+    """Return the simulated seconds between two looks at the best architecture so far."""
+    found = evaluator(contest)
+    expected = contest.trials * float(np.mean(found.seconds)) * found.epochs
+    return min(STEP_SECONDS, contest.seconds / 100, expected / 100)
+
+
 def at_fidelity(strategy: Trials[Any], found: Tabular) -> Trials[Any]:
     """Return the strategy with its shortest and longest trainings, if it has such, those that the table knows."""
     fields = {f.name for f in dataclasses.fields(strategy)}  # type: ignore[arg-type]
@@ -110,7 +117,8 @@ def _run(strategy: Trials[Any], contest: Contest, found: Tabular, seed: int) -> 
     done = [trial for trial in every if trial.outcome.feasible]
     ends, rows = incumbents(done, found)
     results = found.result[rows]
-    times = np.arange(0.0, (contest.seconds if contest.seconds < math.inf else done[-1].ended) + 1, STEP_SECONDS)
+    step, end = step_seconds(contest), contest.seconds if contest.seconds < math.inf else done[-1].ended
+    times = step * np.arange(1 + math.floor(end / step + 1e-9))
     places = np.searchsorted(ends, times, side="right") - 1
     curve = np.where(places >= 0, results[places], np.nan)
     return float(results[-1]), len(done), curve, _volume(done, found) if contest.objectives else None

@@ -12,7 +12,7 @@ import numpy as np
 
 from renascent.asktell import Trials
 from renascent.benchreport import Listing, Section
-from renascent.comparison import STEP_SECONDS, Contest, Runs, at_fidelity, evaluator
+from renascent.comparison import Contest, Runs, at_fidelity, evaluator, step_seconds
 from renascent.plots import Picture, bands
 from renascent.run import Json
 
@@ -79,7 +79,7 @@ def _figure(contest: Contest, runs: Mapping[str, Runs]) -> Picture:
     """Draw the mean over runs of what each would return, and the 95 % interval of that mean."""
     curves = {}
     for name, held in runs.items():
-        x = np.arange(held.curves.shape[1]) * STEP_SECONDS
+        x = np.arange(held.curves.shape[1]) * step_seconds(contest)
         mean = held.curves.mean(0)  # not known before every run has something
         error = held.curves.std(0) / math.sqrt(max(len(held.curves) - 1, 1))
         curves[name] = (x, mean, mean - 1.96 * error, mean + 1.96 * error)

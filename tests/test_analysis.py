@@ -13,7 +13,7 @@ from renascent.analysis import anatomy, correlations, front, kendall, ranks, spe
 from renascent.columns import Column, Problem
 from renascent.errors import UserError
 from renascent.importers import open_table
-from renascent.pareto import pareto
+from renascent.objectives import pareto
 from renascent.table import Table
 from renascent.topology import topology_space
 

@@ -21,12 +21,13 @@ from renascent.comparison import (
     evaluator,
     incumbents,
     stacked,
+    step_seconds,
 )
 from renascent.errors import UserError
 from renascent.evaluate.tabular import Tabular
 from renascent.loops.trials import Trial
 from renascent.multitrial import BOHB, REA, RandomSearch
-from renascent.standings import standings
+from renascent.significance import standings
 from renascent.table import Table
 from renascent.topology import topology_space
 
@@ -127,7 +128,9 @@ def test_the_choice_is_the_best_of_the_longest_trainings(path):
 def test_curves_are_the_results_over_time(path):
     contest = Contest(path, "d", seconds=2000)
     found = compare({"random": RandomSearch()}, [contest], runs=10)["d"]["random"]
-    assert found.curves.shape == (10, 1 + 2000 / STEP_SECONDS)
+    assert found.curves.shape == (10, 101)  # a hundred looks, twenty seconds apart
+    long = dataclasses.replace(contest, seconds=20_000)
+    assert (step_seconds(contest), step_seconds(long)) == (20, STEP_SECONDS)
     assert np.isnan(found.curves[:, 0]).all()
     assert found.curves[:, -1].tolist() == found.results.tolist()
 

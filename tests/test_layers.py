@@ -19,7 +19,7 @@ PARTS = {path: path.relative_to(ROOT).as_posix() for path in FILES}
 FLOORS = {
     0: (
         *("errors", "decisions", "arch", "space", "topology", "sizes"),
-        *("spacefile", "tablefile", "columns", "table", "asktell", "multitrial", "pareto"),
+        *("spacefile", "tablefile", "columns", "table", "asktell", "multitrial", "objectives"),
     ),
     1: ("gates", "core"),
     2: ("nets", "tasks", "costs", "strategies"),
@@ -42,7 +42,7 @@ SIDEWAYS = {
     "table": {"errors", "arch", "space", "spacefile", "tablefile", "columns"},
     "asktell": {"errors", "space"},
     "multitrial": {"errors", "space", "asktell"},
-    "pareto": {"errors"},
+    "objectives": {"errors"},
     "core": {"gates"},
     "costs": {"nets"},
     "run": {"checkpoint"},

@@ -42,6 +42,12 @@ def test_type_checkers_see_the_same_names() -> None:
     assert imports == table
 
 
+def test_no_public_name_is_a_modules() -> None:
+    """Importing that module would put itself in the name's place."""
+    modules = {path.stem for path in Path(renascent.__file__).parent.iterdir()}
+    assert not NAMES & modules
+
+
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'serch'"):
         _ = renascent.serch  # type: ignore[attr-defined]

@@ -99,7 +99,7 @@ def _run(
     from renascent.benchreport import write_page
     from renascent.comparison import compare
     from renascent.comparisonpage import repeat, sections
-    from renascent.standings import standings
+    from renascent.significance import standings
 
     flags, path = what.build(values), where.build(values).table
     folder, table = _folder(flags.out), open_table(path)

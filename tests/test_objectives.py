@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from renascent.errors import UserError
-from renascent.pareto import hypervolume, pareto
+from renascent.objectives import hypervolume, pareto
 
 
 def defined(points):
