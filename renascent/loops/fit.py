@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,8 @@ class Fit:
     label_smoothing: share of the target spread evenly over all classes, arXiv:1512.00567.
     drop_path: chance of dropping an edge for an image, growing linearly to this, arXiv:1605.07648.
     bf16: run the forward pass in bfloat16 where it is safe (slow for depthwise convolutions on a CPU).
+    float64: compute in double precision: slower, and the same but for the last digits on every processor, where single
+    precision grows apart from step to step.
     compile: compile the network first; pays for long trainings only.
     ema: decay of a moving average of the weights that is then the result, such as 0.999; 0 means none.
     """
@@ -39,21 +43,35 @@ class Fit:
     label_smoothing: float = 0.0
     drop_path: float = 0.0
     bf16: bool = False
+    float64: bool = False
     compile: bool = False
     ema: float = 0.0
 
     def __post_init__(self) -> None:
         shares = dict.fromkeys(("label_smoothing", "drop_path", "ema"), (0, 0.9999))
         require(self, epochs=(1, math.inf), batch=(1, math.inf), **shares)
+        if self.bf16 and self.float64:
+            raise UserError("bf16 and float64 are both on, and they exclude each other: choose one")
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained network. scores: accuracy in [0, 1] of each split it was evaluated on.  seconds: of training."""
+    """A trained network. scores: accuracy in [0, 1] of each split it was evaluated on.  seconds: of training.
+
+    process_seconds: of the processor, on the steps of this session alone: no evaluation, no checkpoint.
+    """
 
     net: nn.Module
     scores: dict[str, float]
     seconds: float
+    process_seconds: float = 0.0
+
+
+class Judged(NamedTuple):
+    """Mean loss, and score in [0, 1], over a whole split."""
+
+    loss: float
+    score: float
 
 
 def fit(
@@ -65,22 +83,27 @@ def fit(
     seed: int = 0,
     split: str = "train+val",
     evaluate: Iterable[str] = ("test",),
+    watch: Sequence[str] = (),
     say: Say = lambda event: None,
 ) -> Fitted:
     """Train `net` on one split of `task`, going on where `run` stopped, and evaluate it on others.
 
     split: "train" or "train+val".
+    watch: splits judged after every epoch too: its event then holds their loss and score.
     Raises Diverged when a loss is not finite, Interrupted after Ctrl-C, UserError when `drop_path` is asked of a
     network without one.
     """
     _check_drop_path(net, settings)
     net.train().to(task.device)
+    if settings.float64:
+        net.double().register_forward_pre_hook(lambda _, given: (given[0].double(), *given[1:]))
     stream = task.stream(split, seed, settings.batch)
     optimiser = settings.weights.optimiser(net)
     average = _average(net, settings.ema)
     parts: dict[str, Stateful] = {"net": net, "optimiser": optimiser, "stream": stream}
     parts |= {"average": average} if average else {}
     forward = torch.compile(net) if settings.compile else net
+    best: nn.Module = average.module if average else net
 
     def step(t: Progress) -> Metrics:
         if settings.drop_path:
@@ -94,33 +117,40 @@ def fit(
             average.update_parameters(net)
         return {"train_loss": loss.detach(), "train_score": score}
 
+    timed = _Timed(step)
     seconds = drive(
         run,
         parts,
         epochs=settings.epochs,
         steps_per_epoch=stream.steps_per_epoch,
         seed=seed,
-        step=step,
-        epoch=lambda means: {},
+        step=timed,
+        epoch=lambda means: _watched(best, task, watch),
         say=say,
     )
-    best: nn.Module = average.module if average else net
     scores = {name: accuracy(best, task, name) for name in evaluate}
     say(run.event("fitted", scores=scores))
-    return Fitted(best, scores, seconds)
+    return Fitted(best, scores, seconds, timed.seconds)
+
+
+def accuracy(net: nn.Module, task: Task, split: str) -> float:
+    """Return the score of `net` in evaluation mode over a whole split."""
+    return judge(net, task, split).score
 
 
 @torch.no_grad()
-def accuracy(net: nn.Module, task: Task, split: str) -> float:
-    """Return the score of `net` in evaluation mode over a whole split."""
+def judge(net: nn.Module, task: Task, split: str) -> Judged:
+    """Return the loss and the score of `net` in evaluation mode over a whole split."""
     training = net.training
     net.eval()
-    total, images = 0.0, 0
+    loss, score, images = 0.0, 0.0, 0
     for batch in task.batches(split, EVALUATION_BATCH):
-        total += float(task.loss(net, batch).score) * len(batch[1])
+        found = task.loss(net, batch)
+        loss += float(found.loss) * len(batch[1])
+        score += float(found.score) * len(batch[1])
         images += len(batch[1])
     net.train(training)
-    return total / images
+    return Judged(loss / images, score / images)
 
 
 @torch.no_grad()
@@ -137,6 +167,25 @@ def recalibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
     for norm, momentum in zip(norms, held, strict=True):
         norm.momentum = momentum
     net.train(training)
+
+
+class _Timed:
+    """A step that adds up the processor's seconds it takes."""
+
+    def __init__(self, step: Callable[[Progress], Metrics]) -> None:
+        self.step, self.seconds = step, 0.0
+
+    def __call__(self, t: Progress) -> Metrics:
+        began = time.process_time()
+        metrics = self.step(t)
+        self.seconds += time.process_time() - began
+        return metrics
+
+
+def _watched(net: nn.Module, task: Task, splits: Sequence[str]) -> dict[str, float]:
+    """Return loss and score of each split by the names that an epoch's event has for them."""
+    found = {split: judge(net, task, split) for split in splits}
+    return {f"{split}_{what}": value for split, pair in found.items() for what, value in pair._asdict().items()}
 
 
 def _average(net: nn.Module, decay: float) -> AveragedModel | None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from renascent.core import WeightRule
 from renascent.errors import Diverged, Interrupted, UserError
 from renascent.loops import _drive
-from renascent.loops.fit import Fit, accuracy, fit, recalibrate
+from renascent.loops.fit import Fit, accuracy, fit, judge, recalibrate
 from renascent.run import Run, read_events
 from renascent.tasks.toy import ToyTask
 
@@ -65,6 +65,7 @@ def test_the_default_is_the_benchmarks_setting():
         label_smoothing=0.0,
         drop_path=0.0,
         bf16=False,
+        float64=False,
         compile=False,
         ema=0.0,
     )
@@ -163,6 +164,43 @@ def test_bf16_runs_convolutions_in_bfloat16_and_keeps_float32_weights(tmp_path):
         torch.testing.assert_close(mine, other, rtol=0.1, atol=0.02)
 
 
+def test_float64_computes_in_double_precision(tmp_path):
+    fitted = train(tmp_path / "r", float64=True)
+    assert {p.dtype for p in fitted.net.parameters()} == {torch.float64}
+    model, data = net().double().train(), task()
+    optimiser, stream = RULE.optimiser(model), data.stream("train+val", 0, 32)
+    for step in range(12):
+        torch.manual_seed(step)
+        x, y = stream.next()
+        loss = F.cross_entropy(model(x.double()), y)
+        optimiser.zero_grad()
+        loss.backward()
+        RULE.apply(optimiser, step / 11)
+    for mine, other in zip(fitted.net.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
+    assert fitted.scores["test"] == accuracy(fitted.net, data, "test")
+
+
+def test_float64_resumed_is_the_same_and_excludes_bf16(tmp_path, monkeypatch):
+    monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", -1.0)
+    whole = train(tmp_path / "whole", float64=True, ema=0.9)
+
+    class Killed(Net):
+        def forward(self, x):
+            if len(self.seen) == 6:
+                raise KeyError("killed")
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    with pytest.raises(KeyError):
+        train(tmp_path / "r", Killed(), float64=True, ema=0.9)
+    assert equal(
+        weights(train(tmp_path / "r", net(seed=9), resume=True, float64=True, ema=0.9).net), weights(whole.net)
+    )
+    with pytest.raises(UserError, match="bf16 and float64 are both on"):
+        Fit(bf16=True, float64=True)
+
+
 def test_compile_trains_through_the_compiled_network_and_returns_the_plain_one(tmp_path, monkeypatch):
     """With a compiler that only wraps: a real one takes half a minute."""
     calls = []
@@ -245,3 +283,40 @@ def test_recalibrate_keeps_evaluation_mode_and_needs_no_norm():
     model = nn.Linear(2, 2).eval()
     recalibrate(model, [(torch.randn(3, 2), None)])
     assert not model.training
+
+
+# --- watching
+
+
+def test_watched_splits_are_judged_after_every_epoch_and_change_nothing(tmp_path):
+    plain = train(tmp_path / "plain")
+    settings = Fit(epochs=3, batch=32, weights=RULE)
+    watched = fit(net(), task(), settings, run=Run(tmp_path, {}), watch=("val", "test"))
+    assert equal(weights(watched.net), weights(plain.net))
+    events = [event for event in read_events(tmp_path) if event["event"] == "epoch"]
+    assert [event["epoch"] for event in events] == [1, 2, 3]
+    assert events[-1]["test_score"] == watched.scores["test"] == judge(watched.net, task(), "test").score
+    assert events[-1]["val_loss"] == judge(watched.net, task(), "val").loss
+    assert events[0]["val_loss"] != events[-1]["val_loss"]
+    assert "val_loss" not in read_events(tmp_path / "plain")[0]
+
+
+def test_the_average_is_what_is_watched(tmp_path):
+    settings = Fit(epochs=2, batch=32, weights=RULE, ema=0.9)
+    fitted = fit(net(), task(), settings, run=Run(tmp_path, {}), watch=("val",))
+    assert read_events(tmp_path)[-2]["val_loss"] == judge(fitted.net, task(), "val").loss
+
+
+def test_judge_is_the_mean_over_the_whole_split(monkeypatch):
+    monkeypatch.setattr("renascent.loops.fit.EVALUATION_BATCH", 24)  # 64 = 24 + 24 + 16
+    model, data = net().eval(), task()
+    (x, y) = data.batches("val", 64)[0]
+    found = judge(model, data, "val")
+    assert found.loss == pytest.approx(float(F.cross_entropy(model(x), y).detach()), rel=1e-5)
+    assert found.score == pytest.approx(accuracy(model, data, "val"))
+
+
+def test_process_seconds_are_of_the_steps_alone(tmp_path, monkeypatch):
+    ticks = iter(range(1000))
+    monkeypatch.setattr("renascent.loops.fit.time.process_time", lambda: float(next(ticks)))
+    assert train(tmp_path / "r").process_seconds == 12.0
