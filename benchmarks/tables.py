@@ -29,8 +29,6 @@ import numpy as np
 from renascent.comparison import Contest, compare
 from renascent.importers import open_table
 from renascent.multitrial import MULTITRIAL
-from renascent.run import environment, write_json
-from renascent.significance import standings
 
 BUDGETS = {"cifar10": 20_000.0, "cifar100": 40_000.0, "imagenet16-120": 120_000.0}
 """Simulated seconds of a run, which reproduce the published figures (NATS-Bench, arXiv:2009.00437)."""
@@ -137,6 +135,8 @@ def comparison(path: Path, names: list[str], runs: int, processes: int) -> tuple
     began = time.perf_counter()
     found = compare({name: MULTITRIAL[name]() for name in names}, contests, runs=runs, processes=processes)
     seconds = time.perf_counter() - began
+    from renascent.significance import standings  # only here: every process that shares the work imports this file
+
     return seconds, {problem: standings(held) for problem, held in found.items()}
 
 
@@ -156,6 +156,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
+    from renascent.run import environment, write_json  # loads torch, which the comparison does without
+
     arrays = Path(os.environ["RENASCENT_DATA"]) / "nas" / "nb201.npz"
     with tempfile.TemporaryDirectory() as folder:
         own = open_table(arrays).save(Path(folder) / "nb201.safetensors")

@@ -25,7 +25,7 @@ from renascent.comparison import (
 )
 from renascent.errors import UserError
 from renascent.evaluate.tabular import Tabular
-from renascent.loops.trials import Trial
+from renascent.loops.trials import Simulated, Trial, trials
 from renascent.multitrial import BOHB, REA, RandomSearch
 from renascent.significance import standings
 from renascent.table import Table
@@ -104,6 +104,24 @@ def test_bohb_halves_on_a_table_with_curves(path):
     found = compare({"bohb": BOHB(eta=2), "random": RandomSearch()}, [contest], runs=40)["d"]
     assert found["bohb"].trials.mean() > 1.5 * found["random"].trials.mean()
     assert at_fidelity(BOHB(), evaluator(contest)) == BOHB(min_epochs=1, max_epochs=4)
+
+
+def test_halving_on_the_table_that_ships():
+    """Brackets of 1, 4 and 12 epochs: the best third goes on, a budget buys twice the trials, and that pays."""
+    contest = Contest(None, "digits", seconds=30)
+    strategies = {"hyperband": BOHB(random_fraction=1.0), "random": RandomSearch()}
+    found = compare(strategies, [contest], runs=200)["digits"]
+    assert found["hyperband"].trials.mean() > 2 * found["random"].trials.mean()
+    gap = found["hyperband"].results - found["random"].results
+    assert gap.mean() > 1.5 * gap.std(ddof=1) / math.sqrt(200)
+    held = evaluator(contest)
+    done = list(trials(BOHB(), held.table.space, Simulated(held), count=40, seed=1))
+    first = {t.proposal.note[2]: t for t in done if t.proposal.note[:2] == [0, 0]}
+    second = [t.proposal.note[2] for t in done if t.proposal.note[:2] == [0, 1]]
+    best = sorted(first, key=lambda slot: -first[slot].outcome.score)[:3]
+    assert sorted(best) == sorted(second)
+    assert {t.proposal.epochs for t in done} == {1, 4, 12}
+    assert all(t.outcome.seconds == t.proposal.epochs * held.seconds[held.row(t.proposal.picks)] for t in done)
 
 
 def test_the_choice_is_the_best_of_the_longest_trainings(path):
