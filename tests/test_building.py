@@ -341,7 +341,7 @@ def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
         journal.add("trained", {"arch": NONE, "seed": 0, "error": "none"})
         file = journal.run.events_file
     file.write_bytes(file.read_bytes().replace(b'"seed"', b"seed"))
-    with pytest.raises(UserError, match=r"events\.jsonl is damaged .*: remove .*\.parts and build again"):
+    with pytest.raises(UserError, match=r"events\.jsonl is damaged .*: remove .*\.parts and start again"):
         open_journal(out, {}, resume=True).__enter__()
 
 
