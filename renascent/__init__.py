@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from renascent.multitrial import RandomSearch as RandomSearch
     from renascent.nets import SPACES as SPACES
     from renascent.nets import NatsTopology as NatsTopology
+    from renascent.nets import ResNetCifar as ResNetCifar
     from renascent.objectives import hypervolume as hypervolume
     from renascent.objectives import pareto as pareto
     from renascent.recipes import RECIPES as RECIPES
@@ -47,15 +48,21 @@ if TYPE_CHECKING:
     from renascent.strategies import DARTS as DARTS
     from renascent.strategies import ENAS as ENAS
     from renascent.strategies import GDAS as GDAS
+    from renascent.strategies import NES as NES
     from renascent.strategies import RSPS as RSPS
     from renascent.strategies import SETN as SETN
     from renascent.strategies import STRATEGIES as STRATEGIES
+    from renascent.strategies import TAS as TAS
     from renascent.strategies import DARTSSecondOrder as DARTSSecondOrder
+    from renascent.strategies import FBNetV2 as FBNetV2
+    from renascent.strategies import TuNAS as TuNAS
     from renascent.table import Table as Table
     from renascent.tasks import DATASETS as DATASETS
     from renascent.tasks import ImageOptions as ImageOptions
     from renascent.tasks import ImageTask as ImageTask
     from renascent.tasks import load as load_task  # noqa: F401 (exported under a name that says what it loads)
+    from renascent.tasks.distill import Distillation as Distillation
+    from renascent.tasks.distill import Distilled as Distilled
 
     __version__: str
 
@@ -63,17 +70,24 @@ _WHERE = {
     "search": ("experiment", "search"),
     "Result": ("result", "Result"),
     "NatsTopology": ("nets", "NatsTopology"),
+    "ResNetCifar": ("nets", "ResNetCifar"),
     "RSPS": ("strategies", "RSPS"),
     "DARTS": ("strategies", "DARTS"),
     "DARTSSecondOrder": ("strategies", "DARTSSecondOrder"),
     "GDAS": ("strategies", "GDAS"),
     "SETN": ("strategies", "SETN"),
     "ENAS": ("strategies", "ENAS"),
+    "NES": ("strategies", "NES"),
+    "TAS": ("strategies", "TAS"),
+    "FBNetV2": ("strategies", "FBNetV2"),
+    "TuNAS": ("strategies", "TuNAS"),
     "Fit": ("loops.fit", "Fit"),
     "WeightRule": ("core", "WeightRule"),
     "ImageTask": ("tasks", "ImageTask"),
     "ImageOptions": ("tasks", "ImageOptions"),
     "load_task": ("tasks", "load"),
+    "Distillation": ("tasks.distill", "Distillation"),
+    "Distilled": ("tasks.distill", "Distilled"),
     "Space": ("space", "Space"),
     "Choice": ("space", "Choice"),
     "Integer": ("space", "Integer"),

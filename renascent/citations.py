@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from markupsafe import Markup, escape
 
 from renascent.loops.fit import Fit
+from renascent.nets.inherit import first_k
 from renascent.result import Result
 from renascent.run import Json
 from renascent.strategies import STRATEGIES
 from renascent.tasks.augment import cutout
+from renascent.tasks.distill import Distillation
 
 Citation = tuple[str, Markup]
 """What was used, and where it comes from, with links."""
@@ -34,6 +36,15 @@ def citations(result: Result) -> Iterator[Citation]:
         yield f"truth table {told['table']}", _linked(told["source"] or "given by the user")
     if result.fitted:
         yield from _of_training(result.fitted["settings"])
+        yield from _of_lessons(result.fitted)
+
+
+def _of_lessons(fitted: Json) -> Iterator[Citation]:
+    """Cite what a teacher and inherited weights are from."""
+    if fitted.get("teacher"):
+        yield from (("training, distillation", _linked(text)) for text in _cited(Distillation))
+    if fitted.get("init") == "reference":
+        yield from (("training, weights of the reference", _linked(text)) for text in _cited(first_k))
 
 
 def _of_training(settings: Json) -> Iterator[Citation]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from renascent.errors import require
 from renascent.gates import Gates
 from renascent.space import Arch, Space
+from renascent.weights import CroppedSGD, Regions
+from renascent.weights import WeightRule as WeightRule
 
 Batch = tuple[Tensor, Tensor]
 """Inputs (batch, ...) and targets (batch, ...), on the task's device."""
@@ -40,6 +42,10 @@ class Supernet(nn.Module, ABC):
     @abstractmethod
     def extract(self, arch: Arch) -> nn.Module:
         """Return a plain network of `arch` with a copy of the shared weights: no gates, exportable."""
+
+    def crops(self, gates: Gates) -> Regions:
+        """Return which part of each parameter takes part under `gates`; those without an entry take part whole."""
+        return {}
 
 
 class SpaceConfig(Protocol):
@@ -163,60 +169,37 @@ class Progress:
         return (self.step + 1) % self.steps_per_epoch == 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightRule:
-    """How network weights learn: SGD with a cosine from `lr` to `lr_end`. The defaults are the search's.
+@dataclass(frozen=True)
+class Goal:
+    """One bound of a budget. name: the cost, its unit in it: macs, latency_ms.  limit: the most allowed.
 
-    lr: learning rate at the first step.
-    lr_end: learning rate at the last step.
-    momentum: of SGD.
-    nesterov: use Nesterov's momentum.
-    weight_decay: L2 penalty, on every parameter.
-    clip: largest gradient norm; 0 means no clipping.
+    cost: expected cost of gates, with gradient; exact where they are one-hot.
+    exact: option indices (n, decisions) -> costs (n,).
+    terms: where the cost is a constant plus one term a decision: that, and the terms (decisions, options).
     """
 
-    lr: float = 0.025
-    lr_end: float = 0.001
-    momentum: float = 0.9
-    nesterov: bool = True
-    weight_decay: float = 5e-4
-    clip: float = 5.0
-
-    def __post_init__(self) -> None:
-        rates = dict.fromkeys(("lr", "lr_end", "weight_decay", "clip"), (0, math.inf))
-        require(self, momentum=(0, 1), **rates)
-
-    def optimiser(self, net: nn.Module) -> torch.optim.SGD:
-        return torch.optim.SGD(
-            net.parameters(),
-            lr=self.lr,
-            momentum=self.momentum,
-            nesterov=self.nesterov and self.momentum > 0,
-            weight_decay=self.weight_decay,
-        )
-
-    def rate(self, fraction: float) -> float:
-        """Return the learning rate at `fraction` of the run."""
-        return self.lr_end + (self.lr - self.lr_end) * (1 + math.cos(math.pi * fraction)) / 2
-
-    def apply(self, optimiser: torch.optim.SGD, fraction: float) -> None:
-        """Clip the gradients that are there, and take one step at the rate of `fraction`."""
-        (group,) = optimiser.param_groups
-        group["lr"] = self.rate(fraction)
-        if self.clip:
-            nn.utils.clip_grad_norm_(group["params"], self.clip)
-        optimiser.step()
+    name: str
+    limit: float
+    cost: Cost
+    exact: Callable[[NDArray[np.integer]], NDArray[np.float64]]
+    terms: tuple[float, NDArray[np.float64]] | None = None
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a strategy starts from. space: the space searched.  seed: of everything random in the strategy."""
+    """What a strategy starts from. space: the space searched.  seed: of everything random in the strategy.
+
+    goals: the budget; what a search finds keeps all of it.
+    start: the architecture to start from, where there is one: the reference, scaled to the budget.
+    """
 
     net: Supernet
     task: Task
     space: Space
     weights: WeightRule = field(default_factory=WeightRule)
     seed: int = 0
+    goals: tuple[Goal, ...] = ()
+    start: Arch | None = None
 
     def generator(self) -> torch.Generator:
         """Return a generator on the CPU, so that a seed means the same draws on every device."""
@@ -232,7 +215,7 @@ class State:
     """
 
     setup: Setup
-    optimiser: torch.optim.SGD
+    optimiser: CroppedSGD
     rng: torch.Generator
     policy: nn.Module | None = None
     policy_optimiser: torch.optim.Optimizer | None = None

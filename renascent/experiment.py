@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from renascent.budgeting import prepare, settle
 from renascent.core import OneShot, Setup, SpaceConfig, Task, WeightRule
+from renascent.costs.budget import Budget, Priced
 from renascent.errors import UserError
 from renascent.loops._drive import Say
 from renascent.loops.share import share
-from renascent.nets import SPACES
-from renascent.result import Result, name_of
+from renascent.nets.inherit import first_k
+from renascent.result import RECORDED, Result, name_of
 from renascent.run import Run, check_seed
 from renascent.strategies import STRATEGIES
 from renascent.table import Table
+from renascent.tasks.distill import fingerprint
 from renascent.truth import Truth, truth_of
 
 
@@ -34,6 +38,9 @@ def search(
     resume: bool = False,
     truth: Table | None = None,
     truth_problem: str | None = None,
+    budget: Budget | str | None = None,
+    latency: Priced | None = None,
+    pretrained: Mapping[str, Tensor] | None = None,
     say: Say = lambda event: None,
 ) -> Result:
     """Search `space` for the best architecture on `task` by shared weights, and return it.
@@ -45,36 +52,52 @@ def search(
     the end. For the log only: the search is the same without it. Its name is part of the configuration, so that a
     resume asks for the same table and no log mixes two.
     truth_problem: which of the table's problems; the one named as the data set unless given.
+    budget: what the result has to keep, such as "macs<=0.5x,latency_ms<=8"; x: times the reference network's. Bounds
+    are refused before the search when no architecture keeps them, aimed at during it by the strategies that can, and
+    kept by what it returns: a latency is measured again, and derived again under a tighter bound if it is missed.
+    latency: predicts latency_ms, from a table; networks of the space are measured on the device unless given.
+    pretrained: state dict of a trained network of the space, such as the reference: shared weights start from it.
     say: hears every event as it happens.
 
-    Raises UserError for a table of another space or without that problem and for a folder that cannot be used, Diverged
-    when a loss is not finite, Interrupted after Ctrl-C.
+    Raises BudgetError for a budget that cannot be kept, UserError for a table of another space or without that problem
+    and for a folder that cannot be used, Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
     if epochs < 1 or batch < 1:
         raise UserError(f"epochs is {epochs} and batch is {batch}: give at least 1 of each")
     check_seed(seed)
     rule = weights or WeightRule()
     known = truth_of(truth, space.space, truth_problem or task.name) if truth is not None else None
-    config = _config(space, strategy, task, rule, known, epochs=epochs, batch=batch, seed=seed)
+    config = dict(_config(space, strategy, task, rule, known, epochs=epochs, batch=batch, seed=seed))
+    config |= {"pretrained": fingerprint(pretrained)} if pretrained else {}
     names = (config["space"], config["strategy"], config["task"]["name"], seed)
     folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
+    bounds = Budget.parse(budget) if isinstance(budget, str) else budget
+    ready = prepare(space, task, bounds, latency=latency, folder=folder, resume=resume) if bounds else None
+    config |= {"budget": str(bounds)} if bounds else {}
+    goals, start = (ready.goals, ready.start) if ready else ((), None)
     task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
     devices = [task.device] if task.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         net = space.supernet(task.channels, task.classes)
-        net = net.to(task.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if pretrained:
+            first_k(getattr(net, "net", net), pretrained)
+        layout = getattr(space, "memory_format", torch.channels_last)
+        net = net.to(task.device, memory_format=layout)  # type: ignore[call-overload]
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
-        setup = Setup(net, task, net.space, rule, seed)
+        if ready:
+            ready.keep(folder)
+            say({"event": "feasible", "table": str(ready)})
+        setup = Setup(net, task, net.space, rule, seed, goals, start)
         found = share(strategy, setup, epochs=epochs, batch=batch, run=run, say=say, truth=known)
-        return Result.save_new(folder, space, found, task)
+        return Result.save_new(folder, space, settle(space, task, strategy, found, goals), task, goals)
 
 
 def _config(
     space: SpaceConfig, strategy: OneShot, task: Task, rule: WeightRule, truth: Truth | None, **numbers: int
 ) -> Mapping[str, Any]:
     return {
-        "space": name_of(space, SPACES),
+        "space": name_of(space, RECORDED),
         "space_config": asdict(space),  # type: ignore[call-overload]
         "strategy": name_of(strategy, STRATEGIES),
         "strategy_config": asdict(strategy),  # type: ignore[call-overload]

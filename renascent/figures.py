@@ -101,9 +101,9 @@ def chart(
     low, high = min(ys), max(ys)
     # curves that are flat but for rounding are not blown up
     pad = 0.06 * (high - low) if high - low > 0.01 * abs(high) else 0.05 * abs(high) or 1.0
-    frame = _Frame(min(xs), max(xs), low if base is not None else low - pad, high + pad, height)
+    frame = Frame(min(xs), max(xs), low if base is not None else low - pad, high + pad, height)
     parts = [*_axes(frame, unit), *_references(frame, levels), *map(frame.curve, lines), *_ends(frame, lines)]
-    return _svg(parts, height, title)
+    return svg(parts, height, title)
 
 
 def curves(epochs: Sequence[Mapping[str, Any]], what: str) -> list[Markup]:
@@ -123,11 +123,11 @@ def bands(
 ) -> Markup:
     """Draw which option each decision (a row) preferred at each epoch, as bands of colour."""
     height = 20.0 * len(rows) + 8 + BOTTOM
-    frame = _Frame(epochs[0] - 0.5, epochs[-1] + 0.5, 0, 1, height, top=6)
+    frame = Frame(epochs[0] - 0.5, epochs[-1] + 0.5, 0, 1, height, top=6)
     parts = []
     for k, (name, options) in enumerate(rows.items()):
         y = 6 + 20.0 * k
-        parts.append(_text(LEFT - 7, y + 12, name, "tick end"))
+        parts.append(text(LEFT - 7, y + 12, name, "tick end"))
         at = 0
         for option, run in itertools.groupby(options):
             n = len(list(run))
@@ -137,8 +137,8 @@ def bands(
             box = f'x="{x:.1f}" y="{y}" width="{right - x:.1f}" height="16"'
             parts.append(f'<rect class="band {styles.get(option, "")}" {box}>{tip}</rect>')
             at += n
-        parts.append(_text(WIDTH - RIGHT + 7, y + 12, short(options[-1]), "end-label"))
-    return _svg([*parts, *_epochs(frame, epochs[0], epochs[-1])], height, title)
+        parts.append(text(WIDTH - RIGHT + 7, y + 12, short(options[-1]), "end-label"))
+    return svg([*parts, *epoch_axis(frame, epochs[0], epochs[-1])], height, title)
 
 
 def cell(edges: Mapping[tuple[int, int], str], live: Iterable[tuple[int, int]], styles: Mapping[object, str]) -> Markup:
@@ -159,28 +159,32 @@ def cell(edges: Mapping[tuple[int, int], str], live: Iterable[tuple[int, int]], 
         dead = option != "none" and (i, j) not in alive
         style = f"label {styles.get(option, '')}{' dead' if dead else ''}"
         label_y = y + _rise(i, j) + 17 if _bend(i, j) > 0 else y - _rise(i, j) - 9
-        parts.append(_text((at[i] + at[j]) / 2, label_y, short(option), f"{style} middle halo"))
+        parts.append(text((at[i] + at[j]) / 2, label_y, short(option), f"{style} middle halo"))
     for k, x in enumerate(at):
-        parts.append(f'<circle class="node" cx="{x:.1f}" cy="{y}" r="{NODE}"/>' + _text(x, y + 4, k, "number middle"))
-    parts += [_text(at[0] - NODE - 6, y + 4, "input", "tick end"), _text(at[-1] + NODE + 6, y + 4, "output", "tick")]
+        parts.append(f'<circle class="node" cx="{x:.1f}" cy="{y}" r="{NODE}"/>' + text(x, y + 4, k, "number middle"))
+    parts += [text(at[0] - NODE - 6, y + 4, "input", "tick end"), text(at[-1] + NODE + 6, y + 4, "output", "tick")]
     said = ", ".join(f"{i} to {j} {short(option)}" for (i, j), option in edges.items())
-    return _svg(parts, height, f"The chosen cell: {said}", width)
+    return svg(parts, height, f"The chosen cell: {said}", width)
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
+    """Where numbers are in a drawing: from x_low to x_high between the margins, from y_low to y_high above the axis."""
+
     x_low: float
     x_high: float
     y_low: float
     y_high: float
     height: float
     top: float = TOP
+    left: float = LEFT
+    right: float = RIGHT
 
     def x(self, value: float) -> float:
-        wide = WIDTH - LEFT - RIGHT
+        wide = WIDTH - self.left - self.right
         if self.x_high <= self.x_low:
-            return LEFT + wide / 2
-        return LEFT + wide * (value - self.x_low) / (self.x_high - self.x_low)
+            return self.left + wide / 2
+        return self.left + wide * (value - self.x_low) / (self.x_high - self.x_low)
 
     def y(self, value: float) -> float:
         bottom = self.height - BOTTOM
@@ -196,38 +200,44 @@ class _Frame:
         return f'<polyline class="curve {line.style}" points="{path}">{tip}</polyline>'
 
 
-def _axes(frame: _Frame, unit: str) -> list[str]:
-    parts = [_text(0, 12, unit, "tick")]
+def _axes(frame: Frame, unit: str) -> list[str]:
+    return [*upright(frame, unit), *epoch_axis(frame, frame.x_low, frame.x_high)]
+
+
+def upright(frame: Frame, unit: str) -> list[str]:
+    """Return the upright axis: its name, its marks, and a line across at each."""
+    parts = [text(0, 12, unit, "tick")]
     marks = ticks(frame.y_low, frame.y_high)
     places = max((len(f"{mark:g}".partition(".")[2]) for mark in marks), default=0)
     for mark in marks:
         y = frame.y(mark)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(LEFT - 7, y + 4, f"{mark:.{places}f}", "tick end"))
-    return parts + _epochs(frame, frame.x_low, frame.x_high)
+        parts.append(f'<line class="grid" x1="{frame.left}" x2="{WIDTH - frame.right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(text(frame.left - 7, y + 4, f"{mark:.{places}f}", "tick end"))
+    return parts
 
 
-def _epochs(frame: _Frame, first: float, last: float) -> list[str]:
+def epoch_axis(frame: Frame, first: float, last: float) -> list[str]:
+    """Return the lower axis, marked with whole epochs."""
     y = frame.height - BOTTOM
     marks = sorted({first, *(m for m in ticks(first, last) if m == int(m) and m - first > (last - first) / 12)})
-    parts = [f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>']
+    parts = [f'<line class="axis" x1="{frame.left}" x2="{WIDTH - frame.right}" y1="{y:.1f}" y2="{y:.1f}"/>']
     for mark in marks:
         x = frame.x(mark)
         parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{y + 4:.1f}"/>')
-        parts.append(_text(x, y + 17, f"{mark:g}", "tick middle"))
-    return [*parts, _text(WIDTH - RIGHT + 15, y + 17, "epoch", "tick")]
+        parts.append(text(x, y + 17, f"{mark:g}", "tick middle"))
+    return [*parts, text(WIDTH - frame.right + 15, y + 17, "epoch", "tick")]
 
 
-def _references(frame: _Frame, levels: Mapping[str, float]) -> list[str]:
+def _references(frame: Frame, levels: Mapping[str, float]) -> list[str]:
     parts = []
     for label, value in levels.items():
         y = frame.y(value)
         parts.append(f'<line class="reference" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(WIDTH - RIGHT, y - 6, label, "tick end"))
+        parts.append(text(WIDTH - RIGHT, y - 6, label, "tick end"))
     return parts
 
 
-def _ends(frame: _Frame, lines: Sequence[Line]) -> list[str]:
+def _ends(frame: Frame, lines: Sequence[Line]) -> list[str]:
     """Label every curve at its last point, with a hair line to labels that had to move."""
     ends = [(frame.x(line.points[-1][0]), frame.y(line.points[-1][1])) for line in lines]
     places = spread([y for _, y in ends], 14.0, frame.top + 4, frame.height - BOTTOM - 4)
@@ -235,7 +245,7 @@ def _ends(frame: _Frame, lines: Sequence[Line]) -> list[str]:
     for line, (x, y), place in zip(lines, ends, places, strict=True):
         hair = f'x1="{x + 3:.1f}" y1="{y:.1f}" x2="{WIDTH - RIGHT + 8}" y2="{place:.1f}"'
         parts.append(f'<line class="hair {line.style}" {hair}/>')
-        parts.append(_text(WIDTH - RIGHT + 11, place + 4, line.name, f"end-label {line.style}"))
+        parts.append(text(WIDTH - RIGHT + 11, place + 4, line.name, f"end-label {line.style}"))
     return parts
 
 
@@ -261,10 +271,12 @@ def _arrow(x1: float, x2: float, y: float, bend: float) -> str:
     return f'{line}<polygon points="{head}"/>'
 
 
-def _text(x: float, y: float, words: object, style: str) -> str:
+def text(x: float, y: float, words: object, style: str) -> str:
+    """Return words at a place. style: their classes in the style sheet."""
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}">{escape(words)}</text>'
 
 
-def _svg(parts: Iterable[str], height: float, title: str, width: float = WIDTH) -> Markup:
+def svg(parts: Iterable[str], height: float, title: str, width: float = WIDTH) -> Markup:
+    """Return a drawing of its parts. title: for those who cannot see it."""
     box = f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(title)}"'
     return Markup(f'<svg xmlns="http://www.w3.org/2000/svg" {box}>{"".join(parts)}</svg>')

@@ -183,24 +183,29 @@ def papers(thing: object) -> list[str]:
     return list(dict.fromkeys(re.findall(r"arXiv:\d+\.\d+", inspect.getdoc(thing) or "")))
 
 
-def signed(parts: Iterable[Part[Any]], place: str, place_help: str) -> Callable[..., Any]:
+def signed(
+    parts: Iterable[Part[Any]], place: str, place_help: str, second: str = "", second_help: str = ""
+) -> Callable[..., Any]:
     """Return a function whose signature has one positional word and the flags of `parts`; it returns what it gets.
 
-    place: name of the word; none when empty.
+    place: name of the word; none when empty.  second: of one more, which comes with the flags' values.
     """
 
     def gather(*words: str | None, **values: Any) -> tuple[str | None, dict[str, Any]]:
-        return (words[0] if words else None), values
+        more = {second: words[1]} if second and len(words) > 1 else {}
+        return (words[0] if words else None), values | more
 
-    about = Parameter(help=place_help, show_default=False)
-    word = inspect.Parameter(
-        place or "word", inspect.Parameter.POSITIONAL_ONLY, annotation=Annotated[str | None, about], default=None
-    )
+    places = [_word(place or "word", place_help), *([_word(second, second_help)] if second else [])]
     flags = [
         flag.parameter(Group(part.title, sort_key=number)) for number, part in enumerate(parts) for flag in part.flags()
     ]
-    gather.__signature__ = inspect.Signature([word, *flags] if place else flags)  # type: ignore[attr-defined]
+    gather.__signature__ = inspect.Signature([*places, *flags] if place else flags)  # type: ignore[attr-defined]
     return gather
+
+
+def _word(name: str, about: str) -> inspect.Parameter:
+    kind = Annotated[str | None, Parameter(help=about, show_default=False)]
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY, annotation=kind, default=None)
 
 
 def glance(argv: Sequence[str], switches: Iterable[str]) -> tuple[list[str], dict[str, str]]:

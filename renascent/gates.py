@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from renascent.errors import UserError
 from renascent.space import Arch, Real, Space, Subset
+
+Blend = Literal["sum", "interpolate"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Gate:
     active: the options that are computed.
     probe: options left out of the output whose weight still gets its gradient, recomputed one at a time in the
     backward pass and released.
+    blend: how outputs of several active sizes come together: "sum" pads the smaller with zeros, a sum of masks;
+    "interpolate" stretches each to the widest.
 
     >>> gate = Gate(torch.tensor([0.0, 1.0]), active=(1,))
     >>> gate.active, gate.probe
@@ -30,6 +35,7 @@ class Gate:
     weight: Tensor
     active: tuple[int, ...]
     probe: tuple[int, ...] = ()
+    blend: Blend = "sum"
 
 
 Gates = Mapping[str, Gate]
@@ -44,7 +50,7 @@ def one_hot(space: Space, arch: Arch, *, device: torch.device | str = "cpu") -> 
     >>> from renascent.space import Choice, Space
     >>> space = Space({"a": Choice(("x", "y"))})
     >>> one_hot(space, space.arch({"a": "y"}))["a"]
-    Gate(weight=tensor([0., 1.]), active=(1,), probe=())
+    Gate(weight=tensor([0., 1.]), active=(1,), probe=(), blend='sum')
     """
     width, alive = _width(space), frozenset(space.active(arch))
     chosen = {name: _chosen(space, arch, name) if name in alive else () for name in space.decisions}
@@ -108,6 +114,27 @@ def two_paths(space: Space, logits: Tensor, rng: torch.Generator) -> Gates:
     return _gates(space, weight, _each(space, [tuple(sorted(row)) for row in pair.tolist()]))
 
 
+def several_sizes(space: Space, logits: Tensor, tau: float, rng: torch.Generator, samples: int = 2) -> Gates:
+    """Sample a few sizes per decision without replacement, to be interpolated: TAS, arXiv:1905.09717, Eqs 3-4.
+
+    The probabilities are those of a Gumbel-softmax; the weights of the sampled ones are re-normalised, so that one
+    sample alone has weight 1 and no gradient. A decision of fewer options has all of them sampled.
+
+    logits: (decisions, options). rng: on the CPU. samples: how many sizes of each decision.
+    """
+    perturbed = _perturbed(logits, tau, rng)
+    chances = perturbed.detach().softmax(-1).cpu()
+    picks = [
+        # the least float, so that as many as are asked for can be drawn although some have underflowed to zero
+        torch.multinomial(row[:count].clamp_min(torch.finfo(row.dtype).tiny), min(samples, count), generator=rng)
+        for row, count in zip(chances, option_counts(space), strict=True)
+    ]
+    active = [tuple(sorted(row.tolist())) for row in picks]
+    weight = torch.stack([_among(row, chosen) for row, chosen in zip(perturbed, active, strict=True)])
+    found = _gates(space, weight, _each(space, active))
+    return {name: replace(gate, blend="interpolate") for name, gate in found.items()}
+
+
 def scales(space: Space, values: Tensor) -> Gates:
     """Return free scales as gates; a scale at exactly zero leaves `active`: DSO-NAS, arXiv:1811.01567, Eq. 4.
 
@@ -144,6 +171,12 @@ def _perturbed(logits: Tensor, tau: float, rng: torch.Generator) -> Tensor:
     noise = torch.empty(logits.shape, dtype=logits.dtype).exponential_(generator=rng)
     gumbel = -noise.log().to(logits.device)
     return (logits.log_softmax(-1) + gumbel) / tau
+
+
+def _among(row: Tensor, chosen: tuple[int, ...]) -> Tensor:
+    """Return the softmax of the chosen entries, (options,), zero elsewhere."""
+    index = torch.tensor(chosen, device=row.device)
+    return torch.zeros_like(row).scatter(0, index, row[index].softmax(0))
 
 
 def _chosen(space: Space, arch: Arch, name: str) -> tuple[int, ...]:

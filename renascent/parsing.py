@@ -78,7 +78,7 @@ def _app(name: str, chosen: Command | None) -> App:
     for other, make in COMMANDS.items():
         command = chosen if chosen and other == name else make([])
         home = groups.get(other.split()[0], app)
-        takes = signed(command.parts, command.place, command.place_help)
+        takes = signed(command.parts, command.place, command.place_help, command.second, command.second_help)
         home.command(takes, name=other.split()[-1], help=command.about)
     return app
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +10,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from renascent import topology
+from renascent import sizereport, topology
+from renascent.beliefs import beliefs, spent, undecided
 from renascent.citations import citations
 from renascent.errors import UserError
-from renascent.figures import Line, bands, cell, chart, curves, short
+from renascent.figures import Line, cell, chart, curves, short
 from renascent.pages import breakable, render
+from renascent.plane import is_size_space
 from renascent.result import Result
 from renascent.run import Json, read_events, read_sessions, write_text
+from renascent.terminal import company, schooling
 
 Rows = list[tuple[str, str]]
 """Name and value, as a table shows them."""
@@ -47,7 +49,7 @@ def _page(result: Result) -> Json:
     epochs = [e for e in _events(result.folder) if e["event"] == "epoch"]
     sessions = read_sessions(result.folder)
     styles = _styles(result)
-    drawing, unreachable = _drawing(result, styles)
+    drawing, unreachable = (Markup(""), set()) if is_size_space(result.space) else _drawing(result, styles)
     return {
         "facts": facts,
         "arch": breakable(facts["arch"]),
@@ -60,11 +62,15 @@ def _page(result: Result) -> Json:
         "curves": curves(epochs, "the search"),
         "truth": _truth(config.get("truth"), epochs),
         "fit_curves": curves(_fit_epochs(result), "the training of the found network"),
-        "beliefs": _beliefs(result, epochs, styles),
-        "undecided": _undecided(result, [e for e in epochs if "entropy" in e]),
-        "legend": [(style, short(option)) for option, style in styles.items()],
+        "beliefs": beliefs(result, epochs, styles),
+        "undecided": undecided(result, [e for e in epochs if "entropy" in e]),
+        "spent": spent(epochs),
+        "shapes": sizereport.shapes(result),
+        "plane": sizereport.plane(result),
+        "budget": sizereport.budget(facts),
         "costs": _costs(result),
         "random_cells": _random_cells(result),
+        "company": company(result.fitted, "random ") if result.fitted else "",
         "settings": _settings(config, result.fitted),
         "environment": _environment(sessions[0]),
         "resumed": [(s["time"], s["device"]) for s in sessions[1:]],
@@ -129,7 +135,7 @@ def _versus(fitted: Json, split: str) -> str:
     """Compare the found network with random cells trained alike."""
     others = [float(cell[split]) for cell in fitted["random_cells"]]
     epochs = fitted["settings"]["epochs"]
-    alone = f"trained alone, {epochs} epoch{'' if epochs == 1 else 's'}"
+    alone = f"trained alone, {epochs} epoch{'' if epochs == 1 else 's'}{schooling(fitted)}"
     if not fitted.get("same_data", True):
         alone += f", on other data than the search's: {fitted['task']}"
     if not others:
@@ -137,8 +143,7 @@ def _versus(fitted: Json, split: str) -> str:
     spread = f" ± {100 * stdev(others):.2f}" if len(others) > 1 else ""
     gap = 100 * (fitted["scores"][split] - mean(others))
     side = f"{abs(gap):.2f} points {'above' if gap >= 0 else 'below'}"
-    count = f"{len(others)} random cell{'' if len(others) == 1 else 's'}"
-    return f"{alone}; {side} the mean of {count} trained alike ({100 * mean(others):.2f}{spread} %)"
+    return f"{alone}; {side} the mean of {company(fitted, 'random ')} ({100 * mean(others):.2f}{spread} %)"
 
 
 def _multiple(result: Result) -> str:
@@ -170,39 +175,16 @@ def _drawing(result: Result, styles: Mapping[object, str]) -> tuple[Markup, set[
     return cell(edges, [pairs[name] for name in live], styles), unreachable
 
 
-def _decisions(result: Result, epochs: Sequence[Json]) -> list[tuple[str, str, str]]:
-    """List decision, chosen option and the entropy (nats) it ended with."""
+def _decisions(result: Result, epochs: Sequence[Json]) -> list[tuple[str, str, str, str]]:
+    """List decision, the reference's option where there is one, the chosen one and the entropy (nats) it ended with."""
     last = epochs[-1].get("entropy", {}) if epochs else {}
-    return [(n, short(v), f"{last[n]:.3f}" if n in last else "") for n, v in result.arch.items()]
-
-
-def _beliefs(result: Result, epochs: Sequence[Json], styles: Mapping[object, str]) -> list[Markup]:
-    """Draw how sure the strategy was of each decision, and what it thought likeliest."""
-    told = [e for e in epochs if "entropy" in e]
-    if not told or _undecided(result, told):
-        return []
-    names = list(told[0]["entropy"])
-    lines = [Line(n, [(e["epoch"], e["entropy"][n]) for e in told], f"s{k % 6}") for k, n in enumerate(names)]
-    counts = sorted({_options(result, n) for n in names} - {0, 1})
-    even = {f"ln {n}: all {n} options alike": math.log(n) for n in counts}
-    # from zero, unless all that happens is close to undecided
-    base = 0.0 if min(y for line in lines for _, y in line.points) < max(even.values(), default=0.0) / 2 else None
-    title, height = "entropy of each decision in each epoch", max(236.0, 15.0 * len(names) + 64)
-    drawn = [chart(lines, title=title, unit="entropy (nats)", base=base, references=even, height=height)]
-    archs = [result.space.space.parse(e["likeliest"]) for e in told]
-    rows = {n: [a[n] for a in archs] for n in names if all(n in a for a in archs)}
-    return [*drawn, bands(rows, [e["epoch"] for e in told], styles, "likeliest option of each decision in each epoch")]
-
-
-def _undecided(result: Result, told: Sequence[Json]) -> bool:
-    """Return whether all options of all decisions stayed equally likely: one unchanging entropy, ln(options)."""
-    pairs = {(_options(result, n), nats) for e in told for n, nats in e["entropy"].items()}
-    even = all(abs(nats - math.log(max(n, 1))) < 1e-5 for n, nats in pairs)
-    return bool(pairs) and even and len(pairs) == len(dict(pairs))
-
-
-def _options(result: Result, decision: str) -> int:
-    return len(getattr(result.space.space.decisions.get(decision), "options", ()))
+    before = {size.name: size for size in sizereport.sizes(result)}
+    rows = []
+    for name, value in result.arch.items():
+        size, entropy = before.get(name), f"{last[name]:.3f}" if name in last else ""
+        chosen = "left out" if size and size.after is None else short(value)
+        rows.append((name, f"{size.before:g}" if size else "", chosen, entropy))
+    return rows
 
 
 def _costs(result: Result) -> list[tuple[str, str, str]]:
@@ -225,13 +207,16 @@ def _costs(result: Result) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _random_cells(result: Result) -> list[tuple[Markup, str]]:
+def _random_cells(result: Result) -> list[tuple[Markup, str, str]]:
+    """List what was trained alike, the best first: architecture, what it costs where it is bounded, score."""
+    if is_size_space(result.space):
+        return sizereport.rivals(result)
     fitted = result.fitted or {"random_cells": [], "scores": {}}
     split = next(iter(fitted["scores"]), "")
     name = Markup("<strong>{}</strong>").format(breakable(result.facts["arch"]))
     found = [(name, fitted["scores"][split])] if fitted["random_cells"] else []
     others = [(breakable(cell["arch"]), float(cell[split])) for cell in fitted["random_cells"]]
-    return [(arch, _percent(score)) for arch, score in sorted(found + others, key=lambda row: -row[1])]
+    return [(arch, "", _percent(score)) for arch, score in sorted(found + others, key=lambda row: -row[1])]
 
 
 def _settings(config: Json, fitted: Json | None) -> list[tuple[str, Rows]]:
@@ -239,9 +224,8 @@ def _settings(config: Json, fitted: Json | None) -> list[tuple[str, Rows]]:
     plain = {key: value for key, value in config.items() if key not in GROUPS}
     groups = [("search", plain), *((heading, config.get(key, {})) for key, heading in GROUPS.items())]
     if fitted:
-        groups.append(
-            ("training of the found network", {**fitted["settings"], "seed": fitted["seed"], "prune": fitted["prune"]})
-        )
+        how = {key: fitted[key] for key in ("seed", "prune", "init", "teacher", "distillation") if key in fitted}
+        groups.append(("training of the found network", {**fitted["settings"], **how}))
     return [(heading, list(_flat(values))) for heading, values in groups if values]
 
 

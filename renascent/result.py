@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
-from renascent.core import SpaceConfig, Task
+from renascent.budgeting import costs_of
+from renascent.core import Goal, SpaceConfig, Task
 from renascent.costs import Latency, macs, measure, params
 from renascent.errors import UserError, unknown
 from renascent.loops._drive import Say
-from renascent.loops.fit import Fit, Fitted, _check_drop_path, fit, recalibrate
-from renascent.loops.share import Found
+from renascent.loops.fit import Fit, Fitted
+from renascent.loops.share import Found, Scorer
 from renascent.nets import SPACES
-from renascent.run import Json, Run, check_seed, read_json, read_whole, write_json, writing
+from renascent.nets.adapt import Adapted
+from renascent.nets.resizing import at_resolution
+from renascent.nets.resolution import input_shape
+from renascent.plane import plane
+from renascent.retrain import FITTED, Retraining, calibrate
+from renascent.run import Json, read_json, read_whole, write_json
 from renascent.space import Arch
-
-RECALIBRATION_BATCHES = 50
+from renascent.tasks.distill import Distillation
+from renascent.weightsfile import load_weights, save_weights
 
 FACTS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("space", "arch", "strategy", "task"), str),
@@ -33,14 +35,10 @@ FACTS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("space_config", "latency_ms"), dict),
     "size": list,
 }
-FITTED: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("scores", "settings"), dict),
-    **dict.fromkeys(("seed", "params", "macs"), int),
-    "seconds": (int, float),
-    "prune": bool,
-    "random_cells": list,
-}
-"""What arch.json and fit/result.json hold, by key."""
+"""What arch.json holds, by key."""
+
+RECORDED: Mapping[str, Callable[..., SpaceConfig]] = {**SPACES, "adapted": Adapted}
+"""Spaces by the name that a run folder has for them: those by name, and a model of the user's own."""
 
 
 class Result:
@@ -52,11 +50,12 @@ class Result:
         self.arch: Arch = self.space.space.parse(facts["arch"])
 
     @classmethod
-    def save_new(cls, folder: Path, space: SpaceConfig, found: Found, task: Task) -> Result:
-        """Measure what a finished search found, and write it to its folder."""
+    def save_new(cls, folder: Path, space: SpaceConfig, found: Found, task: Task, goals: Sequence[Goal] = ()) -> Result:
+        """Measure what a finished search found, and write it to its folder. goals: the budget it keeps."""
         config = read_json(folder / "config.json")
         net = space.network(found.arch, task.channels, task.classes)
-        shape = (task.channels, *task.size)
+        shape = input_shape(found.arch, (task.channels, *task.size))
+        latency = measure(net.to(task.device), shape)
         facts = {
             "space": config["space"],
             "arch": space.space.format(found.arch),
@@ -72,13 +71,14 @@ class Result:
             **({"truth": {"accuracy": found.truth, **config["truth"]}} if "truth" in config else {}),
             "params": params(net),
             "macs": macs(net, shape),
-            "latency_ms": asdict(measure(net.to(task.device), shape)),
+            "latency_ms": asdict(latency),
+            **({"costs": costs_of(space, found.arch, task, goals, latency)} if goals else {}),
         }
+        if points := plane(space, found.arch, goals, Scorer(found.state), (task.channels, *task.size), task.classes):
+            facts["plane"] = points
         inherited = found.state.net.extract(found.arch)
-        # shuffled: images that lie in order of their classes would give the statistics of the first class
-        stream = task.stream("train", config["seed"], 64)
-        recalibrate(inherited, (stream.next() for _ in range(RECALIBRATION_BATCHES)))
-        _save_weights(folder / "shared.safetensors", inherited)
+        calibrate(at_resolution(inherited, found.arch), task, "train", config["seed"])
+        save_weights(folder / "shared.safetensors", inherited)
         write_json(folder / "arch.json", facts)
         return cls(folder, facts, space)
 
@@ -106,16 +106,16 @@ class Result:
         return read_json(self.folder / "config.json")
 
     def searched_on(self, task: Task) -> bool:
-        """Return whether `task` has the data of the search; how they are augmented is no part of them."""
+        """Return whether `task` has the data of the search; how they are augmented or taught is no part."""
         asked, held = json.loads(json.dumps(task.describe())), self.config.get("task")
-        keys = {"name", "sha256"} if "sha256" in asked else asked.keys() - {"augmentation"}
+        keys = {"name", "sha256"} if "sha256" in asked else asked.keys() - {"augmentation", "distillation"}
         return isinstance(held, dict) and all(held.get(key) == asked[key] for key in keys)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape (channels, h, w) of one input."""
+        """Shape (channels, h, w) of one input of the chosen network: images at its resolution, where it has one."""
         height, width = self.facts["size"]
-        return self.facts["channels"], height, width
+        return input_shape(self.arch, (self.facts["channels"], height, width))
 
     @property
     def latency(self) -> Latency:
@@ -133,7 +133,7 @@ class Result:
 
         prune: leave out operations that no path from input to output uses.
         """
-        return self._network(self.arch, prune)
+        return self.network(self.arch, prune)
 
     def inherit(self) -> nn.Module:
         """Return the chosen network with the shared weights of the search.
@@ -141,7 +141,7 @@ class Result:
         The running statistics of its batch normalisation were estimated on training images.
         """
         net = self.build()
-        _load_weights(net, self.folder / "shared.safetensors")
+        load_weights(net, self.folder / "shared.safetensors")
         return net
 
     def trained(self) -> nn.Module:
@@ -150,7 +150,7 @@ class Result:
         if fitted is None:
             raise UserError(f"nothing was trained in {self.folder} yet: run `renascent fit {self.folder}` first")
         net = self.build(prune=fitted["prune"])
-        _load_weights(net, self.folder / "fit" / "weights.safetensors")
+        load_weights(net, self.folder / "fit" / "weights.safetensors")
         return net.eval()
 
     def fit(
@@ -158,45 +158,43 @@ class Result:
         task: Task,
         settings: Fit | None = None,
         *,
+        teacher: nn.Module | Result | str | None = None,
+        distillation: Distillation | None = None,
+        init: str | nn.Module | Mapping[str, Tensor] = "fresh",
         seed: int = 0,
         prune: bool = False,
         random_cells: int = 0,
         resume: bool = False,
         say: Say = lambda event: None,
     ) -> Fitted:
-        """Train the chosen network from scratch on all training images, and evaluate it on the test images.
+        """Train the chosen network on all training images, and evaluate it on the test images.
 
-        random_cells: so many random architectures are then trained alike, for comparison.
+        teacher: whose soft targets are learnt too: a module that takes the data as they are, a `Result` (its trained
+        network), or "reference": the space's reference network, trained first with the same settings.
+        distillation: how much the teacher counts.
+        init: "fresh" weights; "shared", those of the search; or the leading slices of a larger network's, TAS's
+        "w/ Init": "reference", or that network or its state dict. Inherited statistics are estimated anew.
+        random_cells: so many random architectures are then trained alike, for comparison: same teacher, same start
+        (fresh where it is "shared", which nothing but the chosen one has).
         resume: go on with an interrupted training.
-        Raises UserError when the folder holds a training already or `task` has other shapes than the search's.
+
+        The network of what is returned takes images of its own resolution, where that was decided.
+        Raises UserError when the folder holds a training already, `task` has other shapes than the search's, the
+        teacher does not fit it, or the space has no reference.
         """
-        check_seed(seed)
-        self._check_task(task)
-        same = self.searched_on(task)
-        settings = settings or Fit()
-        one = functools.partial(self._fit_one, task, settings, seed=seed, prune=prune, resume=resume, say=say)
-        chosen = one(self.folder / "fit", self.arch)
-        rng = np.random.default_rng([seed, 1])
-        scores = []
-        for number in range(random_cells):
-            arch = self.space.space.sample(rng)
-            folder = self.folder / "fit" / f"random-{number + 1}"
-            scores.append({"arch": self.space.space.format(arch), **one(folder, arch).scores})
-        _save_weights(self.folder / "fit" / "weights.safetensors", chosen.net)
-        facts = {
-            "task": task.name,
-            "same_data": same,
-            "scores": chosen.scores,
-            "seconds": round(chosen.seconds, 3),
-            "settings": asdict(settings),
-            "seed": seed,
-            "prune": prune,
-            "params": params(chosen.net),
-            "macs": macs(chosen.net, self.shape),
-            "random_cells": scores,
-        }
-        write_json(self.folder / "fit" / "result.json", facts)
-        return chosen
+        training = Retraining(
+            result=self,
+            task=task,
+            settings=settings or Fit(),
+            teacher=teacher,
+            distillation=distillation,
+            init=init,
+            seed=seed,
+            prune=prune,
+            resume=resume,
+            say=say,
+        )
+        return training.run(random_cells)
 
     def export(self, path: str | Path) -> Path:
         """Write the trained network, or before any `fit` the one with the shared weights, as .pt2 or .onnx.
@@ -222,74 +220,34 @@ class Result:
 
         return summary(self)
 
-    def _network(self, arch: Arch, prune: bool) -> nn.Module:
+    def network(self, arch: Arch, prune: bool) -> nn.Module:
+        """Return the network of any architecture of the space, for the data of the search, with fresh weights."""
         return self.space.network(arch, self.facts["channels"], self.facts["classes"], prune=prune)
 
-    def _fit_one(
-        self,
-        task: Task,
-        settings: Fit,
-        folder: Path,
-        arch: Arch,
-        *,
-        seed: int,
-        prune: bool,
-        resume: bool,
-        say: Say,
-    ) -> Fitted:
-        config = {
-            "arch": self.space.space.format(arch),
-            "task": task.describe(),
-            "settings": asdict(settings),
-            "seed": seed,
-            "prune": prune,
-        }
-        # without test images, those held out in the search take their place
-        split, judge = ("train+val", "test") if task.count("test") else ("train", "val")
-        task.stream(split, seed, settings.batch)  # as below: what cannot be had is refused before a folder is made
-        with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            net = self._network(arch, prune).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            _check_drop_path(net, settings)
-            # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
-            instead = f"remove {self.folder / 'fit'}"
-            run = Run.start(folder, config, resume=resume, seed=seed, device=task.device, instead=instead)
-            return fit(net, task, settings, run=run, seed=seed, split=split, evaluate=(judge,), say=say)
-
-    def _check_task(self, task: Task) -> None:
+    def check_task(self, task: Task) -> None:
+        """Raise UserError unless `task` has images and classes like those of the search."""
         given = (task.channels, *task.size, task.classes)
-        if given != (*self.shape, self.facts["classes"]):
+        held = (self.facts["channels"], *self.facts["size"], self.facts["classes"])
+        if given != held:
             raise UserError(
-                f"the data have (channels, h, w, classes) = {given}, the search was on "
-                f"{(*self.shape, self.facts['classes'])}: give the same data set"
+                f"the data have (channels, h, w, classes) = {given}, the search was on {held}: give the same data set"
             )
 
 
 def space_from(name: str, config: Mapping[str, Any]) -> SpaceConfig:
     """Return the space of a name and its parameters as JSON holds them."""
-    if name not in SPACES:
-        raise unknown("space", name, SPACES)
+    if name not in RECORDED:
+        raise unknown("space", name, RECORDED)
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items()}
-    return SPACES[name](**values)
+    return RECORDED[name](**values)
 
 
-def name_of(thing: object, table: Mapping[str, type]) -> str:
-    """Return the name of an object's class in a name table; the class's own name when it is not in it."""
-    return next((name for name, kind in table.items() if type(thing) is kind), type(thing).__name__)
+def name_of(thing: object, table: Mapping[str, Callable[..., object]]) -> str:
+    """Return the name under which a table makes objects like this one; its class's own name when none does.
 
-
-def _save_weights(path: Path, net: nn.Module) -> None:
-    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    scratch = path.with_name(path.name + ".part")
-    with writing(path):
-        save_file(tensors, scratch)
-        scratch.replace(path)
-
-
-def _load_weights(net: nn.Module, path: Path) -> None:
-    try:
-        net.load_state_dict(load_file(path))
-    except Exception as e:
-        raise UserError(
-            f"the weights {path} cannot be read ({type(e).__name__}): repeat the run that wrote them"
-        ) from e
+    A name that stands for a class with some settings goes before one of another setting.
+    """
+    named = {name: (getattr(made, "func", made), getattr(made, "keywords", {})) for name, made in table.items()}
+    fits = [name for name, (kind, _) in named.items() if type(thing) is kind]
+    alike = [name for name in fits if all(getattr(thing, k) == v for k, v in named[name][1].items())]
+    return next(iter(alike or fits), type(thing).__name__)

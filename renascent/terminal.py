@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHOWN = ("train_loss", "train_score", "val_loss", "val_score")
 """Metrics of an epoch that a line of progress shows, in this order, where they are there."""
 
-SHORT = ("train_loss", "val_score", "truth")
+SHORT = ("train_loss", "val_score", "truth", "costs")
 """Those that fit beside a bar."""
 
 
@@ -68,6 +68,8 @@ class Live:
     def __call__(self, event: Json) -> None:
         if event["event"] == "epoch":
             self._epoch(event)
+        elif event["event"] == "feasible":
+            self.say(event["table"])
         elif event["event"] == "derived":
             self.say(f"{self.label}: chose {event['arch']}")
         elif event["event"] == "fitted":
@@ -111,6 +113,7 @@ def epoch_note(event: Json) -> str:
     parts = [f"{name.replace('_', ' ')} {event[name]:.3f}" for name in SHOWN if name in event]
     if entropy := event.get("entropy"):
         parts.append(f"entropy {mean(entropy.values()):.3f}")
+    parts += [f"{name} {share:.2f} of the budget" for name, share in event.get("costs", {}).items()]
     if event.get("truth") is not None:
         parts.append(f"truth {event['truth']:.2f} %")
     return "  ".join(parts)
@@ -140,7 +143,8 @@ def summary(result: Result) -> str:
     width = max(len(name) for name, _ in rows)
     cell = [f"  {line}" for line in result.space.draw(result.arch).splitlines()]
     table = [f"{name:<{width}}  {value}" for name, value in rows]
-    return "\n".join([title, "", *cell, "", facts["arch"], "", *table])
+    bounds = budget_table(facts.get("costs", {}))
+    return "\n".join([title, "", *cell, "", facts["arch"], "", *table, *([""] if bounds else []), *bounds])
 
 
 def _accuracies(result: Result) -> list[tuple[str, str]]:
@@ -149,15 +153,50 @@ def _accuracies(result: Result) -> list[tuple[str, str]]:
     fitted = result.fitted
     if fitted is None:
         return rows
-    how = f"trained alone, {_count(fitted['settings']['epochs'], 'epoch')}"
+    how = f"trained alone, {_count(fitted['settings']['epochs'], 'epoch')}{schooling(fitted)}"
     if not fitted.get("same_data", True):
         how += f"; on other data than the search's: {fitted['task']}"
     for split, score in fitted["scores"].items():
         name = "test accuracy" if split == "test" else f"accuracy on {split}"
         rows.append((name, f"{_percent(score)} ({how})"))
         if others := [cell[split] for cell in fitted["random_cells"]]:
-            rows.append(("random cells", _compared(score, others)))
+            what = "random architectures" if fitted.get("random_within") else "random cells"
+            rows.append((what, _compared(score, others, company(fitted))))
+        if reference := fitted.get("reference"):
+            rows.append(("reference network", f"{_percent(reference['scores'][split])} (from fresh weights, untaught)"))
     return rows
+
+
+def schooling(fitted: Json) -> str:
+    """Return in one phrase where the weights of a training began and who taught it; nothing for a plain training.
+
+    >>> schooling({"init": "shared", "teacher": None})
+    ", from the search's weights"
+    """
+    starts = {"shared": "the search's weights", "reference": "the reference's leading weights"}
+    init, teacher = fitted.get("init", "fresh"), fitted.get("teacher")
+    parts = [] if init == "fresh" else [f"from {starts.get(init, 'the leading weights of a network given')}"]
+    if teacher:
+        d = fitted["distillation"]
+        squared = " T^2" if d["temperature_squared"] else ""
+        loss = f"{d['label_weight']:g} label + {d['soft_weight']:g}{squared} soft, T = {d['temperature']:g}"
+        parts.append(f"taught by {teacher['name']} ({loss})")
+    return "".join(f", {part}" for part in parts)
+
+
+def company(fitted: Json, kind: str = "") -> str:
+    """Return what the found network is compared with, and how that was trained. kind: put before the word.
+
+    >>> company({"random_cells": [{}, {}], "init": "shared", "random_init": "fresh"}, "random ")
+    '2 random cells trained alike, but from fresh weights'
+    """
+    count, init = len(fitted["random_cells"]), fitted.get("init", "fresh")
+    if fitted.get("random_within"):
+        what = f"{_count(count, f'{kind}architecture')} inside the budget,"
+    else:
+        what = _count(count, f"{kind}cell")
+    same = fitted.get("random_init", init) == init
+    return f"{what} trained alike{'' if same else ', but from ' + fitted['random_init'] + ' weights'}"
 
 
 def _truth(result: Result) -> list[tuple[str, str]]:
@@ -170,11 +209,10 @@ def _truth(result: Result) -> list[tuple[str, str]]:
     return [("accuracy in the table", f"{'not known' if value is None else f'{value:.2f} %'} ({of})")]
 
 
-def _compared(score: float, others: Sequence[float]) -> str:
+def _compared(score: float, others: Sequence[float], company: str) -> str:
     spread = f" +- {100 * stdev(others):.2f}" if len(others) > 1 else ""
     gap = 100 * (score - mean(others))
-    alike = f"{_count(len(others), 'cell')} trained alike"
-    return f"{100 * mean(others):.2f}{spread} % ({alike}; the found one is {gap:+.2f} points from their mean)"
+    return f"{100 * mean(others):.2f}{spread} % ({company}; the found one is {gap:+.2f} points from their mean)"
 
 
 def _costs(result: Result) -> list[tuple[str, str]]:
@@ -185,6 +223,34 @@ def _costs(result: Result) -> list[tuple[str, str]]:
         ("MACs", f"{result.facts['macs']:,} an image"),
         ("latency", f"{latency.median_ms:.2f} ms an image ({spread}; {latency.runtime})"),
     ]
+
+
+def budget_table(costs: Json) -> list[str]:
+    """Return lines that say of each bounded cost what it may be, was promised to be, and is; none without a budget.
+
+    >>> budget_table({"macs": {"limit": 2e6, "promised": 1.5e6, "measured": None}})
+    ['budget    allowed   promised  measured', 'macs    2,000,000  1,500,000         -']
+    """
+    rows: list[tuple[str, ...]] = [("budget", "allowed", "promised", "measured")]
+    for name, cost in costs.items():
+        rows.append((name, *(amount(cost[key]) for key in ("limit", "promised", "measured"))))
+    wide = [max(len(row[k]) for row in rows) for k in range(4)]
+    lines = [
+        "  ".join([row[0].ljust(wide[0]), *(cell.rjust(w) for cell, w in zip(row[1:], wide[1:], strict=True))])
+        for row in rows
+    ]
+    return lines if costs else []
+
+
+def amount(value: float | None) -> str:
+    """Write a cost: whole from a thousand on, in four digits below.
+
+    >>> amount(40813184.0), amount(5.2345), amount(None)
+    ('40,813,184', '5.234', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _search_cost(result: Result) -> str:

@@ -16,6 +16,7 @@ from renascent.gates import (
     one_hot,
     option_counts,
     scales,
+    several_sizes,
     soft,
     two_paths,
 )
@@ -98,6 +99,7 @@ def test_one_hot_refuses_an_architecture_of_another_space() -> None:
         lambda space, values: gumbel_soft(space, values, 1.0, rng()),
         lambda space, values: gumbel_hard(space, values, 1.0, rng()),
         lambda space, values: two_paths(space, values, rng()),
+        lambda space, values: several_sizes(space, values, 1.0, rng()),
         lambda space, values: scales(space, values),
     ],
 )
@@ -274,6 +276,50 @@ def test_two_paths_never_draws_padding() -> None:
         gates = two_paths(UNEVEN, logits(), shared)
         assert gates["b"].active == (0, 1)
         assert all(k < 3 for k in gates["a"].active)
+
+
+# --- several_sizes
+
+
+@pytest.mark.parametrize("tau", [10.0, 0.5])
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_several_sizes_is_the_formula_with_the_noise_fixed(tau: float, samples: int) -> None:
+    """Weights: the Gumbel-softmax over the sampled options alone; the gradient is that of this softmax."""
+    values = leaf(2)
+    gates = several_sizes(UNEVEN, values, tau, rng(5), samples)
+    toward = torch.randn(3, 4, dtype=torch.float64, generator=rng(6))
+    sum((gate.weight * t[: len(gate.weight)]).sum() for gate, t in zip(gates.values(), toward, strict=True)).backward()
+    noisy = (values.detach().softmax(-1).log() - exponentials(5, values).log()) / tau
+    for row, count, gate, t, found in zip(noisy, COUNTS, gates.values(), toward, values.grad, strict=True):
+        chosen = list(gate.active)
+        assert len(chosen) == min(samples, count) and chosen == sorted(set(chosen)) and chosen[-1] < count
+        assert gate.blend == "interpolate"
+        w = torch.zeros(4, dtype=torch.float64)
+        w[chosen] = row[chosen].exp() / row[chosen].exp().sum()
+        torch.testing.assert_close(gate.weight.detach(), w[:count], rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(found, w * (t - (w * t).sum()) / tau, rtol=1e-9, atol=1e-14)
+
+
+def test_one_size_alone_has_weight_one_and_no_gradient() -> None:
+    values = leaf(1)
+    gates = several_sizes(UNEVEN, values, 0.7, rng(), 1)
+    assert all(float(gate.weight.detach()[gate.active[0]]) == 1 for gate in gates.values())
+    sum(gate.weight[gate.active[0]] for gate in gates.values()).backward()
+    assert torch.equal(values.grad, torch.zeros_like(values))
+
+
+def test_sizes_are_drawn_one_after_the_other_by_their_relaxed_chances() -> None:
+    """With much noise divided away (tau large) the relaxed chances are even, and so are all pairs."""
+    shared, pairs = rng(8), dict.fromkeys(itertools.combinations(range(4), 2), 0)
+    for _ in range(3000):
+        pairs[several_sizes(UNEVEN, logits(7), 1e6, shared)["c"].active] += 1
+    assert chisquare(list(pairs.values())).pvalue > 1e-3
+
+
+def test_sizes_whose_chance_has_vanished_can_still_be_asked_for() -> None:
+    values = torch.tensor([[0.0, -1e5, -1e5, -torch.inf]] * 3)
+    gates = several_sizes(UNEVEN, values, 0.1, rng(), 8)
+    assert [gate.active for gate in gates.values()] == [(0, 1, 2), (0, 1), (0, 1, 2, 3)]
 
 
 # --- scales

@@ -21,7 +21,7 @@ FLOORS = {
         *("errors", "decisions", "arch", "space", "topology", "sizes"),
         *("spacefile", "tablefile", "columns", "table", "asktell", "multitrial", "objectives"),
     ),
-    1: ("gates", "core"),
+    1: ("gates", "weights", "core", "within"),
     2: ("nets", "tasks", "costs", "strategies"),
     3: ("checkpoint", "run", "journal", "loops"),
     4: ("evaluate",),
@@ -43,7 +43,8 @@ SIDEWAYS = {
     "asktell": {"errors", "space"},
     "multitrial": {"errors", "space", "asktell"},
     "objectives": {"errors"},
-    "core": {"gates"},
+    "core": {"gates", "weights"},
+    "within": {"core"},
     "costs": {"nets"},
     "run": {"checkpoint"},
     "journal": {"run"},
@@ -53,7 +54,7 @@ SIDEWAYS = {
 
 ONLY = {
     "strategies": {"core", "gates", "space", "errors"},
-    "loops": {"core", "gates", "space", "errors", "asktell", "run", "checkpoint", "journal"},
+    "loops": {"core", "gates", "within", "space", "errors", "asktell", "run", "checkpoint", "journal"},
 }
 """The whole of what these may import, where that is less than all that lies below."""
 

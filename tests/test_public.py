@@ -15,7 +15,8 @@ NAMES = {
     *("Arch", "UserError", "RenascentError", "STRATEGIES", "SPACES", "DATASETS", "RECIPES"),
     *("open_table", "Table", "Column", "Problem", "MULTITRIAL", "RandomSearch", "REA", "REINFORCE", "BOHB", "Proposal"),
     *("Outcome", "Tabular", "Trained", "Constraint", "trials", "Simulated", "RealTime", "recorded", "Run", "Contest"),
-    *("compare", "standings", "pareto", "hypervolume"),
+    *("compare", "standings", "pareto", "hypervolume", "ResNetCifar", "NES", "TAS", "FBNetV2", "TuNAS"),
+    *("Distillation", "Distilled"),
 }
 
 

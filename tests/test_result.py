@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from renascent import result as result_module
+from renascent import retrain
 from renascent.core import Task
 from renascent.costs import Latency
 from renascent.errors import UserError
@@ -52,14 +53,14 @@ def test_images_in_order_of_their_classes_are_shuffled_for_the_statistics(
         labels.extend(y.tolist() for _, y in held)
         recalibrate(net, held)
 
-    monkeypatch.setattr(result_module, "recalibrate", noted)
+    monkeypatch.setattr(retrain, "recalibrate", noted)
     run(tmp_path / "r", sorted_task())
-    assert len(labels) == result_module.RECALIBRATION_BATCHES
+    assert len(labels) == retrain.RECALIBRATION_BATCHES
     assert all(set(batch) == set(range(CLASSES)) for batch in labels)
 
 
 def test_a_network_that_inherits_knows_all_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(result_module, "RECALIBRATION_BATCHES", 1)  # so that in order there would be one class only
+    monkeypatch.setattr(retrain, "RECALIBRATION_BATCHES", 1)  # so that in order there would be one class only
     task = sorted_task(1200)
     found = search(SPACE, RSPS(candidates=2), task, epochs=4, batch=32, out=tmp_path / "r")
     net = found.inherit()

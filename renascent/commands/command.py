@@ -35,6 +35,7 @@ class Command:
     about: for its help.  parts: its flags.  run: given the word and the values of the flags.
     place, place_help: name and meaning of its one word, if it takes one.
     chosen: the words that chose these flags.
+    second, second_help: name and meaning of one more word, if it takes two; it comes with the values of the flags.
     """
 
     about: str
@@ -43,6 +44,8 @@ class Command:
     place: str = ""
     place_help: str = ""
     chosen: tuple[str, ...] = ()
+    second: str = ""
+    second_help: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

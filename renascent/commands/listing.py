@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from renascent.commands.command import Command, Outcome, Output
@@ -35,7 +35,8 @@ def _run(word: str | None, values: Mapping[str, Any]) -> Outcome:
     return Outcome(groups, "\n\n".join(_table(title, rows) for title, rows in groups.items()))
 
 
-def _named(name: str, kind: type) -> Json:
+def _named(name: str, made: Callable[..., object]) -> Json:
+    kind = getattr(made, "func", made)  # a class, or one with some of its settings
     return {"name": name, "about": first_line(kind), "paper": ", ".join(papers(kind))}
 
 

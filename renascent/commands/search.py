@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,17 +11,22 @@ from typing import Any
 
 from renascent import experiment
 from renascent.commands.command import DATA_FILE, Command, Machine, Outcome, Output, facts_of, recipe_of
-from renascent.core import OneShot, SpaceConfig, WeightRule
+from renascent.core import OneShot, SpaceConfig, Task, WeightRule
+from renascent.costs.budget import Budget
+from renascent.costs.latencycost import LatencyCost
+from renascent.costs.lut import Lut
 from renascent.errors import Interrupted, UserError, unknown
 from renascent.flags import Part, glance, keys, switches
 from renascent.importers import open_table
 from renascent.nets import SPACES
+from renascent.nets.layers import SizedSpace
 from renascent.recipes import SearchPart
 from renascent.result import name_of
 from renascent.run import Json, write_json
 from renascent.strategies import STRATEGIES
 from renascent.tasks import DATASETS, ImageOptions
 from renascent.terminal import Live, summary
+from renascent.weightsfile import read_weights
 
 EXAMPLE = "renascent search nats-topology --strategy gdas --data digits"
 
@@ -50,6 +55,9 @@ class SearchFlags:
     recipe: take a paper's settings (`renascent list`); flags given beside it come first.
     truth: benchmark table that tells what the likeliest architecture is worth after every epoch; the search ignores it.
     truth_problem: which of that table's problems; the one named as the data set if not given.
+    budget: what the network has to keep, such as "macs<=0.5x,latency_ms<=8"; x: times the space's reference network.
+    latency_table: predicts latency_ms (`renascent latency measure`); else networks of the space are measured.
+    pretrained: safetensors file of a trained network of the space; shared weights start from it.
     """
 
     strategy: str | None = None
@@ -62,6 +70,9 @@ class SearchFlags:
     recipe: str | None = None
     truth: str | None = None
     truth_problem: str | None = None
+    budget: str | None = None
+    latency_table: str | None = None
+    pretrained: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,13 +120,13 @@ def owned() -> dict[str, list[Part[Any]]]:
     return found
 
 
-def _chosen(kind: str, table: Mapping[str, type], name: str | None, recipes: Any) -> Any:
+def _chosen(kind: str, table: Mapping[str, Callable[..., Any]], name: str | None, recipes: Any) -> Any:
     """Return the named settings' defaults, or the recipe's if they are of that class; None if nothing is named."""
     if name is None:
         return recipes
     if name not in table:
         raise unknown(kind, name, table)
-    return recipes if type(recipes) is table[name] else table[name]()
+    return recipes if name_of(recipes, table) == name else table[name]()
 
 
 def _plan(space: SpaceConfig | None, strategy: OneShot | None, base: SearchPart | None) -> Plan:
@@ -142,16 +153,10 @@ def _space_part(space: SpaceConfig) -> Part[SpaceConfig]:
 
 def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
     flags = plan.main.build(values)
-    if plan.space is None:
-        raise UserError(f"which space? name one of {', '.join(SPACES)}, as in: {EXAMPLE}")
-    if plan.strategy is None:
-        raise UserError(f"--strategy is missing: give one of {', '.join(STRATEGIES)}, as in: {EXAMPLE}")
-    if flags.data is None:
-        raise UserError(f"--data is missing: give one of {', '.join(DATASETS)}, or a folder of images")
+    _check(plan, flags)
+    assert plan.space and plan.strategy and flags.data
     space, strategy = plan.space.build(values), plan.strategy.build(values)
     _ = space.space  # an impossible space is refused before anything is read or written
-    if flags.truth_problem and flags.truth is None:
-        raise UserError("--truth-problem says nothing without a table: give --truth TABLE too, or leave it out")
     truth = open_table(flags.truth) if flags.truth else None
     options = plan.options.build(values)
     task = plan.machine.build(values).task(flags.data, options)
@@ -173,11 +178,37 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
             resume=flags.resume,
             truth=truth,
             truth_problem=flags.truth_problem,
+            budget=flags.budget,
+            latency=latency_from(flags.latency_table, space, task),
+            pretrained=read_weights(Path(flags.pretrained)) if flags.pretrained else None,
             say=functools.partial(_hear, live, folder, source),
         )
         page = result.report()
     following = f"next: renascent fit {folder} (trains this network alone); the report is {page}"
     return Outcome(facts_of(result, page), f"{summary(result)}\n\n{following}")
+
+
+def _check(plan: Plan, flags: SearchFlags) -> None:
+    """Refuse what is missing, and what says nothing on its own."""
+    if plan.space is None:
+        raise UserError(f"which space? name one of {', '.join(SPACES)}, as in: {EXAMPLE}")
+    if plan.strategy is None:
+        raise UserError(f"--strategy is missing: give one of {', '.join(STRATEGIES)}, as in: {EXAMPLE}")
+    if flags.data is None:
+        raise UserError(f"--data is missing: give one of {', '.join(DATASETS)}, or a folder of images")
+    if flags.truth_problem and flags.truth is None:
+        raise UserError("--truth-problem says nothing without a table: give --truth TABLE too, or leave it out")
+    if flags.latency_table and not (flags.budget and Budget.parse(flags.budget).timed):
+        raise UserError("--latency-table says nothing without a bound on it: give --budget latency_ms<=NUMBER too")
+
+
+def latency_from(table: str | None, space: SpaceConfig, task: Task) -> LatencyCost | None:
+    """Return what a look-up table says of a space; None without one. Raises UserError where the two do not fit."""
+    if table is None:
+        return None
+    if not isinstance(space, SizedSpace):
+        raise UserError(f"--latency-table is for spaces of sizes, not for {name_of(space, SPACES)}: leave it out")
+    return LatencyCost(space, Lut.load(table), (task.channels, *task.size), task.classes)
 
 
 @contextmanager

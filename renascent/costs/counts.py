@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from renascent.core import SpaceConfig
+from renascent.costs.sized import Sized, macs_in, params_in
 from renascent.gates import Gates, option_counts
+from renascent.nets.layers import SizedSpace
 from renascent.space import Arch, Space
 
 
@@ -87,13 +89,20 @@ def additive(space: Space, count: Callable[[Arch], float]) -> Additive:
     return Additive(space, base, table)
 
 
-def macs_of(config: SpaceConfig, shape: tuple[int, int, int], classes: int) -> Additive:
-    """Return the multiply-accumulates of every architecture of an additive space, on inputs (channels, h, w)."""
+def macs_of(config: SpaceConfig, shape: tuple[int, int, int], classes: int) -> Additive | Sized:
+    """Return the multiply-accumulates of every architecture of a space, on inputs (channels, h, w).
+
+    Of sizes, or additive: every option of a decision costs the same, whatever the others are.
+    """
+    if isinstance(config, SizedSpace):
+        return Sized(config, shape, classes, macs_in)
     return additive(config.space, lambda arch: macs(_meta(config, arch, shape[0], classes), shape))
 
 
-def params_of(config: SpaceConfig, channels_in: int, classes: int) -> Additive:
-    """Return the parameters of every architecture of an additive space."""
+def params_of(config: SpaceConfig, channels_in: int, classes: int) -> Additive | Sized:
+    """Return the parameters of every architecture of a space, of sizes or additive."""
+    if isinstance(config, SizedSpace):
+        return Sized(config, (channels_in, 1, 1), classes, params_in)
     return additive(config.space, lambda arch: params(_meta(config, arch, channels_in, classes)))
 
 

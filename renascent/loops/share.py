@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from renascent.core import Batch, OneShot, Setup, State
-from renascent.gates import one_hot
+from renascent.core import Batch, Goal, OneShot, Score, Setup, State
+from renascent.gates import Gate, one_hot
 from renascent.loops._drive import Say, drive
 from renascent.run import Run
-from renascent.space import Arch
+from renascent.space import Arch, Integer, Space
+from renascent.within import within
 
 SCORE_BATCH = 512
 """Validation images on which a candidate is scored inside the supernet (NATS-Bench, arXiv:2009.00437)."""
@@ -65,12 +67,25 @@ def share(
         say=say,
     )
     began = time.monotonic()
-    arch = strategy.derive(state, scorer)
+    arch = derived(strategy, state, scorer, setup.goals)
     score = scorer(arch)
     seconds += time.monotonic() - began
     known = {"truth": truth(arch)} if truth is not None else {}
     say(run.event("derived", arch=setup.space.format(arch), score=score, **known, seconds=round(seconds, 3)))
     return Found(arch, score, seconds, state, **known)
+
+
+def derived(strategy: OneShot, state: State, score: Score, goals: Sequence[Goal] = ()) -> Arch:
+    """Return the architecture that a strategy chooses; with `goals`, the best inside the budget of what it believes.
+
+    Raises BudgetError when none is inside.
+    """
+    if not goals:
+        return strategy.derive(state, score)
+    setup = state.setup
+    chances = {name: p.numpy() for name, p in strategy.probabilities(state).items()}
+    others = [setup.start] if setup.start else []
+    return within(setup.space, chances, goals, score, seed=setup.seed, others=others)
 
 
 class Scorer:
@@ -109,4 +124,25 @@ def _beliefs(strategy: OneShot, state: State, truth: Callable[[Arch], float | No
     known = {}
     if truth is not None and any(float(p.max() - p.min()) > 1e-9 for p in chances.values()):
         known["truth"] = truth(likeliest)
-    return {"entropy": entropy, "likeliest": space.format(likeliest), **known}
+    told = {"entropy": entropy, "likeliest": space.format(likeliest), **known, **_spent(state, chances)}
+    sizes = _sizes(space, chances)
+    return {**told, "sizes": sizes} if sizes else told
+
+
+def _sizes(space: Space, chances: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """Return mean and standard deviation of every size, as the strategy now thinks it."""
+    found = {}
+    for name, decision in space.decisions.items():
+        if isinstance(decision, Integer):
+            options, p = torch.tensor(decision.options, dtype=torch.float64), chances[name].detach().double().cpu()
+            mean = float((p * options).sum())
+            deviation = float((p * (options - mean) ** 2).sum().clamp(min=0).sqrt())
+            found[name] = [round(mean, 3), round(deviation, 3)]
+    return found
+
+
+def _spent(state: State, chances: Mapping[str, Tensor]) -> Mapping[str, Any]:
+    """Return the expected costs of what the strategy now thinks, in times the budget's limit."""
+    goals = state.setup.goals
+    gates = {name: Gate(p, tuple(range(len(p)))) for name, p in chances.items()}
+    return {"costs": {goal.name: float(goal.cost(gates)) / goal.limit for goal in goals}} if goals else {}

@@ -9,6 +9,7 @@ from renascent.core import OneShot, SpaceConfig, WeightRule
 from renascent.loops.fit import Fit
 from renascent.result import Result
 from renascent.tasks import ImageOptions, load
+from renascent.tasks.distill import Distillation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +27,17 @@ class SearchPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings by name. summary: one line.  paper: where they come from.  One of `search` and `fit` is given."""
+    """Settings by name. summary: one line.  paper: where they come from.  One of `search` and `fit` is given.
+
+    distillation: of a training that has a teacher: the trained reference network of the space, unless another is given.
+    """
 
     name: str
     summary: str
     paper: str
     search: SearchPart | None = None
     fit: Fit | None = None
+    distillation: Distillation | None = None
 
     def run(self, **others: Any) -> Result:
         """Search as the recipe says. others: what `renascent.search` takes besides: seed, out, resume, say.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -17,16 +17,19 @@ def weight_step(s: State, batch: Batch, gates: Gates, t: Progress) -> Metrics:
     s.optimiser.zero_grad(set_to_none=True)
     loss, score = s.setup.task.loss(s.net, batch, gates)
     loss.backward()  # type: ignore[no-untyped-call]
-    s.setup.weights.apply(s.optimiser, t.fraction)
+    s.setup.weights.apply(s.optimiser, t.fraction, s.net.crops(gates))
     return {"train_loss": loss.detach(), "train_score": score}
 
 
-def arch_step(s: State, batch: Batch, gates: Gates) -> Metrics:
-    """Move the policy against the validation loss under `gates`, which carry gradient to it."""
+def arch_step(s: State, batch: Batch, gates: Gates, charged: Callable[[Tensor], Tensor] = lambda loss: loss) -> Metrics:
+    """Move the policy against the validation loss under `gates`, which carry gradient to it.
+
+    charged: what is minimised, of that loss: with a cost in it, as a rule.
+    """
     policy, optimiser = _learner(s)
     with frozen(s.net):
         loss, score = s.setup.task.loss(s.net, batch, gates)
-    apply_gradients(policy, optimiser, gradients(loss, list(policy.parameters())))
+    apply_gradients(policy, optimiser, gradients(charged(loss), list(policy.parameters())))
     return {"val_loss": loss.detach(), "val_score": score}
 
 

@@ -9,16 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from renascent.gates import option_counts
-from renascent.space import Arch, Space
+from renascent.space import Arch, Choice, Integer, Space
 
 
 class Draw(NamedTuple):
-    """picks: (batch, decisions) option indices.  log_probability, entropy: (batch,), summed over decisions.
+    """picks: (batch, decisions) option indices, 0 where a decision is inactive.  active: (batch, decisions), bool.
 
+    log_probability, entropy: (batch,), summed over active decisions.
     probabilities: (batch, decisions, options), each given the decisions before it.
     """
 
     picks: Tensor
+    active: Tensor
     log_probability: Tensor
     entropy: Tensor
     probabilities: Tensor
@@ -57,15 +59,19 @@ class Controller(nn.Module):
         """Draw `batch` architectures with `rng`, or read off those of `picks` (batch, decisions)."""
         batch = batch if picks is None else len(picks)
         token, memory, offset = self.start.expand(batch, -1, -1).contiguous(), None, 0
-        chosen, chances = [], []
-        for k, count in enumerate(self.counts):
+        chosen: dict[str, Tensor] = {}
+        alive: dict[str, Tensor] = {}
+        chances = []
+        for k, (name, count) in enumerate(zip(self.space.decisions, self.counts, strict=True)):
             hidden, memory = self.lstm(token, memory)
             logits = self.tanh_constant * torch.tanh(self.output(hidden[:, 0, :])[:, :count] / self.temperature)
             chances.append(logits.log_softmax(-1))
             pick = torch.multinomial(chances[-1].exp(), 1, generator=rng)[:, 0] if picks is None else picks[:, k]
-            chosen.append(pick)
-            token, offset = self.embedding(offset + pick)[:, None, :], offset + count
-        return _draw(torch.stack(chosen, 1), chances)
+            alive[name] = self._active(name, chosen, alive, pick)
+            # what is inactive is always read as the first option, so that equal networks have equal chances
+            chosen[name] = pick * alive[name]
+            token, offset = self.embedding(offset + chosen[name])[:, None, :], offset + count
+        return _draw(torch.stack(list(chosen.values()), 1), torch.stack(list(alive.values()), 1), chances)
 
     def arch(self, picks: Tensor) -> Arch:
         """Return the architecture of one row of option indices, (decisions,)."""
@@ -78,13 +84,27 @@ class Controller(nn.Module):
     @torch.no_grad()
     def marginals(self, draws: int = 256) -> Mapping[str, Tensor]:
         """Estimate how likely each option of each decision is, (options,), from always the same random numbers."""
-        chances = self(draws, torch.Generator().manual_seed(0)).probabilities.mean(0)
+        draw = self(draws, torch.Generator().manual_seed(0))
+        # where a decision is inactive, what the LSTM says of it means nothing
+        weight = torch.where(draw.active.any(0), draw.active.to(draw.probabilities), 1.0)[:, :, None]
+        chances = (draw.probabilities * weight).sum(0) / weight.sum(0)
         return {n: row[:count] for n, row, count in zip(self.space.decisions, chances, self.counts, strict=True)}
 
+    def _active(self, name: str, chosen: Mapping[str, Tensor], alive: Mapping[str, Tensor], like: Tensor) -> Tensor:
+        """Return for which of a batch a decision is active, (batch,), given those before it."""
+        when = self.space.decisions[name].when
+        if when is None:
+            return torch.ones_like(like, dtype=torch.bool)
+        above = self.space.decisions[when[0]]
+        assert isinstance(above, Choice | Integer)
+        wanted = torch.tensor([option in when[1] for option in above.options], device=like.device)
+        return alive[when[0]] & wanted[chosen[when[0]]]
 
-def _draw(picks: Tensor, log_chances: list[Tensor]) -> Draw:
+
+def _draw(picks: Tensor, active: Tensor, log_chances: list[Tensor]) -> Draw:
     taken = [row.gather(1, picks[:, k : k + 1])[:, 0] for k, row in enumerate(log_chances)]
     entropies = [-(row.exp() * row).sum(-1) for row in log_chances]
     width = max(row.shape[1] for row in log_chances)
     padded = [nn.functional.pad(row.exp(), (0, width - row.shape[1])) for row in log_chances]
-    return Draw(picks, torch.stack(taken).sum(0), torch.stack(entropies).sum(0), torch.stack(padded, 1))
+    said = [(torch.stack(rows, 1) * active).sum(1) for rows in (taken, entropies)]
+    return Draw(picks, active, said[0], said[1], torch.stack(padded, 1))

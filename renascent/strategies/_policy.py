@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from renascent.core import Score
+from renascent.errors import UserError
 from renascent.gates import Gates, one_hot, option_counts
-from renascent.space import Arch, Space
+from renascent.space import Arch, Space, Subset
 
 
 class Logits(nn.Module):
@@ -45,11 +46,29 @@ class Logits(nn.Module):
         """Return the architecture of the largest logits, by the space's own rule."""
         return self.space.discretise({name: row.numpy() for name, row in self.rows().items()})
 
+    def log_probability(self, arch: Arch) -> Tensor:
+        """Return the logarithm of the chance of `arch`, a scalar with gradient. What is inactive in it has no say."""
+        active = frozenset(self.space.active(arch))
+        rows = [k for k, name in enumerate(self.space.decisions) if name in active]
+        picks = self.space.indices(arch)[rows].tolist()
+        chances: Tensor = self().log_softmax(-1)
+        return chances[rows, picks].sum()
+
     def draw(self, rng: torch.Generator) -> Arch:
         """Sample an architecture by the softmax."""
         # the largest of logits plus Gumbel noise is a sample of the softmax, and discretising knows what is legal
         noise = {name: -torch.empty(len(row)).exponential_(generator=rng).log() for name, row in self.rows().items()}
         return self.space.discretise({name: (row + noise[name]).numpy() for name, row in self.rows().items()})
+
+
+def refuse_subsets(space: Space, strategy: str) -> None:
+    """Raise UserError for a decision that can have several options at once."""
+    for name, decision in space.decisions.items():
+        if isinstance(decision, Subset):
+            raise UserError(
+                f"decision '{name}' is a Subset, and {strategy} takes one option of each decision: "
+                "use Choice or Integer, or another strategy"
+            )
 
 
 def adam(policy: nn.Module, lr: float, weight_decay: float) -> torch.optim.Adam:

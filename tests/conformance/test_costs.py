@@ -1,37 +1,68 @@
 """What every cost must do, on every space: in whole units, never negative, additive where it says so."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
-from renascent.costs import Additive, macs, macs_of, params, params_of
-from renascent.gates import gumbel_hard, one_hot, option_counts, soft
+from renascent.costs import COSTS, Additive, cost_of, macs, params
+from renascent.gates import Gate, gumbel_hard, one_hot, option_counts
 from renascent.nets import SPACES, NatsTopology
+from renascent.nets.layers import SizedSpace
+from renascent.nets.resolution import RESOLUTION, input_shape
 from renascent.nets.toy import ToySpace
 
 SHAPE = (3, 8, 8)
 
-CONFIGS = {"nats-topology": NatsTopology(channels=4, cells=1, nodes=3), "toy": ToySpace(rows=4)}
-"""Small enough to enumerate; a space without an entry is tested as it is by default."""
-
-COSTS = {
-    "macs": (lambda config, shape: macs_of(config, shape, 5), lambda net, shape: macs(net, shape)),
-    "params": (lambda config, shape: params_of(config, shape[0], 5), lambda net, shape: params(net)),
+CONFIGS = {
+    "nats-topology": NatsTopology(channels=4, cells=1, nodes=3),
+    "toy": ToySpace(rows=4),
+    "resnet20 with resolutions": SPACES["resnet20"](lowest=5, highest=10, resolution_step=1),
+    "resnet20 of tied widths": SPACES["resnet20"](tied=True),
+    "resnet18 for small images": SPACES["resnet18"](small=True, lowest=5, highest=10),
+    "mobilenet-v1 for small images": SPACES["mobilenet-v1"](small=True, lowest=8, highest=8),
 }
-"""Name, which is its unit -> (the cost of a space, how it is counted on one network)."""
+"""Small enough to build, or of settings of their own; a space without an entry is tested as it is by default."""
+
+COUNTS = {"macs": macs, "params": lambda net, shape: params(net)}
+"""Costs that are counted on a network in another way, too."""
+
+FEW = {"resnet56": 3, "resnet110": 1, "resnet164": 1, "resnet50": 3}
+"""How many architectures of a network of many layers are built."""
 
 
-@pytest.fixture(scope="module", params=[*SPACES, "toy"])
-def config(request):
-    return CONFIGS.get(request.param) or SPACES[request.param]()
+SPACE_OF = {name: CONFIGS.get(name) or SPACES[name]() for name in [*SPACES, *(CONFIGS.keys() - SPACES.keys())]}
+
+PAIRS = [
+    (space, cost)
+    for space, config in sorted(SPACE_OF.items())
+    for cost in COSTS
+    if cost in COUNTS or isinstance(config, SizedSpace)
+]
+"""Bytes are known for spaces of sizes only."""
+
+SUMS = [pair for pair in PAIRS if pair[1] != "activation_bytes"]
+"""The peak of expectations is no expectation of peaks."""
+
+ADDITIVE = [pair for pair in PAIRS if not isinstance(SPACE_OF[pair[0]], SizedSpace)]
 
 
-@pytest.fixture(scope="module", params=COSTS)
-def priced(request, config):
-    """Return (configuration, its cost, how it is counted on an architecture)."""
+@pytest.fixture(params=PAIRS, ids="-".join)
+def priced(request):
+    """Return (configuration, its cost, how it is counted on an architecture or None, how many to count)."""
+    space, name = request.param
+    config = SPACE_OF[space]
     shape = (3, 4, 4) if isinstance(config, ToySpace) else SHAPE
-    make, count = COSTS[request.param]
-    return config, make(config, shape), lambda arch: count(config.network(arch, shape[0], 5), shape)
+    count, cost = COUNTS.get(name), cost_of(name, config, shape, 5)
+    if count is None:
+        return config, cost, None, 0
+    return config, cost, lambda arch: count(built(config, arch), input_shape(arch, shape)), FEW.get(space, 6)
+
+
+def built(config, arch):
+    with torch.device("meta"):
+        return config.network(arch, 3, 5)
 
 
 def sample(config, count=20):
@@ -46,48 +77,66 @@ def logits(config, seed):
 
 
 def test_one_hot_exact_and_counted_are_one_number(priced):
-    config, cost, count = priced
-    for arch in sample(config):
-        wanted = count(arch)
-        assert cost.exact(config.space.indices(arch)[None]).tolist() == [wanted]
-        assert float(cost(one_hot(config.space, arch))) == wanted
+    config, cost, count, few = priced
+    for arch in sample(config, few if count else 20):
+        found = float(cost(one_hot(config.space, arch)))
+        assert cost.exact(config.space.indices(arch)[None]).tolist() == [found]
+        assert count is None or count(arch) == found
 
 
 def test_costs_are_whole_and_not_negative(priced):
-    config, cost, _ = priced
+    config, cost, _, _ = priced
     found = cost.exact(np.stack([config.space.indices(arch) for arch in sample(config, 200)]))
     assert (found >= 0).all()
     assert (found == np.round(found)).all()
     assert len(set(found)) > 1 or isinstance(config, ToySpace)
 
 
+def test_many_at_once_cost_what_each_does(priced):
+    config, cost, _, _ = priced
+    rows = np.stack([config.space.indices(arch) for arch in sample(config, 5)])
+    assert cost.exact(rows).tolist() == [cost.exact(row[None])[0] for row in rows]
+
+
+@pytest.mark.parametrize("priced", ADDITIVE, ids="-".join, indirect=True)
 def test_an_additive_cost_is_the_sum_of_its_decisions(priced):
-    config, cost, count = priced
+    config, cost, count, _ = priced
     assert isinstance(cost, Additive)
     for arch, other in zip(sample(config)[:5], sample(config)[5:10], strict=True):
         changes = [count(config.space.arch({**arch, name: other[name]})) - count(arch) for name in arch]
         assert count(other) - count(arch) == sum(changes)
 
 
-def test_the_expected_cost_is_the_mean_of_what_the_gates_mean(priced):
-    config, cost, _ = priced
-    values = logits(config, 0)
-    gates = soft(config.space, values)
-    archs = list(config.space)
-    chances = torch.ones(len(archs), dtype=torch.float64)
-    indices = np.stack([config.space.indices(arch) for arch in archs])
-    for column, gate in enumerate(gates.values()):
-        chances *= gate.weight[indices[:, column]]
-    assert float(chances.sum()) == pytest.approx(1)
-    assert float(cost(gates)) == pytest.approx(float(chances @ torch.from_numpy(cost.exact(indices))), rel=1e-12)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("priced", SUMS, ids="-".join, indirect=True)
+def test_the_expected_cost_is_the_mean_of_what_the_gates_mean(priced, seed):
+    """Up to six decisions are open between up to three options each, all the others are decided."""
+    config, cost, _, _ = priced
+    rng = np.random.default_rng(seed)
+    counts = option_counts(config.space)
+    depths = [k for k, name in enumerate(config.space.decisions) if name.startswith("depth") or name == RESOLUTION]
+    opened = {*depths[seed % 2 :: 2], *rng.permutation(len(counts))[: 6 - len(depths[seed % 2 :: 2])].tolist()}
+    supports = [
+        rng.choice(count, size=min(count, 3 if k in opened else 1), replace=False) for k, count in enumerate(counts)
+    ]
+    chances = [rng.dirichlet(np.ones(len(support))) for support in supports]
+    gates = {}
+    for name, count, support, chance in zip(config.space.decisions, counts, supports, chances, strict=True):
+        weight = torch.zeros(count, dtype=torch.float64)
+        weight[support] = torch.from_numpy(chance)
+        gates[name] = Gate(weight, tuple(sorted(support.tolist())))
+    rows = np.array(list(itertools.product(*supports)))
+    weights = np.array([np.prod(row) for row in itertools.product(*chances)])
+    assert weights.sum() == pytest.approx(1)
+    assert float(cost(gates)) == pytest.approx(float(weights @ cost.exact(rows)), rel=1e-12)
 
 
 def test_a_sample_costs_what_its_architecture_does_and_has_a_gradient(priced):
-    config, cost, count = priced
+    config, cost, _, _ = priced
     values = logits(config, 2).requires_grad_()
     gates = gumbel_hard(config.space, values, 1.0, torch.Generator().manual_seed(3))
-    picks = {n: d.options[gates[n].active[0]] for n, d in config.space.decisions.items()}
+    picks = np.array([gate.active[0] for gate in gates.values()])
     found = cost(gates)
-    assert float(found.detach()) == count(config.space.arch(picks))
+    assert float(found.detach()) == pytest.approx(float(cost.exact(picks[None])[0]), rel=1e-14)
     found.backward()
     assert torch.isfinite(values.grad).all()

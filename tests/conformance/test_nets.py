@@ -1,50 +1,96 @@
 """What every search space must do. A row in `SPACES` is all it takes to be tested here."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 import torch
 
 from renascent.costs import macs, macs_of, params, params_of
-from renascent.gates import one_hot, soft
+from renascent.gates import one_hot, several_sizes, soft
 from renascent.nets import SPACES
+from renascent.nets.layers import SizedSpace
+from renascent.nets.resolution import RESOLUTION, input_shape, resize
 from renascent.nets.toy import ToySpace
+from renascent.weights import WeightRule
 
-SMALL = {"channels": 4, "cells": 1}
+SMALL = {"channels": 4, "cells": 1, "width": 0.125}
 """Used where a space has such a parameter: the smallest that still has everything."""
+
+RESOLUTIONS = {"lowest": 6, "highest": 10, "resolution_step": 2}
+"""Used where the resolution is a decision."""
 
 SHAPE = (3, 8, 8)
 CLASSES = 5
 
+FEW = {"resnet56": 4, "resnet110": 2, "resnet164": 2, "resnet50": 4, "resnet32": 8}
+"""How many architectures of a network of many layers are tried."""
+
 
 def small(kind):
-    fields = {field.name for field in dataclasses.fields(kind)}
-    return kind(**{name: value for name, value in SMALL.items() if name in fields})
+    whole = kind()
+    fields = {field.name for field in dataclasses.fields(whole)}
+    changes = {name: value for name, value in SMALL.items() if name in fields}
+    return kind(**changes, **(RESOLUTIONS if RESOLUTION in whole.space.decisions else {}))
 
 
 CONFIGS = {name: (small(kind), SHAPE) for name, kind in SPACES.items()}
 CONFIGS["the example of a space of your own"] = (ToySpace(), (3, 4, 4))
+CONFIGS["resnet20 with resolutions"] = (SPACES["resnet20"](**RESOLUTIONS), (1, 8, 8))
+CONFIGS["resnet20 of tied widths"] = (SPACES["resnet20"](tied=True), (1, 8, 8))
+CONFIGS["resnet20 of depths only"] = (SPACES["resnet20"](widths=False), SHAPE)
+CONFIGS["resnet20 of widths only"] = (SPACES["resnet20"](depths=False), SHAPE)
+CONFIGS["resnet18 for small images"] = (SPACES["resnet18"](small=True, width=0.125), SHAPE)
 
 
-@pytest.fixture(params=CONFIGS.values(), ids=CONFIGS)
-def given(request):
-    """Return (configuration, supernet in float64, inputs, architectures)."""
-    config, shape = request.param
+@functools.cache
+def built(name):
+    """Return the supernet in float64: some are large, and no test changes one."""
+    config, shape = CONFIGS[name]
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     try:
-        rng = np.random.default_rng(0)
-        archs = [config.space.sample(rng) for _ in range(20)]
-        yield config, config.supernet(shape[0], CLASSES), torch.randn(3, *shape), archs
+        return config.supernet(shape[0], CLASSES)
     finally:
         torch.set_default_dtype(torch.float32)
 
 
+@pytest.fixture(params=CONFIGS)
+def given(request):
+    """Return (configuration, supernet in float64, inputs, architectures)."""
+    config, shape = CONFIGS[request.param]
+    net = built(request.param)
+    net.zero_grad(set_to_none=True)
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    try:
+        rng = np.random.default_rng(0)
+        archs = [config.space.sample(rng) for _ in range(FEW.get(request.param, 20))]
+        yield config, net, torch.randn(3, *shape), archs
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def seen(arch, x):
+    """Return the images as a network of this architecture takes them."""
+    return resize(x, arch[RESOLUTION]) if RESOLUTION in arch else x
+
+
+def region(net, gates, name, p):
+    """Return which entries of a parameter take part, a mask of its shape."""
+    part = net.crops(gates).get(name, ())
+    if isinstance(part, torch.Tensor):
+        return part
+    mask = torch.zeros(p.shape, dtype=torch.bool)
+    mask[part] = True
+    return mask
+
+
 def test_it_is_a_frozen_dataclass_whose_space_can_be_written(given):
     config, _, _, archs = given
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(config, dataclasses.fields(config)[0].name, None)
+    with pytest.raises((dataclasses.FrozenInstanceError, AttributeError)):
+        config.channels = None
     assert type(config)(**dataclasses.asdict(config)) == config
     assert config.space == config.space
     assert config.space.name
@@ -59,7 +105,7 @@ def test_extract_is_the_supernet_at_one_hot_gates(given):
         pytest.skip("this network interpolates, so that an architecture has no weights of its own in it")
     for arch in archs:
         plain = net.extract(arch).train()
-        torch.testing.assert_close(plain(x), net(x, one_hot(config.space, arch)), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(plain(seen(arch, x)), net(x, one_hot(config.space, arch)), rtol=1e-9, atol=1e-9)
 
 
 def test_what_is_extracted_is_what_is_built(given):
@@ -74,50 +120,125 @@ def test_what_is_extracted_is_what_is_built(given):
 
 def test_pruning_keeps_the_function(given):
     config, _, x, archs = given
-    for arch in archs[:5]:
+    for arch in archs[:3]:
         whole, pruned = (config.network(arch, x.shape[1], CLASSES, prune=prune) for prune in (False, True))
         pruned.load_state_dict({key: whole.state_dict()[key] for key in pruned.state_dict()})
+        images = seen(arch, x)
         for training in (True, False):
-            torch.testing.assert_close(pruned.train(training)(x), whole.train(training)(x), rtol=1e-10, atol=1e-10)
+            outs = [net.train(training)(images) for net in (pruned, whole)]
+            torch.testing.assert_close(*outs, rtol=1e-10, atol=1e-10)
 
 
 def test_expected_costs_of_one_hot_gates_are_counted_costs(given):
     config, net, x, archs = given
     shape = tuple(x.shape[1:])
     expected_macs, expected_params = macs_of(config, shape, CLASSES), params_of(config, shape[0], CLASSES)
-    for arch in archs:
+    for arch in archs[:6]:
         gates, plain = one_hot(config.space, arch), net.extract(arch)
-        assert float(expected_macs(gates)) == macs(plain, shape)
+        assert float(expected_macs(gates)) == macs(plain, input_shape(arch, shape))
         assert float(expected_params(gates)) == params(plain)
 
 
 def test_the_gradient_reaches_what_is_active_only(given):
     """Weights that one architecture lacks and the network holds get no gradient, not one of zero."""
     config, net, x, archs = given
-    for arch in archs:
+    for arch in archs[:10]:
         net.zero_grad(set_to_none=True)
-        net(x, one_hot(config.space, arch)).pow(2).sum().backward()
-        learning = sum(p.numel() for p in net.parameters() if p.grad is not None)
+        gates = one_hot(config.space, arch)
+        net(x, gates).pow(2).sum().backward()
+        learning = {name: p for name, p in net.named_parameters() if p.grad is not None}
+        regions = {name: region(net, gates, name, p) for name, p in learning.items()}
         # a plain network may have more: what is chosen but unreachable, or a norm's scale that a supernet leaves out
-        assert 0 < learning <= params(net.extract(arch))
-        assert all(p.grad.abs().sum() > 0 for p in net.parameters() if p.grad is not None and p.dim() == 4)
+        assert 0 < sum(int(r.sum()) for r in regions.values()) <= params(net.extract(arch))
+        assert all(p.grad.abs().sum() > 0 for p in learning.values() if p.dim() == 4)
+        assert all(not p.grad[~regions[name]].any() for name, p in learning.items())
+
+
+def test_a_weight_step_is_the_step_of_the_extracted_network(given):
+    """And moves nothing else by a bit, neither value nor momentum."""
+    config, net, x, archs = given
+    if not isinstance(config, SizedSpace):
+        pytest.skip("its options share no weights")
+    rule = WeightRule(lr=0.1, clip=0.5, weight_decay=0.01)
+    shared, before = rule.optimiser(net), {k: v.clone() for k, v in net.state_dict().items()}
+    try:
+        for arch, fraction in zip(archs[:2], (0.0, 0.5), strict=True):
+            gates = one_hot(config.space, arch)
+            plain = net.extract(arch).train()
+            own = rule.optimiser(plain)
+            held = {f"net.{n}": p for n, p in plain.named_parameters()}
+            parameters, moments = dict(net.named_parameters()), {}
+            for name, p in parameters.items():
+                moments[name] = shared.state[p].get("momentum_buffer", torch.zeros_like(p)).clone()
+            for name, q in held.items():
+                own.state[q]["momentum_buffer"] = moments[name][tuple(map(slice, q.shape))].clone()
+            values = {name: p.detach().clone() for name, p in parameters.items()}
+            for network, optimiser, out, inside in (
+                (net, shared, net(x, gates), net.crops(gates)),
+                (plain, own, plain(seen(arch, x)), None),
+            ):
+                network.zero_grad(set_to_none=True)
+                out.pow(2).mean().backward()
+                rule.apply(optimiser, fraction, inside)
+            for name, p in parameters.items():
+                moment = shared.state[p].get("momentum_buffer", torch.zeros_like(p))
+                outside = torch.ones(p.shape, dtype=torch.bool)
+                if name in held:
+                    crop = tuple(map(slice, held[name].shape))
+                    outside[crop] = False
+                    torch.testing.assert_close(p[crop], held[name], rtol=1e-8, atol=1e-10)
+                    other = own.state[held[name]]["momentum_buffer"]
+                    torch.testing.assert_close(moment[crop], other, rtol=1e-8, atol=1e-10)
+                assert torch.equal(p[outside], values[name][outside])
+                assert torch.equal(moment[outside], moments[name][outside])
+    finally:
+        net.load_state_dict(before)
+
+
+def scores(config, seed=None):
+    counts = [len(d.options) for d in config.space.decisions.values()]
+    logits = torch.zeros(len(counts), max(counts))
+    if seed is not None:
+        logits.normal_(generator=torch.Generator().manual_seed(seed))
+    return logits.masked_fill(torch.arange(max(counts)) >= torch.tensor(counts)[:, None], -torch.inf).requires_grad_()
+
+
+def undecided(config):
+    """Return which decisions soft gates must reach: all but the resolution, which is computed one at a time."""
+    names = [(name, len(d.options)) for name, d in config.space.decisions.items()]
+    return torch.tensor([name != RESOLUTION and count > 1 for name, count in names])
 
 
 def test_soft_gates_pass_a_gradient_to_every_decision(given):
     config, net, x, _ = given
-    counts = [len(d.options) for d in config.space.decisions.values()]
-    logits = torch.zeros(len(counts), max(counts))
-    logits[torch.arange(max(counts)) >= torch.tensor(counts)[:, None]] = -torch.inf
-    logits.requires_grad_()
+    logits = scores(config)
     net(x, soft(config.space, logits)).pow(2).sum().backward()
-    assert (logits.grad.abs().sum(1) > 0).all()
+    assert (logits.grad.abs().sum(1) > 0)[undecided(config)].all()
+
+
+def test_two_sampled_sizes_pass_a_gradient_to_both(given):
+    config, net, x, _ = given
+    if not isinstance(config, SizedSpace):
+        pytest.skip("its options have no sizes")
+    logits = scores(config, seed=1)
+    gates = several_sizes(config.space, logits, 1.0, torch.Generator().manual_seed(2))
+    open_ = {name: gate for name, gate in gates.items() if name != RESOLUTION}
+    for name in gates.keys() - open_.keys():
+        largest = max(gates[name].active)
+        weight = torch.nn.functional.one_hot(torch.tensor(largest), len(gates[name].weight)).double()
+        open_[name] = dataclasses.replace(gates[name], weight=weight, active=(largest,))
+    net(x, open_).pow(2).sum().backward()
+    reached = torch.tensor([len(gates[name].active) > 1 for name in config.space.decisions]) & undecided(config)
+    # what lies behind a shallower stage, or in the deeper one's part, may be out of reach
+    always = torch.tensor([d.when is None for d in config.space.decisions.values()])
+    assert (logits.grad.abs().sum(1) > 0)[reached & always].all()
 
 
 def test_what_is_exported_runs_the_same(given):
     _, net, x, archs = given
-    plain = net.extract(archs[0]).eval()
-    exported = torch.export.export(plain, (x,)).module()
-    torch.testing.assert_close(exported(x), plain(x), rtol=1e-9, atol=1e-9)
+    plain, images = net.extract(archs[0]).eval(), seen(archs[0], x)
+    exported = torch.export.export(plain, (images,)).module()
+    torch.testing.assert_close(exported(images), plain(images), rtol=1e-9, atol=1e-9)
 
 
 def test_gates_it_has_no_decision_for_are_passed_over(given):

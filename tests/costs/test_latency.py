@@ -1,12 +1,15 @@
 """Measured latency. How many milliseconds depends on the machine, so nothing here does."""
 
+import sys
 import time
 
 import pytest
 import torch
 from torch import nn
 
-from renascent.costs import measure
+from renascent.costs import latency, measure, measure_all
+from renascent.costs.latency import summary, timed
+from renascent.errors import MissingExtra, UserError
 
 
 class Sleep(nn.Module):
@@ -65,3 +68,84 @@ def test_even_when_the_network_fails():
 
 def test_it_says_what_ran_it():
     assert measure(nn.Identity(), (1,), repeats=2, warmup=0).runtime == f"torch {torch.__version__} eager, cpu"
+
+
+# --- several at a time, and other runtimes
+
+
+def test_several_are_measured_in_turns():
+    order = []
+
+    class Noted(nn.Module):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def forward(self, x):
+            order.append((self.name, tuple(x.shape)))
+            return x
+
+    found = measure_all([(Noted("a"), (1, 2, 2)), (Noted("b"), (3,))], rounds=2, passes=1, warmup=1)
+    assert order == [("a", (1, 1, 2, 2))] * 2 + [("b", (1, 3))] * 2 + [("a", (1, 1, 2, 2))] * 2 + [("b", (1, 3))] * 2
+    assert len(found) == 2 and found[0].p10_ms <= found[0].p90_ms
+
+
+def test_the_slower_half_of_the_rounds_does_not_count():
+    found = summary([[1.0, 2.0, 3.0], [50.0, 60.0, 70.0], [2.0, 2.5, 3.0], [80.0, 90.0, 99.0]], "by hand")
+    assert found.median_ms == 2.25
+    assert found.p10_ms <= 2.0 and found.p90_ms > 80.0
+
+
+def test_passes_that_were_interrupted_do_not_count(monkeypatch):
+    """The system says after each pass whether it took the processor away: here, from every second one."""
+    counts = iter([0, 0, 0, 1, 1, 1, 1, 2])  # before and after each pass
+    monkeypatch.setattr(latency, "_switches", lambda: next(counts))
+    assert len(timed(lambda: None, 4, 0, torch.device("cpu"))) == 2
+
+
+def test_if_all_were_the_processor_time_does(monkeypatch):
+    counts = iter(range(100))
+    monkeypatch.setattr(latency, "_switches", lambda: next(counts))
+    slept = timed(lambda: time.sleep(0.01), 3, 0, torch.device("cpu"))
+    assert len(slept) == 3 and max(slept) < 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"runtime": "tflite"}, "unknown runtime"),
+        ({"device": "cuda:99"}, "cannot be used"),
+        ({"device": "abacus"}, "cannot be used"),
+        ({"device": "meta", "runtime": "onnxruntime"}, "CPU only"),
+        ({"rounds": 0}, "rounds is 0"),
+        ({"passes": -1}, "passes is -1"),
+    ],
+)
+def test_what_cannot_be_used_is_told(settings, said):
+    with pytest.raises(UserError, match=said):
+        measure_all([(nn.Identity(), (1,))], **settings)
+
+
+def test_onnxruntime_runs_the_network_and_leaves_it_as_it_was():
+    pytest.importorskip("onnxruntime")
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
+    found = measure(net, (3, 8, 8), repeats=3, warmup=0, runtime="onnxruntime")
+    assert found.median_ms > 0 and found.runtime.startswith("onnxruntime ")
+    assert net.training
+
+
+def test_without_onnx_it_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingExtra, match=r"renascent\[onnx\]"):
+        measure(nn.Identity(), (1,), runtime="onnxruntime")
+
+
+def test_a_network_that_cannot_be_written_is_told():
+    pytest.importorskip("onnxruntime")
+
+    class Erratic(nn.Module):
+        def forward(self, x):
+            return x if float(x.sum()) > 0 else torch.from_numpy(x.numpy() ** 2)
+
+    with pytest.raises(UserError, match="Erratic cannot be written as ONNX"):
+        measure(Erratic(), (2,), runtime="onnxruntime")

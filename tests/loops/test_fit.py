@@ -12,6 +12,7 @@ from renascent.errors import Diverged, Interrupted, UserError
 from renascent.loops import _drive
 from renascent.loops.fit import Fit, accuracy, fit, judge, recalibrate
 from renascent.run import Run, read_events
+from renascent.tasks.distill import Distillation, Distilled
 from renascent.tasks.toy import ToyTask
 
 RULE = WeightRule(lr=0.1, lr_end=0.0, clip=0.0)
@@ -244,6 +245,54 @@ def test_ctrl_c(tmp_path):
     with pytest.raises(Interrupted, match="after step 4 of 12"):
         train(tmp_path / "r", Pressed())
     assert equal(weights(train(tmp_path / "r", resume=True).net), weights(whole.net))
+
+
+# --- with a teacher
+
+
+@pytest.mark.parametrize("about", [{}, {"ema": 0.9}, {"float64": True}, {"bf16": True, "label_smoothing": 0.1}])
+def test_with_a_teacher_it_learns_another_function_and_resumes_the_same(tmp_path, monkeypatch, about):
+    monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", -1.0)
+    teacher = net(seed=3)
+
+    def taught():
+        return Distilled(task(), teacher, Distillation(label_weight=0.5, soft_weight=0.5, temperature=2.0))
+
+    whole = train(tmp_path / "whole", task=taught, **about)
+    assert not equal(weights(whole.net), weights(train(tmp_path / "alone", **about).net))
+
+    class Killed(Net):
+        def forward(self, x):
+            if len(self.seen) == 6:
+                raise KeyError("killed")
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    with pytest.raises(KeyError):
+        train(tmp_path / "r", Killed(), task=taught, **about)
+    again = train(tmp_path / "r", net(seed=9), task=taught, resume=True, **about)
+    assert equal(weights(again.net), weights(whole.net))
+    assert again.scores == whole.scores
+    assert teacher.seen == []  # it was never in training mode
+
+
+def test_with_a_teacher_it_is_these_steps(tmp_path):
+    teacher = net(seed=3)
+    fitted = train(tmp_path / "r", task=lambda: Distilled(task(), teacher), float64=True)
+    model, data = net().double().train(), task()
+    optimiser, stream = RULE.optimiser(model), data.stream("train+val", 0, 32)
+    for step in range(12):
+        torch.manual_seed(step)
+        x, y = stream.next()
+        with torch.no_grad():
+            target = (teacher.eval()(x).double() / 4).softmax(1)
+        logits = model(x.double())
+        soft = (target * (target.log() - (logits / 4).log_softmax(1))).sum(1).mean()
+        optimiser.zero_grad()
+        (0.1 * F.cross_entropy(logits, y) + 0.9 * 16 * soft).backward()
+        RULE.apply(optimiser, step / 11)
+    for mine, other in zip(fitted.net.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
 
 # --- measuring

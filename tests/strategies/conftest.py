@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from renascent.core import Batch, Setup, State, WeightRule
-from renascent.nets import NatsTopology
+from renascent.core import Batch, Data, Goal, Setup, State, WeightRule
+from renascent.costs.sized import Sized, macs_in
+from renascent.nets import NatsTopology, ResNetCifar
 from renascent.nets.toy import ToySpace
 from renascent.tasks.images import ImageTask
 from renascent.tasks.toy import ToyTask
@@ -79,3 +80,50 @@ def watched():
         return found
 
     return make
+
+
+@pytest.fixture
+def sized():
+    """Return a function from a strategy to a `Cell` search over the widths of a small ResNet, MACs bounded if asked.
+
+    budget: share of the original's MACs.  about: more of `ResNetCifar`.
+    """
+
+    def make(strategy, budget=None, start=None, **about) -> Cell:
+        torch.manual_seed(0)
+        images = torch.randint(256, (24, 1, 8, 8), dtype=torch.uint8)
+        task = ImageTask.from_tensors(images, torch.arange(24) % 3)
+        config = ResNetCifar(**{"layers_count": 8, "depths": False, **about})
+        cost = Sized(config, (1, 8, 8), 3, macs_in)
+        whole = cost.exact(config.space.indices(config.reference)[None])[0]
+        goals = (Goal("macs", budget * whole, cost, cost.exact),) if budget else ()
+        net = config.supernet(1, 3).double()
+        setup = Setup(net, task, config.space, WeightRule(lr=0.1), seed=0, goals=goals, start=start)
+        state = strategy.init(setup)
+        if state.policy is not None:
+            state.policy.double()
+            torch.nn.init.normal_(state.policy.logits, std=0.5)
+        streams = task.streams(seed=0, batch=6)
+        train, val = ((x.double(), y) for x, y in (streams.train.next(), streams.val.next()))
+        return Cell(state, train, val)
+
+    return make
+
+
+class Fixed:
+    """A stream that gives the same batch again and again, and counts."""
+
+    steps_per_epoch = 4
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch, self.given = batch, 0
+
+    def next(self, gates=None) -> Batch:
+        self.given += 1
+        return self.batch
+
+
+@pytest.fixture
+def streams():
+    """Return a function from a `Cell` to its two streams."""
+    return lambda cell: Data(train=Fixed(cell.train), val=Fixed(cell.val))

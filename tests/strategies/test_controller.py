@@ -96,3 +96,56 @@ def test_the_start_is_from_the_seed_and_small():
     one, two = (Controller(SPACE, torch.Generator().manual_seed(3), **shape) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     assert all(p.abs().max() <= 0.1 for p in one.parameters())
+
+
+CONDITIONAL = Space(
+    {
+        "depth": Integer((1, 2, 3)),
+        "inner": Integer((4, 8), when=("depth", (2, 3))),
+        "op": Choice(("p", "q", "r"), when=("inner", (8,))),
+        "last": Choice(("x", "y")),
+    }
+)
+
+
+def test_what_is_inactive_counts_for_nothing():
+    """The chances of all different architectures sum to one, however the inactive decisions are filled in."""
+    policy = controller(CONDITIONAL)
+    archs = list(CONDITIONAL)
+    picks = torch.tensor([CONDITIONAL.indices(arch).tolist() for arch in archs])
+    draw = policy(picks=picks)
+    p = draw.log_probability.exp()
+    assert float(p.sum().detach()) == pytest.approx(1, rel=1e-12)
+    torch.testing.assert_close((p * draw.entropy).sum(), -(p * draw.log_probability).sum(), rtol=1e-10, atol=1e-12)
+    for row, arch in zip(draw.active, archs, strict=True):
+        assert [n for n, on in zip(CONDITIONAL.decisions, row.tolist(), strict=True) if on] == list(
+            CONDITIONAL.active(arch)
+        )
+    filled = picks + (~draw.active).long()
+    again = policy(picks=filled)
+    assert torch.equal(again.picks, picks)
+    for one, two in zip(again, draw, strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_draws_with_conditions_are_by_those_probabilities():
+    policy = controller(CONDITIONAL)
+    archs = list(CONDITIONAL)
+    picks = torch.tensor([CONDITIONAL.indices(arch).tolist() for arch in archs])
+    chances = policy(picks=picks).log_probability.exp().detach()
+    with torch.no_grad():
+        drawn = policy(4000, torch.Generator().manual_seed(1)).picks
+    counts = [int((drawn == row).all(1).sum()) for row in picks]
+    assert sum(counts) == 4000
+    assert chisquare(counts, (chances / chances.sum() * 4000).numpy()).pvalue > 1e-3
+
+
+def test_marginals_are_of_where_a_decision_is_active():
+    policy = controller(CONDITIONAL)
+    archs = list(CONDITIONAL)
+    draw = policy(picks=torch.tensor([CONDITIONAL.indices(arch).tolist() for arch in archs]))
+    chances = draw.log_probability.exp().detach()
+    found = policy.marginals(6000)
+    deep = draw.active[:, 1]
+    exact = [float(chances[deep & (draw.picks[:, 1] == k)].sum() / chances[deep].sum()) for k in range(2)]
+    assert found["inner"].tolist() == pytest.approx(exact, abs=0.03)

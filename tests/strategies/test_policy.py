@@ -6,8 +6,9 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from renascent.space import Arch, Choice, Integer, Space
-from renascent.strategies._policy import Logits, adam, best_of, even, uniform, uniform_gates
+from renascent.errors import UserError
+from renascent.space import Arch, Choice, Integer, Space, Subset
+from renascent.strategies._policy import Logits, adam, best_of, even, refuse_subsets, uniform, uniform_gates
 
 UNEVEN = Space({"a": Choice(("x", "y", "z")), "b": Integer((8, 16))})
 VALUES = torch.tensor([[0.5, -1.0, 1.5], [0.2, -0.6, 99.0]])  # the last one is padding
@@ -96,3 +97,21 @@ def test_best_of_scores_each_once_and_takes_the_first_of_equals():
 def test_adam_is_the_papers():
     (group,) = adam(logits(), 3e-4, 1e-3).param_groups
     assert (group["lr"], group["betas"], group["weight_decay"], group["eps"]) == (3e-4, (0.5, 0.999), 1e-3, 1e-8)
+
+
+def test_log_probability_is_of_what_is_active():
+    policy = logits()
+    p, q = policy.probabilities().values()
+    found = policy.log_probability(Arch({"a": "z", "b": 16}))
+    torch.testing.assert_close(found, (p[2] * q[1]).log())
+    found.backward()
+    assert policy.logits.grad[1, 2] == 0
+    conditional = Space({"a": Integer((1, 2)), "b": Integer((8, 16), when=("a", (2,)))})
+    policy = Logits(conditional, rng(), std=1.0)
+    torch.testing.assert_close(policy.log_probability(conditional.arch({"a": 1})), policy.probabilities()["a"][0].log())
+
+
+def test_subsets_are_refused_by_name():
+    refuse_subsets(UNEVEN, "X")
+    with pytest.raises(UserError, match="'s' is a Subset, and X takes one option"):
+        refuse_subsets(Space({"s": Subset(("a", "b"))}), "X")

@@ -1,0 +1,237 @@
+"""What one step of a size search costs, as a multiple of the plain step of the network it stands for.
+
+    OMP_NUM_THREADS=1 python benchmarks/size_search_cost.py --space resnet20 --rounds 7 --out benchmarks/results/x.json
+
+One process, one thread, all steps in turn, round after round, each beside the step of the plain network that it is
+divided by, in alternating order; the median of these ratios over rounds and architectures is quoted, so that a machine
+that slows down slows both sides. Before each pair the plain network runs once untimed: the first step of other sizes
+than the last one's pays for fresh memory, whichever it is. Time is the process's own CPU time. Plain networks take
+images already resized and learn by the same rule. The architectures are drawn by seed. A line ends in `ok` or `MISS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from renascent.core import Progress, Setup, State
+from renascent.gates import Gate, Gates, gumbel_soft, one_hot, several_sizes
+from renascent.nets import SPACES
+from renascent.nets.layers import largest_active
+from renascent.nets.resolution import RESOLUTION, resize
+from renascent.nets.sized import widest_arch
+from renascent.run import environment, write_json
+from renascent.space import Arch
+from renascent.strategies._bilevel import arch_step, weight_step
+from renascent.strategies._policy import Logits
+from renascent.tasks import ImageTask
+from renascent.tasks.streams import Batch
+
+NAMES = ("nats-size", "resnet20", "mobilenet-v2-cifar")
+
+EVALUATIONS = 8
+"""Of NES on one validation batch."""
+
+
+class Pair(NamedTuple):
+    """A step of a search, and the plain networks' work that it is measured by."""
+
+    search: Callable[[], object]
+    plain: Callable[[], object]
+
+
+BOUNDS: dict[str, float | None] = {
+    "NES and TuNAS: weight step / child's step": 1.10,
+    "TuNAS: evaluation / child's forward": 1.10,
+    f"NES: {EVALUATIONS} evaluations / children's forwards": 1.10,
+    "TAS: weight step / step of the larger widths": 1.30,
+    "TAS: architecture step / step of the larger widths": 1.30,
+    "FBNet-V2: weight step / full network's step": 1.05,
+    "FBNet-V2: architecture step / full network's step": 1.05,
+    "FBNet-V2, depths mixed too: weight step / the same": None,
+}
+"""The paper of FBNet-V2 mixes widths; where a space has depths, summing the outputs at each comes on top."""
+
+
+class Bench:
+    """A supernet, plain networks of its space, and every step to be timed."""
+
+    def __init__(self, space: str, batch: int, networks: int) -> None:
+        torch.manual_seed(0)
+        self.config = SPACES[space]()
+        self.space = self.config.space
+        self.net = self.config.supernet(3, 10)
+        images, labels = torch.randint(0, 256, (2 * batch, 3, 32, 32), dtype=torch.uint8), torch.arange(2 * batch) % 10
+        self.task = ImageTask.from_tensors(images, labels)
+        self.batch = self.task.streams(0, batch).train.next()
+        setup = Setup(self.net, self.task, self.space)
+        policy = Logits(self.space, torch.Generator().manual_seed(0))
+        optimiser = torch.optim.Adam(policy.parameters(), lr=1e-3)
+        self.rule, self.policy = setup.weights, policy
+        self.state = State(setup, self.rule.optimiser(self.net), setup.generator(), policy, optimiser)
+        self.t = Progress(0, 1000, 100)
+        rng = np.random.default_rng(0)
+        self.archs = [self.space.sample(rng) for _ in range(networks)]
+        self.many = [self.space.sample(rng) for _ in range(EVALUATIONS)]
+
+    def pairs(self) -> list[tuple[str, Pair]]:
+        """Return everything that is timed, by its name in `BOUNDS`; some for several architectures."""
+        found = []
+        names = list(BOUNDS)
+        for k, arch in enumerate(self.archs):
+            child, gates = Plain(self, arch), one_hot(self.space, arch)
+            found.append((names[0], Pair(partial(self.weight_step, gates), child.step)))
+            found.append((names[1], Pair(partial(self.evaluate, gates), child.forward)))
+            sampled = detached(self.sizes(k))
+            larger = Plain(self, self.space.arch(largest_active(self.space, sampled)))
+            found.append((names[3], Pair(partial(self.weight_step, sampled), larger.step)))
+            found.append((names[4], Pair(partial(self.learn, partial(self.sizes, k)), larger.step)))
+        children = [Plain(self, arch) for arch in self.many]
+        several = [one_hot(self.space, arch) for arch in self.many]
+        each = Pair(lambda: [self.evaluate(g) for g in several], lambda: [child.forward() for child in children])
+        full = Plain(self, widest_arch(self.space))
+        masks = Pair(partial(self.weight_step, detached(self.masks())), full.step)
+        return [
+            *found,
+            (names[2], each),
+            (names[5], masks),
+            (names[6], Pair(partial(self.learn, self.masks), full.step)),
+        ]
+
+    def learn(self, gates: Callable[[], Gates]) -> None:
+        arch_step(self.state, self.batch, gates())
+
+    def sizes(self, seed: int) -> Gates:
+        gates = several_sizes(self.space, self.policy(), 1.0, torch.Generator().manual_seed(seed))
+        return self.at_largest(gates)
+
+    def masks(self) -> Gates:
+        return self.at_largest(gumbel_soft(self.space, self.policy(), 1.0, torch.Generator().manual_seed(0)))
+
+    def widths_masked(self) -> Gates:
+        return self.at_largest(self.masks(), "depth")
+
+    def at_largest(self, gates: Gates, start: str = RESOLUTION) -> Gates:
+        """Decide what `start` begins the name of: the largest that is open. A resolution is never mixed."""
+        return {name: decided(gate) if name.startswith(start) else gate for name, gate in gates.items()}
+
+    def weight_step(self, gates: Gates) -> None:
+        weight_step(self.state, self.batch, gates, self.t)
+
+    @torch.no_grad()
+    def evaluate(self, gates: Gates) -> None:
+        self.task.loss(self.net, self.batch, gates)
+
+
+class Plain:
+    """One architecture as a network of its own, and what it costs to train and to run it."""
+
+    def __init__(self, bench: Bench, arch: Arch) -> None:
+        self.task, self.rule = bench.task, bench.rule
+        self.net: nn.Module = bench.net.extract(arch).train()
+        self.optimiser = self.rule.optimiser(self.net)
+        images, labels = bench.batch
+        size = arch.get(RESOLUTION)
+        self.batch: Batch = (resize(images, size) if isinstance(size, int) else images, labels)
+
+    def step(self) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        self.task.loss(self.net, self.batch).loss.backward()  # type: ignore[no-untyped-call]
+        self.rule.apply(self.optimiser, 0.0)
+
+    @torch.no_grad()
+    def forward(self) -> None:
+        self.task.loss(self.net, self.batch)
+
+
+def decided(gate: Gate) -> Gate:
+    weight = torch.zeros_like(gate.weight.detach())
+    weight[max(gate.active)] = 1.0
+    return replace(gate, weight=weight, active=(max(gate.active),))
+
+
+def detached(gates: Gates) -> Gates:
+    return {name: replace(gate, weight=gate.weight.detach()) for name, gate in gates.items()}
+
+
+def timed(bench: Bench, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Return (search, plain) seconds of every pair in every round."""
+    pairs = bench.pairs()
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in BOUNDS}
+    for round_ in range(rounds + 1):
+        for name, pair in pairs:
+            pair.plain()  # so that both find memory that has been touched for such sizes, whatever ran before
+            if round_ % 2:
+                plain, search = seconds_of(pair.plain), seconds_of(pair.search)
+            else:
+                search, plain = seconds_of(pair.search), seconds_of(pair.plain)
+            if round_:  # the first one warms up
+                seconds[name].append((search, plain))
+    return seconds
+
+
+def seconds_of(step: Callable[[], object]) -> float:
+    began = time.process_time()
+    step()
+    return time.process_time() - began
+
+
+def row(name: str, seconds: list[tuple[float, float]]) -> dict[str, Any]:
+    each = [search / plain for search, plain in seconds]
+    ratio = statistics.median(each)
+    return {
+        "ratio": round(ratio, 3),
+        "low": round(min(each), 3),
+        "high": round(max(each), 3),
+        "ms": round(1000 * statistics.median(search for search, _ in seconds), 1),
+        "plain_ms": round(1000 * statistics.median(plain for _, plain in seconds), 1),
+        "bound": BOUNDS[name],
+        "met": None if BOUNDS[name] is None else ratio <= BOUNDS[name],
+    }
+
+
+def line(name: str, found: dict[str, Any]) -> str:
+    met = "" if found["met"] is None else f"bound {found['bound']:.2f}: {'ok' if found['met'] else 'MISS'}"
+    times = f"{found['ms']:9.1f} ms / {found['plain_ms']:.1f} ms  ({found['low']}-{found['high']})"
+    return f"  {name:54} x {found['ratio']:6.3f}  {met:17}{times}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", action="append", choices=sorted(SPACES), help=f"again for more; {', '.join(NAMES)}")
+    parser.add_argument("--networks", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    spaces = asked.space or list(NAMES)
+    steps: dict[str, dict[str, Any]] = {}
+    for space in spaces:
+        print(space, flush=True)
+        seconds = timed(Bench(space, asked.batch, asked.networks), asked.rounds)
+        steps[space] = {name: row(name, found) for name, found in seconds.items()}
+        print(*(line(name, found) for name, found in steps[space].items()), sep="\n", flush=True)
+    if asked.out:
+        report = {
+            "date": date.today().isoformat(),
+            "setting": {k: v for k, v in vars(asked).items() if k not in ("out", "space")} | {"threads": 1},
+            "steps": steps,
+            "environment": {k: v for k, v in environment(0).items() if k not in ("command", "git", "seed")},
+        }
+        write_json(asked.out, report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,404 @@
+"""Does searching the size pay? Strategies and baselines inside one budget on CIFAR-10, equal inheritance and training.
+
+    RENASCENT_DATA=FOLDER python benchmarks/sizes_cifar10.py --out runs/sizes_cifar10 [--minutes 55]
+
+Every job (backbone, budget, seed, method) is a stage of minutes that is done once: stop it whenever you like and start
+it again. `--results FILE` takes over what an earlier run wrote, and is rewritten after every job.
+
+For each backbone and seed, the reference is trained for 10 epochs on 20,000 images and its channels are sorted by
+magnitude, which leaves its function as it is. All methods then inherit the leading channels of that network, and are
+trained alike with it as their teacher, for 5 epochs. Methods are compared by 5,000 validation images; the one default
+is named by them (`--verdict`), and only then are test images looked at (`--test`).
+
+uniform-*: the reference scaled by one factor: all its widths; its resolution; both.  random: one random network inside
+the budget.  rsps: the best of some random ones by weights shared between them.  magnitude: channels pruned by
+Torch-Pruning (group L2 norm, one ratio for all layers; `pip install 'renascent[prune]'`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from renascent.core import Task, WeightRule
+from renascent.costs import macs, measure
+from renascent.experiment import search
+from renascent.loops.fit import Fit, accuracy, fit, recalibrate
+from renascent.nets import MobileNetV2, ResNetCifar
+from renascent.nets.adapt.config import adapt
+from renascent.nets.inherit import first_k
+from renascent.nets.layers import SizedSpace
+from renascent.nets.resizing import at_resolution
+from renascent.nets.resolution import RESOLUTION, input_shape
+from renascent.run import Run, environment, read_json, write_json
+from renascent.space import Arch
+from renascent.strategies import NES, RSPS, TAS, FBNetV2, TuNAS
+from renascent.tasks import ImageOptions, load
+from renascent.tasks.distill import Distillation, Distilled
+from renascent.weightsfile import load_weights, read_weights, save_weights
+
+SHAPE, CLASSES = (3, 32, 32), 10
+RESOLUTIONS = {"lowest": 8, "highest": 32, "resolution_step": 1}
+
+BACKBONES: dict[str, Callable[[], SizedSpace]] = {
+    "resnet20": partial(ResNetCifar, layers_count=20, **RESOLUTIONS),  # type: ignore[arg-type]
+    "mobilenet-v2": partial(MobileNetV2, small=True, width=0.5, **RESOLUTIONS),  # type: ignore[arg-type]
+}
+
+SETTING: dict[str, Any] = {
+    "images": 20_000,
+    "reference_epochs": 10,
+    "fit_epochs": 5,
+    "search_epochs": 2,
+    "batch": 128,
+    "reference_lr": 0.1,
+    "fit_lr": 0.05,
+    "search_lr": 0.02,
+    "distillation": True,
+}
+"""Fixed before any of its results were seen."""
+
+STRATEGIES = {
+    # a search of 314 steps: logits that learn by gradient learn faster than the papers' thousands of steps need
+    "nes": NES(),
+    "tas": TAS(arch_lr=0.03),
+    "fbnetv2": FBNetV2(arch_lr=0.03),
+    "tunas": TuNAS(arch_lr=0.03),
+    "rsps": RSPS(),
+}
+BASELINES = ("uniform-channels", "uniform-resolution", "uniform-both", "random", "magnitude")
+METHODS = (*STRATEGIES, *BASELINES)
+SEARCHING = ("nes", "tas", "fbnetv2", "tunas")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to find and train. distilled: whether the reference teaches it."""
+
+    backbone: str
+    budget: str
+    seed: int
+    method: str
+    distilled: bool = True
+
+    @property
+    def name(self) -> str:
+        budget = self.budget.replace("<=", "-")
+        return f"{self.backbone}-{budget}-{self.method}-{self.seed}{'' if self.distilled else '-untaught'}"
+
+
+def jobs() -> Iterator[Job]:
+    """Give every job, the ones that tell most first."""
+    for seed in range(3):
+        for backbone in BACKBONES:
+            for budget in ("macs<=0.25x", "macs<=0.1x"):
+                yield from (Job(backbone, budget, seed, method) for method in METHODS)
+    for budget in ("macs<=0.5x", "latency_ms<=0.5x"):
+        yield from (Job(backbone, budget, 0, method) for backbone in BACKBONES for method in METHODS)
+    yield from (Job(b, "macs<=0.25x", 0, method, distilled=False) for b in BACKBONES for method in METHODS)
+
+
+def task_of(seed: int, *, test: bool = False) -> Task:
+    """Return 20,000 images to train on and 5,000 to validate on; the test images are there when asked for only."""
+    options = ImageOptions(limit=SETTING["images"] + 5000, val=5000, split_seed=seed)
+    return load("cifar10", options=options)
+
+
+def reference_of(backbone: str, seed: int, out: Path) -> tuple[nn.Module, float]:
+    """Return the trained reference, its channels sorted by magnitude, and its validation accuracy."""
+    config, path = BACKBONES[backbone](), out / f"{backbone}-reference-{seed}"
+    task = task_of(seed)
+    torch.manual_seed(seed)
+    net = config.network(config.reference, SHAPE[0], CLASSES)
+    if not (path / "weights.safetensors").exists():
+        settings = training(backbone, SETTING["reference_epochs"], SETTING["reference_lr"])
+        run = Run.start(path, asdict(settings), resume=path.exists(), seed=seed)
+        plain = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        done = fit(plain, task, settings, run=run, seed=seed, split="train", evaluate=("val",))
+        save_weights(path / "weights.safetensors", done.net)
+        write_json(path / "result.json", {"val": done.scores["val"], "seconds": done.seconds})
+    load_weights(net, path / "weights.safetensors")
+    plan = adapt(net, SHAPE, multiple=1, depth=False)
+    ordered = plan.supernet(SHAPE[0], CLASSES).extract(plan.reference)
+    ordered.load_state_dict({**net.state_dict(), **dict(ordered.named_parameters())})
+    stream = task.stream("train", seed, 64)
+    recalibrate(ordered, (stream.next() for _ in range(20)))
+    return ordered.eval(), float(read_json(path / "result.json")["val"])
+
+
+def training(backbone: str, epochs: int, lr: float) -> Fit:
+    """Return how every network is trained. Depthwise convolutions are slow in bfloat16 on a processor."""
+    rule = WeightRule(lr=lr, lr_end=0.0, weight_decay=5e-4, clip=0.0)
+    return Fit(epochs=epochs, batch=SETTING["batch"], weights=rule, bf16=backbone == "resnet20")
+
+
+def one(job: Job, out: Path) -> dict[str, Any]:
+    """Find and train one network; return what came out, its weights kept in a folder of its own."""
+    torch.set_num_threads(1)
+    config, task = BACKBONES[job.backbone](), task_of(job.seed)
+    reference, _ = reference_of(job.backbone, job.seed, out)
+    began = time.process_time()
+    found = chosen(job, config, task, reference, out)
+    searched = time.process_time() - began
+    net, arch = network_of(job, config, reference, found)
+    seeing = at_resolution(net, arch) if arch is not None else net
+    lessons = Distilled(task, reference, Distillation.recipe()) if job.distilled else task
+    torch.manual_seed(job.seed)
+    stream = task.stream("train", job.seed, 64)
+    recalibrate(seeing, (stream.next() for _ in range(20)))
+    inherited = accuracy(seeing, task, "val")
+    settings = training(job.backbone, SETTING["fit_epochs"], SETTING["fit_lr"])
+    run = Run.start(out / job.name / "fit", asdict(settings), resume=(out / job.name / "fit").exists(), seed=job.seed)
+    done = fit(seeing, lessons, settings, run=run, seed=job.seed, split="train", evaluate=("val",))
+    save_weights(out / job.name / "weights.safetensors", net)
+    shape = input_shape(arch or {}, SHAPE)
+    return {
+        **asdict(job),
+        "found": found if isinstance(found, float) else dict(found),
+        "macs": macs(net, shape),
+        "latency_ms": measure(net, shape).median_ms,
+        "inherited": round(inherited, 4),
+        "val": done.scores["val"],
+        "search_seconds": round(searched, 1),
+        "fit_seconds": round(done.process_seconds, 1),
+    }
+
+
+def chosen(job: Job, config: SizedSpace, task: Task, reference: nn.Module, out: Path) -> Arch | float:
+    """Return the architecture of a method; for pruning, the share of channels that goes."""
+    if job.method in STRATEGIES:
+        folder = out / job.name / "search"
+        result = search(
+            config,
+            STRATEGIES[job.method],
+            task,
+            epochs=SETTING["search_epochs"],
+            batch=SETTING["batch"],
+            seed=job.seed,
+            weights=WeightRule(lr=SETTING["search_lr"]),
+            out=folder,
+            resume=folder.exists(),
+            budget=job.budget,
+            pretrained=reference.state_dict(),
+        )
+        return result.arch
+    name, limit = limit_of(job, config)
+
+    def cost(net: nn.Module, arch: Mapping[str, object]) -> float:
+        shape = input_shape(arch, SHAPE)
+        return float(macs(net, shape) if name == "macs" else measure(net.eval(), shape, repeats=60).median_ms)
+
+    if job.method == "magnitude":
+        return 1 - largest(lambda share: cost(pruned(reference, 1 - share), {}) <= limit, low=0.15)
+
+    def arch_of(share: float) -> Arch:
+        return random_near(config, job.seed, share) if job.method == "random" else uniform(config, job.method, share)
+
+    best = largest(lambda share: cost(config.network(arch_of(share), SHAPE[0], CLASSES), arch_of(share)) <= limit)
+    return arch_of(best)
+
+
+def largest(fits: Callable[[float], bool], low: float = 0.02, steps: int = 10) -> float:
+    """Return the largest share from `low` to 1 that fits, by halving."""
+    high = 1.0
+    if not fits(low):
+        raise SystemExit("even the smallest network is over the limit")
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def uniform(config: SizedSpace, method: str, share: float) -> Arch:
+    """Return the reference with its widths, its resolution, or both times a share, to whole channels and pixels.
+
+    Not held to the options of the space: that would leave a baseline some of its budget unused.
+    """
+    moves = {
+        "uniform-channels": lambda name: name != RESOLUTION and not name.startswith("depth"),
+        "uniform-resolution": lambda name: name == RESOLUTION,
+        "uniform-both": lambda name: not name.startswith("depth"),
+    }[method]
+    whole = {name: int(value) for name, value in config.reference.items() if isinstance(value, int)}
+    return Arch({name: max(1, round(share * v)) if moves(name) else v for name, v in whole.items()})
+
+
+def random_near(config: SizedSpace, seed: int, share: float) -> Arch:
+    """Return a random network of the space whose sizes scatter around a share of the largest options."""
+    rng = np.random.default_rng([seed, 11])
+    counts = np.array([len(d.options) for d in config.space.decisions.values()])  # type: ignore[union-attr]
+    # around one share: independent draws would all have the cost of their mean
+    row = np.floor(np.clip(share + 0.3 * rng.standard_normal(len(counts)), 0, 0.999) * counts)
+    return config.space.from_indices(row.astype(int))
+
+
+def limit_of(job: Job, config: SizedSpace) -> tuple[str, float]:
+    """Return what is bounded, and its limit for the reference as it is measured here."""
+    name, _, value = job.budget.partition("<=")
+    share, shape = float(value.removesuffix("x")), input_shape(config.reference, SHAPE)
+    net = config.network(config.reference, SHAPE[0], CLASSES)
+    return name, share * (macs(net, shape) if name == "macs" else measure(net, shape).median_ms)
+
+
+def network_of(
+    job: Job, config: SizedSpace, reference: nn.Module, found: Arch | float
+) -> tuple[nn.Module, Arch | None]:
+    """Return a network with what it inherits of the reference, and its architecture where it is one of the space."""
+    torch.manual_seed(job.seed)
+    if not isinstance(found, Arch):
+        return pruned(reference, found), None
+    net = config.network(found, SHAPE[0], CLASSES)
+    first_k(net, reference.state_dict())
+    return net.to(memory_format=torch.channels_last), found  # type: ignore[call-overload]
+
+
+def pruned(reference: nn.Module, ratio: float) -> nn.Module:
+    """Return a copy with a share of the channels of every group removed, the least of their norms first."""
+    import torch_pruning as tp
+
+    net = copy.deepcopy(reference).eval()
+    last = [m for m in net.modules() if isinstance(m, nn.Linear)]
+    importance = tp.importance.GroupMagnitudeImportance(p=2)
+    pruner = tp.pruner.BasePruner(net, torch.randn(1, *SHAPE), importance, pruning_ratio=ratio, ignored_layers=last)
+    pruner.step()
+    return net
+
+
+def summary(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return mean, spread and number of seeds of every method in every setting."""
+    settings = list(dict.fromkeys((r["backbone"], r["budget"], r["distilled"]) for r in results))
+    rows = []
+    for backbone, budget, distilled in settings:
+        for method in METHODS:
+            same = {"backbone": backbone, "budget": budget, "distilled": distilled, "method": method}
+            mine = [r for r in results if all(r[k] == v for k, v in same.items())]
+            if mine:
+                rows.append({**same, "seeds": len(mine), **spread(mine, "val"), **spread(mine, "test")})
+    return rows
+
+
+def spread(rows: list[dict[str, Any]], key: str) -> Mapping[str, Any]:
+    values = [100 * r[key] for r in rows if key in r]
+    if not values:
+        return {}
+    deviation = round(statistics.stdev(values), 2) if len(values) > 1 else None
+    return {key: round(statistics.mean(values), 2), f"{key}_std": deviation}
+
+
+def verdict(results: list[dict[str, Any]]) -> str:
+    """Return the strategy with the best mean validation accuracy over the taught settings at 25 % and 10 %."""
+
+    def mean(method: str) -> float:
+        rows = [
+            r
+            for r in results
+            if r["method"] == method and r["distilled"] and r["budget"] in ("macs<=0.25x", "macs<=0.1x")
+        ]
+        return statistics.mean(r["val"] for r in rows) if rows else 0.0
+
+    return max(SEARCHING, key=mean)
+
+
+def tested(results: list[dict[str, Any]], out: Path) -> None:
+    """Add the test accuracy of every network whose weights are there."""
+    for r in results:
+        job = Job(**{k: r[k] for k in ("backbone", "budget", "seed", "method", "distilled")})
+        path = out / job.name / "weights.safetensors"
+        if "test" in r or not path.exists():
+            continue
+        config = BACKBONES[job.backbone]()
+        found = r["found"] if isinstance(r["found"], float) else Arch(r["found"])
+        reference, _ = reference_of(job.backbone, job.seed, out)
+        net, arch = network_of(job, config, reference, found)
+        first_k(net, read_weights(path))
+        r["test"] = accuracy(at_resolution(net, arch) if arch is not None else net, task_of(job.seed), "test")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs; kept, to resume")
+    parser.add_argument(
+        "--results", type=Path, required=True, help="JSON file of what was found; taken over and rewritten"
+    )
+    parser.add_argument("--minutes", type=float, default=55.0, help="begin no job after this")
+    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--only", default="", help="do jobs with this in their name only")
+    parser.add_argument("--test", action="store_true", help="name the default by validation, then look at test images")
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    held = json.loads(asked.results.read_text()) if asked.results.exists() else {"setting": SETTING, "results": []}
+    if held["setting"] != SETTING:
+        raise SystemExit(f"{asked.results} holds another setting: give another file")
+    if asked.test:
+        held["default"] = held.get("default") or verdict(held["results"])
+        write(asked.results, held)  # before a test image is touched
+        tested(held["results"], asked.out)
+    else:
+        work(held, asked)
+    write(asked.results, held)
+    print("\n".join(map(str, held["summary"])))
+
+
+def work(held: dict[str, Any], asked: argparse.Namespace) -> None:
+    """Do the jobs that are not done yet."""
+    done = {Job(**{k: r[k] for k in ("backbone", "budget", "seed", "method", "distilled")}) for r in held["results"]}
+    left = [job for job in jobs() if job not in done and asked.only in job.name]
+    end = time.monotonic() + 60 * asked.minutes
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(asked.workers, maxtasksperchild=1) as pool:
+        # references first, each once: two jobs would train the same
+        pairs = list(dict.fromkeys((job.backbone, job.seed) for job in left))
+        waiting = [(job, None) for job in left]
+        for backbone, seed in pairs:
+            if time.monotonic() > end:
+                return
+            pool.apply(partial(_reference, backbone, seed, asked.out))
+            mine = [job for job, _ in waiting if (job.backbone, job.seed) == (backbone, seed)]
+            for found in pool.imap_unordered(partial(_timely, end, asked.out), mine):
+                if found is not None:
+                    held["results"].append(found)
+                    write(asked.results, held)
+                    print({k: found[k] for k in ("backbone", "budget", "seed", "method", "val", "macs")}, flush=True)
+
+
+def _reference(backbone: str, seed: int, out: Path) -> None:
+    torch.set_num_threads(1)
+    print(f"{backbone} seed {seed}: reference {reference_of(backbone, seed, out)[1]:.4f}", flush=True)
+
+
+def _timely(end: float, out: Path, job: Job) -> dict[str, Any] | None:
+    """Do a job if there is time; one that fails is told, and the others go on."""
+
+    def wall() -> float:
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+    if wall() > end:
+        return None
+    try:
+        return one(job, out)
+    except Exception as e:
+        print(f"{job.name} failed: {type(e).__name__}: {e}", flush=True)
+        return None
+
+
+def write(path: Path, held: dict[str, Any]) -> None:
+    held["summary"] = summary(held["results"])
+    held["environment"] = held.get("environment") or environment(0, torch.device("cpu"))
+    write_json(path, held)
+
+
+if __name__ == "__main__":
+    main()

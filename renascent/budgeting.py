@@ -1,0 +1,146 @@
+"""A budget before, during and after a search: refused when it cannot be kept, aimed at, and made sure of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from renascent.core import Goal, OneShot, SpaceConfig, Task
+from renascent.costs import Latency, macs, measure, params
+from renascent.costs.budget import (
+    LATENCY,
+    Budget,
+    Feasible,
+    Priced,
+    feasibility_text,
+    feasible,
+    keepable,
+    reference_of,
+    scaled,
+    tightened,
+)
+from renascent.costs.fitted import FittedLatency, fitted_latency, restored
+from renascent.errors import BudgetError
+from renascent.loops.share import Found, Scorer, derived
+from renascent.nets.resolution import RESOLUTION, input_shape
+from renascent.run import Json, read_json, write_json
+from renascent.space import Arch
+
+LATENCY_FILE = "latency.json"
+"""In a run folder: the latency that was fitted when the search began, so that a resume aims at the same."""
+
+ATTEMPTS = 5
+"""How often a latency that is missed on the device is derived again under a tighter bound."""
+
+
+@dataclass(frozen=True)
+class Budgeted:
+    """A budget made ready for one space and task. start: the reference, uniformly scaled to it."""
+
+    budget: Budget
+    goals: tuple[Goal, ...]
+    rows: Sequence[Feasible]
+    start: Arch
+    fitted: Json | None = None
+
+    def __str__(self) -> str:
+        return feasibility_text(self.rows)
+
+    def keep(self, folder: Path) -> None:
+        """Write down what was measured for it, if anything was."""
+        if self.fitted is not None:
+            write_json(folder / LATENCY_FILE, self.fitted)
+
+
+def prepare(
+    config: SpaceConfig, task: Task, budget: Budget, *, latency: Priced | None = None, folder: Path, resume: bool
+) -> Budgeted:
+    """Return a budget as goals. Raises UserError or BudgetError before anything is trained or written.
+
+    latency: predicts latency_ms; where it is bounded and nothing is given, random networks are measured.
+    """
+    shape, fitted = (task.channels, *task.size), None
+    if budget.timed and latency is None:
+        fitted = read_json(folder / LATENCY_FILE) if resume and (folder / LATENCY_FILE).exists() else None
+        fitted = fitted or _measured(config, task)
+        latency = restored(config, shape, task.classes, fitted)
+    reference_ms = fitted.get("reference_ms") if fitted else None
+    goals = budget.goals(config, shape, task.classes, latency, reference_ms)
+    rows = feasible(config, goals)
+    return Budgeted(budget, goals, rows, _start(config, goals), fitted)
+
+
+def settle(config: SpaceConfig, task: Task, strategy: OneShot, found: Found, goals: Sequence[Goal]) -> Found:
+    """Return what was found, derived again under a tighter bound as long as its measured latency misses the budget.
+
+    A miss exceeds the spread of the measurement. Raises BudgetError after five attempts.
+    """
+    limits = [goal.limit for goal in goals if goal.name == LATENCY]
+    if not limits:
+        return found
+    limit = limits[0]
+    scorer, aimed = Scorer(found.state), tuple(goals)
+    for attempt in range(ATTEMPTS + 1):
+        seen = latency_of(config, found.arch, task)
+        if seen.p10_ms <= limit:
+            return found
+        # what is promised has to fall as far as what was measured is too long: that alone excludes this network
+        row = config.space.indices(found.arch)[None]
+        used = next(float(goal.exact(row)[0]) / goal.limit for goal in aimed if goal.name == LATENCY)
+        aimed = tightened(aimed, LATENCY, used * limit / seen.median_ms)
+        if attempt == ATTEMPTS or not keepable(config, aimed):
+            break
+        arch = derived(strategy, found.state, scorer, aimed)
+        found = replace(found, arch=arch, score=scorer(arch))
+    raise BudgetError(
+        f"{LATENCY}<={limit:g} was missed {attempt + 1} times: the last network takes {seen.median_ms:.3g} ms "
+        f"({seen.p10_ms:.3g} to {seen.p90_ms:.3g}); the search is kept: give a larger budget, or a quieter machine"
+    )
+
+
+def costs_of(config: SpaceConfig, arch: Arch, task: Task, goals: Sequence[Goal], latency: Latency) -> Json:
+    """Return what each bounded cost was allowed, promised and measured to be, by name."""
+    row = config.space.indices(arch)[None]
+    net = config.network(arch, task.channels, task.classes)
+    shape = input_shape(arch, (task.channels, *task.size))
+    counted: dict[str, Callable[[], float]] = {
+        "macs": lambda: macs(net, shape),
+        "params": lambda: params(net),
+        LATENCY: lambda: latency.median_ms,
+    }
+    return {
+        goal.name: {
+            "limit": goal.limit,
+            "promised": float(goal.exact(row)[0]),
+            "measured": float(counted[goal.name]()) if goal.name in counted else None,
+        }
+        for goal in goals
+    }
+
+
+def latency_of(config: SpaceConfig, arch: Arch, task: Task) -> Latency:
+    """Measure the latency of an architecture with fresh weights on one input, on the task's device."""
+    net: nn.Module = config.network(arch, task.channels, task.classes).to(task.device)
+    return measure(net, input_shape(arch, (task.channels, *task.size)))
+
+
+def _measured(config: SpaceConfig, task: Task) -> Json:
+    """Fit a latency to networks measured on the task's device, and measure the reference."""
+    with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
+        cost: FittedLatency = fitted_latency(config, (task.channels, *task.size), task.classes, device=task.device)
+        reference = reference_of(config)
+        seen = latency_of(config, reference, task).median_ms if reference is not None else None
+    return {"weights": cost.weights.tolist(), "error": cost.error, "reference_ms": seen}
+
+
+def _start(config: SpaceConfig, goals: Sequence[Goal]) -> Arch:
+    """Scale the widths of the reference; everything, where that is not enough."""
+    names = config.space.decisions
+    others = {name: True for name in names if name.startswith(("depth", "drop")) or name == RESOLUTION}
+    first = scaled(config, goals, others)
+    inside = all(float(goal.exact(config.space.indices(first)[None])[0]) <= goal.limit for goal in goals)
+    return first if inside and len(others) < len(names) else scaled(config, goals)

@@ -1,0 +1,112 @@
+"""What networks of decided size cost: sums over their layers, exact for architectures and expected under gates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from renascent.gates import Gates
+from renascent.nets.layers import Amount, Layer, SizedSpace, columns, product, spreads
+
+BYTES = 4
+"""Of a float32 number."""
+
+
+class Sized:
+    """A cost of a size space. Call it with gates for the expected cost, a float64 scalar with gradient.
+
+    of: the cost of one layer.  over: how layers come together, `total` or `peak`.
+    shape: (channels, h, w) of the data.
+
+    >>> from renascent.nets import SPACES
+    >>> config = SPACES["resnet20"]()
+    >>> cost = Sized(config, (3, 32, 32), 10, macs_in)
+    >>> cost.exact(config.space.indices(config.reference)[None]).tolist()
+    [40813184.0]
+    """
+
+    def __init__(
+        self,
+        config: SizedSpace,
+        shape: tuple[int, int, int],
+        classes: int,
+        of: Callable[[Layer], Amount],
+        over: Callable[[Sequence[Amount]], Amount] | None = None,
+    ) -> None:
+        self.config, self.space, self.shape, self.classes = config, config.space, shape, classes
+        self.of, self.over = of, over or total
+
+    def __call__(self, gates: Gates) -> Tensor:
+        """Return the expected cost of normalised gates; exact if they are one-hot.
+
+        Widths that are decided apart are independent, a width that is used twice is one draw: E[C^2]. The peak of
+        memory is that of the expectations.
+        """
+        layers = self.config.layers(spreads(self.space, gates), self.shape, self.classes)
+        found = self.over([self.of(layer) for layer in layers])
+        return found if isinstance(found, Tensor) else torch.tensor(float(found), dtype=torch.float64)
+
+    def exact(self, indices: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the cost (n,) of architectures given as option indices (n, decisions)."""
+        layers = self.config.layers(columns(self.space, indices), self.shape, self.classes)
+        found = self.over([self.of(layer) for layer in layers])
+        return np.array(np.broadcast_to(np.asarray(found, dtype=np.float64), (len(indices),)))
+
+
+def macs_in(layer: Layer) -> Amount:
+    """Return the multiply-accumulates of a layer for one input."""
+    if layer.kind in ("pool", "add", "norm"):
+        return 0
+    if layer.kind == "linear":
+        return product(layer.share, layer.inputs, layer.outputs)
+    channels = (layer.inputs,) if layer.kind == "depthwise" else (layer.inputs, layer.outputs)
+    return product(layer.share, *channels, *layer.size_out, layer.kernel**2)
+
+
+def params_in(layer: Layer) -> Amount:
+    """Return the parameters of a layer, its normalisation's included."""
+    if layer.kind in ("pool", "add"):
+        return 0
+    if layer.kind == "linear":
+        return product(layer.share, layer.inputs, layer.outputs) + product(layer.share, layer.outputs)
+    if layer.kind == "norm":
+        return 2 * product(layer.share, layer.outputs)
+    channels = (layer.inputs,) if layer.kind == "depthwise" else (layer.inputs, layer.outputs)
+    kernel = product(layer.share, *channels, layer.kernel**2)
+    return kernel + 2 * product(layer.share, layer.outputs) if layer.norm else kernel
+
+
+def memory_access_in(layer: Layer) -> Amount:
+    """Return the bytes a layer moves for one input: its weights, what it reads and what it writes."""
+    operands = 2 if layer.kind == "add" else 1
+    read = operands * product(layer.share, layer.inputs, *_map(layer))
+    written = product(layer.share, layer.outputs, *layer.size_out)
+    return BYTES * (params_in(layer) + read + written)
+
+
+def activations_in(layer: Layer) -> Amount:
+    """Return the bytes of maps alive while a layer runs on one input: its input, its output, what a shortcut holds."""
+    held = sum(product(layer.share, *kept) for kept in layer.held)
+    operands = 2 if layer.kind == "add" else 1
+    read = operands * product(layer.share, layer.inputs, *_map(layer))
+    return BYTES * (read + product(layer.share, layer.outputs, *layer.size_out) + held)
+
+
+def total(amounts: Sequence[Amount]) -> Amount:
+    """Return the sum over layers."""
+    return sum(amounts[1:], amounts[0])
+
+
+def peak(amounts: Sequence[Amount]) -> Amount:
+    """Return the largest over layers; of tensors with the gradient of that layer alone."""
+    if any(isinstance(a, Tensor) for a in amounts):
+        return torch.stack([torch.as_tensor(a, dtype=torch.float64) for a in amounts]).max()
+    return np.maximum.reduce(np.broadcast_arrays(*amounts))
+
+
+def _map(layer: Layer) -> tuple[Amount, Amount]:
+    return (1, 1) if layer.kind == "linear" else layer.size

@@ -1,0 +1,234 @@
+"""A user's model as a search space."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from renascent.errors import UserError, require
+from renascent.nets.adapt.checks import copied, resolutions_of, trains_alike
+from renascent.nets.adapt.coverage import Coverage, NothingToSearch, nothing
+from renascent.nets.adapt.edits import shrunk
+from renascent.nets.adapt.factory import load_weights, made
+from renascent.nets.adapt.listing import listed
+from renascent.nets.adapt.order import magnitude, ordered
+from renascent.nets.adapt.plan import Plan, Rules, planned
+from renascent.nets.adapt.polynomial import Polynomial
+from renascent.nets.adapt.recipe import recipe
+from renascent.nets.adapt.supernet import AdaptedNet
+from renascent.nets.layers import Layer
+from renascent.space import Arch, Space
+
+ORDERS = ("magnitude", "given")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapted:
+    """A model of your own: the widths of its layers, the number of its blocks, the size of its input.
+
+    It runs once and every operation is written down; channels that an operation ties are one decision. Each decision
+    is tried before it is offered, and what fails is left as it is; `coverage` says what became of every layer.
+
+    The groups are those of dependency graphs: Fang et al., DepGraph, arXiv:2301.12900. Blocks are left out from the
+    last, as in NES, arXiv:1902.09635.
+
+    factory: package.module:function that makes the model, called without arguments.
+    weights: .safetensors file with its trained weights; those the factory gives it if empty.
+    shape: channels,height,width of one input.
+    multiple: widths are multiples of this, or the model's own.
+    least: no width is below this share of the model's own, and no row of blocks shorter.
+    depth: let blocks that add to their input be left out.
+    resolutions: smaller sizes of the input to choose from, besides its own; none if empty.
+    order: which channels a narrower layer keeps: those of the largest weights (magnitude), or the first ones (given).
+    """
+
+    factory: str = ""
+    weights: str = ""
+    shape: tuple[int, ...] = (3, 32, 32)
+    multiple: int = 8
+    least: float = 0.25
+    depth: bool = True
+    resolutions: tuple[int, ...] = ()
+    order: str = "magnitude"
+    model: InitVar[nn.Module | None] = None
+
+    def __post_init__(self, model: nn.Module | None) -> None:
+        object.__setattr__(self, "shape", _whole("shape", self.shape))
+        object.__setattr__(self, "resolutions", _whole("resolutions", self.resolutions))
+        if len(self.shape) != 3:
+            raise UserError(f"shape is {','.join(map(str, self.shape))}: give channels,height,width, as in 3,32,32")
+        require(self, multiple=(1, math.inf), least=(0, 1))
+        if self.resolutions:
+            object.__setattr__(self, "resolutions", resolutions_of(self.shape, self.resolutions))
+        if self.order not in ORDERS:
+            raise UserError(f"order is '{self.order}': give one of {', '.join(ORDERS)}")
+        object.__setattr__(self, "_given", None if model is None else copied(model))
+
+    @cached_property
+    def source(self) -> nn.Module:
+        """The model as given, with its trained weights. Raises UserError when it cannot be had."""
+        given: nn.Module | None = self.__dict__["_given"]
+        if given is not None:
+            return given
+        if not self.factory:
+            raise UserError("no model is given: give factory=package.module:function, which makes it")
+        model = made(self.factory)
+        if self.weights:
+            load_weights(model, self.weights)
+        return model
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The analysis of the model. Raises UserError when nothing of it can be searched."""
+        channels, height, width = self.shape
+        rules = Rules(
+            shape=(channels, height, width),
+            multiple=self.multiple,
+            least=self.least,
+            depth=self.depth,
+            resolutions=self.resolutions,
+        )
+        model = copied(self.source).cpu()
+        plan = planned(model, rules)
+        trains_alike(AdaptedNet(plan, model), self.shape)
+        return plan
+
+    @property
+    def space(self) -> Space:
+        """Every architecture that can be chosen."""
+        return self.plan.space
+
+    @property
+    def coverage(self) -> Coverage:
+        """What of the model can be searched, what cannot, and why. A model that cannot be traced has one, too."""
+        try:
+            return self.plan.coverage
+        except NothingToSearch as e:
+            return e.coverage
+        except UserError as e:
+            return nothing(self.source, str(e))
+
+    @property
+    def reference(self) -> Arch:
+        """The model as given."""
+        return self.plan.reference
+
+    @property
+    def macs(self) -> Polynomial:
+        """Multiply-accumulates of one input of `shape`, or of the resolution chosen."""
+        return self.plan.macs
+
+    @property
+    def params(self) -> Polynomial:
+        """Parameters."""
+        return self.plan.params
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of maps that the model runs with: channels_last, unless its code needs the other (`view`)."""
+        return torch.channels_last if self.plan.channels_last else torch.contiguous_format
+
+    def supernet(self, channels_in: int, classes: int) -> AdaptedNet:
+        """Return the model with shared weights, those it was given with. Raises UserError when the data do not fit."""
+        self.check(channels_in, classes)
+        model = copy.deepcopy(self.source)
+        if self.order == "magnitude":
+            units = {number: group.units for number, group in self.plan.groups.items()}
+            model = ordered(model, self.plan.axes, magnitude(model, self.plan.axes, units))
+        return AdaptedNet(self.plan, model)
+
+    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
+        """Return one architecture: the model's own classes, the weights drawn afresh by each layer's own rule.
+
+        Parameters that no layer of PyTorch's own has stay those of the model. prune: there is nothing to prune.
+        """
+        self.check(channels_in, classes)
+        net = shrunk(self.source, self.plan.axes, self.plan.change(_numbers(self.space.arch(arch))))
+        for module in net.modules():
+            reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
+            if callable(reset):
+                reset()
+        return net
+
+    def counted(self, name: str, shape: tuple[int, int, int], classes: int) -> Polynomial:
+        """Return "macs" or "params", checked to be asked for data that the model takes."""
+        self._fits(shape, classes)
+        return self.macs if name == "macs" else self.params
+
+    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
+        """List the layers that latency tables look up; attention's own products are not among them.
+
+        values: of all decisions, as in `renascent.nets.layers`.  shape, classes: those of the model.
+        """
+        self._fits(shape, classes)
+        scales = {name: self.plan.groups[number].scale for name, number in self.plan.widths.items()}
+        return listed(self.plan.layers, values, scales, self.resolutions)
+
+    def draw(self, arch: Arch) -> str:
+        """Draw an architecture in text: each decision beside the model's own value."""
+        wide = max(len(name) for name in self.space.decisions)
+        active = set(self.space.active(arch))
+        lines = [
+            f"{name.ljust(wide)}  {arch[name] if name in active else '-'} of {self.reference[name]}"
+            for name in self.space.decisions
+        ]
+        return "\n".join(lines)
+
+    def recipe(self, arch: Arch) -> str:
+        """Return Python code that shrinks the model to `arch` with PyTorch alone, to load extracted weights into."""
+        return recipe(self.source, self.plan, arch)
+
+    def check(self, channels_in: int, classes: int) -> None:
+        """Raise UserError unless the model takes these channels and returns as many numbers as there are classes."""
+        given = (channels_in, classes)
+        if given != (self.shape[0], self.plan.outputs):
+            raise UserError(
+                f"the data have {channels_in} channels and {classes} classes, the model takes {self.shape[0]} channels "
+                f"and returns {self.plan.outputs} numbers: give a model for these data"
+            )
+
+    def _fits(self, shape: tuple[int, int, int], classes: int) -> None:
+        self.check(shape[0], classes)
+        if shape != self.shape and not self.resolutions:
+            raise UserError(
+                f"the data are {list(shape)}, the model was analysed at {list(self.shape)}: give that shape"
+            )
+
+
+def adapt(model: nn.Module, shape: tuple[int, int, int], **settings: Any) -> Adapted:
+    """Return the search space of a model, which is copied. shape: of one input, (channels, h, w).
+
+    settings: fields of `Adapted`. What searches it, is searched and loaded again with `space=` this.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 36, 5))
+    >>> space = adapt(net, (3, 8, 8))
+    >>> space.space.decisions
+    mappingproxy({'0': Integer(options=(8, 16), when=None)})
+    >>> print(space.coverage)
+    decision  now          options  what changes, or why nothing does
+    0         16 channels  8, 16    0, 3
+    3                      fixed    the model's output
+    100% of the MACs can change
+    """
+    return Adapted(shape=shape, model=model, **settings)
+
+
+def _numbers(arch: Arch) -> dict[str, int]:
+    return {name: value for name, value in arch.items() if isinstance(value, int)}
+
+
+def _whole(name: str, values: Any) -> tuple[int, ...]:
+    try:
+        found = tuple(int(value) for value in values)
+    except (TypeError, ValueError):
+        found = (0,)
+    if any(value < 1 for value in found):
+        raise UserError(f"{name} is {values!r}: give whole numbers of at least 1, as in 3,32,32")
+    return found

@@ -1,0 +1,98 @@
+"""What an analysed model costs: multiply-accumulates and parameters, as polynomials of its decisions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from renascent.nets.adapt.blocks import Run
+from renascent.nets.adapt.edits import Axes
+from renascent.nets.adapt.groups import Axis, Grouping
+from renascent.nets.adapt.labelling import Labelling
+from renascent.nets.adapt.polynomial import Linear, Polynomial, Term, collected, multiplied
+from renascent.nets.resolution import RESOLUTION
+from renascent.space import Space
+
+
+class Costs:
+    """Counts what an analysed model costs, as polynomials of its decisions."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        space: Space,
+        grouping: Grouping,
+        axes: Axes,
+        widths: Mapping[str, int],
+        depths: Mapping[str, Run],
+    ) -> None:
+        self.model, self.space, self.grouping, self.axes, self.depths = model, space, grouping, axes, depths
+        self.names = {number: name for name, number in widths.items()}
+        self.units = {name: grouping.groups[number].scale for name, number in widths.items()}
+        self.gone = frozenset(range(len(grouping.groups))) - frozenset(self.names)
+
+    def macs(self, states: Sequence[Labelling]) -> Polynomial:
+        """Return the multiply-accumulates for one input. states: the labels at each resolution."""
+        terms = []
+        for at, first in enumerate(states[0].products):
+            lengths = self._lengths(states[0], at)
+            whole = math.prod(len(axis.group) for axis in lengths)
+            macs = [state.products[at].macs / whole for state in states]
+            terms += self._terms(macs, lengths, self.block_at(first.node))
+        return collected(self.space, terms, self.units)
+
+    def params(self) -> Polynomial:
+        """Return the number of parameters."""
+        terms = []
+        for name, p in self.model.named_parameters():
+            axes = list(self.axes.get(name, {}).values())
+            rest = p.numel() / math.prod(len(axis.group) for axis in axes)
+            terms += self._terms([rest], axes, self._block_of(name))
+        return collected(self.space, terms, self.units)
+
+    def share(self, state: Labelling) -> float:
+        """Return the share of multiply-accumulates that some decision changes."""
+        total = sum(p.macs for p in state.products)
+        free = 0
+        for at, product in enumerate(state.products):
+            droppable = self.block_at(product.node) is not None
+            free += product.macs * (droppable or bool(self._lengths(state, at)) or RESOLUTION in self.space.decisions)
+        return free / total if total else 0.0
+
+    def _lengths(self, state: Labelling, at: int) -> list[Axis]:
+        """Return the axes that change of one product."""
+        found = []
+        for labels, axis in state.products[at].axes:
+            if axis in state.units.varying(labels):
+                new = self.grouping.axis_of(labels, axis).without(self.gone)
+                found += [new] if new.groups else []
+        return found
+
+    def _terms(self, factors: Sequence[float], axes: Sequence[Axis], depth: tuple[str, int] | None) -> list[Term]:
+        lengths = [self._linear(axis) for axis in axes]
+        return [Term(tuple(f * c for f in factors), powers, depth) for powers, c in multiplied(lengths).items()]
+
+    def _linear(self, axis: Axis) -> Linear:
+        constant, each = axis.count()
+        return constant, {self.names[g]: n for g, n in each.items()}
+
+    def _depth(self, name: str, position: int) -> tuple[str, int] | None:
+        least = int(self.space.decisions[name].options[0])  # type: ignore[union-attr]
+        return None if position < least else (name, position + 1)
+
+    def block_at(self, node: int) -> tuple[str, int] | None:
+        """Return (decision on depth, blocks from which on it is there) of an operation, None if it always is."""
+        for name, run in self.depths.items():
+            position = run.position(node)
+            if position is not None:
+                return self._depth(name, position)
+        return None
+
+    def _block_of(self, parameter: str) -> tuple[str, int] | None:
+        for name, run in self.depths.items():
+            for position, block in enumerate(run.blocks):
+                if parameter.startswith(f"{block}."):
+                    return self._depth(name, position)
+        return None

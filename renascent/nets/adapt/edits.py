@@ -1,0 +1,183 @@
+"""A model with fewer channels and blocks: smaller weights, the attributes that say their size, blocks left out."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from renascent.nets.adapt.blocks import Run
+from renascent.nets.adapt.groups import Axis, Sizes
+
+Axes = Mapping[str, Mapping[int, Axis]]
+"""Parameter or buffer -> axis -> what lies along it."""
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A number that the user's code keeps in a module and that follows the units of a group: how many heads.
+
+    value: at `units` units.
+    """
+
+    module: str
+    name: str
+    value: int
+    units: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is different from the model as given. sizes: units kept of each group.  attributes: that follow a group.
+
+    kept: for each run of blocks, how many are kept.
+    """
+
+    sizes: Sizes
+    kept: Sequence[tuple[Run, int]] = ()
+    attributes: Mapping[int, tuple[Attribute, ...]] = field(default_factory=dict)
+
+    @property
+    def dropped(self) -> list[tuple[Run, str]]:
+        """The blocks that are left out."""
+        return [(run, block) for run, kept in self.kept for block in run.blocks[kept:]]
+
+
+def cropped(tensor: Tensor, axes: Mapping[int, Axis], sizes: Sizes) -> Tensor:
+    """Return what is kept of a parameter: a view where that is possible."""
+    for number, axis in axes.items():
+        keep = axis.kept(sizes)
+        count = int(keep.sum())
+        if count == len(keep):
+            continue
+        if keep[:count].all():
+            tensor = tensor.narrow(number, 0, count)
+        else:
+            tensor = tensor.index_select(number, torch.from_numpy(np.flatnonzero(keep)).to(tensor.device))
+    return tensor
+
+
+def shrunk(model: nn.Module, axes: Axes, change: Change) -> nn.Module:
+    """Return a copy of `model` with `change`: modules of the same classes, with weights of their own."""
+    small = copy.deepcopy(model)
+    made: dict[int, Tensor] = {}
+    with torch.no_grad():
+        for name, old in _tensors(small):
+            if name in axes and id(old) not in made:
+                part = cropped(old, axes[name], change.sizes).clone(memory_format=torch.contiguous_format)
+                made[id(old)] = nn.Parameter(part, old.requires_grad) if isinstance(old, nn.Parameter) else part
+        for name, old in _tensors(small):
+            if id(old) in made:
+                owner, _, leaf = name.rpartition(".")
+                setattr(small.get_submodule(owner), leaf, made[id(old)])
+    shapes = {name: tuple(tensor.shape) for name, tensor in _tensors(small)}
+    for module, attribute, value in settings(model, axes, shapes, change):
+        setattr(small.get_submodule(module), attribute, value)
+    for parent, children in _children(small, change).items():
+        small.get_submodule(parent)._modules = children
+    return small
+
+
+def settings(
+    model: nn.Module, axes: Axes, shapes: Mapping[str, tuple[int, ...]], change: Change
+) -> list[tuple[str, str, Any]]:
+    """Return what modules must say of their sizes, as (module, attribute, value). shapes: of the changed tensors."""
+    found = []
+    for owner in dict.fromkeys(name.rpartition(".")[0] for name in axes):
+        module = model.get_submodule(owner)
+        own = {name: shapes.get(f"{owner}.{name}" if owner else name) for name in _OWN}
+        found += [(owner, key, value) for key, value in sized(module, own).items() if getattr(module, key) != value]
+    for group, attributes in change.attributes.items():
+        for a in attributes:
+            found.append((a.module, a.name, a.value * change.sizes.get(group, a.units) // a.units))
+    return found
+
+
+_OWN = ("weight", "bias", "running_mean", "in_proj_weight")
+
+
+def sized(module: nn.Module, shapes: Mapping[str, tuple[int, ...] | None]) -> dict[str, Any]:
+    """Return the attributes of a layer of PyTorch's own that follow the shapes of its weights.
+
+    >>> sized(nn.Linear(4, 6), {"weight": (3, 2)})
+    {'in_features': 2, 'out_features': 3}
+    """
+    weight = shapes.get("weight")
+    if isinstance(module, nn.MultiheadAttention):
+        width = (shapes.get("in_proj_weight") or (0, module.embed_dim))[1]
+        heads = module.num_heads * width // module.embed_dim
+        return {"embed_dim": width, "kdim": width, "vdim": width, "num_heads": heads}
+    if isinstance(module, _NormBase):
+        given = weight or shapes.get("running_mean")
+        return {"num_features": given[0]} if given else {}
+    if weight is None:
+        return {}
+    match module:
+        case _ConvNd():
+            return _convolution(module, weight)
+        case nn.Linear():
+            return {"in_features": weight[1], "out_features": weight[0]}
+        case nn.LayerNorm() | nn.RMSNorm():
+            return {"normalized_shape": weight}
+        case nn.GroupNorm():
+            alone = module.num_groups == module.num_channels
+            return {"num_channels": weight[0], "num_groups": weight[0] if alone else module.num_groups}
+        case nn.PReLU():
+            return {"num_parameters": weight[0]}
+    return {}
+
+
+def _convolution(module: _ConvNd, weight: tuple[int, ...]) -> dict[str, Any]:
+    first, second = weight[:2]
+    depthwise = module.groups == module.in_channels > 1
+    if module.transposed:
+        groups = first if depthwise else module.groups
+        return {"in_channels": first, "out_channels": second * groups, "groups": groups}
+    groups = first * module.groups // module.out_channels if depthwise else module.groups
+    return {"in_channels": second * groups, "out_channels": first, "groups": groups}
+
+
+@contextlib.contextmanager
+def changed(model: nn.Module, values: Iterable[tuple[str, str, Any]], change: Change) -> Iterator[None]:
+    """Let attributes have other values, and leave blocks out, for the length of one forward pass."""
+    before: list[tuple[nn.Module, str, Any]] = []
+    children = [(model.get_submodule(parent), new) for parent, new in _children(model, change).items()]
+    whole = [(module, module._modules) for module, _ in children]
+    try:
+        for owner, name, value in values:
+            module = model.get_submodule(owner)
+            before.append((module, name, getattr(module, name)))
+            setattr(module, name, value)
+        for module, new in children:
+            module._modules = new
+        yield
+    finally:
+        for module, old in whole:
+            module._modules = old
+        for module, name, value in reversed(before):
+            setattr(module, name, value)
+
+
+def _children(model: nn.Module, change: Change) -> dict[str, dict[str, nn.Module | None]]:
+    """Return the children of each module that loses some: identities in their place, or nothing in a list."""
+    found: dict[str, dict[str, nn.Module | None]] = {}
+    for run, block in change.dropped:
+        parent, _, leaf = block.rpartition(".")
+        children = found.setdefault(parent, dict(model.get_submodule(parent)._modules))
+        if run.plain:
+            children[leaf] = nn.Identity()
+        else:
+            del children[leaf]
+    return found
+
+
+def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]

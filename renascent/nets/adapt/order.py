@@ -1,0 +1,60 @@
+"""The most important channels first, so that the first k of a trained model are the ones to keep."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from renascent.nets.adapt.edits import Axes
+from renascent.nets.adapt.groups import Axis
+
+Orders = Mapping[int, NDArray[np.int64]]
+"""Group -> its units, the first to keep first."""
+
+
+def magnitude(model: nn.Module, axes: Axes, units: Mapping[int, int]) -> dict[int, NDArray[np.int64]]:
+    """Return the units of each group by their weights' L2 norm, the largest first; equal ones stay in order.
+
+    All weights with at least two axes count, on every axis where the group lies. units: how many each group has.
+    """
+    total = {group: np.zeros(count) for group, count in units.items()}
+    for name, tensor in model.named_parameters():
+        if tensor.dim() < 2:
+            continue
+        for number, axis in axes.get(name, {}).items():
+            squares = tensor.detach().double().pow(2).movedim(number, 0).flatten(1).sum(1).cpu().numpy()
+            for group in axis.groups:
+                if group in total:
+                    here = axis.group == group
+                    np.add.at(total[group], axis.place[here], squares[here])
+    return {group: np.argsort(-norms, kind="stable") for group, norms in total.items()}
+
+
+def ordered(model: nn.Module, axes: Axes, orders: Orders) -> nn.Module:
+    """Return a copy of `model` that computes the same, the units of its groups in another order."""
+    new = copy.deepcopy(model)
+    done: set[int] = set()
+    with torch.no_grad():
+        for name, tensor in [*new.named_parameters(), *new.named_buffers()]:
+            if name in axes and id(tensor) not in done:
+                done.add(id(tensor))
+                tensor.copy_(_permuted(tensor, axes[name], orders))
+    return new
+
+
+def _permuted(tensor: Tensor, axes: Mapping[int, Axis], orders: Orders) -> Tensor:
+    for number, axis in axes.items():
+        source = np.arange(len(axis.group))
+        for group in axis.groups:
+            if group in orders:
+                here = np.flatnonzero(axis.group == group)
+                at = {(p, s): k for k, p, s in zip(here, axis.place[here], axis.slot[here], strict=True)}
+                for (place, slot), k in at.items():
+                    source[k] = at[int(orders[group][place]), slot]
+        tensor = tensor.index_select(number, torch.from_numpy(source).to(tensor.device))
+    return tensor

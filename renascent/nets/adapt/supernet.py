@@ -1,0 +1,229 @@
+"""The user's model with shared weights: every architecture runs the user's own code on a part of each weight."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _NormBase
+
+from renascent.core import Supernet
+from renascent.errors import UserError
+from renascent.gates import Gate, Gates
+from renascent.nets.adapt.blocks import Run
+from renascent.nets.adapt.edits import Change, changed, cropped, settings, shrunk
+from renascent.nets.adapt.groups import Axis
+from renascent.nets.adapt.plan import Plan
+from renascent.nets.adapt.trace import unfused
+from renascent.nets.mixture import stretching
+from renascent.nets.resolution import RESOLUTION, resize
+from renascent.space import Arch, Integer
+from renascent.weights import Region, Regions
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How several widths of one group come together. sizes: of the active options, in units.  weight: theirs."""
+
+    sizes: tuple[int, ...]
+    weight: Tensor
+    interpolate: bool
+
+    def matrix(self, width: int) -> Tensor:
+        """Return what mixes units, (width, width): each size cut off, or stretched to the widest by averaging.
+
+        A sum of masks: FBNet-V2, arXiv:2004.05565, Eq. 3. Stretching: TAS, arXiv:1905.09717, Eqs 5 and 6.
+        """
+        parts = [stretching(n, width) if self.interpolate else torch.eye(width, n) for n in self.sizes]
+        stack = torch.stack([functional.pad(part, (0, width - part.shape[1])) for part in parts])
+        return torch.einsum("s,sij->ij", self.weight, stack.to(self.weight))
+
+
+class AdaptedNet(Supernet):
+    """All architectures of an adapted model. Batch normalisation uses batch statistics, training or not.
+
+    The weights are those of the user's model. Gates that have several widths active run the widest; the layers that
+    read it see the mixture of all, by one matrix on the inputs of their weights.
+    """
+
+    def __init__(self, plan: Plan, model: nn.Module) -> None:
+        super().__init__()
+        self.plan, self.space = plan, plan.space
+        self.model = model
+
+    def _apply(self, fn: Any, recurse: bool = True) -> AdaptedNet:
+        # code such as x.view(len(x), -1) needs maps that lie in memory one channel after the other
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for p in self.parameters() if not self.plan.channels_last else ():
+            p.data = p.data.contiguous()
+        return self
+
+    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+        x = x if self.plan.channels_last else x.contiguous()
+        if RESOLUTION in self.space.decisions:
+            x = resize(x, self._only(gates, RESOLUTION))
+        change = self.plan.change(self._widest(gates))
+        tensors = self._tensors(gates, change)
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        gone = tuple(f"{block}." for _, block in change.dropped)
+        values = [*settings(self.model, self.plan.axes, shapes, change), *self._batch_statistics()]
+        there = {name: tensor for name, tensor in tensors.items() if not name.startswith(gone)} if gone else tensors
+        with unfused(), changed(self.model, values, change), self._mixed_depths(gates):
+            return functional_call(self.model, there, (x,))  # type: ignore[no-any-return]
+
+    def extract(self, arch: Arch) -> nn.Module:
+        """Return the user's model with the widths and depths of `arch`, and a copy of the shared weights.
+
+        Its modules are of the user's own classes; its input is the image at the resolution of `arch`.
+        """
+        return shrunk(self.model, self.plan.axes, self.plan.change(_numbers(self.space.arch(arch))))
+
+    def crops(self, gates: Gates) -> Regions:
+        """Return the part of each weight that belongs to the widest active width."""
+        sizes = self.plan.change(self._widest(gates)).sizes
+        named = {name: p for name, p in self.model.named_parameters() if name in self.plan.axes}
+        return {f"model.{name}": _region(p, self.plan.axes[name], sizes) for name, p in named.items()}
+
+    def _widest(self, gates: Gates) -> dict[str, int]:
+        return {name: max(_active(self.plan, gates, name), default=_first(self.plan, name)) for name in self._sized()}
+
+    def _sized(self) -> list[str]:
+        return [*self.plan.widths, *self.plan.depths]
+
+    def _only(self, gates: Gates, name: str) -> int:
+        active = _active(self.plan, gates, name)
+        if len(active) != 1:
+            raise UserError(f"'{name}' has {len(active)} active options: give gates that are one-hot there")
+        return active[0]
+
+    def _tensors(self, gates: Gates, change: Change) -> dict[str, Tensor]:
+        """Return what is kept of every weight, those that read a mixed group mixed."""
+        mixed = {}
+        for name, group in self.plan.widths.items():
+            mixing = _mixing(self.plan, gates[name], name)
+            if mixing is not None:
+                mixed[group] = mixing
+        named = [*self.model.named_parameters(), *self.model.named_buffers()]
+        return {
+            name: self._part(tensor, self.plan.axes[name], change, mixed)
+            for name, tensor in named
+            if name in self.plan.axes
+        }
+
+    def _part(self, tensor: Tensor, axes: Mapping[int, Axis], change: Change, mixed: Mapping[int, Mixing]) -> Tensor:
+        part = cropped(tensor, axes, change.sizes)
+        for number, axis in axes.items():
+            here = {g: mixed[g] for g in axis.mixes if g in mixed}
+            if here:
+                part = _mixed(part, number, axis, change, here)
+        return part if self.plan.channels_last else part.contiguous()
+
+    def _batch_statistics(self) -> list[tuple[str, str, Any]]:
+        values: list[tuple[str, str, Any]] = []
+        for name, module in self.model.named_modules():
+            if isinstance(module, _NormBase):
+                values += [(name, "training", True), (name, "track_running_stats", False)]
+        return values
+
+    @contextlib.contextmanager
+    def _mixed_depths(self, gates: Gates) -> Iterator[None]:
+        """Where several depths are active, let the last block return the mixture of what each depth returns.
+
+        TAS, arXiv:1905.09717, Eq. 8; all depths have the same width here.
+        """
+        hooks: list[Any] = []
+        for name, run in self.plan.depths.items():
+            active = _active(self.plan, gates, name)
+            if active and (len(active) > 1 or gates[name].weight.requires_grad) and max(active) > 0:
+                hooks += _depth_hooks(self.model, run, active, gates[name].weight[list(gates[name].active)])
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _depth_hooks(model: nn.Module, run: Run, active: tuple[int, ...], weight: Tensor) -> list[Any]:
+    """Return hooks that note what each block of a run returns, and mix it behind the last one computed."""
+    seen: dict[int, Tensor] = {}
+
+    def before(module: nn.Module, args: Any) -> None:
+        seen[0] = args[0]
+
+    def after(depth: int) -> Any:
+        def hook(module: nn.Module, args: Any, out: Tensor) -> Tensor:
+            seen[depth] = out
+            if depth < max(active):
+                return out
+            parts = [w.to(out.dtype) * seen[d] for w, d in zip(weight, active, strict=True)]
+            return torch.stack(parts).sum(0)
+
+        return hook
+
+    modules = [model.get_submodule(block) for block in run.blocks[: max(active)]]
+    first = modules[0].register_forward_pre_hook(before)
+    return [first, *(m.register_forward_hook(after(k + 1)) for k, m in enumerate(modules))]
+
+
+def _mixed(part: Tensor, number: int, axis: Axis, change: Change, mixed: Mapping[int, Mixing]) -> Tensor:
+    """Let a weight read mixed units, W A, or make them, A W, A being the matrix that mixes them."""
+    keep = np.flatnonzero(axis.kept(change.sizes))
+    group, place, slot = axis.group[keep], axis.place[keep], axis.slot[keep]
+    total = torch.eye(len(keep), dtype=part.dtype, device=part.device)
+    for g, mixing in mixed.items():
+        here = np.flatnonzero(group == g)
+        if len(here):
+            matrix = mixing.matrix(change.sizes[g]).to(part)
+            rows, columns = np.meshgrid(here, here, indexing="ij")
+            same = torch.from_numpy(slot[rows] == slot[columns]).to(part.device)
+            block = torch.where(same, matrix[place[rows], place[columns]], 0.0)
+            total = total.index_put((torch.from_numpy(rows), torch.from_numpy(columns)), block)
+    moved = part.movedim(number, -1) @ (total if axis.reads else total.T)
+    return moved.movedim(-1, number)
+
+
+def _mixing(plan: Plan, gate: Gate, name: str) -> Mixing | None:
+    """Return how the widths of a decision are mixed; None when one is taken as it is."""
+    if not gate.active or (len(gate.active) == 1 and not gate.weight.requires_grad):
+        return None
+    options, scale = _integer(plan, name).options, plan.groups[plan.widths[name]].scale
+    sizes = tuple(options[k] // scale for k in gate.active)
+    return Mixing(sizes, gate.weight[list(gate.active)], gate.blend == "interpolate")
+
+
+def _active(plan: Plan, gates: Gates, name: str) -> tuple[int, ...]:
+    return tuple(_integer(plan, name).options[k] for k in gates[name].active)
+
+
+def _first(plan: Plan, name: str) -> int:
+    return _integer(plan, name).options[0]
+
+
+def _integer(plan: Plan, name: str) -> Integer:
+    decision = plan.space.decisions[name]
+    assert isinstance(decision, Integer)
+    return decision
+
+
+def _numbers(arch: Arch) -> dict[str, int]:
+    return {name: value for name, value in arch.items() if isinstance(value, int)}
+
+
+def _region(p: Tensor, axes: Mapping[int, Axis], sizes: Mapping[int, int]) -> Region:
+    """Return slices where what is kept lies at the start of every axis, else a mask."""
+    keeps = {number: axis.kept(sizes) for number, axis in axes.items()}
+    counts = {number: int(keep.sum()) for number, keep in keeps.items()}
+    if all(keep[: counts[number]].all() for number, keep in keeps.items()):
+        return tuple(slice(0, counts.get(k, p.shape[k])) for k in range(p.dim()))
+    mask = torch.ones((), dtype=torch.bool)
+    for k in range(p.dim()):
+        keep = torch.from_numpy(keeps[k]) if k in keeps else torch.ones(p.shape[k], dtype=torch.bool)
+        mask = mask[..., None] & keep
+    return mask.to(p.device)

@@ -1,0 +1,274 @@
+"""What a model computes, recorded by running it once: every operation, the tensors between them, every module called.
+
+Running, not symbolic tracing: sizes are plain integers, and any control flow that does not look at values is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.flop_counter import FlopCounterMode
+
+from renascent.errors import UserError
+
+BATCH = 2
+"""Inputs in the traced batch: with one, `squeeze()` would take the batch's axis, too."""
+
+READS_VALUES = {"__bool__", "__float__", "__int__", "__index__", "__complex__", "item", "tolist", "numpy", "__array__"}
+"""Operations that hand a tensor's values to Python: what follows may depend on the data."""
+
+WEIGHTLESS = {"shape", "size", "dim", "relu", "add", "mul", "batch_norm", "getitem", "view", "reshape", "permute"}
+"""Frequent operations that surely multiply no matrices: not counted, for speed."""
+
+
+class Untraceable(UserError):
+    """A model whose operations cannot be known beforehand."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A tensor, by its number in the graph."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation, with a `Ref` in the place of each tensor.
+
+    name: of the operation, without underscores.  macs: multiply-accumulates for one input.
+    module: dotted name of the module that ran it.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    result: Any
+    macs: int
+    module: str
+
+    def argument(self, place: int, name: str, default: Any = None) -> Any:
+        """Return an argument given by place or by name."""
+        return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module. plain: it was given one tensor and nothing else.
+
+    given, returned: numbers of its first tensor and of what it returned, None if that is no tensor.
+    start, end: its operations are `nodes[start:end]`.
+    """
+
+    module: str
+    given: int | None
+    returned: int | None
+    plain: bool
+    start: int
+    end: int
+
+
+@dataclass
+class Graph:
+    """All operations of a model in order. shapes: of each tensor.  named: number of a parameter or buffer -> name.
+
+    whole: the tensors that are not floating-point, as they are: indices and masks.
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    named: dict[int, str] = field(default_factory=dict)
+    whole: dict[int, Tensor] = field(default_factory=dict)
+    given: int = 0
+    returned: Any = None
+
+    @property
+    def results(self) -> list[tuple[str, tuple[tuple[int, ...], ...]]]:
+        """Return (name, shapes of what it returned) of each operation."""
+        return [(n.name, tuple(self.shapes[r.value] for r in refs(n.result))) for n in self.nodes]
+
+
+def refs(tree: Any) -> list[Ref]:
+    """Return all tensors in nested arguments."""
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Ref)]
+
+
+def trace(model: nn.Module, shape: tuple[int, ...]) -> Graph:
+    """Run `model` on a batch of inputs of `shape` (channels, h, w), and return what it computed.
+
+    The model is left as it is, and runs in evaluation mode. Raises Untraceable when it looks at values, UserError when
+    it fails on such inputs.
+    """
+    x, recorder = example(model, shape), _Recorder(model)
+    with evaluating(model), torch.no_grad(), unfused(), recorder:
+        recorder.graph.given = recorder.number(x)
+        try:
+            out = model(x)
+        except UserError:
+            raise
+        except Exception as e:
+            raise UserError(
+                f"the model fails on inputs of shape {(BATCH, *shape)} ({first_line(e)}): "
+                "give the shape of one input, channels,height,width"
+            ) from e
+        finally:
+            recorder.forget()
+        recorder.graph.returned = recorder.numbered(out)
+    return recorder.graph
+
+
+def example(model: nn.Module, shape: tuple[int, ...], *, batch: int = BATCH, seed: int = 0) -> Tensor:
+    """Return random inputs (batch, *shape), of the model's number format and on its device."""
+    first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, *shape, generator=rng).to(first)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every module into evaluation mode, and back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextlib.contextmanager
+def unfused() -> Iterator[None]:
+    """Keep PyTorch's transformer layers from reading all weights at once, past what was put in their place."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def first_line(error: Exception) -> str:
+    """Return the kind and the first line of an error."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.!')}" if lines else type(error).__name__
+
+
+class _Recorder(TorchFunctionMode):
+    """Writes down every operation while it is active."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.graph = Graph()
+        self.numbers: dict[int, int] = {}
+        self.kept: list[Tensor] = []  # so that no identity is given twice
+        self.from_input: set[int] = set()
+        self.stack: list[str] = []
+        self.begun: list[tuple[int, int | None, bool]] = []
+        self.hooks: list[Any] = []
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            self.graph.named[self.number(tensor)] = name
+        for name, module in model.named_modules():
+            self.hooks.append(module.register_forward_pre_hook(self._enter(name), with_kwargs=True))
+            self.hooks.append(module.register_forward_hook(self._leave(name), with_kwargs=True))
+
+    def forget(self) -> None:
+        """Leave the model without hooks."""
+        for hook in self.hooks:
+            hook.remove()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        raw, name = name_of(func)
+        given = (self.numbered(args), self.numbered(kwargs))
+        if raw in READS_VALUES and any(r.value in self.from_input for r in refs(given)):
+            where = f" in '{self.stack[-1]}'" if self.stack and self.stack[-1] else ""
+            raise Untraceable(
+                f"the model looks at values while it runs ({raw.strip('_')}{where}), so that its operations depend on "
+                "the data: give a model that computes the same operations for every input"
+            )
+        macs = 0
+        if name in WEIGHTLESS:
+            result = func(*args, **kwargs)
+        else:
+            with FlopCounterMode(display=False) as counter:
+                result = func(*args, **kwargs)
+            macs = counter.get_total_flops() // 2
+        self._note(name, func, given, result, macs)
+        return result
+
+    def _note(self, name: str, func: Any, given: tuple[Any, Any], result: Any, macs: int) -> None:
+        if name != "setitem" and not any(isinstance(leaf, Tensor) for leaf in tree_flatten(result)[0]):
+            return
+        returned = tree_map(lambda leaf: Ref(self.renumber(leaf)) if isinstance(leaf, Tensor) else leaf, result)
+        if any(r.value == self.graph.given or r.value in self.from_input for r in refs(given)):
+            self.from_input.update(r.value for r in refs(returned))
+        if any(self.graph.shapes[r.value][:1] == (BATCH,) or r.value in self.from_input for r in refs(returned)):
+            macs //= BATCH  # what is the same for all inputs is computed once, unless the code repeats it for each
+        where = self.stack[-1] if self.stack else ""
+        self.graph.nodes.append(Node(name, func, given[0], given[1], returned, macs, where))
+
+    def number(self, tensor: Tensor) -> int:
+        """Return the number of a tensor, a new one if it was not seen before."""
+        return self.numbers[id(tensor)] if id(tensor) in self.numbers else self.renumber(tensor)
+
+    def renumber(self, tensor: Tensor) -> int:
+        """Give a tensor a new number: an operation in place makes a new value of it."""
+        value = len(self.graph.shapes)
+        self.numbers[id(tensor)] = value
+        self.kept.append(tensor)
+        self.graph.shapes.append(tuple(tensor.shape))
+        if not tensor.is_floating_point():
+            self.graph.whole[value] = tensor
+        return value
+
+    def numbered(self, tree: Any) -> Any:
+        """Return nested arguments with a `Ref` in the place of each tensor."""
+        return tree_map(lambda leaf: Ref(self.number(leaf)) if isinstance(leaf, Tensor) else leaf, tree)
+
+    def _enter(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+            tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+            given = self.number(tensors[0]) if tensors else None
+            self.stack.append(name)
+            self.begun.append((len(self.graph.nodes), given, len(args) == 1 and not kwargs and bool(tensors)))
+
+        return hook
+
+    def _leave(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+            self.stack.pop()
+            start, given, plain = self.begun.pop()
+            returned = self.number(out) if isinstance(out, Tensor) else None
+            self.graph.calls.append(Call(name, given, returned, plain, start, len(self.graph.nodes)))
+
+        return hook
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the names in a text.
+
+    >>> words("relu  gelu")
+    ('relu', 'gelu')
+    """
+    return tuple(text.split())
+
+
+def name_of(func: Any) -> tuple[str, str]:
+    """Return the name of an operation as PyTorch spells it, and without underscores.
+
+    >>> name_of(torch.Tensor.add_), name_of(torch.nn.functional.relu)
+    (('add_', 'add'), ('relu', 'relu'))
+    """
+    raw = str(getattr(func, "__name__", func))
+    if raw == "__get__":  # an attribute, such as .T
+        raw = str(getattr(func.__self__, "__name__", raw))
+    return raw, raw.split(".")[0].strip("_")

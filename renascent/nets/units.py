@@ -1,0 +1,102 @@
+"""What networks of decided size are built of: plain modules, with the name of the decision that sets their width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor, nn
+
+ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "none": nn.Identity}
+
+
+class Unit(nn.Module):
+    """Convolution, batch normalisation, activation: (batch, inputs, h, w) to (batch, outputs, h', w').
+
+    decision: what sets the number of outputs; None where they are fixed, or, in a depthwise unit, those of its input.
+    tied: what sets the number of channels of a depthwise unit, through the unit before it.
+    norm: whether there is a normalisation.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        *,
+        depthwise: bool = False,
+        activation: str = "relu",
+        decision: str | None = None,
+        tied: str | None = None,
+        norm: bool = True,
+    ) -> None:
+        super().__init__()
+        groups = inputs if depthwise else 1
+        self.decision, self.tied = decision, tied
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(outputs) if norm else nn.Identity()
+        self.active = ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.active(self.norm(self.conv(x)))  # type: ignore[no-any-return]
+
+
+class Norm(nn.Module):
+    """Batch normalisation and activation by themselves. tied: what sets the number of channels, before it."""
+
+    def __init__(self, channels: int, *, activation: str = "relu", tied: str | None = None) -> None:
+        super().__init__()
+        self.tied = tied
+        self.norm = nn.BatchNorm2d(channels)
+        self.active = ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.active(self.norm(x))  # type: ignore[no-any-return]
+
+
+class Skip(nn.Module):
+    """Nothing between equal widths; else a 1x1 convolution and its normalisation, the unit.
+
+    source, decision: what sets the width of its input and of its output.
+    forced: hold the unit in any case, as a network of all widths has to.
+    """
+
+    def __init__(self, inputs: int, outputs: int, source: str, decision: str, *, forced: bool = False) -> None:
+        super().__init__()
+        self.source, self.decision = source, decision
+        unit = Unit(inputs, outputs, activation="none", decision=decision)
+        self.unit = unit if forced or inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.unit(x)  # type: ignore[no-any-return]
+
+
+class Stage(nn.Module):
+    """Blocks one after the other.
+
+    decision: what sets how many of them there are; None where that is fixed.
+    counts: number of blocks for each option of that decision.
+    """
+
+    def __init__(
+        self, blocks: Iterable[nn.Module], decision: str | None = None, counts: Mapping[int, int] | None = None
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.decision, self.counts = decision, dict(counts or {})
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Classifier(nn.Module):
+    """Mean over the map, then linear: (batch, inputs, h, w) to (batch, classes)."""
+
+    def __init__(self, inputs: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.mean((2, 3)))  # type: ignore[no-any-return]

@@ -1,0 +1,98 @@
+"""Random architectures that what a search found is compared with: inside the budget that it keeps, if it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from renascent.budgeting import LATENCY_FILE
+from renascent.core import Goal, SpaceConfig
+from renascent.costs.budget import Budget
+from renascent.costs.fitted import restored
+from renascent.errors import BudgetError, UserError
+from renascent.run import Json, read_json
+from renascent.space import Arch, Integer, Space
+from renascent.within import Bounded
+
+if TYPE_CHECKING:
+    from renascent.result import Result
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Random architectures. budget: they are all inside it, and use most of it; None: they may cost what they will."""
+
+    space: SpaceConfig
+    archs: Sequence[Arch]
+    goals: tuple[Goal, ...] = ()
+    budget: str | None = None
+
+    @classmethod
+    def of(cls, result: Result, seed: int, count: int) -> Rivals:
+        """Draw `count` architectures that compete with a result, the same for the same seed.
+
+        Raises UserError when its folder does not hold what its budget was measured by.
+        """
+        space, rng = result.space, np.random.default_rng([seed, 1])
+        goals = goals_of(result) if count else ()
+        if not goals:
+            return cls(space, [space.space.sample(rng) for _ in range(count)])
+        archs = [random_within(space.space, goals, rng) for _ in range(count)]
+        return cls(space, archs, goals, result.config["budget"])
+
+    def costs(self, arch: Arch) -> Json:
+        """Return what an architecture costs, of what is bounded: nothing without a budget."""
+        row = self.space.space.indices(arch)[None]
+        return {"costs": {goal.name: float(goal.exact(row)[0]) for goal in self.goals}} if self.goals else {}
+
+
+def goals_of(result: Result) -> tuple[Goal, ...]:
+    """Return the budget of a finished search, as it was aimed at; nothing where it had none.
+
+    Raises UserError for a bound on latency that was not fitted to measurements in the folder.
+    """
+    text = result.config.get("budget")
+    if text is None:
+        return ()
+    budget, latency, reference_ms = Budget.parse(text), None, None
+    height, width = result.facts["size"]
+    shape, classes = (result.facts["channels"], height, width), result.facts["classes"]
+    if budget.timed:
+        path = result.folder / LATENCY_FILE
+        if not path.exists():
+            raise UserError(
+                f"the budget {text} was kept by a latency table that {result.folder} does not hold, so there are no "
+                "random architectures inside it: leave random_cells out"
+            )
+        fitted = read_json(path)
+        latency, reference_ms = restored(result.space, shape, classes, fitted), fitted.get("reference_ms")
+    return budget.goals(result.space, shape, classes, latency, reference_ms)
+
+
+def random_within(space: Space, goals: Sequence[Goal], rng: np.random.Generator) -> Arch:
+    """Return an architecture drawn by even chances and moved, by as few options as can be, to inside the budget.
+
+    It uses most of the tightest bound, where that can be, as what a search returns does. Raises BudgetError when none
+    is inside.
+
+    >>> space = Space({"a": Integer((1, 2, 3)), "b": Integer((1, 2, 3))})
+    >>> goal = Goal("macs", 4.0, lambda gates: gates, lambda rows: ((rows + 1) ** 2).sum(1) / 2.0)
+    >>> random_within(space, [goal], np.random.default_rng(0))
+    Arch({'a': 2, 'b': 2})
+    """
+    decisions = space.decisions.values()
+    counts = np.array([len(decision.options) for decision in decisions])  # type: ignore[union-attr]
+    drawn = rng.integers(counts)
+    places = np.arange(counts.max())
+    far = np.abs(places[None, :] - drawn[:, None]).astype(np.float64)
+    ordered = np.array([isinstance(decision, Integer) for decision in decisions])
+    near = -np.where(ordered[:, None], far, np.minimum(far, 1))
+    bounded = Bounded(goals, np.where(places[None, :] < counts[:, None], near, -np.inf))
+    row = bounded.best(drawn)
+    if float(bounded.usage(row[None])[0]) > 1:
+        names = ", ".join(f"{goal.name}<={goal.limit:g}" for goal in goals)
+        raise BudgetError(f"no architecture of space '{space.name}' was found with {names}: give a larger budget")
+    return space.from_indices(row)

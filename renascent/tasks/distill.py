@@ -1,0 +1,181 @@
+"""Distillation: a task whose loss also asks for a teacher's soft targets."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from renascent.core import Batch, Data, Loss, Stream, Task
+from renascent.errors import UserError, require
+from renascent.gates import Gates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """How much a teacher counts. The defaults are the recipe for small images, 0.1 label + 0.9 T^2 KL at T = 4.
+
+    With the logits of student and teacher softened by the temperature T, the loss is
+    label_weight * L_label + soft_weight * T^2 * KL(softmax(teacher / T) || softmax(student / T)).
+
+    Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, Secs 2 and 2.1.
+
+    label_weight: factor of the labels' own loss.
+    soft_weight: factor of the soft targets' loss.
+    temperature: what both networks' logits are divided by; higher is softer.
+    temperature_squared: multiply the soft loss by T^2, which keeps its gradient the same size at every temperature.
+
+    Raises UserError for numbers below 0 and where nothing is left of the loss.
+
+    >>> Distillation()
+    Distillation(label_weight=0.1, soft_weight=0.9, temperature=4.0, temperature_squared=True)
+    """
+
+    label_weight: float = 0.1
+    soft_weight: float = 0.9
+    temperature: float = 4.0
+    temperature_squared: bool = True
+
+    def __post_init__(self) -> None:
+        require(self, label_weight=(0, math.inf), soft_weight=(0, math.inf), temperature=(0.01, math.inf))
+        if not self.label_weight + self.soft_weight:
+            raise UserError("label_weight and soft_weight are both 0, which leaves no loss: give one of them")
+
+    @classmethod
+    def recipe(cls, *, large_images: bool = False) -> Distillation:
+        """Return what TAS trains with: 0.1 and 0.9 T^2 at T = 4, or 0.5 and 0.5 T^2 for ImageNet.
+
+        Dong and Yang, Network Pruning via Transformable Architecture Search, NeurIPS 2019, arXiv:1905.09717.
+        """
+        soft = 0.5 if large_images else 0.9
+        return cls(label_weight=round(1 - soft, 3), soft_weight=soft, temperature=4.0)
+
+    @classmethod
+    def as_printed(cls, share: float = 0.9) -> Distillation:
+        """Return the equation as printed: `share` on the label loss, the rest on the soft one, without T^2.
+
+        Printed is a cross-entropy with the soft targets, not a divergence; the two differ by the entropy of the
+        teacher's answer, which no gradient sees. Dong and Yang, arXiv:1905.09717; Eq. 3.17 of Dong's thesis.
+
+        >>> Distillation.as_printed().soft_weight
+        0.1
+        """
+        return cls(label_weight=share, soft_weight=round(1 - share, 9), temperature=4.0, temperature_squared=False)
+
+    def soft_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the weighted divergence of two sets of logits (batch, classes): a mean over the batch, a scalar."""
+        t = self.temperature
+        target = functional.log_softmax(teacher.to(student.dtype) / t, dim=1)
+        answer = functional.log_softmax(student / t, dim=1)
+        divergence = functional.kl_div(answer, target, reduction="batchmean", log_target=True)
+        return self.soft_weight * (t * t if self.temperature_squared else 1.0) * divergence
+
+
+class Distilled(Task):
+    """A task, with a teacher: the same data, streams and score, and the teacher's soft targets in the loss.
+
+    The teacher answers once a batch, in evaluation mode and without gradient, on the images as the stream gives them
+    and in its own precision; a student that wants another resolution resizes for itself (`nets.resizing.Resizing`).
+    Where no gradient is asked for there is nothing to teach: the loss is then the task's own, so that losses of
+    validation and test images mean the same with and without a teacher.
+
+    teacher: maps (batch, channels, h, w) to logits (batch, classes); it is moved to the task's device.
+    Raises UserError when the teacher cannot answer for these images or these classes.
+    """
+
+    def __init__(self, task: Task, teacher: nn.Module, settings: Distillation | None = None) -> None:
+        self.task, self.settings = task, settings or Distillation()
+        self.name, self.channels, self.size, self.classes = task.name, task.channels, task.size, task.classes
+        self.device = task.device
+        self.teacher = teacher.to(task.device).eval()
+        self._check()
+        self._sha256 = fingerprint(teacher.state_dict())
+
+    def __repr__(self) -> str:
+        return f"Distilled({self.task!r}, {type(self.teacher).__name__})"
+
+    def loss(
+        self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None = None, *, smoothing: float = 0.0
+    ) -> Loss:
+        """Return the weighted sum of the task's own loss and the soft targets', and the task's own score.
+
+        smoothing: share of the labels' target spread evenly over the classes; the teacher's stays as it is.
+        """
+        if not torch.is_grad_enabled():
+            return self.task.loss(net, batch, gates, smoothing=smoothing)
+        answers: list[Tensor] = []
+
+        def heard(*given: Any) -> Tensor:
+            answers.append(net(*given))
+            return answers[-1]
+
+        own = self.task.loss(heard, batch, gates, smoothing=smoothing)
+        (student,) = answers
+        student = student.to(torch.promote_types(student.dtype, torch.float32))
+        soft = self.settings.soft_loss(student, self.answer(batch[0]))
+        return Loss(self.settings.label_weight * own.loss + soft, own.score)
+
+    @torch.no_grad()
+    def answer(self, x: Tensor) -> Tensor:
+        """Return the teacher's logits (batch, classes) for images (batch, channels, h, w)."""
+        self.teacher.eval()  # a module that someone else trains on may have left that mode
+        kind = next((p.dtype for p in self.teacher.parameters()), x.dtype)
+        logits: Tensor = self.teacher(x.to(kind))
+        return logits
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the task says of its data, and settings and weights (sha256) of the teacher."""
+        return self.task.describe() | {"distillation": asdict(self.settings) | {"teacher_sha256": self._sha256}}
+
+    def count(self, split: str) -> int:
+        """Return how many inputs a split has; 0 when there is none."""
+        return self.task.count(split)
+
+    def streams(self, seed: int, batch: int) -> Data:
+        """Return the streams of a search."""
+        return self.task.streams(seed, batch)
+
+    def stream(self, split: str, seed: int, batch: int) -> Stream:
+        """Return augmented training batches of one split."""
+        return self.task.stream(split, seed, batch)
+
+    def batches(self, split: str, batch: int) -> Sequence[Batch]:
+        """Return one whole split in order, not augmented."""
+        return self.task.batches(split, batch)
+
+    def _check(self) -> None:
+        """Ask the teacher about two blank images."""
+        shape = (self.channels, *self.size)
+        try:
+            found = tuple(self.answer(torch.zeros(2, *shape, device=self.device)).shape)
+        except (RuntimeError, ValueError, TypeError, AttributeError) as e:
+            reason = str(e).strip().partition("\n")[0]
+            raise UserError(
+                f"the teacher cannot answer for images (channels, h, w) = {shape} ({reason}): "
+                "give one that was trained on such images"
+            ) from None
+        if found != (2, self.classes):
+            raise UserError(
+                f"the teacher returns the shape {found} for 2 images, and the data have {self.classes} classes: "
+                "give one that was trained on the same classes"
+            )
+
+
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the weights and statistics of a network, given as its state dict.
+
+    >>> fingerprint(nn.Linear(2, 2).state_dict()) == fingerprint(nn.Linear(2, 2).state_dict())
+    False
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    return digest.hexdigest()

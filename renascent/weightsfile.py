@@ -1,0 +1,41 @@
+"""Weights of one network in a safetensors file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from renascent.errors import UserError
+from renascent.run import writing
+
+
+def save_weights(path: Path, net: nn.Module) -> None:
+    """Write the weights and statistics of a network, whole or not at all. Raises UserError when it cannot be done."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    scratch = path.with_name(path.name + ".part")
+    with writing(path):
+        save_file(tensors, scratch)
+        scratch.replace(path)
+
+
+def load_weights(net: nn.Module, path: Path) -> None:
+    """Put back into `net` what `save_weights` wrote. Raises UserError when the file is missing or does not fit."""
+    state = read_weights(path)
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as e:
+        raise _unread(path, e) from e
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return name -> tensor, on the CPU. Raises UserError when the file is missing or damaged."""
+    try:
+        return load_file(path)
+    except Exception as e:  # safetensors has an error of its own for every kind of damage
+        raise _unread(path, e) from e
+
+
+def _unread(path: Path, error: Exception) -> UserError:
+    return UserError(f"the weights {path} cannot be read ({type(error).__name__}): repeat the run that wrote them")

@@ -1,0 +1,245 @@
+"""A budget before and after a search: prepared once, measured, and derived again where a latency is missed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from renascent import budgeting
+from renascent.budgeting import ATTEMPTS, LATENCY_FILE, costs_of, latency_of, prepare, settle
+from renascent.core import Goal, Setup
+from renascent.costs import Latency
+from renascent.costs.budget import Budget
+from renascent.costs.fitted import fitted_latency
+from renascent.costs.named import cost_of
+from renascent.errors import BudgetError, UserError
+from renascent.loops.share import Found, Scorer, derived
+from renascent.nets import NatsSize, ResNetCifar
+from renascent.run import read_json
+from renascent.strategies import TAS
+from renascent.tasks import ImageTask
+
+CONFIG = ResNetCifar(layers_count=8, depths=False)
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def task():
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (40, 1, 8, 8), dtype=torch.uint8, generator=rng)
+    return ImageTask.from_tensors(images, torch.arange(40) % 4)
+
+
+def promise():
+    """Return a latency that is in truth the multiply-accumulates."""
+    return cost_of("macs", CONFIG, SHAPE, 4)
+
+
+def promised(arch):
+    return float(promise().exact(CONFIG.space.indices(arch)[None])[0])
+
+
+REFERENCE = promised(CONFIG.reference)
+
+
+def goal(share, name="latency_ms"):
+    return Goal(name, share * REFERENCE, promise(), promise().exact)
+
+
+def measured(factor, spread=0.0):
+    """Return a stand-in for `latency_of` that takes `factor` times what is promised, and notes what was measured."""
+    seen = []
+
+    def latency(config, arch, task):
+        seen.append(arch)
+        took = factor * promised(arch)
+        return Latency(took, took * (1 - spread), took * (1 + spread), "by hand")
+
+    return latency, seen
+
+
+@pytest.fixture
+def found(task):
+    """Return what a search that has not learnt anything derives for a budget."""
+
+    def make(*goals):
+        torch.manual_seed(0)
+        strategy = TAS()
+        state = strategy.init(Setup(CONFIG.supernet(1, 4), task, CONFIG.space, seed=1, goals=goals))
+        score = Scorer(state)
+        arch = derived(strategy, state, score, goals)
+        return strategy, Found(arch, score(arch), 1.0, state)
+
+    return make
+
+
+# --- after
+
+
+def test_a_latency_that_is_missed_is_derived_again_until_it_is_kept(found, task, monkeypatch):
+    bound = goal(0.5)
+    strategy, first = found(bound)
+    latency, seen = measured(1.3)
+    monkeypatch.setattr(budgeting, "latency_of", latency)
+    settled = settle(CONFIG, task, strategy, first, [bound])
+    assert 0.5 * 0.95 < promised(first.arch) / REFERENCE <= 0.5
+    assert 1.3 * promised(settled.arch) <= bound.limit
+    # tightened by what was missed, not by more
+    assert 1.3 * promised(settled.arch) > 0.95 * bound.limit
+    assert len(seen) == 2
+    assert seen[0] == first.arch
+    assert settled.score == Scorer(first.state)(settled.arch)
+
+
+def test_other_bounds_stay_as_they_are(found, task, monkeypatch):
+    bounds = [goal(0.5), goal(0.45, "macs")]
+    strategy, first = found(*bounds)
+    monkeypatch.setattr(budgeting, "latency_of", measured(1.2)[0])
+    settled = settle(CONFIG, task, strategy, first, bounds)
+    assert 1.2 * promised(settled.arch) <= bounds[0].limit
+    assert promised(settled.arch) <= bounds[1].limit
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.15])
+def test_a_miss_exceeds_the_spread(found, task, monkeypatch, spread):
+    bound = goal(0.5)
+    strategy, first = found(bound)
+    latency, seen = measured(1.1, spread)
+    monkeypatch.setattr(budgeting, "latency_of", latency)
+    settled = settle(CONFIG, task, strategy, first, [bound])
+    assert (len(seen) == 1) == (settled is first) == (spread > 0)
+
+
+def test_a_latency_that_is_never_kept_ends_with_exit_code_3(found, task, monkeypatch):
+    """Also where, as here, it is the measurement that never moves."""
+    bound = goal(0.5)
+    strategy, first = found(bound)
+    seen = []
+
+    def always(config, arch, task):
+        seen.append(arch)
+        return Latency(1.02 * bound.limit, 1.01 * bound.limit, 1.1 * bound.limit, "by hand")
+
+    monkeypatch.setattr(budgeting, "latency_of", always)
+    with pytest.raises(BudgetError, match=r"was missed 6 times: .* ms \(.* to .*\); the search is kept: give a") as e:
+        settle(CONFIG, task, strategy, first, [bound])
+    assert e.value.exit_code == 3
+    assert len(seen) == ATTEMPTS + 1
+    assert f"latency_ms<={bound.limit:g}" in str(e.value)  # the user's, not a tightened one
+
+
+def test_what_nothing_in_the_space_is_promised_to_keep_ends_at_once(found, task, monkeypatch):
+    bound = goal(0.5)
+    strategy, first = found(bound)
+    latency, seen = measured(50.0)
+    monkeypatch.setattr(budgeting, "latency_of", latency)
+    with pytest.raises(BudgetError, match="was missed 1 times"):
+        settle(CONFIG, task, strategy, first, [bound])
+    assert len(seen) == 1
+
+
+def test_without_a_bound_on_latency_nothing_is_measured(found, task, monkeypatch):
+    monkeypatch.setattr(budgeting, "latency_of", None)
+    strategy, first = found(goal(0.5, "macs"))
+    assert settle(CONFIG, task, strategy, first, [goal(0.5, "macs")]) is first
+
+
+def test_what_was_allowed_promised_and_counted_is_told(task):
+    arch = CONFIG.reference
+    kinds = ("macs", "params", "memory_access_bytes")
+    goals = [Goal(n, 1e9, c := cost_of(n, CONFIG, SHAPE, 4), c.exact) for n in kinds] + [goal(2.0)]
+    told = costs_of(CONFIG, arch, task, goals, Latency(3.5, 3.0, 4.0, "by hand"))
+    assert list(told) == [*kinds, "latency_ms"]
+    for name in ("macs", "params"):
+        assert told[name]["promised"] == told[name]["measured"] > 0
+    assert told["memory_access_bytes"]["measured"] is None
+    assert told["latency_ms"] == {"limit": 2 * REFERENCE, "promised": REFERENCE, "measured": 3.5}
+
+
+def test_a_network_is_measured_on_images_of_its_own_resolution(task, monkeypatch):
+    config, shapes = ResNetCifar(layers_count=8, lowest=4, highest=8), []
+    monkeypatch.setattr(budgeting, "measure", lambda net, shape: shapes.append(shape))
+    latency_of(config, config.space.arch({**config.reference, "resolution": 4}), task)
+    assert shapes == [(1, 4, 4)]
+
+
+# --- before
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Fit latencies without a clock, and note how often."""
+    calls = []
+
+    def fitted(config, shape, classes, *, device):
+        calls.append(shape)
+        return fitted_latency(config, shape, classes, networks=8, milliseconds=lambda net, s: 1.0 + 1e-3 * weight(net))
+
+    def weight(net):
+        return sum(p.numel() for p in net.parameters())
+
+    monkeypatch.setattr(budgeting, "fitted_latency", fitted)
+    monkeypatch.setattr(budgeting, "latency_of", lambda *about: Latency(80.0, 79.0, 81.0, "by hand"))
+    return calls
+
+
+def test_latency_is_fitted_once_and_a_resume_aims_at_the_same(task, tmp_path, fits):
+    budget = Budget.parse("latency_ms<=0.9x,macs<=0.5x")
+    first = prepare(CONFIG, task, budget, folder=tmp_path, resume=False)
+    assert not (tmp_path / LATENCY_FILE).exists()  # nothing is written before the search may begin
+    first.keep(tmp_path)
+    again = prepare(CONFIG, task, budget, folder=tmp_path, resume=True)
+    assert len(fits) == 1
+    rows = np.stack([CONFIG.space.indices(CONFIG.space.sample(np.random.default_rng(k))) for k in range(5)])
+    for one, two in zip(first.goals, again.goals, strict=True):
+        assert (one.name, one.limit) == (two.name, two.limit)
+        assert np.array_equal(one.exact(rows), two.exact(rows))
+    assert first.start == again.start
+    assert first.goals[0].limit == 0.9 * 80.0
+    assert read_json(tmp_path / LATENCY_FILE)["reference_ms"] == 80.0
+    prepare(CONFIG, task, budget, folder=tmp_path, resume=False)
+    assert len(fits) == 2
+
+
+def test_a_given_latency_or_none_is_not_measured(task, tmp_path, fits):
+    given = prepare(CONFIG, task, Budget.parse("latency_ms<=0.5x"), latency=promise(), folder=tmp_path, resume=False)
+    counted = prepare(CONFIG, task, Budget.parse("macs<=0.5x"), folder=tmp_path, resume=False)
+    assert given.goals[0].limit == counted.goals[0].limit == 0.5 * REFERENCE
+    for ready in (given, counted):
+        ready.keep(tmp_path)
+    assert not fits
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_start_is_the_reference_scaled_in_width_and_inside(task, tmp_path):
+    config = ResNetCifar(layers_count=14, lowest=4, highest=8)
+    for share in (0.9, 0.5, 0.05):
+        ready = prepare(config, task, Budget.parse(f"macs<={share}x"), folder=tmp_path, resume=False)
+        used = ready.goals[0].exact(config.space.indices(ready.start)[None])[0] / ready.goals[0].limit
+        assert used <= 1
+        others = [n for n in config.space.decisions if n.startswith("depth") or n == "resolution"]
+        kept = all(ready.start[n] == config.reference[n] for n in others)
+        assert kept == (share > 0.1)  # widths alone cannot give up 95 in 100
+    assert "macs" in str(ready)
+    assert "reference" in str(ready)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "says"),
+    [
+        ("macs<=10", BudgetError, r"no architecture of space 'resnet8' has macs<=10: the least is macs<=\d"),
+        ("macs<=0.001x", BudgetError, "the least is macs<="),
+        ("latency_ms<=0.5", BudgetError, r"has latency_ms<=0\.5: the least is latency_ms<=\d"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(task, tmp_path, fits, text, error, says):
+    with pytest.raises(error, match=says):
+        prepare(CONFIG, task, Budget.parse(text), folder=tmp_path, resume=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_the_device_does_not_measure_is_refused(task, tmp_path, monkeypatch):
+    monkeypatch.setattr("renascent.costs.fitted.measure", lambda *about, **more: Latency(float("nan"), 0, 0, ""))
+    with pytest.raises(UserError, match="latency could not be measured on cpu"):
+        prepare(NatsSize(), task, Budget.parse("latency_ms<=1"), folder=tmp_path, resume=False)

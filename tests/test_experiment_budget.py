@@ -1,0 +1,230 @@
+"""Whole searches in a budget: every strategy keeps it, a resume repeats it, and the benchmark's claims in small."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+import renascent
+from renascent import budgeting
+from renascent.costs import Latency, macs
+from renascent.costs.budget import Budget
+from renascent.costs.fitted import fitted_latency
+from renascent.errors import BudgetError, UserError
+from renascent.nets import NatsTopology, ResNetCifar
+from renascent.nets.resolution import input_shape
+from renascent.run import CLOCK_FIELDS, read_events, read_json
+from renascent.strategies import STRATEGIES
+from renascent.tasks import ImageOptions, load
+
+SMALL = {
+    "candidates": 4,
+    "controller_steps": 2,
+    "controller_samples": 2,
+    "arch_lr": 0.05,
+    "rounds": 2,
+    "evaluations": 10,
+}
+TOPOLOGY = NatsTopology(channels=4, cells=1, nodes=3)
+WIDTHS = ResNetCifar(layers_count=8, depths=False)
+ALL = ResNetCifar(layers_count=14, lowest=4, highest=8)
+SIZED = ("nes", "tas", "fbnetv2", "tunas")
+
+
+@pytest.fixture(scope="module")
+def task():
+    return load("digits", options=ImageOptions(limit=120))
+
+
+@pytest.fixture(autouse=True)
+def without_measuring(monkeypatch):
+    """A result's own latency says nothing here, and takes longer than the search."""
+    monkeypatch.setattr("renascent.result.measure", lambda net, shape: Latency(1.0, 1.0, 1.0, "not measured"))
+
+
+def small(name):
+    kind = STRATEGIES[name]
+    return kind(**{key: value for key, value in SMALL.items() if key in kind.__dataclass_fields__})
+
+
+def search(config, name, task, folder, budget, **about):
+    settings = {"epochs": 1, "batch": 32, "out": folder, "budget": budget, **about}
+    return renascent.search(config, small(name), task, **settings)
+
+
+def counted(result):
+    return macs(result.build(), input_shape(result.arch, (1, 8, 8)))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_keeps_a_budget_of_operations(name, task, tmp_path):
+    """Half of what the dearest cell takes: half of the cells are dearer."""
+    dearest = TOPOLOGY.space.arch(dict.fromkeys(TOPOLOGY.space.decisions, "nor_conv_3x3"))
+    limit = macs(TOPOLOGY.network(dearest, 1, 10), (1, 8, 8)) // 2
+    result = search(TOPOLOGY, name, task, tmp_path / "r", f"macs<={limit}")
+    costs = result.facts["costs"]["macs"]
+    assert costs["promised"] == costs["measured"] == counted(result) <= limit == costs["limit"]
+    assert result.config["budget"] == f"macs<={limit}"
+    (spent,) = [event["costs"]["macs"] for event in read_events(tmp_path / "r") if event["event"] == "epoch"]
+    assert 0 < spent < 2
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_keeps_a_budget_of_widths(name, task, tmp_path):
+    """Uses most of it, too: there are enough widths for that."""
+    result = search(WIDTHS, name, task, tmp_path / "r", "macs<=0.4x,params<=60k")
+    used = [cost["promised"] / cost["limit"] for cost in result.facts["costs"].values()]
+    assert 0.95 <= max(used) <= 1
+    assert counted(result) == result.facts["costs"]["macs"]["measured"] <= result.facts["costs"]["macs"]["limit"]
+    assert result.facts["params"] <= 60_000
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_widths_depths_and_resolution_share_one_budget(name, task, tmp_path):
+    result = search(ALL, name, task, tmp_path / "r", "macs<=0.1x,activation_bytes<=12k")
+    assert ALL.space.arch(result.arch) == result.arch
+    for cost in result.facts["costs"].values():
+        assert cost["promised"] <= cost["limit"]
+    assert counted(result) == result.facts["costs"]["macs"]["promised"]
+
+
+class Killed(Exception):
+    pass
+
+
+def dies_after(epoch):
+    def say(event):
+        if event["event"] == "epoch" and event["epoch"] == epoch:
+            raise Killed
+
+    return say
+
+
+def plain(folder):
+    return [{k: v for k, v in event.items() if k not in CLOCK_FIELDS} for event in read_events(folder)]
+
+
+@pytest.fixture
+def without_a_clock(monkeypatch):
+    """Let networks take as long as their parameters say, a quarter more than was fitted; return what was fitted."""
+    fits = []
+
+    def took(net):
+        return 1.0 + 1e-3 * sum(p.numel() for p in net.parameters())
+
+    def fitted(config, shape, classes, *, device):
+        fits.append(shape)
+        return fitted_latency(config, shape, classes, networks=6, milliseconds=lambda net, s: took(net))
+
+    def latency(config, arch, task):
+        ms = 1.25 * took(config.network(arch, task.channels, task.classes))
+        return Latency(ms, ms, ms, "by hand")
+
+    monkeypatch.setattr(budgeting, "fitted_latency", fitted)
+    monkeypatch.setattr(budgeting, "latency_of", latency)
+    return fits
+
+
+@pytest.mark.parametrize("name", ["nes", "tas"])
+def test_killed_and_resumed_in_a_latency_budget_it_is_the_same(name, task, tmp_path, without_a_clock):
+    about = {"budget": "latency_ms<=40,macs<=0.9x", "epochs": 2}
+    whole = search(WIDTHS, name, task, tmp_path / "whole", **about)
+    with pytest.raises(Killed):
+        search(WIDTHS, name, task, tmp_path / "r", **about, say=dies_after(1))
+    again = search(WIDTHS, name, task, tmp_path / "r", **about, resume=True)
+    assert len(without_a_clock) == 2  # once for each folder
+    assert again.arch == whole.arch
+    assert plain(tmp_path / "r") == plain(tmp_path / "whole")
+    assert again.facts["costs"]["macs"] == whole.facts["costs"]["macs"]
+    assert (tmp_path / "r/latency.json").read_bytes() == (tmp_path / "whole/latency.json").read_bytes()
+    # it was missed by a quarter, and derived again
+    assert again.facts["costs"]["latency_ms"]["promised"] <= 40 / 1.25 + 1e-9
+
+
+def test_a_missed_latency_keeps_the_search_which_can_be_resumed(task, tmp_path, without_a_clock, monkeypatch):
+    honest = budgeting.latency_of
+    whole = search(WIDTHS, "tunas", task, tmp_path / "whole", "latency_ms<=40")
+    monkeypatch.setattr(budgeting, "latency_of", lambda *about: Latency(44.0, 43.0, 45.0, "a busy machine"))
+    with pytest.raises(BudgetError, match=r"missed 6 times: .* the search is kept"):
+        search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
+    assert not (tmp_path / "r/arch.json").exists()
+    monkeypatch.setattr(budgeting, "latency_of", honest)
+    assert search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True).arch == whole.arch
+
+
+def test_a_resume_asks_for_the_same_budget(task, tmp_path):
+    search(WIDTHS, "rsps", task, tmp_path / "r", "macs<=0.5x")
+    for other in ("macs<=0.5000001x", None):
+        with pytest.raises(UserError, match="budget"):
+            search(WIDTHS, "rsps", task, tmp_path / "r", other, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("budget", "error", "says"),
+    [
+        ("macs<=10", BudgetError, "the least is macs<="),
+        ("macs<=1.0x,params<=1", BudgetError, "the least is params<="),
+        ("flops<=1", UserError, "unknown cost in the budget 'flops'"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_before_there_is_a_folder(budget, error, says, task, tmp_path):
+    with pytest.raises(error, match=says):
+        search(WIDTHS, "tas", task, tmp_path / "r", budget)
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_table_is_told_first_and_what_is_expected_is_logged(task, tmp_path):
+    heard = []
+    search(WIDTHS, "nes", task, tmp_path / "r", "macs<=0.5x", say=heard.append)
+    assert heard[0]["event"] == "feasible"
+    assert "smallest" in heard[0]["table"]
+    assert not (tmp_path / "r/latency.json").exists()
+
+
+def test_a_search_without_a_budget_is_as_it_was(task, tmp_path):
+    result = search(WIDTHS, "tas", task, tmp_path / "r", None)
+    assert "costs" not in result.facts
+    assert "budget" not in read_json(tmp_path / "r/config.json")
+
+
+# --- the benchmark, with two budgets of its fifty for each strategy
+
+
+@pytest.fixture(scope="module")
+def hold():
+    path = Path(__file__).parents[1] / "benchmarks/budgets_hold.py"
+    if not path.exists():
+        pytest.skip("the benchmarks are not installed beside these tests")
+    spec = importlib.util.spec_from_file_location("budgets_hold", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["budgets_hold"] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        del sys.modules["budgets_hold"]
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_random_budgets_hold(hold, name, tmp_path):
+    """Inside, used, above the mean of random networks there, all by enumeration; one of them is refused rightly."""
+    texts = hold.budgets(hold.SmallSpace(), 8)
+    for k, text in ((0, texts[4]), (1, "macs<=1000,params<=500")):
+        facts = hold.one(name, text, k, tmp_path / f"r{k}", epochs=1)
+        assert facts["inside"]
+        assert facts["used"]
+        assert facts["above_random"]
+        assert (facts["refused"] is not None) == (k == 1)
+        assert hold.holds(facts)
+
+
+def test_the_small_space_lists_its_layers_as_they_are(hold):
+    config = hold.SmallSpace()
+    assert config.space.size == 4608
+    for row in hold.every(config)[::977]:
+        arch = config.space.from_indices(row)
+        for goal in Budget.parse("macs<=1,params<=1").goals(config, hold.SHAPE, hold.CLASSES):
+            assert goal.exact(row[None])[0] == hold.counted(config, arch, goal)
