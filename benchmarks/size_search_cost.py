@@ -101,13 +101,13 @@ class Bench:
         several = [one_hot(self.space, arch) for arch in self.many]
         each = Pair(lambda: [self.evaluate(g) for g in several], lambda: [child.forward() for child in children])
         full = Plain(self, widest_arch(self.space))
-        masks = Pair(partial(self.weight_step, detached(self.masks())), full.step)
-        return [
-            *found,
-            (names[2], each),
-            (names[5], masks),
-            (names[6], Pair(partial(self.learn, self.masks), full.step)),
+        steps = [
+            (names[5], Pair(partial(self.weight_step, detached(self.widths_masked())), full.step)),
+            (names[6], Pair(partial(self.learn, self.widths_masked), full.step)),
         ]
+        if any(name.startswith("depth") for name in self.space.decisions):
+            steps.append((names[7], Pair(partial(self.weight_step, detached(self.masks())), full.step)))
+        return [*found, (names[2], each), *steps]
 
     def learn(self, gates: Callable[[], Gates]) -> None:
         arch_step(self.state, self.batch, gates())
@@ -221,7 +221,7 @@ def main() -> None:
     for space in spaces:
         print(space, flush=True)
         seconds = timed(Bench(space, asked.batch, asked.networks), asked.rounds)
-        steps[space] = {name: row(name, found) for name, found in seconds.items()}
+        steps[space] = {name: row(name, found) for name, found in seconds.items() if found}
         print(*(line(name, found) for name, found in steps[space].items()), sep="\n", flush=True)
     if asked.out:
         report = {

@@ -24,6 +24,8 @@ from renascent.costs.budget import (
     tightened,
 )
 from renascent.costs.fitted import FittedLatency, fitted_latency, restored
+from renascent.costs.latencycost import LatencyCost
+from renascent.costs.lut import Lut
 from renascent.errors import BudgetError
 from renascent.loops.share import Found, Scorer, derived
 from renascent.nets.resolution import RESOLUTION, input_shape
@@ -33,27 +35,36 @@ from renascent.space import Arch
 LATENCY_FILE = "latency.json"
 """In a run folder: the latency that was fitted when the search began, so that a resume aims at the same."""
 
+TABLE_FILE = "latency-table.json"
+"""In a run folder: the look-up table that predicted latency, where one was given."""
+
 ATTEMPTS = 5
 """How often a latency that is missed on the device is derived again under a tighter bound."""
 
 
 @dataclass(frozen=True)
 class Budgeted:
-    """A budget made ready for one space and task. start: the reference, uniformly scaled to it."""
+    """A budget made ready for one space and task. start: the reference, uniformly scaled to it.
+
+    fitted, table: what predicts its latency, where that is bounded: measured networks, or a look-up table.
+    """
 
     budget: Budget
     goals: tuple[Goal, ...]
     rows: Sequence[Feasible]
     start: Arch
     fitted: Json | None = None
+    table: Lut | None = None
 
     def __str__(self) -> str:
         return feasibility_text(self.rows)
 
     def keep(self, folder: Path) -> None:
-        """Write down what was measured for it, if anything was."""
+        """Write down what predicts its latency, so that the folder needs no other."""
         if self.fitted is not None:
             write_json(folder / LATENCY_FILE, self.fitted)
+        if self.table is not None:
+            self.table.save(folder / TABLE_FILE)
 
 
 def prepare(
@@ -71,7 +82,8 @@ def prepare(
     reference_ms = fitted.get("reference_ms") if fitted else None
     goals = budget.goals(config, shape, task.classes, latency, reference_ms)
     rows = feasible(config, goals)
-    return Budgeted(budget, goals, rows, _start(config, goals), fitted)
+    table = latency.table if isinstance(latency, LatencyCost) else None
+    return Budgeted(budget, goals, rows, _start(config, goals), fitted, table)
 
 
 def settle(config: SpaceConfig, task: Task, strategy: OneShot, found: Found, goals: Sequence[Goal]) -> Found:

@@ -174,8 +174,8 @@ class Result:
         distillation: how much the teacher counts.
         init: "fresh" weights; "shared", those of the search; or the leading slices of a larger network's, TAS's
         "w/ Init": "reference", or that network or its state dict. Inherited statistics are estimated anew.
-        random_cells: so many random architectures are then trained alike, for comparison: same teacher, same start
-        (fresh where it is "shared", which nothing but the chosen one has).
+        random_cells: so many random architectures are then trained alike, for comparison: inside the budget that the
+        search kept, same teacher, same start (fresh where it is "shared", which nothing but the chosen one has).
         resume: go on with an interrupted training.
 
         The network of what is returned takes images of its own resolution, where that was decided.

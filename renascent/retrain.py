@@ -15,7 +15,8 @@ from renascent.core import Task
 from renascent.costs import macs, params
 from renascent.errors import UserError, unknown
 from renascent.loops._drive import Say
-from renascent.loops.fit import Fit, Fitted, _check_drop_path, fit, recalibrate
+from renascent.loops.fit import Fit, Fitted, _check_drop_path, accuracy, fit, recalibrate
+from renascent.nets.adapt import Adapted
 from renascent.nets.inherit import first_k
 from renascent.nets.resizing import at_resolution, resized
 from renascent.rivals import Rivals
@@ -146,8 +147,17 @@ class Retraining:
             return read_weights(self.result.folder / "shared.safetensors")
         return reference.net.state_dict() if self.init == REFERENCE and reference is not None else None
 
+    def _leading(self, arch: Arch, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return what an architecture takes of a larger network; a user's model knows better than the first of each."""
+        space = self.result.space
+        return space.inherit(arch, state) if isinstance(space, Adapted) and self.init != "shared" else state
+
     def _reference(self) -> Fitted:
+        """Return the reference trained alike; a user's own model that is trained already, as it is."""
         assert self.reference is not None
+        if isinstance(self.result.space, Adapted) and (own := self.result.space.trained) is not None:
+            net = own.to(self.task.device).eval()
+            return Fitted(net, {self._splits[1]: accuracy(net, self.task, self._splits[1])}, 0.0)
         net, run = self._begin(self.folder / REFERENCE, self.reference, {}, prune=False)
         return self._finish(net, run, self.reference, self.task, None)
 
@@ -189,7 +199,7 @@ class Retraining:
         with self._seeded():
             seeing = at_resolution(net, arch)
             if state is not None:
-                first_k(net, state)
+                first_k(net, self._leading(arch, state))
                 calibrate(seeing.to(task.device), task, split, self.seed)
             fitted = fit(
                 seeing, task, self.settings, run=run, seed=self.seed, split=split, evaluate=(judge,), say=self.say

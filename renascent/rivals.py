@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from renascent.budgeting import LATENCY_FILE
+from renascent.budgeting import LATENCY_FILE, TABLE_FILE
 from renascent.core import Goal, SpaceConfig
-from renascent.costs.budget import Budget
+from renascent.costs.budget import Budget, Priced
 from renascent.costs.fitted import restored
+from renascent.costs.latencycost import LatencyCost
+from renascent.costs.lut import Lut
 from renascent.errors import BudgetError, UserError
+from renascent.nets.layers import SizedSpace
 from renascent.run import Json, read_json
 from renascent.space import Arch, Integer, Space
 from renascent.within import Bounded
@@ -52,24 +55,27 @@ class Rivals:
 def goals_of(result: Result) -> tuple[Goal, ...]:
     """Return the budget of a finished search, as it was aimed at; nothing where it had none.
 
-    Raises UserError for a bound on latency that was not fitted to measurements in the folder.
+    Raises UserError when the folder lacks what predicted a bounded latency.
     """
     text = result.config.get("budget")
     if text is None:
         return ()
-    budget, latency, reference_ms = Budget.parse(text), None, None
+    budget = Budget.parse(text)
     height, width = result.facts["size"]
     shape, classes = (result.facts["channels"], height, width), result.facts["classes"]
-    if budget.timed:
-        path = result.folder / LATENCY_FILE
-        if not path.exists():
-            raise UserError(
-                f"the budget {text} was kept by a latency table that {result.folder} does not hold, so there are no "
-                "random architectures inside it: leave random_cells out"
-            )
-        fitted = read_json(path)
-        latency, reference_ms = restored(result.space, shape, classes, fitted), fitted.get("reference_ms")
-    return budget.goals(result.space, shape, classes, latency, reference_ms)
+    latency: Priced | None = None
+    fitted, table = result.folder / LATENCY_FILE, result.folder / TABLE_FILE
+    held = read_json(fitted) if budget.timed and fitted.exists() else {}
+    if held:
+        latency = restored(result.space, shape, classes, held)
+    elif budget.timed and table.exists() and isinstance(result.space, SizedSpace):
+        latency = LatencyCost(result.space, Lut.load(table), shape, classes)
+    elif budget.timed:
+        raise UserError(
+            f"{result.folder} does not hold what its budget {text} was measured by, so there are no random "
+            "architectures inside it: leave random_cells out"
+        )
+    return budget.goals(result.space, shape, classes, latency, held.get("reference_ms"))
 
 
 def random_within(space: Space, goals: Sequence[Goal], rng: np.random.Generator) -> Arch:

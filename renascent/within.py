@@ -17,6 +17,9 @@ from renascent.space import Arch, Integer, Space
 FILLED = 0.95
 """How much of the tightest bound is to be used: what an accuracy gains by, a budget is there to pay for."""
 
+SAMPLES = 20
+"""Architectures that are drawn by what a strategy holds likely, moved into the budget, and scored."""
+
 SLACK = 0.02
 """By how much of a bound the cost of two changes may differ from the sum of the cost of each."""
 
@@ -208,7 +211,7 @@ def within(
     score: Callable[[Arch], float],
     *,
     seed: int = 0,
-    samples: int = 20,
+    samples: int = SAMPLES,
     others: Sequence[Arch] = (),
 ) -> Arch:
     """Return the architecture inside the budget that scores highest, of those that `chances` hold likely.

@@ -17,7 +17,7 @@ from renascent.errors import BudgetError, UserError
 from renascent.loops.share import Found, Scorer, derived
 from renascent.nets import NatsSize, ResNetCifar
 from renascent.run import read_json
-from renascent.strategies import TAS
+from renascent.strategies import RSPS, TAS
 from renascent.tasks import ImageTask
 
 CONFIG = ResNetCifar(layers_count=8, depths=False)
@@ -162,6 +162,41 @@ def test_a_network_is_measured_on_images_of_its_own_resolution(task, monkeypatch
     monkeypatch.setattr(budgeting, "measure", lambda net, shape: shapes.append(shape))
     latency_of(config, config.space.arch({**config.reference, "resolution": 4}), task)
     assert shapes == [(1, 4, 4)]
+
+
+def test_who_chooses_the_best_of_candidates_scores_as_many_in_a_budget(task, monkeypatch):
+    monkeypatch.setattr("renascent.loops.share._random_inside", lambda *about: [])
+    bound, counts = goal(0.5), []
+    for strategy in (RSPS(candidates=60), RSPS(candidates=3), TAS()):
+        state = strategy.init(Setup(CONFIG.supernet(1, 4), task, CONFIG.space, seed=1, goals=(bound,)))
+        scored = []
+        derived(strategy, state, lambda arch, scored=scored: scored.append(arch) or 0.0, (bound,))
+        counts.append(len(scored))
+    assert 50 <= counts[0] <= 61  # two draws may end at one network
+    assert counts[1] <= 4
+    assert 15 <= counts[2] <= 21
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+def test_what_is_derived_scores_at_least_the_mean_of_random_networks_inside(task, corrected, monkeypatch):
+    """Although the strategy believes, firmly, in what scores worst: that is corrected."""
+    if not corrected:
+        monkeypatch.setattr("renascent.loops.share._random_inside", lambda *about: [])
+    bound, space = goal(0.6), CONFIG.space
+    state = TAS().init(Setup(CONFIG.supernet(1, 4), task, space, seed=1, goals=(bound,)))
+    with torch.no_grad():
+        state.policy.logits[0].copy_(torch.linspace(0, 50, 8))
+
+    def score(arch):
+        return 1 - arch["stem"] / 16
+
+    arch = derived(TAS(), state, score, (bound,))
+    rows = np.random.default_rng(0).integers(0, 8, size=(5000, len(space.decisions)))
+    inside = rows[bound.exact(rows) <= bound.limit]
+    # there are networks that do both: score well, and use the budget
+    assert 0.95 * bound.limit <= promised(arch) <= bound.limit
+    assert (score(arch) > np.mean([score(space.from_indices(row)) for row in inside])) == corrected
+    assert (arch["stem"] > 12) == (not corrected)
 
 
 # --- before

@@ -14,7 +14,7 @@ import torch
 from renascent.citations import citations
 from renascent.experiment import search
 from renascent.loops.fit import Fit
-from renascent.nets import NatsTopology
+from renascent.nets import SPACES, NatsTopology
 from renascent.result import Result
 from renascent.strategies import GDAS
 from renascent.tasks import ImageTask
@@ -96,3 +96,25 @@ def test_a_strategy_and_a_task_of_the_users_own(folder: Path, tmp_path: Path) ->
     cited = told(edited(folder, tmp_path / "run", "config.json", lambda c: c | own))
     assert list(cited) == ["space nats-topology", "data cells"]
     assert cited["data cells"] == "given by the user"
+
+
+def test_a_teacher_and_inherited_weights_are_cited_once_used(folder: Path, tmp_path: Path) -> None:
+    teacher = {"teacher": {"name": "reference", "sha256": "0"}, "init": "reference"}
+    cited = told(edited(folder, tmp_path / "run", "fit/result.json", lambda f: f | teacher))
+    assert "Hinton, Vinyals and Dean" in cited["training, distillation"]
+    assert "https://arxiv.org/abs/1503.02531" in cited["training, distillation"]
+    assert "https://arxiv.org/abs/1905.09717" in cited["training, weights of the reference"]
+    untaught = {"teacher": None, "init": "shared"}
+    cited = told(edited(folder, tmp_path / "other", "fit/result.json", lambda f: f | untaught))
+    assert not any(paper in " ".join(cited.values()) for paper in ("1503.02531", "1905.09717"))
+
+
+@pytest.mark.parametrize(("name", "paper"), [("resnet20", "1905.09717"), ("mobilenet-v2", "1801.04381")])
+def test_a_size_space_is_cited_by_its_papers(folder: Path, tmp_path: Path, name: str, paper: str) -> None:
+    space = SPACES[name]()
+    reference = space.space.format(space.reference)  # type: ignore[attr-defined]
+    edited(folder, tmp_path / "run", "config.json", lambda c: c | {"space": name, "strategy": "tas"})
+    facts = json.loads((tmp_path / "run" / "arch.json").read_text()) | {"space": name, "arch": reference}
+    cited = told(Result(tmp_path / "run", facts, space))
+    assert f"arXiv:{paper}" in cited[f"space {name}"]
+    assert "arXiv:1905.09717" in cited["strategy tas"]

@@ -23,6 +23,7 @@ from renascent.gates import Gates
 from renascent.loops import _drive
 from renascent.loops.fit import Fit, accuracy, fit
 from renascent.nets import NatsTopology
+from renascent.nets.adapt import adapt
 from renascent.nets.inherit import first_k
 from renascent.nets.resizing import Resizing
 from renascent.nets.resolution import resize
@@ -394,3 +395,41 @@ def test_a_search_can_be_taught_and_fit_knows_its_data(tmp_path: Path) -> None:
     assert config["task"]["distillation"]["soft_weight"] == 0.9
     assert result.searched_on(task)
     assert result.searched_on(taught)
+
+
+class Blocks(torch.nn.Module):
+    """A user's model: two convolutions whose outputs are concatenated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = torch.nn.Sequential(torch.nn.Conv2d(1, 16, 3, padding=1), torch.nn.BatchNorm2d(16), torch.nn.ReLU())
+        self.a, self.b = torch.nn.Conv2d(16, 16, 3, padding=1), torch.nn.Conv2d(16, 16, 1)
+        self.head = torch.nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        x = torch.cat([self.a(x), self.b(x)], 1).relu()
+        return self.head(x.mean((2, 3)))
+
+
+def test_a_model_of_the_users_own_teaches_as_it_is_and_keeps_its_important_channels(tmp_path):
+    task = load("digits", options=ImageOptions(limit=200))
+    torch.manual_seed(0)
+    model = Blocks()
+    space = adapt(model, (1, 8, 8))
+    found = search(space, RSPS(candidates=2), task, epochs=1, out=tmp_path / "r", budget="macs<=0.6x")
+    still = Fit(epochs=1, weights=WeightRule(lr=0.0, lr_end=0.0))
+    fitted = found.fit(task, still, teacher="reference", init="reference")
+        task, Fit(epochs=1, weights=WeightRule(lr=0.0, lr_end=0.0)), teacher="reference", init="reference"
+    )
+    assert found.fitted["reference"]["scores"]["test"] == accuracy(model, task, "test")
+    # at a learning rate of zero what was inherited is what was kept: of each group the largest norms, both parts
+    kept = space.inherit(found.arch, model.state_dict())
+    for name, value in fitted.net.named_parameters():
+        assert torch.equal(value, kept[name])
+    norms = model.a.weight.flatten(1).norm(dim=1) ** 2 + model.head.weight[:, :16].norm(dim=0) ** 2
+    best = set(norms.topk(len(kept["a.weight"])).indices.tolist())
+    inputs = space.space.decisions
+    assert len(inputs) >= 2
+    rows = {tuple(round(v, 5) for v in bias) for bias in model.a.bias[list(best)].reshape(-1, 1).tolist()}
+    assert {tuple(round(v, 5) for v in bias) for bias in kept["a.bias"].reshape(-1, 1).tolist()} == rows

@@ -126,7 +126,7 @@ def test_a_latency_fitted_in_the_search_is_read_again(found: Result) -> None:
 
 def test_a_latency_from_a_table_is_refused_before_a_folder_is_made(found: Result) -> None:
     timed(found, "latency_ms<=8")
-    with pytest.raises(UserError, match="does not hold, so there are no random architectures inside it") as caught:
+    with pytest.raises(UserError, match="does not hold what its budget") as caught:
         found.fit(load("digits", options=ImageOptions(limit=200)), Fit(epochs=1), random_cells=1)
     assert "\n" not in str(caught.value)
     assert not (found.folder / "fit").exists()

@@ -28,7 +28,7 @@ SPACE = ResNetCifar(layers_count=14, lowest=6, highest=8, resolution_step=2)
 
 
 def digits() -> ImageTask:
-    return load("digits", options=ImageOptions(limit=200))
+    return load("digits", options=ImageOptions(limit=120))
 
 
 @pytest.fixture(scope="module")

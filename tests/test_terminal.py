@@ -123,3 +123,33 @@ def test_summary_with_one_random_cell_has_no_deviation(tmp_path: Path) -> None:
     found = result(tmp_path, scores={"val": 0.8}, seconds=30.0, settings=settings, random_cells=cells)
     assert "accuracy on val         80.00 % (trained alone, 1 epoch)" in summary(found)
     assert "90.00 % (1 cell trained alike; the found one is -10.00 points from their mean)" in summary(found)
+
+
+def test_the_budget_is_a_table_of_what_was_allowed_promised_and_measured(tmp_path: Path) -> None:
+    costs = {
+        "macs": {"limit": 2e6, "promised": 1_900_000.0, "measured": 1_900_000.0},
+        "latency_ms": {"limit": 8.0, "promised": 7.5, "measured": 7.8125},
+        "activation_bytes": {"limit": 49152.0, "promised": 49152.0, "measured": None},
+    }
+    lines = summary(Result(tmp_path, FACTS | {"costs": costs})).splitlines()
+    assert lines[-4:] == [
+        "budget              allowed   promised   measured",
+        "macs              2,000,000  1,900,000  1,900,000",
+        "latency_ms                8        7.5      7.812",
+        "activation_bytes     49,152     49,152          -",
+    ]
+    assert summary(Result(tmp_path, FACTS)).splitlines()[-1].startswith("folder")
+
+
+def test_random_architectures_inside_the_budget_are_called_so(tmp_path: Path) -> None:
+    cells = [{"arch": CELL, "test": 0.5}, {"arch": CELL, "test": 0.6}]
+    about: dict[str, Any] = {"scores": {"test": 0.7}, "seconds": 30.0, "settings": {"epochs": 1}}
+    found = result(
+        tmp_path, **about, random_cells=cells, random_within="macs<=0.5x", init="shared", random_init="fresh"
+    )
+    text = summary(found)
+    assert (
+        "random architectures    55.00 +- 7.07 % (2 architectures inside the budget, trained alike, but from fresh"
+        in text
+    )
+    assert "weights; the found one is +15.00 points from their mean)" in text

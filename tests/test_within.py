@@ -235,11 +235,12 @@ def test_others_are_moved_into_the_budget_and_scored():
 
 def test_choices_have_no_distance():
     """A draw is moved by as few changes as can be, whatever the place of an option in its list."""
-    space = Space({"op": Choice(("dear", "cheap1", "cheap2", "far")), "other": Choice(("x", "y"))})
-    table = np.array([[9.0, 5.0, 5.0, 8.0], [1.0, 1.0, 0.0, 0.0]])
-    goal = additive("macs", 9.0, 0.0, table)
-    likely = {"op": np.array([1.0, 0, 0, 0]), "other": np.array([0.5, 0.5])}
-    assert "far" in {arch["op"] for arch in watched(space, likely, [goal])[1]}
+    space = Space({"op": Choice(("dear", "near", "cheap", "far")), "other": Choice(("x", "y"))})
+    goal = additive("macs", 18.0, 0.0, np.array([[10.0, 9.0, 1.0, 8.0], [10.0, 9.0, 0.0, 0.0]]))
+    likely = {"op": np.eye(4)[0], "other": np.eye(2)[0]}
+    _, asked = watched(space, likely, [goal])
+    # not near and y: two changes, though of neighbours
+    assert asked == [space.arch({"op": "far", "other": "x"})]
 
 
 def test_nothing_inside_is_refused_by_name():

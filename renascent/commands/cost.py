@@ -100,9 +100,9 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
     flags, machine, config = plan.main.build(values), plan.machine.build(values), plan.space.build(values)
     case = _case(config, flags, machine, values.get("arch"))
     latency = _latency(case, flags)
-    rows = _rows(case, latency)
     measured = _measured(case, machine) if flags.measure else None
     goals, bounds = _bounds(case, flags, latency)
+    rows = _rows(case, latency)
     facts = {
         "space": name_of(config, SPACES),
         "arch": config.space.format(case.arch) if case.arch else None,
@@ -126,7 +126,9 @@ def _case(config: SpaceConfig, flags: CostFlags, machine: Machine, given: str | 
     else:
         defaults = MeasureFlags()
         shape = replace(defaults, input=flags.input or defaults.input).shape()
-        classes = flags.classes or defaults.classes
+        classes = defaults.classes if flags.classes is None else flags.classes
+        if classes < 1:
+            raise UserError(f"--classes is '{classes}': give a whole number of at least 1")
     named = given is not None and given != "reference"
     arch = config.space.parse(given) if named and given is not None else reference_of(config)
     if given == "reference" and arch is None:

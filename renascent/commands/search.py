@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from renascent import experiment
-from renascent.commands.command import DATA_FILE, Command, Machine, Outcome, Output, facts_of, recipe_of
+from renascent.commands.command import Command, Machine, Outcome, Output, facts_of, recipe_of
+from renascent.commands.searching import chosen, hear, lasting, resumable
 from renascent.core import OneShot, SpaceConfig, Task, WeightRule
 from renascent.costs.budget import Budget
 from renascent.costs.latencycost import LatencyCost
 from renascent.costs.lut import Lut
-from renascent.errors import Interrupted, UserError, unknown
+from renascent.errors import UserError
 from renascent.flags import Part, glance, keys, switches
 from renascent.importers import open_table
 from renascent.nets import SPACES
 from renascent.nets.layers import SizedSpace
 from renascent.recipes import SearchPart
 from renascent.result import name_of
-from renascent.run import Json, write_json
 from renascent.strategies import STRATEGIES
 from renascent.tasks import DATASETS, ImageOptions
 from renascent.terminal import Live, summary
@@ -100,13 +99,13 @@ def command(words: Sequence[str]) -> Command:
     alone, given = glance(words, switches(part for parts in owned().values() for part in parts))
     recipe = recipe_of(given.get("--recipe"), "search")
     base = recipe.search if recipe else None
-    space = _chosen("space", SPACES, alone[0] if alone else None, base and base.space)
-    strategy = _chosen("strategy", STRATEGIES, given.get("--strategy"), base and base.strategy)
+    space = chosen("space", SPACES, alone[0] if alone else None, base and base.space)
+    strategy = chosen("strategy", STRATEGIES, given.get("--strategy"), base and base.strategy)
     plan = _plan(space, strategy, base)
     place_help = f"The space to search: {', '.join(SPACES)}. A recipe names one."
-    chosen = [name_of(space, SPACES)] if space else []
-    chosen += ["--strategy", name_of(strategy, STRATEGIES)] if strategy else []
-    return Command(ABOUT, plan.parts, functools.partial(_run, plan), "space", place_help, tuple(chosen))
+    words_chosen = [name_of(space, SPACES)] if space else []
+    words_chosen += ["--strategy", name_of(strategy, STRATEGIES)] if strategy else []
+    return Command(ABOUT, plan.parts, functools.partial(_run, plan), "space", place_help, tuple(words_chosen))
 
 
 def owned() -> dict[str, list[Part[Any]]]:
@@ -118,15 +117,6 @@ def owned() -> dict[str, list[Part[Any]]]:
             part = _plan(space(), strategy(), None).strategy
             found[f"--strategy {other}"] = [part] if part else []
     return found
-
-
-def _chosen(kind: str, table: Mapping[str, Callable[..., Any]], name: str | None, recipes: Any) -> Any:
-    """Return the named settings' defaults, or the recipe's if they are of that class; None if nothing is named."""
-    if name is None:
-        return recipes
-    if name not in table:
-        raise unknown(kind, name, table)
-    return recipes if name_of(recipes, table) == name else table[name]()
 
 
 def _plan(space: SpaceConfig | None, strategy: OneShot | None, base: SearchPart | None) -> Plan:
@@ -163,8 +153,8 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
     folder = Path(flags.out or f"runs/{name_of(space, SPACES)}-{flags.strategy}-{task.name}-{flags.seed}")
     if flags.resume and not (folder / "config.json").exists():
         raise UserError(f"there is no run in {folder} to resume: check --out, or leave --resume out")
-    source = {"data": _lasting(flags.data), "options": asdict(options)}
-    with _resumable(folder), Live(["search"]) as live:
+    source = {"data": lasting(flags.data), "options": asdict(options)}
+    with resumable(folder), Live(["search"]) as live:
         live.say(f"searching {name_of(space, SPACES)} with {flags.strategy} on {task}; run folder {folder}")
         result = experiment.search(
             space,
@@ -181,7 +171,7 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
             budget=flags.budget,
             latency=latency_from(flags.latency_table, space, task),
             pretrained=read_weights(Path(flags.pretrained)) if flags.pretrained else None,
-            say=functools.partial(_hear, live, folder, source),
+            say=functools.partial(hear, live, folder, source),
         )
         page = result.report()
     following = f"next: renascent fit {folder} (trains this network alone); the report is {page}"
@@ -209,26 +199,3 @@ def latency_from(table: str | None, space: SpaceConfig, task: Task) -> LatencyCo
     if not isinstance(space, SizedSpace):
         raise UserError(f"--latency-table is for spaces of sizes, not for {name_of(space, SPACES)}: leave it out")
     return LatencyCost(space, Lut.load(table), (task.channels, *task.size), task.classes)
-
-
-@contextmanager
-def _resumable(folder: Path) -> Iterator[None]:
-    """Let whoever is interrupted know that there is something to go on with, if there is."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if (folder / "config.json").exists():
-            raise Interrupted("interrupted; to go on") from None
-        raise
-
-
-def _hear(live: Live, folder: Path, source: Json, event: Json) -> None:
-    """Show an event; before the result is written, write down which data it is from."""
-    if event["event"] == "derived":
-        write_json(folder / DATA_FILE, source)
-    live(event)
-
-
-def _lasting(data: str) -> str:
-    """Return a name that still means the same data when another command runs in another folder."""
-    return data if data in DATASETS else str(Path(data).resolve())

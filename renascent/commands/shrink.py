@@ -11,7 +11,7 @@ from typing import Any
 
 from renascent import experiment
 from renascent.commands.command import Command, Machine, Outcome, Output, facts_of
-from renascent.commands.search import _chosen, _hear, _lasting, _resumable
+from renascent.commands.searching import chosen, hear, lasting, resumable
 from renascent.core import OneShot, WeightRule
 from renascent.costs.budget import Budget
 from renascent.errors import UserError
@@ -99,11 +99,11 @@ class Plan:
 def command(words: Sequence[str]) -> Command:
     """Return the command with the flags of the strategy that `words` name. Raises UserError for an unknown one."""
     _, given = glance(words, switches(_plan(None).parts))
-    strategy = _chosen("strategy", STRATEGIES, given.get("--strategy"), None)
+    strategy = chosen("strategy", STRATEGIES, given.get("--strategy"), None)
     plan = _plan(strategy)
-    chosen = ("--strategy", name_of(strategy, STRATEGIES)) if strategy else ()
+    words_chosen = ("--strategy", name_of(strategy, STRATEGIES)) if strategy else ()
     place_help = "The function that makes the model: package.module:function."
-    return Command(ABOUT, plan.parts, functools.partial(_run, plan), "factory", place_help, chosen)
+    return Command(ABOUT, plan.parts, functools.partial(_run, plan), "factory", place_help, words_chosen)
 
 
 def _plan(strategy: OneShot | None) -> Plan:
@@ -135,9 +135,9 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
     folder = Path(flags.out or f"runs/shrink-{flags.strategy}-{task.name}-{flags.seed}")
     if flags.resume and not (folder / "config.json").exists():
         raise UserError(f"there is no run in {folder} to resume: check --out, or leave --resume out")
-    source = {"data": _lasting(str(flags.data)), "options": asdict(options)}
+    source = {"data": lasting(str(flags.data)), "options": asdict(options)}
     budget = Budget.parse(flags.budget) if flags.budget else None
-    with _resumable(folder), Live(["search"]) as live:
+    with resumable(folder), Live(["search"]) as live:
         live.say(str(space.coverage))
         live.say(f"shrinking {word} with {flags.strategy} on {task}; run folder {folder}")
         result = experiment.search(
@@ -150,7 +150,7 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
             weights=plan.weights.build(values),
             out=folder,
             resume=flags.resume,
-            say=functools.partial(_hear, live, folder, source),
+            say=functools.partial(hear, live, folder, source),
             budget=budget,
         )
         page = result.report()

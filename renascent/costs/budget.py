@@ -230,8 +230,11 @@ def _tightest(config: SpaceConfig, goals: Sequence[Goal]) -> float:
 def _row(config: SpaceConfig, goal: Goal) -> Feasible:
     space = config.space
     negative = replace(goal, limit=1.0, exact=lambda rows: -goal.exact(rows), terms=None)
-    ends = [float(goal.exact(cheapest(space, [g])[None])[0]) for g in (replace(goal, limit=1.0), negative)]
-    return Feasible(goal.name, goal.limit, ends[0], _reference(config, goal.exact), ends[1])
+    # a peak of memory stays where it is until two sizes grow: single changes alone may not find the dearest
+    last = [len(decision.options) - 1 for decision in space.decisions.values()]  # type: ignore[union-attr]
+    dear = goal.exact(np.stack([cheapest(space, [negative]), np.array(last)]))
+    least = float(goal.exact(cheapest(space, [replace(goal, limit=1.0)])[None])[0])
+    return Feasible(goal.name, goal.limit, least, _reference(config, goal.exact), float(dear.max()))
 
 
 def _reference(config: SpaceConfig, exact: Callable[[NDArray[np.integer]], NDArray[np.float64]]) -> float | None:

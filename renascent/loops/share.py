@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from renascent.core import Batch, Goal, OneShot, Score, Setup, State
-from renascent.gates import Gate, one_hot
+from renascent.gates import Gate, one_hot, option_counts
 from renascent.loops._drive import Say, drive
 from renascent.run import Run
 from renascent.space import Arch, Integer, Space
-from renascent.within import within
+from renascent.within import SAMPLES, within
 
 SCORE_BATCH = 512
 """Validation images on which a candidate is scored inside the supernet (NATS-Bench, arXiv:2009.00437)."""
+
+
+RANDOM = 40
+"""Random architectures inside a budget, at most, whose mean score what is derived has to reach."""
+
+DRAWS = 10_000
+"""Blind draws among which random architectures inside a budget are looked for."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +87,37 @@ def share(
 def derived(strategy: OneShot, state: State, score: Score, goals: Sequence[Goal] = ()) -> Arch:
     """Return the architecture that a strategy chooses; with `goals`, the best inside the budget of what it believes.
 
+    Where that scores no better than random architectures inside the budget do on average, the best of those.
+
     Raises BudgetError when none is inside.
     """
     if not goals:
         return strategy.derive(state, score)
-    setup = state.setup
+    setup, known = state.setup, functools.cache(score)
     chances = {name: p.numpy() for name, p in strategy.probabilities(state).items()}
     others = [setup.start] if setup.start else []
-    return within(setup.space, chances, goals, score, seed=setup.seed, others=others)
+    # those that choose the best of candidates say themselves of how many
+    samples = int(getattr(strategy, "candidates", SAMPLES))
+    best = within(setup.space, chances, goals, known, seed=setup.seed, samples=samples, others=others)
+    random = _random_inside(setup.space, goals, setup.seed)
+    scores = [known(arch) for arch in random]
+    mean, spread = (float(np.mean(scores)), float(np.std(scores))) if scores else (0.0, 0.0)
+    # the mean of a few has an error
+    if known(best) >= mean + 2 * spread / max(len(scores), 1) ** 0.5:
+        return best
+    flat = {name: np.full(len(p), 1 / len(p)) for name, p in chances.items()}
+    full = within(setup.space, flat, goals, known, seed=setup.seed, others=[best])
+    # and last those that use little of the budget
+    return full if known(full) >= mean else max([full, *random], key=known)
+
+
+def _random_inside(space: Space, goals: Sequence[Goal], seed: int) -> list[Arch]:
+    """Return different random architectures inside the budget; few, or none, where blind draws hardly ever are."""
+    counts = option_counts(space)
+    rows = np.random.default_rng([seed, 13]).integers(0, counts, size=(DRAWS, len(counts)))
+    usage = np.max([goal.exact(rows) / goal.limit for goal in goals], axis=0)
+    found = dict.fromkeys(map(space.from_indices, rows[usage <= 1][: 10 * RANDOM]))
+    return list(found)[:RANDOM]
 
 
 class Scorer:

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 
 from renascent.core import Setup, State
 from renascent.loops.share import Scorer, share
+from renascent.nets import ResNetCifar
 from renascent.nets.toy import ToySpace
 from renascent.run import Run, read_events
-from renascent.strategies import RSPS
+from renascent.strategies import RSPS, TAS
+from renascent.tasks import ImageTask
 from renascent.tasks.toy import ToyTask
 
 
@@ -99,3 +102,24 @@ def test_resumed_after_the_last_step_it_derives_the_same(tmp_path):
     again = run(tmp_path / "r", RSPS(candidates=5))
     assert (again.arch, again.score) == (found.arch, found.score)
     assert [e["event"] for e in read_events(tmp_path / "r")] == ["epoch", "epoch", "derived"]
+
+
+def test_events_tell_mean_and_deviation_of_every_size(tmp_path):
+    torch.manual_seed(0)
+    config = ResNetCifar(layers_count=8)
+    task = ImageTask.from_tensors(torch.rand(32, 1, 8, 8), torch.arange(32) % 4)
+    parts = Setup(config.supernet(1, 4), task, config.space, seed=0)
+    heard = []
+    share(TAS(), parts, epochs=1, batch=8, run=Run.start(tmp_path / "r", {}), say=heard.append)
+    sizes = heard[0]["sizes"]
+    assert list(sizes) == list(config.space.decisions)
+    # logits are still next to zero: all options alike
+    for name, decision in config.space.decisions.items():
+        options = np.array(decision.options)
+        assert sizes[name] == pytest.approx([options.mean(), options.std()], rel=0.02, abs=1e-3)
+
+
+def test_choices_have_no_size(tmp_path):
+    heard = []
+    run(tmp_path / "r", say=heard.append)
+    assert "sizes" not in heard[0]

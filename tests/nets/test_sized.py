@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from renascent.core import Progress, Setup
+from renascent.core import Progress, Setup, State
 from renascent.gates import Gate, one_hot, several_sizes
 from renascent.nets import SPACES
 from renascent.nets.mixture import stretching
@@ -198,7 +198,7 @@ def test_a_step_trains_nothing_but_the_sampled_crop():
     batch = tuple(part.double() if part.is_floating_point() else part for part in task.streams(0, 4).train.next())
     setup = Setup(net, task, net.space, WeightRule(lr=0.1))
     optimiser = setup.weights.optimiser(net)
-    state = replace_state(setup, optimiser)
+    state = State(setup, optimiser, setup.generator())
     weight_step(state, batch, one_hot(net.space, widest_arch(net.space)), Progress(0, 2, 1))
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     momentum = {name: optimiser.state[p]["momentum_buffer"].clone() for name, p in net.named_parameters()}
@@ -214,9 +214,3 @@ def test_a_step_trains_nothing_but_the_sampled_crop():
         assert torch.equal(p[~inside], before[name][~inside])
         assert torch.equal(optimiser.state[p]["momentum_buffer"][~inside], momentum[name][~inside])
     assert moved > 500
-
-
-def replace_state(setup, optimiser):
-    from renascent.core import State
-
-    return State(setup, optimiser, setup.generator())

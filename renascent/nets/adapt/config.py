@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from renascent.errors import UserError, require
 from renascent.nets.adapt.checks import copied, resolutions_of, trains_alike
@@ -84,6 +84,17 @@ class Adapted:
             load_weights(model, self.weights)
         return model
 
+    @property
+    def trained(self) -> nn.Module | None:
+        """A copy of the model with its own weights; None where only a function that makes it is known."""
+        return copied(self.source) if self.weights or self.__dict__["_given"] is not None else None
+
+    def inherit(self, arch: Arch, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights that `arch` keeps of the model, whose weights are in `state`: the most important first."""
+        model = copied(self.source).cpu()
+        model.load_state_dict({name: value.cpu() for name, value in state.items()})
+        return AdaptedNet(self.plan, self._ordered(model)).extract(arch).state_dict()
+
     @cached_property
     def plan(self) -> Plan:
         """The analysis of the model. Raises UserError when nothing of it can be searched."""
@@ -138,11 +149,7 @@ class Adapted:
     def supernet(self, channels_in: int, classes: int) -> AdaptedNet:
         """Return the model with shared weights, those it was given with. Raises UserError when the data do not fit."""
         self.check(channels_in, classes)
-        model = copy.deepcopy(self.source)
-        if self.order == "magnitude":
-            units = {number: group.units for number, group in self.plan.groups.items()}
-            model = ordered(model, self.plan.axes, magnitude(model, self.plan.axes, units))
-        return AdaptedNet(self.plan, model)
+        return AdaptedNet(self.plan, self._ordered(copy.deepcopy(self.source)))
 
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
         """Return one architecture: the model's own classes, the weights drawn afresh by each layer's own rule.
@@ -184,6 +191,13 @@ class Adapted:
     def recipe(self, arch: Arch) -> str:
         """Return Python code that shrinks the model to `arch` with PyTorch alone, to load extracted weights into."""
         return recipe(self.source, self.plan, arch)
+
+    def _ordered(self, model: nn.Module) -> nn.Module:
+        """Return the model with its channels in the order in which they are kept."""
+        if self.order != "magnitude":
+            return model
+        units = {number: group.units for number, group in self.plan.groups.items()}
+        return ordered(model, self.plan.axes, magnitude(model, self.plan.axes, units))
 
     def check(self, channels_in: int, classes: int) -> None:
         """Raise UserError unless the model takes these channels and returns as many numbers as there are classes."""
