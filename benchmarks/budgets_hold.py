@@ -1,6 +1,6 @@
 """Random budgets on a space that can be enumerated: is what four strategies find always inside, and is it any good?
 
-    python benchmarks/budgets_hold.py --out runs/budgets_hold
+    python benchmarks/budgets_hold.py --out runs/budgets_hold --seed 2
 
 Fifty budgets, of one cost or two, from below what the cheapest network costs to above the dearest; NES, TAS, FBNet-V2
 and TuNAS search 4,608 networks of three widths and two depths on the 8x8 digits of scikit-learn, some seconds each.
@@ -266,11 +266,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the searches; kept, to resume")
     parser.add_argument("--budgets", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0, help="of the budgets, and of the searches")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    texts = budgets(SmallSpace(), asked.budgets)
-    jobs = [(n, text, k, asked.out / f"{n}-{k}.json") for k, text in enumerate(texts) for n in STRATEGIES]
+    texts = budgets(SmallSpace(), asked.budgets, asked.seed)
+    places = range(1000 * asked.seed, 1000 * asked.seed + len(texts))  # seeds of searches, and names
+    jobs = [
+        (n, text, k, asked.out / f"{n}-{k}.json") for k, text in zip(places, texts, strict=True) for n in STRATEGIES
+    ]
     with multiprocessing.get_context("spawn").Pool(asked.workers) as pool:
         for _ in pool.imap_unordered(_job, jobs):
             pass
@@ -278,6 +282,7 @@ def main() -> None:
     whole = {
         "date": date.today().isoformat(),
         "space": {"networks": int(SmallSpace().space.size), **asdict(SmallSpace())},
+        "budgets_seed": asked.seed,
         "strategies": table(results),
         "failures": [f"{r['strategy']} {r['budget']}" for r in results if not holds(r)],
         "runs": results,

@@ -232,9 +232,9 @@ def within(
         for row in [*drawn[1:], *(space.indices(arch) for arch in others)]
     ]
     usage = bounded.usage(np.stack(rows))
-    inside, used = usage <= 1, usage >= FILLED
-    fits = inside & used if (inside & used).any() else inside
-    if not fits.any():
+    inside = usage <= 1
+    fits = inside & (usage >= min(FILLED, usage[inside].max(initial=0) - SLACK))
+    if not inside.any():
         names = ", ".join(f"{goal.name}<={goal.limit:g}" for goal in goals)
         raise BudgetError(f"no architecture of space '{space.name}' was found with {names}: give a larger budget")
     found = {arch: score(arch) for arch in dict.fromkeys(map(space.from_indices, np.stack(rows)[fits]))}

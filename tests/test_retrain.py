@@ -420,8 +420,6 @@ def test_a_model_of_the_users_own_teaches_as_it_is_and_keeps_its_important_chann
     found = search(space, RSPS(candidates=2), task, epochs=1, out=tmp_path / "r", budget="macs<=0.6x")
     still = Fit(epochs=1, weights=WeightRule(lr=0.0, lr_end=0.0))
     fitted = found.fit(task, still, teacher="reference", init="reference")
-        task, Fit(epochs=1, weights=WeightRule(lr=0.0, lr_end=0.0)), teacher="reference", init="reference"
-    )
     assert found.fitted["reference"]["scores"]["test"] == accuracy(model, task, "test")
     # at a learning rate of zero what was inherited is what was kept: of each group the largest norms, both parts
     kept = space.inherit(found.arch, model.state_dict())

@@ -51,7 +51,7 @@ class LayerConfig(NamedTuple):
             *head, size, outputs = key.split("-")
             kind, kernel, stride, groups = head[0], *(int(word[1:]) for word in head[1:4])
             inputs, h, w = (int(word) for word in size.split("x"))
-            found = cls(kind, kernel, stride, groups, "norm" in head, "act" in head, inputs, int(outputs), h, w)
+            found = cls(kind, kernel, stride, groups, "norm" in head[4:], "act" in head[4:], inputs, int(outputs), h, w)
         except (ValueError, IndexError, TypeError):
             found = None
         if found is None or found.key != key or found.kind not in KINDS:
@@ -83,6 +83,8 @@ class LayerConfig(NamedTuple):
             return nn.AvgPool2d(self.kernel, self.stride, self._pool_padding, ceil_mode=True)
         if self.kind == "add":
             return Add(self.active)
+        if self.kind == "norm":
+            return nn.Sequential(nn.BatchNorm2d(self.outputs), *([nn.ReLU()] if self.active else []))
         groups = self.inputs if self.kind == "depthwise" else self.groups
         conv = nn.Conv2d(
             self.inputs, self.outputs, self.kernel, self.stride, self.kernel // 2, groups=groups, bias=not self.norm
@@ -101,7 +103,7 @@ Family = tuple[str, int, int, int]
 Group = tuple[str, int, int, int, bool, bool]
 """A family, norm and active: the first six fields."""
 
-KINDS = ("conv", "depthwise", "linear", "pool", "add")
+KINDS = ("conv", "depthwise", "linear", "pool", "add", "norm")
 
 
 class Add(nn.Module):
@@ -129,7 +131,7 @@ class PooledLinear(nn.Module):
 def group_of(layer: Layer) -> Group:
     """Return the group of a layer, whatever its sizes."""
     groups = 1 if layer.kind == "depthwise" else layer.groups
-    norm = layer.norm and layer.kind in ("conv", "depthwise")
+    norm = layer.norm and layer.kind in ("conv", "depthwise", "norm")
     active = layer.active and layer.kind not in ("linear", "pool")
     return layer.kind, layer.kernel, layer.stride, groups, norm, active
 
@@ -184,7 +186,7 @@ def macs_and_bytes(family: Family, sizes: NDArray[np.int64]) -> tuple[NDArray[np
     if kind == "linear":
         return inputs * outputs, 4 * (inputs * outputs + read + outputs)
     written = outputs * places
-    if kind in ("pool", "add"):
+    if kind in ("pool", "add", "norm"):
         return np.zeros_like(written), 4 * (read * (2 if kind == "add" else 1) + written)
     weights = outputs * (1 if kind == "depthwise" else inputs / groups) * kernel**2
     return weights * places, 4 * (weights + read + written)

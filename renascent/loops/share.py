@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ RANDOM = 40
 """Random architectures inside a budget, at most, whose mean score what is derived has to reach."""
 
 DRAWS = 10_000
-"""Blind draws among which random architectures inside a budget are looked for."""
+"""Blind draws among which random architectures inside a budget are looked for; a space of fewer is looked through."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,11 @@ def derived(strategy: OneShot, state: State, score: Score, goals: Sequence[Goal]
 
 def _random_inside(space: Space, goals: Sequence[Goal], seed: int) -> list[Arch]:
     """Return different random architectures inside the budget; few, or none, where blind draws hardly ever are."""
-    counts = option_counts(space)
-    rows = np.random.default_rng([seed, 13]).integers(0, counts, size=(DRAWS, len(counts)))
+    counts, rng = option_counts(space), np.random.default_rng([seed, 13])
+    if math.prod(counts) <= DRAWS:
+        rows = rng.permutation(np.indices(counts).reshape(len(counts), -1).T)
+    else:
+        rows = rng.integers(0, counts, size=(DRAWS, len(counts)))
     usage = np.max([goal.exact(rows) / goal.limit for goal in goals], axis=0)
     found = dict.fromkeys(map(space.from_indices, rows[usage <= 1][: 10 * RANDOM]))
     return list(found)[:RANDOM]
