@@ -13,6 +13,7 @@ from torch import Tensor
 from renascent.budgeting import prepare, settle
 from renascent.core import OneShot, Setup, SpaceConfig, Task, WeightRule
 from renascent.costs.budget import Budget, Priced
+from renascent.costs.latencycost import LatencyCost
 from renascent.errors import UserError
 from renascent.loops._drive import Say
 from renascent.loops.share import share
@@ -74,6 +75,7 @@ def search(
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
     ready = prepare(space, task, bounds, latency=latency, folder=folder, resume=resume) if bounds else None
     config |= {"budget": str(bounds)} if bounds else {}
+    config |= {"latency_table": latency.table.sha256} if isinstance(latency, LatencyCost) else {}
     goals, start = (ready.goals, ready.start) if ready else ((), None)
     task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
     devices = [task.device] if task.device.type == "cuda" else []

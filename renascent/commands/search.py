@@ -188,7 +188,8 @@ def _check(plan: Plan, flags: SearchFlags) -> None:
         raise UserError(f"--data is missing: give one of {', '.join(DATASETS)}, or a folder of images")
     if flags.truth_problem and flags.truth is None:
         raise UserError("--truth-problem says nothing without a table: give --truth TABLE too, or leave it out")
-    if flags.latency_table and not (flags.budget and Budget.parse(flags.budget).timed):
+    budget = Budget.parse(flags.budget) if flags.budget is not None else None  # before the data are read
+    if flags.latency_table and not (budget and budget.timed):
         raise UserError("--latency-table says nothing without a bound on it: give --budget latency_ms<=NUMBER too")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -160,6 +161,11 @@ class Lut:
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as e:
             raise UserError(f"{path} is no latency table, or damaged ({e}): build it again") from None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Tell this table from every other."""
+        return hashlib.sha256(json.dumps(self._tree(), sort_keys=True, default=str).encode()).hexdigest()
 
     def _tree(self) -> dict[str, Any]:
         return {
