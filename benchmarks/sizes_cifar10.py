@@ -21,6 +21,7 @@ import argparse
 import copy
 import json
 import multiprocessing
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -57,6 +58,8 @@ BACKBONES: dict[str, Callable[[], SizedSpace]] = {
     "resnet20": partial(ResNetCifar, layers_count=20, **RESOLUTIONS),  # type: ignore[arg-type]
     "mobilenet-v2": partial(MobileNetV2, small=True, width=0.5, **RESOLUTIONS),  # type: ignore[arg-type]
 }
+
+HARD = ("macs<=0.25x", "macs<=0.1x")
 
 SETTING: dict[str, Any] = {
     "images": 20_000,
@@ -104,7 +107,7 @@ def jobs() -> Iterator[Job]:
     """Give every job, the ones that tell most first."""
     for seed in range(3):
         for backbone in BACKBONES:
-            for budget in ("macs<=0.25x", "macs<=0.1x"):
+            for budget in HARD:
                 yield from (Job(backbone, budget, seed, method) for method in METHODS)
     for budget in ("macs<=0.5x", "latency_ms<=0.5x"):
         yield from (Job(backbone, budget, 0, method) for backbone in BACKBONES for method in METHODS)
@@ -136,7 +139,7 @@ def reference_of(backbone: str, seed: int, out: Path) -> tuple[nn.Module, float]
     ordered.load_state_dict({**net.state_dict(), **dict(ordered.named_parameters())})
     stream = task.stream("train", seed, 64)
     recalibrate(ordered, (stream.next() for _ in range(20)))
-    return ordered.eval(), float(read_json(path / "result.json")["val"])
+    return ordered.eval().to(memory_format=torch.channels_last), float(read_json(path / "result.json")["val"])
 
 
 def training(backbone: str, epochs: int, lr: float) -> Fit:
@@ -259,7 +262,7 @@ def network_of(
     """Return a network with what it inherits of the reference, and its architecture where it is one of the space."""
     torch.manual_seed(job.seed)
     if not isinstance(found, Arch):
-        return pruned(reference, found), None
+        return pruned(reference, found).to(memory_format=torch.channels_last), None  # type: ignore[call-overload]
     net = config.network(found, SHAPE[0], CLASSES)
     first_k(net, reference.state_dict())
     return net.to(memory_format=torch.channels_last), found  # type: ignore[call-overload]
@@ -272,9 +275,16 @@ def pruned(reference: nn.Module, ratio: float) -> nn.Module:
     net = copy.deepcopy(reference).eval()
     last = [m for m in net.modules() if isinstance(m, nn.Linear)]
     importance = tp.importance.GroupMagnitudeImportance(p=2)
-    pruner = tp.pruner.BasePruner(net, torch.randn(1, *SHAPE), importance, pruning_ratio=ratio, ignored_layers=last)
-    pruner.step()
+    # to the nearest whole channel, as uniform scaling: the pruner rounds down, and would leave some of its budget unused
+    ratios = {m: whole(ratio, m.out_channels) for m in net.modules() if isinstance(m, nn.Conv2d)}
+    images = torch.randn(1, *SHAPE)
+    tp.pruner.BasePruner(net, images, importance, pruning_ratio_dict=ratios, ignored_layers=last).step()
     return net
+
+
+def whole(ratio: float, channels: int) -> float:
+    """Return the nearest ratio that leaves a whole number of channels, at least one."""
+    return 1 - (max(1, round((1 - ratio) * channels)) + 1e-6) / channels
 
 
 def summary(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -302,11 +312,7 @@ def verdict(results: list[dict[str, Any]]) -> str:
     """Return the strategy with the best mean validation accuracy over the taught settings at 25 % and 10 %."""
 
     def mean(method: str) -> float:
-        rows = [
-            r
-            for r in results
-            if r["method"] == method and r["distilled"] and r["budget"] in ("macs<=0.25x", "macs<=0.1x")
-        ]
+        rows = [r for r in results if r["method"] == method and r["distilled"] and r["budget"] in HARD]
         return statistics.mean(r["val"] for r in rows) if rows else 0.0
 
     return max(SEARCHING, key=mean)
@@ -335,7 +341,7 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=55.0, help="begin no job after this")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
-    parser.add_argument("--only", default="", help="do jobs with this in their name only")
+    parser.add_argument("--only", default="", help="regular expression: do jobs with it in their name only")
     parser.add_argument("--test", action="store_true", help="name the default by validation, then look at test images")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -355,30 +361,28 @@ def main() -> None:
 def work(held: dict[str, Any], asked: argparse.Namespace) -> None:
     """Do the jobs that are not done yet."""
     done = {Job(**{k: r[k] for k in ("backbone", "budget", "seed", "method", "distilled")}) for r in held["results"]}
-    left = [job for job in jobs() if job not in done and asked.only in job.name]
+    left = [job for job in jobs() if job not in done and re.search(asked.only, job.name)]
     end = time.monotonic() + 60 * asked.minutes
     context = multiprocessing.get_context("spawn")
     with context.Pool(asked.workers, maxtasksperchild=1) as pool:
         # references first, each once: two jobs would train the same
-        pairs = list(dict.fromkeys((job.backbone, job.seed) for job in left))
-        for backbone, seed in pairs:
-            if time.monotonic() > end:
-                return
-            pool.apply(partial(_reference, backbone, seed, asked.out))
-            mine = [job for job in left if (job.backbone, job.seed) == (backbone, seed)]
-            for found in pool.imap_unordered(partial(_timely, end, asked.out), mine):
-                if found is not None:
-                    held["results"].append(found)
-                    write(asked.results, held)
-                    print({k: found[k] for k in ("backbone", "budget", "seed", "method", "val", "macs")}, flush=True)
+        references = dict.fromkeys((job.backbone, job.seed) for job in left)
+        pool.starmap(partial(_reference, asked.out, end), references, chunksize=1)
+        for found in pool.imap_unordered(partial(_timely, asked.out, end), left):
+            if found is not None:
+                held["results"].append(found)
+                write(asked.results, held)
+                print({k: found[k] for k in ("backbone", "budget", "seed", "method", "val", "macs")}, flush=True)
 
 
-def _reference(backbone: str, seed: int, out: Path) -> None:
+def _reference(out: Path, end: float, backbone: str, seed: int) -> None:
+    if time.monotonic() > end:
+        return
     torch.set_num_threads(1)
     print(f"{backbone} seed {seed}: reference {reference_of(backbone, seed, out)[1]:.4f}", flush=True)
 
 
-def _timely(end: float, out: Path, job: Job) -> dict[str, Any] | None:
+def _timely(out: Path, end: float, job: Job) -> dict[str, Any] | None:
     """Do a job if there is time; one that fails is told, and the others go on."""
 
     if time.monotonic() > end:  # one clock for all processes of a machine
