@@ -1,18 +1,19 @@
 """Does searching the size pay? Strategies and baselines inside one budget on CIFAR-10, equal inheritance and training.
 
-    RENASCENT_DATA=FOLDER python benchmarks/sizes_cifar10.py --out runs/sizes_cifar10 [--minutes 55]
+    RENASCENT_DATA=FOLDER python benchmarks/sizes_cifar10.py --out runs/sizes_cifar10 --results sizes.json
 
 Every job (backbone, budget, seed, method) is a stage of minutes that is done once: stop it whenever you like and start
-it again. `--results FILE` takes over what an earlier run wrote, and is rewritten after every job.
+it again. `--results FILE` takes over what an earlier run wrote, and is rewritten after every job. On Linux,
+MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 makes a step of MobileNet V2 a third shorter.
 
 For each backbone and seed, the reference is trained for 10 epochs on 20,000 images and its channels are sorted by
 magnitude, which leaves its function as it is. All methods then inherit the leading channels of that network, and are
-trained alike with it as their teacher, for 5 epochs. Methods are compared by 5,000 validation images; the one default
-is named by them (`--verdict`), and only then are test images looked at (`--test`).
+trained alike with it as their teacher, for 5 epochs. Methods are compared by 5,000 validation images; `--test` names
+the one default by them, and only then looks at test images.
 
 uniform-*: the reference scaled by one factor: all its widths; its resolution; both.  random: one random network inside
 the budget.  rsps: the best of some random ones by weights shared between them.  magnitude: channels pruned by
-Torch-Pruning (group L2 norm, one ratio for all layers; `pip install 'renascent[prune]'`).
+Torch-Pruning (group L2 norm, one ratio for all layers, to whole channels; `pip install 'renascent[prune]'`).
 """
 
 from __future__ import annotations
@@ -275,7 +276,7 @@ def pruned(reference: nn.Module, ratio: float) -> nn.Module:
     net = copy.deepcopy(reference).eval()
     last = [m for m in net.modules() if isinstance(m, nn.Linear)]
     importance = tp.importance.GroupMagnitudeImportance(p=2)
-    # to the nearest whole channel, as uniform scaling: the pruner rounds down, and would leave some of its budget unused
+    # to the nearest whole channel, as uniform scaling: the pruner rounds down, and would leave budget unused
     ratios = {m: whole(ratio, m.out_channels) for m in net.modules() if isinstance(m, nn.Conv2d)}
     images = torch.randn(1, *SHAPE)
     tp.pruner.BasePruner(net, images, importance, pruning_ratio_dict=ratios, ignored_layers=last).step()
@@ -396,7 +397,9 @@ def _timely(out: Path, end: float, job: Job) -> dict[str, Any] | None:
 
 def write(path: Path, held: dict[str, Any]) -> None:
     held["summary"] = summary(held["results"])
-    held["environment"] = held.get("environment") or environment(0, torch.device("cpu"))
+    about = environment(0, torch.device("cpu"))
+    del about["command"]  # the folders of one machine, and of the last call only
+    held["environment"] = held.get("environment") or about
     write_json(path, held)
 
 
