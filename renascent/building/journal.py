@@ -10,17 +10,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 from renascent.building.plan import Job
 from renascent.errors import UserError
 from renascent.journal import whole_lines
 from renascent.run import Json, Run, writing
-
-try:
-    import fcntl
-except ImportError:  # no Unix: two builds at once are then not noticed
-    fcntl = None  # type: ignore[assignment]
 
 
 class Journal:
@@ -70,21 +64,9 @@ def open_journal(table: Path, config: Json, *, resume: bool) -> Iterator[Journal
     if resume and not there:
         raise UserError(f"there is no unfinished build {folder} to resume: check --out, or leave --resume out")
     run = Run.start(folder, config, resume=resume, instead=f"remove {folder}")
-    with writing(folder):
-        lock = (folder / "lock").open("w")
-    with lock:
-        _lock(lock, table)
+    with run.alone():
         yield Journal(run)
 
 
 def _gone(folder: Path) -> Path:
     return folder.with_name(folder.name + ".gone")
-
-
-def _lock(file: TextIO, table: Path) -> None:
-    """Hold the file until it is closed, or this process ends in whatever way."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process is building {table}: wait for it, or stop it first") from None

@@ -136,7 +136,7 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
     if flags.resume and not (folder / "config.json").exists():
         raise UserError(f"there is no run in {folder} to resume: check --out, or leave --resume out")
     source = {"data": lasting(str(flags.data)), "options": asdict(options)}
-    budget = Budget.parse(flags.budget) if flags.budget else None
+    budget = Budget.parse(flags.budget) if flags.budget is not None else None
     with resumable(folder), Live(["search"]) as live:
         live.say(str(space.coverage))
         live.say(f"shrinking {word} with {flags.strategy} on {task}; run folder {folder}")

@@ -75,18 +75,18 @@ def drive(
     epoch: adds to the event of an epoch, given the means of its metrics.
 
     Raises Diverged when a metric is not finite, leaving the last good checkpoint; Interrupted after Ctrl-C, leaving a
-    checkpoint of this very step.
+    checkpoint of this very step; UserError when another process is at work in the folder.
     """
     means = Means()
     kept = {**parts, "means": means}
-    first, before = _restore(run, kept)
-    steps, began, saved = epochs * steps_per_epoch, time.monotonic(), time.monotonic()
+    with run.alone(), interruptible() as interrupt:
+        first, before = _restore(run, kept)
+        steps, began, saved = epochs * steps_per_epoch, time.monotonic(), time.monotonic()
 
-    def save(done: int) -> None:
-        seconds = before + time.monotonic() - began
-        run.save({"step": done, "seconds": seconds, **{name: part.state_dict() for name, part in kept.items()}})
+        def save(done: int) -> None:
+            seconds = before + time.monotonic() - began
+            run.save({"step": done, "seconds": seconds, **{name: part.state_dict() for name, part in kept.items()}})
 
-    with interruptible() as interrupt:
         for number in range(first, steps):
             t = Progress(number, steps, steps_per_epoch)
             # so that everything random in a step is a function of the seed and its number

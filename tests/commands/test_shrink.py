@@ -171,6 +171,7 @@ def test_a_budget_is_kept(say: Any) -> None:
         (f"shrink mine:wide {SEARCH} --input 3,8,8 --resolution", ["takes no smaller inputs than 8 x 8"]),
         (f"shrink mine:small {SEARCH} --resume", ["there is no run in"]),
         (f"shrink mine:small {SEARCH} --budget macs=3", ["budget 'macs=3' cannot be read"]),
+        (f"shrink mine:small {SEARCH} --budget ''", ["budget '' cannot be read"]),
         ("shrink mine:small --data digits --strategy rspss", ["unknown strategy", "did you mean 'rsps'?"]),
         ("shrink mine:small --data digitz --strategy rsps", ["unknown data set", "digits"]),
     ],

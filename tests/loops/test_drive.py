@@ -60,6 +60,19 @@ def plain(events):
     return [{k: v for k, v in event.items() if k not in ("time", "seconds")} for event in events]
 
 
+def test_two_drives_of_one_folder_do_not_mix(tmp_path):
+    def second(t):
+        if t.step == 5:
+            with pytest.raises(UserError, match=r"another process is at work in .*: wait for it"):
+                go(tmp_path / "a", resume=True)
+
+    place, heard, _ = go(tmp_path / "a", before=second)
+    alone, others, _ = go(tmp_path / "b")
+    assert torch.equal(place, alone)
+    assert plain(heard) == plain(others)
+    assert plain(read_events(tmp_path / "a")) == plain(others)
+
+
 def test_an_event_an_epoch_with_the_means_of_its_metrics(tmp_path):
     seen = []
     walk = Walk()
