@@ -20,20 +20,23 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import json
 import multiprocessing
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from renascent.core import Task, WeightRule
 from renascent.costs import macs, measure
@@ -57,7 +60,7 @@ RESOLUTIONS = {"lowest": 8, "highest": 32, "resolution_step": 1}
 
 BACKBONES: dict[str, Callable[[], SizedSpace]] = {
     "resnet20": partial(ResNetCifar, layers_count=20, **RESOLUTIONS),  # type: ignore[arg-type]
-    "mobilenet-v2": partial(MobileNetV2, small=True, width=0.5, **RESOLUTIONS),  # type: ignore[arg-type]
+    "mobilenet-v2": partial(MobileNetV2, small=True, width=0.25, **RESOLUTIONS),  # type: ignore[arg-type]
 }
 
 HARD = ("macs<=0.25x", "macs<=0.1x")
@@ -121,6 +124,35 @@ def task_of(seed: int) -> Task:
     return load("cifar10", options=options)
 
 
+class Remembered(nn.Module):
+    """A teacher that keeps what it answered: all methods of a seed are fitted on the same batches, image for image.
+
+    net: the teacher.  path: of the answers, as `answered` writes them; batches that are not there it is asked.
+    """
+
+    def __init__(self, net: nn.Module, path: Path) -> None:
+        super().__init__()
+        self.net, self.answers = net, read_weights(path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (batch, classes) for images (batch, channels, h, w)."""
+        known = self.answers.get(digest(x))
+        return self.net(x) if known is None else known  # type: ignore[no-any-return]
+
+
+def digest(x: Tensor) -> str:
+    return hashlib.sha256(x.contiguous().numpy().data).hexdigest()
+
+
+@torch.no_grad()
+def answered(reference: nn.Module, seed: int, path: Path) -> None:
+    """Write what the reference answers to every batch of a fine-tuning."""
+    stream = task_of(seed).stream("train", seed, SETTING["batch"])
+    batches = (stream.next()[0] for _ in range(SETTING["fit_epochs"] * stream.steps_per_epoch))
+    save_file({digest(x): reference(x) for x in batches}, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+
+
 def reference_of(backbone: str, seed: int, out: Path) -> tuple[nn.Module, float]:
     """Return the trained reference, its channels sorted by magnitude, and its validation accuracy."""
     config, path = BACKBONES[backbone](), out / f"{backbone}-reference-{seed}"
@@ -140,13 +172,17 @@ def reference_of(backbone: str, seed: int, out: Path) -> tuple[nn.Module, float]
     ordered.load_state_dict({**net.state_dict(), **dict(ordered.named_parameters())})
     stream = task.stream("train", seed, 64)
     recalibrate(ordered, (stream.next() for _ in range(20)))
-    return ordered.eval().to(memory_format=torch.channels_last), float(read_json(path / "result.json")["val"])
+    ordered = ordered.eval().to(memory_format=torch.channels_last)
+    if not (path / "answers.safetensors").exists():
+        answered(ordered, seed, path / "answers.safetensors")
+    return ordered, float(read_json(path / "result.json")["val"])
 
 
 def training(backbone: str, epochs: int, lr: float) -> Fit:
-    """Return how every network is trained. Depthwise convolutions are slow in bfloat16 on a processor."""
+    """Return how every network is trained. bfloat16 is slow for depthwise convolutions, and without AVX-512 for all."""
     rule = WeightRule(lr=lr, lr_end=0.0, weight_decay=5e-4, clip=0.0)
-    return Fit(epochs=epochs, batch=SETTING["batch"], weights=rule, bf16=backbone == "resnet20")
+    bf16 = backbone == "resnet20" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return Fit(epochs=epochs, batch=SETTING["batch"], weights=rule, bf16=bf16)
 
 
 def one(job: Job, out: Path) -> dict[str, Any]:
@@ -158,8 +194,23 @@ def one(job: Job, out: Path) -> dict[str, Any]:
     found = chosen(job, config, task, reference, out)
     searched = time.process_time() - began
     net, arch = network_of(job, config, reference, found)
-    seeing = at_resolution(net, arch) if arch is not None else net
-    lessons = Distilled(task, reference, Distillation.recipe()) if job.distilled else task
+    trained = finetuned(job, net, arch, reference, out)
+    shape = input_shape(arch or {}, SHAPE)
+    return {
+        **asdict(job),
+        "found": found if isinstance(found, float) else dict(found),
+        "macs": macs(net, shape),
+        "latency_ms": measure(net, shape).median_ms,
+        **trained,
+        "search_seconds": round(searched, 1),
+    }
+
+
+def finetuned(job: Job, net: nn.Module, arch: Arch | None, reference: nn.Module, out: Path) -> dict[str, Any]:
+    """Train a network that inherits, in place, and keep its weights; return how, for how long and to what accuracy."""
+    task, seeing = task_of(job.seed), seen(net, arch)
+    teacher = Remembered(reference, out / f"{job.backbone}-reference-{job.seed}" / "answers.safetensors")
+    lessons = Distilled(task, teacher, Distillation.recipe()) if job.distilled else task
     torch.manual_seed(job.seed)
     stream = task.stream("train", job.seed, 64)
     recalibrate(seeing, (stream.next() for _ in range(20)))
@@ -168,17 +219,17 @@ def one(job: Job, out: Path) -> dict[str, Any]:
     run = Run.start(out / job.name / "fit", asdict(settings), resume=(out / job.name / "fit").exists(), seed=job.seed)
     done = fit(seeing, lessons, settings, run=run, seed=job.seed, split="train", evaluate=("val",))
     save_weights(out / job.name / "weights.safetensors", net)
-    shape = input_shape(arch or {}, SHAPE)
     return {
-        **asdict(job),
-        "found": found if isinstance(found, float) else dict(found),
-        "macs": macs(net, shape),
-        "latency_ms": measure(net, shape).median_ms,
+        "bf16": settings.bf16,
         "inherited": round(inherited, 4),
         "val": done.scores["val"],
-        "search_seconds": round(searched, 1),
         "fit_seconds": round(done.process_seconds, 1),
     }
+
+
+def seen(net: nn.Module, arch: Arch | None) -> nn.Module:
+    """Return the network with its images resized to the resolution of its architecture, where it has one."""
+    return net if arch is None else at_resolution(net, arch)
 
 
 def chosen(job: Job, config: SizedSpace, task: Task, reference: nn.Module, out: Path) -> Arch | float:
@@ -310,28 +361,31 @@ def spread(rows: list[dict[str, Any]], key: str) -> Mapping[str, Any]:
 
 
 def verdict(results: list[dict[str, Any]]) -> str:
-    """Return the strategy with the best mean validation accuracy over the taught settings at 25 % and 10 %."""
+    """Return the strategy with the best mean validation accuracy at 25 % and 10 %, of networks all of them have."""
+    hard = [r for r in results if r["distilled"] and r["budget"] in HARD]
+    scores = {
+        m: {(r["backbone"], r["budget"], r["seed"]): r["val"] for r in hard if r["method"] == m} for m in SEARCHING
+    }
+    common = set.intersection(*(set(found) for found in scores.values()))
+    if not common:
+        raise SystemExit("no pair of seed and budget has a network of every strategy: run more of them")
+    return max(SEARCHING, key=lambda method: statistics.mean(scores[method][pair] for pair in common))
 
-    def mean(method: str) -> float:
-        rows = [r for r in results if r["method"] == method and r["distilled"] and r["budget"] in HARD]
-        return statistics.mean(r["val"] for r in rows) if rows else 0.0
 
-    return max(SEARCHING, key=mean)
-
-
-def tested(results: list[dict[str, Any]], out: Path) -> None:
-    """Add the test accuracy of every network whose weights are there."""
-    for r in results:
-        job = Job(**{k: r[k] for k in ("backbone", "budget", "seed", "method", "distilled")})
-        path = out / job.name / "weights.safetensors"
-        if "test" in r or not path.exists():
-            continue
-        config = BACKBONES[job.backbone]()
-        found = r["found"] if isinstance(r["found"], float) else Arch(r["found"])
-        reference, _ = reference_of(job.backbone, job.seed, out)
-        net, arch = network_of(job, config, reference, found)
-        first_k(net, read_weights(path))
-        r["test"] = accuracy(at_resolution(net, arch) if arch is not None else net, task_of(job.seed), "test")
+def tested(out: Path, end: float, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the test accuracy of a network that was found. Where its weights are gone, it is trained once more."""
+    if time.monotonic() > end:
+        return {}
+    torch.set_num_threads(1)
+    job = _job(row)
+    config, path = BACKBONES[job.backbone](), out / job.name / "weights.safetensors"
+    reference, _ = reference_of(job.backbone, job.seed, out)
+    net, arch = network_of(
+        job, config, reference, row["found"] if isinstance(row["found"], float) else Arch(row["found"])
+    )
+    again = {} if path.exists() else {"val_again": finetuned(job, net, arch, reference, out)["val"]}
+    first_k(net, read_weights(path))
+    return again | {"test": accuracy(seen(net, arch), task_of(job.seed), "test")}
 
 
 def main() -> None:
@@ -349,31 +403,48 @@ def main() -> None:
     held = json.loads(asked.results.read_text()) if asked.results.exists() else {"setting": SETTING, "results": []}
     if held["setting"] != SETTING:
         raise SystemExit(f"{asked.results} holds another setting: give another file")
-    if asked.test:
-        held["default"] = held.get("default") or verdict(held["results"])
-        write(asked.results, held)  # before a test image is touched
-        tested(held["results"], asked.out)
-    else:
-        work(held, asked)
+    end = time.monotonic() + 60 * asked.minutes  # one clock for all processes of a machine
+    with multiprocessing.get_context("spawn").Pool(asked.workers, maxtasksperchild=1) as pool:
+        if asked.test:
+            held["default"] = held.get("default") or verdict(held["results"])
+            write(asked.results, held)  # before a test image is touched
+            test(pool, held, asked, end)
+        else:
+            work(pool, held, asked, end)
     write(asked.results, held)
     print("\n".join(map(str, held["summary"])))
 
 
-def work(held: dict[str, Any], asked: argparse.Namespace) -> None:
+def work(pool: Pool, held: dict[str, Any], asked: argparse.Namespace, end: float) -> None:
     """Do the jobs that are not done yet."""
-    done = {Job(**{k: r[k] for k in ("backbone", "budget", "seed", "method", "distilled")}) for r in held["results"]}
+    done = set(map(_job, held["results"]))
     left = [job for job in jobs() if job not in done and re.search(asked.only, job.name)]
-    end = time.monotonic() + 60 * asked.minutes
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(asked.workers, maxtasksperchild=1) as pool:
-        # references first, each once: two jobs would train the same
-        references = dict.fromkeys((job.backbone, job.seed) for job in left)
-        pool.starmap(partial(_reference, asked.out, end), references, chunksize=1)
-        for found in pool.imap_unordered(partial(_timely, asked.out, end), left):
-            if found is not None:
-                held["results"].append(found)
-                write(asked.results, held)
-                print({k: found[k] for k in ("backbone", "budget", "seed", "method", "val", "macs")}, flush=True)
+    references(pool, left, asked.out, end)
+    for found in pool.imap_unordered(partial(_timely, asked.out, end), left):
+        if found is not None:
+            held["results"].append(found)
+            write(asked.results, held)
+            print({k: found[k] for k in ("backbone", "budget", "seed", "method", "val", "macs")}, flush=True)
+
+
+def test(pool: Pool, held: dict[str, Any], asked: argparse.Namespace, end: float) -> None:
+    """Give the networks of the default and of the baselines their test accuracy."""
+    compared = (held["default"], "rsps", *BASELINES)
+    left = [r for r in held["results"] if r["method"] in compared and r["budget"] in HARD and r["distilled"]]
+    left = [r for r in left if "test" not in r and re.search(asked.only, _job(r).name)]
+    references(pool, map(_job, left), asked.out, end)
+    for row, found in zip(left, pool.imap(partial(tested, asked.out, end), left), strict=True):
+        row |= found
+        write(asked.results, held)
+
+
+def references(pool: Pool, left: Iterable[Job], out: Path, end: float) -> None:
+    """Train what all of these need, each once: two jobs would train the same."""
+    pool.starmap(partial(_reference, out, end), dict.fromkeys((job.backbone, job.seed) for job in left), chunksize=1)
+
+
+def _job(row: dict[str, Any]) -> Job:
+    return Job(**{key: row[key] for key in ("backbone", "budget", "seed", "method", "distilled")})
 
 
 def _reference(out: Path, end: float, backbone: str, seed: int) -> None:
@@ -386,7 +457,7 @@ def _reference(out: Path, end: float, backbone: str, seed: int) -> None:
 def _timely(out: Path, end: float, job: Job) -> dict[str, Any] | None:
     """Do a job if there is time; one that fails is told, and the others go on."""
 
-    if time.monotonic() > end:  # one clock for all processes of a machine
+    if time.monotonic() > end:
         return None
     try:
         return one(job, out)

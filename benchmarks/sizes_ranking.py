@@ -1,0 +1,114 @@
+"""Does what a size search sees order networks as their training does?
+
+    RENASCENT_DATA=FOLDER python benchmarks/sizes_ranking.py --results sizes.json --out runs/sizes_cifar10 --to x.json
+
+Takes the networks that `sizes_cifar10.py` found and trained, and scores them by shared weights on validation images:
+weights that begin as the reference's, trained for more and more epochs at architectures drawn evenly, as RSPS and,
+nearly, every other strategy trains them. Told is the rank correlation with the accuracy of the trained networks, within
+the ten of a budget and seed; sizes of a network that are no option of the space are moved to the nearest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import sizes_cifar10 as sizes
+import torch
+from scipy.stats import spearmanr
+
+from renascent.core import Progress, Setup, State, Task, WeightRule
+from renascent.gates import one_hot
+from renascent.nets.inherit import first_k
+from renascent.nets.resolution import RESOLUTION
+from renascent.run import environment, write_json
+from renascent.space import Arch, Integer, Space
+from renascent.strategies import RSPS
+
+
+def nearest(space: Space, found: dict[str, int]) -> Arch:
+    """Return the architecture of the space that is nearest to these sizes; what it does not have goes."""
+    near = {}
+    for name, decision in space.decisions.items():
+        assert isinstance(decision, Integer)
+        value = found.get(name, decision.options[-1])
+        near[name] = min(decision.options, key=lambda option: abs(option - value))
+    return space.from_indices([d.options.index(near[n]) for n, d in space.decisions.items()])  # type: ignore[union-attr]
+
+
+@torch.no_grad()
+def score(state: State, arch: Arch, task: Task, images: int) -> float:
+    """Return the accuracy of an architecture by the shared weights, with the statistics of each batch."""
+    gates = one_hot(state.setup.space, arch)
+    batches = task.batches("val", 250)[: images // 250]
+    return statistics.mean(float(task.loss(state.net, batch, gates).score) for batch in batches)
+
+
+def correlations(rows: list[dict[str, Any]], seen: list[float]) -> dict[str, float]:
+    """Return the rank correlation in each group of a budget and a seed."""
+    groups = defaultdict(list)
+    for row, value in zip(rows, seen, strict=True):
+        groups[f"{row['budget']}, seed {row['seed']}"].append((value, row["val"]))
+    return {name: round(float(spearmanr(pairs)[0]), 3) for name, pairs in groups.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, required=True, help="of sizes_cifar10.py")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="its folder of runs: for the reference, trained if gone"
+    )
+    parser.add_argument("--to", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--backbone", choices=list(sizes.BACKBONES), default="resnet20")
+    parser.add_argument("--marks", type=int, nargs="+", default=[0, 1, 2, 4, 8, 16], help="epochs after which to look")
+    parser.add_argument("--images", type=int, default=2000, help="of validation, that a network is scored on")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    held = json.loads(asked.results.read_text())["results"]
+    taught = [r for r in held if r["backbone"] == asked.backbone and r["distilled"] and r["budget"] in sizes.HARD]
+    rows = [r for r in taught if isinstance(r["found"], dict)]  # pruned networks are none of the space
+    config, task = sizes.BACKBONES[asked.backbone](), sizes.task_of(0)
+    archs = [nearest(config.space, r["found"]) for r in rows]
+    reference, val = sizes.reference_of(asked.backbone, 0, asked.out)
+    torch.manual_seed(0)
+    net = config.supernet(task.channels, task.classes)
+    first_k(net.net, reference.state_dict())  # type: ignore[arg-type]
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    rule = WeightRule(lr=sizes.SETTING["search_lr"])
+    data, strategy = task.streams(0, sizes.SETTING["batch"]), RSPS()
+    state = strategy.init(Setup(net, task, net.space, rule, 0))
+    each = data.train.steps_per_epoch
+    total = each * max(asked.marks)
+    pixels = [float(arch.get(RESOLUTION, 0)) for arch in archs]  # type: ignore[arg-type]
+    marks = [{"epochs": "resolution alone", "correlations": correlations(rows, pixels)}]
+    for number in range(total + 1):
+        if number % each == 0 and number // each in asked.marks:
+            seen = [score(state, arch, task, asked.images) for arch in archs]
+            found = correlations(rows, seen)
+            marks.append({"epochs": number // each, "mean": round(statistics.mean(found.values()), 3)})
+            marks[-1] |= {"correlations": found, "scores": [round(value, 4) for value in seen]}
+            print(number // each, marks[-1]["mean"], found, flush=True)
+            write_json(asked.to, report(asked, val, rows, marks))
+        if number < total:
+            torch.manual_seed(number)
+            strategy.step(state, data, Progress(number, total, each))
+
+
+def report(asked: argparse.Namespace, val: float, rows: list[dict[str, Any]], marks: list[Any]) -> dict[str, Any]:
+    return {
+        "date": date.today().isoformat(),
+        "setting": {"backbone": asked.backbone, "images": asked.images, **sizes.SETTING},
+        "reference": val,
+        "networks": [{key: row[key] for key in ("budget", "seed", "method", "val")} for row in rows],
+        "marks": marks,
+        "environment": {k: v for k, v in environment(0).items() if k not in ("command", "git", "seed")},
+    }
+
+
+if __name__ == "__main__":
+    main()
