@@ -4,8 +4,9 @@
 
 Takes the networks that `sizes_cifar10.py` found and trained, and scores them by shared weights on validation images:
 weights that begin as the reference's, trained for more and more epochs at architectures drawn evenly, as RSPS and,
-nearly, every other strategy trains them. Told is the rank correlation with the accuracy of the trained networks, within
-the ten of a budget and seed; sizes of a network that are no option of the space are moved to the nearest.
+nearly, every other strategy trains them. Told are the rank correlations with the accuracy of the trained networks
+and with their resolution, within the networks of one budget and seed; sizes that are no option of the space are moved
+to the nearest.
 """
 
 from __future__ import annotations
@@ -49,12 +50,13 @@ def score(state: State, arch: Arch, task: Task, images: int) -> float:
     return statistics.mean(float(task.loss(state.net, batch, gates).score) for batch in batches)
 
 
-def correlations(rows: list[dict[str, Any]], seen: list[float]) -> dict[str, float]:
-    """Return the rank correlation in each group of a budget and a seed."""
+def correlations(rows: list[dict[str, Any]], left: list[float], right: list[float]) -> dict[str, float]:
+    """Return the rank correlation of two numbers of each network in every group of a budget and a seed, and the mean."""
     groups = defaultdict(list)
-    for row, value in zip(rows, seen, strict=True):
-        groups[f"{row['budget']}, seed {row['seed']}"].append((value, row["val"]))
-    return {name: round(float(spearmanr(pairs)[0]), 3) for name, pairs in groups.items()}
+    for row, *pair in zip(rows, left, right, strict=True):
+        groups[f"{row['budget']}, seed {row['seed']}"].append(pair)
+    found = {name: float(spearmanr(pairs)[0]) for name, pairs in groups.items()}
+    return {name: round(value, 3) for name, value in {"mean": statistics.mean(found.values()), **found}.items()}
 
 
 def main() -> None:
@@ -85,26 +87,30 @@ def main() -> None:
     each = data.train.steps_per_epoch
     total = each * max(asked.marks)
     pixels = [float(arch.get(RESOLUTION, 0)) for arch in archs]  # type: ignore[arg-type]
-    marks = [{"epochs": "resolution alone", "correlations": correlations(rows, pixels)}]
+    trained = [row["val"] for row in rows]
+    marks: list[dict[str, Any]] = []
     for number in range(total + 1):
         if number % each == 0 and number // each in asked.marks:
-            seen = [score(state, arch, task, asked.images) for arch in archs]
-            found = correlations(rows, seen)
-            marks.append({"epochs": number // each, "mean": round(statistics.mean(found.values()), 3)})
-            marks[-1] |= {"correlations": found, "scores": [round(value, 4) for value in seen]}
-            print(number // each, marks[-1]["mean"], found, flush=True)
-            write_json(asked.to, report(asked, val, rows, marks))
+            seen = [round(score(state, arch, task, asked.images), 4) for arch in archs]
+            marks.append({"epochs": number // each, "scores": seen})
+            marks[-1]["with_trained"] = correlations(rows, seen, trained)
+            marks[-1]["with_resolution"] = correlations(rows, seen, pixels)
+            print({k: v for k, v in marks[-1].items() if k != "scores"}, flush=True)
+            write_json(asked.to, report(asked, val, rows, correlations(rows, pixels, trained), marks))
         if number < total:
             torch.manual_seed(number)
             strategy.step(state, data, Progress(number, total, each))
 
 
-def report(asked: argparse.Namespace, val: float, rows: list[dict[str, Any]], marks: list[Any]) -> dict[str, Any]:
+def report(
+    asked: argparse.Namespace, val: float, rows: list[dict[str, Any]], resolution: dict[str, float], marks: list[Any]
+) -> dict[str, Any]:
     return {
         "date": date.today().isoformat(),
         "setting": {"backbone": asked.backbone, "images": asked.images, **sizes.SETTING},
         "reference": val,
         "networks": [{key: row[key] for key in ("budget", "seed", "method", "val")} for row in rows],
+        "resolution_with_trained": resolution,
         "marks": marks,
         "environment": {k: v for k, v in environment(0).items() if k not in ("command", "git", "seed")},
     }
