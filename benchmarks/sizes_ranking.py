@@ -51,7 +51,7 @@ def score(state: State, arch: Arch, task: Task, images: int) -> float:
 
 
 def correlations(rows: list[dict[str, Any]], left: list[float], right: list[float]) -> dict[str, float]:
-    """Return the rank correlation of two numbers of each network in every group of a budget and a seed, and the mean."""
+    """Return the rank correlation of two numbers of each network, in every group of budget and seed, and the mean."""
     groups = defaultdict(list)
     for row, *pair in zip(rows, left, right, strict=True):
         groups[f"{row['budget']}, seed {row['seed']}"].append(pair)
