@@ -139,16 +139,13 @@ class Run:
 
         Raises UserError when one is at work already.
         """
-        with writing(self.folder):
-            lock = os.open(self.folder, os.O_RDONLY) if fcntl is not None else None
-        if lock is None:
+        with contextlib.ExitStack() as after:
+            if fcntl is not None:
+                with writing(self.folder):
+                    lock = os.open(self.folder, os.O_RDONLY)
+                after.callback(os.close, lock)
+                _lock(lock, self.folder)
             yield
-            return
-        try:
-            _lock(lock, self.folder)
-            yield
-        finally:
-            os.close(lock)
 
     def _check_same(self, instead: str) -> None:
         held, asked = read_json(self.folder / "config.json"), json.loads(json.dumps(self.config))
