@@ -37,11 +37,6 @@ import torch
 from renascent.checkpoint import load_tree, save_tree
 from renascent.errors import UserError
 
-try:
-    import fcntl
-except ImportError:  # no Unix: two processes at work on one folder are then not noticed
-    fcntl = None  # type: ignore[assignment]
-
 Json = dict[str, Any]
 
 CLOCK_FIELDS = frozenset({"time", "seconds"})
@@ -132,20 +127,6 @@ class Run:
             with writing(self.events_file):
                 os.truncate(self.events_file, covered)
         return tree
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes from working here, until the end of the block or of this process, in whatever way.
-
-        Raises UserError when one is at work already.
-        """
-        with contextlib.ExitStack() as after:
-            if fcntl is not None:
-                with writing(self.folder):
-                    lock = os.open(self.folder, os.O_RDONLY)
-                after.callback(os.close, lock)
-                _lock(lock, self.folder)
-            yield
 
     def _check_same(self, instead: str) -> None:
         held, asked = read_json(self.folder / "config.json"), json.loads(json.dumps(self.config))
@@ -289,16 +270,6 @@ def interruptible() -> Iterator[Interrupt]:
     finally:
         for number, handler in held.items():
             signal.signal(number, handler)
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    """Lock an open folder, which leaves no file behind. Some network disks have no locks: they go without."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"another process is at work in {folder}: wait for it, or stop it first") from None
-    except OSError:
-        pass
 
 
 def _differences(held: Json, asked: Json, prefix: str = "") -> Iterator[str]:

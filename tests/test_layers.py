@@ -23,7 +23,7 @@ FLOORS = {
     ),
     1: ("gates", "weights", "core", "within"),
     2: ("nets", "tasks", "costs", "strategies"),
-    3: ("checkpoint", "run", "journal", "loops"),
+    3: ("checkpoint", "run", "journal", "lock", "loops"),
     4: ("evaluate",),
 }
 """What lies where; everything else is on the top floor."""
@@ -48,13 +48,13 @@ SIDEWAYS = {
     "costs": {"nets"},
     "run": {"checkpoint"},
     "journal": {"run"},
-    "loops": {"run", "checkpoint", "journal"},
+    "loops": {"run", "checkpoint", "journal", "lock"},
 }
 """What each may import on its own floor. Without an entry: nothing. The top floor is held to having no cycle."""
 
 ONLY = {
     "strategies": {"core", "gates", "space", "errors"},
-    "loops": {"core", "gates", "within", "space", "errors", "asktell", "run", "checkpoint", "journal"},
+    "loops": {"core", "gates", "within", "space", "errors", "asktell", "run", "checkpoint", "journal", "lock"},
 }
 """The whole of what these may import, where that is less than all that lies below."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from renascent.building.plan import Job
 from renascent.errors import UserError
 from renascent.journal import whole_lines
+from renascent.lock import alone
 from renascent.run import Json, Run, writing
 
 
@@ -64,7 +65,7 @@ def open_journal(table: Path, config: Json, *, resume: bool) -> Iterator[Journal
     if resume and not there:
         raise UserError(f"there is no unfinished build {folder} to resume: check --out, or leave --resume out")
     run = Run.start(folder, config, resume=resume, instead=f"remove {folder}")
-    with run.alone():
+    with alone(folder):
         yield Journal(run)
 
 

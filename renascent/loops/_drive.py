@@ -11,6 +11,7 @@ import torch
 
 from renascent.core import Metrics, Progress
 from renascent.errors import Diverged, Interrupted
+from renascent.lock import alone
 from renascent.run import Json, Run, interruptible
 
 CHECKPOINT_SECONDS = 60.0
@@ -79,7 +80,7 @@ def drive(
     """
     means = Means()
     kept = {**parts, "means": means}
-    with run.alone(), interruptible() as interrupt:
+    with alone(run.folder), interruptible() as interrupt:
         first, before = _restore(run, kept)
         steps, began, saved = epochs * steps_per_epoch, time.monotonic(), time.monotonic()
 
