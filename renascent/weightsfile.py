@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -13,7 +14,9 @@ from renascent.run import writing
 
 def save_weights(path: Path, net: nn.Module) -> None:
     """Write the weights and statistics of a network, whole or not at all. Raises UserError when it cannot be done."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    layout = torch.contiguous_format
+    # copies: weights that are tied may not share their memory in the file
+    tensors = {name: value.detach().cpu().clone(memory_format=layout) for name, value in net.state_dict().items()}
     scratch = path.with_name(path.name + ".part")
     with writing(path):
         save_file(tensors, scratch)

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from renascent.core import SpaceConfig
 from renascent.costs.sized import Sized, macs_in, params_in
 from renascent.gates import Gates, option_counts
+from renascent.nets.adapt.trace import unfused
 from renascent.nets.layers import SizedSpace
 from renascent.space import Arch, Space
 
@@ -30,17 +31,17 @@ def params(net: nn.Module) -> int:
 def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
     """Return the multiply-accumulates of one input of `shape` (channels, h, w): convolutions and matrix products.
 
-    Counted by torch's own formulas on the meta device, so that nothing is computed. The addition of a bias is no
-    multiply-accumulate (NAS-Bench-201 counts the classifier's bias as one more a class).
+    Counted by torch's own formulas, on the meta device where that works, so that nothing is computed. The addition of
+    a bias is no multiply-accumulate (NAS-Bench-201 counts the classifier's bias as one more a class).
 
     >>> macs(nn.Conv2d(3, 8, 3, padding=1), (3, 4, 4))
     3456
     """
-    shadow = copy.deepcopy(net).to("meta").eval()
-    x = torch.empty(1, *shape, device="meta")
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        shadow(x)
-    return int(counter.get_total_flops()) // 2
+    shadow = copy.deepcopy(net).eval()
+    try:
+        return _counted(copy.deepcopy(shadow).to("meta"), torch.empty(1, *shape, device="meta"))
+    except (RuntimeError, NotImplementedError):  # code that makes tensors of its own puts them elsewhere
+        return _counted(shadow, torch.zeros(1, *shape).to(next(shadow.parameters(), torch.empty(0))))
 
 
 class Additive:
@@ -104,6 +105,13 @@ def params_of(config: SpaceConfig, channels_in: int, classes: int) -> Additive |
     if isinstance(config, SizedSpace):
         return Sized(config, (channels_in, 1, 1), classes, params_in)
     return additive(config.space, lambda arch: params(_meta(config, arch, channels_in, classes)))
+
+
+@torch.no_grad()
+def _counted(net: nn.Module, x: Tensor) -> int:
+    with unfused(), FlopCounterMode(display=False) as counter:
+        net(x)
+    return int(counter.get_total_flops()) // 2
 
 
 def _meta(config: SpaceConfig, arch: Arch, channels_in: int, classes: int) -> nn.Module:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from renascent.core import SpaceConfig
 from renascent.costs.latency import measure
 from renascent.costs.named import COSTS, cost_of
-from renascent.costs.sized import Sized
+from renascent.costs.sized import Sized, memory_access_in
 from renascent.errors import UserError
 from renascent.gates import Gates
 from renascent.nets.layers import Amount, Layer, SizedSpace
@@ -90,7 +90,7 @@ def _spread_out(config: SpaceConfig, rng: np.random.Generator, count: int) -> li
 
 def _costs(config: SpaceConfig, shape: Shape, classes: int) -> list[object]:
     if isinstance(config, SizedSpace):
-        bytes_moved = cost_of("memory_access_bytes", config, shape, classes)
+        bytes_moved = Sized(config, shape, classes, memory_access_in)
         return [cost_of("macs", config, shape, classes), bytes_moved, Sized(config, shape, classes, _there)]
     return [cost_of(name, config, shape, classes) for name in COSTS[:2]]
 

@@ -28,7 +28,8 @@ COSTS = tuple(_SIZED)
 def cost_of(name: str, config: SpaceConfig, shape: Shape, classes: int) -> Additive | Sized | Polynomial:
     """Return a cost of a space, for inputs of `shape` (channels, h, w).
 
-    Raises UserError for an unknown name, and for the bytes of a space that cannot list its layers.
+    Raises UserError for an unknown name, and for the bytes of a space that cannot list its layers, or not all that
+    is in memory with them: a model of the user's own.
 
     >>> from renascent.nets import SPACES
     >>> config = SPACES["resnet20"]()
@@ -37,7 +38,9 @@ def cost_of(name: str, config: SpaceConfig, shape: Shape, classes: int) -> Addit
     """
     if name not in COSTS:
         raise unknown("cost", name, COSTS)
-    if name in ("macs", "params") and isinstance(config, Adapted):
+    if isinstance(config, Adapted):
+        if name not in ("macs", "params"):
+            raise UserError(f"{name} is not counted for a model of your own: bound macs, params or latency_ms")
         return config.counted(name, shape, classes)
     if isinstance(config, SizedSpace):
         return _SIZED[name](config, shape, classes)

@@ -63,8 +63,7 @@ def macs_in(layer: Layer) -> Amount:
         return 0
     if layer.kind == "linear":
         return product(layer.share, layer.inputs, layer.outputs)
-    channels = (layer.inputs,) if layer.kind == "depthwise" else (layer.inputs, layer.outputs)
-    return product(layer.share, *channels, *layer.size_out, layer.kernel**2)
+    return product(*_connected(layer), *layer.size_out) / layer.groups
 
 
 def params_in(layer: Layer) -> Amount:
@@ -75,8 +74,7 @@ def params_in(layer: Layer) -> Amount:
         return product(layer.share, layer.inputs, layer.outputs) + product(layer.share, layer.outputs)
     if layer.kind == "norm":
         return 2 * product(layer.share, layer.outputs)
-    channels = (layer.inputs,) if layer.kind == "depthwise" else (layer.inputs, layer.outputs)
-    kernel = product(layer.share, *channels, layer.kernel**2)
+    kernel = product(*_connected(layer)) / layer.groups
     return kernel + 2 * product(layer.share, layer.outputs) if layer.norm else kernel
 
 
@@ -106,6 +104,12 @@ def peak(amounts: Sequence[Amount]) -> Amount:
     if any(isinstance(a, Tensor) for a in amounts):
         return torch.stack([torch.as_tensor(a, dtype=torch.float64) for a in amounts]).max()
     return np.maximum.reduce(np.broadcast_arrays(*amounts))
+
+
+def _connected(layer: Layer) -> tuple[Amount, ...]:
+    """Return the factors of the weights of a convolution, were it in one group."""
+    channels = (layer.inputs,) if layer.kind == "depthwise" else (layer.inputs, layer.outputs)
+    return layer.share, *channels, layer.kernel**2
 
 
 def _map(layer: Layer) -> tuple[Amount, Amount]:

@@ -161,7 +161,10 @@ def chosen(number: Quantity, among: Mapping[int, Quantity]) -> Quantity:
     if all(option is options[0] for option in options):
         return options[0]
     if isinstance(number, Spread):
-        return _mixture([(number.chances[k], among[int(v)]) for k, v in enumerate(number.values)])
+        among = {int(v): among[int(v)] for v in number.values}
+        if all(isinstance(option, int) for option in among.values()):
+            return Spread(np.array(list(among.values()), dtype=np.int64), number.chances)  # of the same draw
+        return _mixture([(number.chances[k], option) for k, option in enumerate(among.values())])
     if isinstance(number, np.ndarray):
         return np.select([number == key for key in among], [np.asarray(option) for option in options])
     return among[number]

@@ -62,8 +62,11 @@ class NatsSize:
         width = values[LAYERS[0]]
         size: tuple[Quantity, Quantity] = (shape[1], shape[2])
         found = [Layer(name="stem", kind="conv", inputs=shape[0], outputs=width, kernel=3, size=size)]
-        for k, name in enumerate(LAYERS):
-            found += (_block_layers if k in BLOCKS else _cell_layers)(f"parts.{k}", width, values[name], size)
+        for k, (source, name) in enumerate(zip((LAYERS[0], *LAYERS), LAYERS, strict=False)):
+            if k in BLOCKS:
+                found += _block_layers(f"parts.{k}", width, values[name], size)
+            else:
+                found += _cell_layers(f"parts.{k}", width, values[name], size, skip=source != name)
             size, width = found[-1].size, values[name]
         found.append(Layer(name="last", kind="norm", inputs=width, outputs=width, size=size))
         return [*found, Layer(name="classifier.linear", kind="linear", inputs=width, outputs=classes, size=(1, 1))]
@@ -129,8 +132,10 @@ class NatsSizeNetwork(nn.Module):
         return self.classifier(self.last(x))  # type: ignore[no-any-return]
 
 
-def _cell_layers(place: str, inputs: Quantity, width: Quantity, size: tuple[Quantity, Quantity]) -> list[Layer]:
-    """Return the layers of a cell, the last of them an addition of its output."""
+def _cell_layers(
+    place: str, inputs: Quantity, width: Quantity, size: tuple[Quantity, Quantity], *, skip: bool
+) -> list[Layer]:
+    """Return the layers of a cell, the last of them an addition of its output. skip: it may be a convolution."""
     given, node = (inputs, *size), (width, *size)
     kept = {"01": (), "02": (given, node), "12": (given, node), "13": (given, node), "23": (given, node)}
     convs = {}
@@ -142,16 +147,14 @@ def _cell_layers(place: str, inputs: Quantity, width: Quantity, size: tuple[Quan
         )  # fmt: skip
     plus = Layer(name=f"{place}.add", kind="add", inputs=width, outputs=width, size=size, held=(given, node))
     halfway = replace(plus, active=False, held=(node,))
-    skip = _skip_layers(f"{place}.skip.unit", inputs, width, size)
+    thin = _skip_layers(f"{place}.skip.unit", inputs, width, size) if skip else []
     first, second = list(convs.values())[:3], list(convs.values())[3:]
-    return [*first, plus, second[0], *skip, halfway, second[1], replace(plus, held=())]
+    return [*first, plus, second[0], *thin, halfway, second[1], replace(plus, held=())]
 
 
 def _skip_layers(name: str, inputs: Quantity, width: Quantity, size: tuple[Quantity, Quantity]) -> list[Layer]:
     """Return the convolution of a skip, there if the widths are unequal; under gates, one for each pair of widths."""
     skip = Layer(name=name, kind="conv", inputs=inputs, outputs=width, size=size, active=False)
-    if inputs is width:
-        return []
     if not isinstance(inputs, Spread) and not isinstance(width, Spread):
         return [replace(skip, share=inputs != width)]
     pairs = itertools.product(_outcomes(inputs), _outcomes(width))

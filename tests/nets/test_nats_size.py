@@ -89,6 +89,23 @@ def test_the_skip_of_equal_widths_is_nothing_in_the_shared_network_too():
         assert [k for k in (2, 4) if net.net.parts[k].skip.unit.conv.weight.grad is not None] == used
 
 
+def test_where_two_widths_are_open_the_crop_of_the_skip_is_listed():
+    """Also where the widest of both are equal: the skip then pads and mixes through its convolution."""
+    config = NatsSize()
+    net, space = config.supernet(3, 10), config.space
+    gates = dict(one_hot(space, space.parse("8:16:40:16:16")))
+    for name, active in (("width-1", (1, 4)), ("width-2", (2, 4))):
+        gates[name] = Gate(torch.eye(8)[list(active)].mean(0), active)
+    net(torch.randn(4, 3, 8, 8), gates).sum().backward()
+    crops = net.crops(gates)
+    used = {name: p.grad for name, p in net.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    assert "net.parts.2.skip.unit.conv.weight" in used
+    for name, grad in used.items():
+        outside = grad.clone()
+        outside[crops[name]] = 0
+        assert not outside.any()
+
+
 def test_the_expected_cost_knows_where_a_skip_has_weights():
     """Both widths of a skip are open, and whether it has a convolution depends on both."""
     config = NatsSize()

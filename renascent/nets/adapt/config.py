@@ -87,7 +87,12 @@ class Adapted:
     @property
     def trained(self) -> nn.Module | None:
         """A copy of the model with its own weights; None where only a function that makes it is known."""
-        return copied(self.source) if self.weights or self.__dict__["_given"] is not None else None
+        return copied(self.source) if self.is_trained else None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its weights were given, and not only a function that makes it."""
+        return bool(self.weights) or self.__dict__["_given"] is not None
 
     def inherit(self, arch: Arch, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights that `arch` keeps of the model, whose weights are in `state`: the most important first."""
@@ -154,11 +159,15 @@ class Adapted:
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
         """Return one architecture: the model's own classes, the weights drawn afresh by each layer's own rule.
 
-        Parameters that no layer of PyTorch's own has stay those of the model. prune: there is nothing to prune.
+        Parameters that no layer of PyTorch's own has, and frozen ones, stay those of the model. prune: there is nothing
+        to prune.
         """
         self.check(channels_in, classes)
         net = shrunk(self.source, self.plan.axes, self.plan.change(_numbers(self.space.arch(arch))))
         for module in net.modules():
+            own = list(module.parameters())
+            if own and not any(p.requires_grad for p in own):
+                continue  # frozen: what it was given is what it shall have
             reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
             if callable(reset):
                 reset()

@@ -29,12 +29,16 @@ REMOVED = {removed}
 
 def shrink(model):
     """Give the layers of `model` their new sizes, in place; their weights are still to be loaded."""
+    made = {{}}  # of each weight, so that tied ones stay tied
     for name, shape in SHAPES.items():
         owner, _, leaf = name.rpartition(".")
         module = model.get_submodule(owner)
         old = getattr(module, leaf)
-        new = old.detach().new_zeros(shape)
-        setattr(module, leaf, torch.nn.Parameter(new) if isinstance(old, torch.nn.Parameter) else new)
+        if id(old) not in made:
+            new = old.detach().new_zeros(shape)
+            is_parameter = isinstance(old, torch.nn.Parameter)
+            made[id(old)] = (torch.nn.Parameter(new, old.requires_grad) if is_parameter else new), old
+        setattr(module, leaf, made[id(old)][0])
     for name, values in ATTRIBUTES.items():
         for attribute, value in values.items():
             setattr(model.get_submodule(name), attribute, value)

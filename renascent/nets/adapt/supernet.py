@@ -76,7 +76,8 @@ class AdaptedNet(Supernet):
         values = [*settings(self.model, self.plan.axes, shapes, change), *self._batch_statistics()]
         there = {name: tensor for name, tensor in tensors.items() if not name.startswith(gone)} if gone else tensors
         with unfused(), changed(self.model, values, change), self._mixed_depths(gates):
-            return functional_call(self.model, there, (x,))  # type: ignore[no-any-return]
+            # tied weights are all there, but no module twice: it would be given back what is not its own
+            return functional_call(self.model, there, (x,), tie_weights=False)  # type: ignore[no-any-return]
 
     def extract(self, arch: Arch) -> nn.Module:
         """Return the user's model with the widths and depths of `arch`, and a copy of the shared weights.
@@ -110,11 +111,16 @@ class AdaptedNet(Supernet):
             mixing = _mixing(self.plan, gates[name], name)
             if mixing is not None:
                 mixed[group] = mixing
-        named = [*self.model.named_parameters(), *self.model.named_buffers()]
-        return {
-            name: self._part(tensor, self.plan.axes[name], change, mixed)
-            for name, tensor in named
+        parts = {
+            id(tensor): self._part(tensor, self.plan.axes[name], change, mixed)
+            for name, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]
             if name in self.plan.axes
+        }
+        return {
+            f"{owner}.{leaf}" if owner else leaf: parts[id(tensor)]
+            for owner, module in self.model.named_modules()
+            for leaf, tensor in [*module._parameters.items(), *module._buffers.items()]
+            if id(tensor) in parts
         }
 
     def _part(self, tensor: Tensor, axes: Mapping[int, Axis], change: Change, mixed: Mapping[int, Mixing]) -> Tensor:

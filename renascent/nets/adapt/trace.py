@@ -214,7 +214,8 @@ class _Recorder(TorchFunctionMode):
         if any(self.graph.shapes[r.value][:1] == (BATCH,) or r.value in self.from_input for r in refs(returned)):
             macs //= BATCH  # what is the same for all inputs is computed once, unless the code repeats it for each
         where = self.stack[-1] if self.stack else ""
-        self.graph.nodes.append(Node(name, func, given[0], given[1], returned, macs, where))
+        args, kwargs = _by_place(name, *given)
+        self.graph.nodes.append(Node(name, func, args, kwargs, returned, macs, where))
 
     def number(self, tensor: Tensor) -> int:
         """Return the number of a tensor, a new one if it was not seen before."""
@@ -251,6 +252,16 @@ class _Recorder(TorchFunctionMode):
             self.graph.calls.append(Call(name, given, returned, plain, start, len(self.graph.nodes)))
 
         return hook
+
+
+def _by_place(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments with the tensors that an operation is about by place, where they were given by name."""
+    rest = dict(kwargs)
+    second = ("weight", "other") if name.startswith("conv") or name == "linear" else ("other",)
+    for place, names in enumerate((("input",), second)):
+        if len(args) == place:
+            args += tuple(rest.pop(key) for key in names if key in rest)
+    return args, rest
 
 
 def words(text: str) -> tuple[str, ...]:
