@@ -79,16 +79,25 @@ def _shades(result: Result, told: Sequence[Json], names: Sequence[str]) -> Drawi
 
 
 def _sizes(result: Result, told: Sequence[Json]) -> list[Drawing]:
-    """Draw the expected size of each decision, in times the reference's."""
+    """Draw the expected size of each decision, and its standard deviation, in times the reference's."""
     known = [e for e in told if e.get("sizes")]
     if not known:
         return []
     reference = result.space.reference  # type: ignore[attr-defined]
-    rows = {n: [e["sizes"][n][0] / reference[n] for e in known] for n in known[0]["sizes"] if n in reference}
-    high = max(1.0, max(max(values) for values in rows.values()))
-    title = "expected size of each decision in each epoch, in times the reference's"
-    drawn = heat(rows, [e["epoch"] for e in known], high=high, unit="expected size / reference", title=title)
-    return [(drawn, Markup("How large each was on average, by the strategy's chances: 1 is as in the reference."))]
+    epochs, names = [e["epoch"] for e in known], [n for n in known[0]["sizes"] if n in reference]
+    drawings: list[Drawing] = []
+    for place, (what, floor, caption) in enumerate(_MOMENTS):
+        rows = {n: [e["sizes"][n][place] / reference[n] for e in known] for n in names}
+        high = max(floor, max(max(values) for values in rows.values()))
+        title = f"{what} of each decision in each epoch, in times the reference's"
+        drawings.append((heat(rows, epochs, high=high, unit=f"{what} / reference", title=title), Markup(caption)))
+    return drawings
+
+
+_MOMENTS = (
+    ("expected size", 1.0, "How large each was on average, by the strategy's chances: 1 is as in the reference."),
+    ("spread of the size", 0.1, "How far each spread around that (standard deviation): 0 is settled."),
+)
 
 
 def _legend(styles: Mapping[object, str]) -> Markup:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,10 +27,12 @@ from renascent.costs.budget import (
 from renascent.costs.fitted import FittedLatency, fitted_latency, restored
 from renascent.costs.latencycost import LatencyCost
 from renascent.costs.lut import Lut
+from renascent.costs.runtimes import RUNTIMES
 from renascent.errors import BudgetError
 from renascent.loops.share import Found, Scorer, derived
 from renascent.nets.resolution import RESOLUTION, input_shape
-from renascent.run import Json, read_json, write_json
+from renascent.plane import is_depth
+from renascent.run import Json, processor_name, read_json, write_json
 from renascent.space import Arch
 
 LATENCY_FILE = "latency.json"
@@ -86,58 +89,99 @@ def prepare(
     return Budgeted(budget, goals, rows, _start(config, goals), fitted, table)
 
 
-def settle(config: SpaceConfig, task: Task, strategy: OneShot, found: Found, goals: Sequence[Goal]) -> Found:
+def settle(
+    config: SpaceConfig,
+    task: Task,
+    strategy: OneShot,
+    found: Found,
+    goals: Sequence[Goal],
+    *,
+    table: Lut | None = None,
+    truth: Callable[[Arch], float | None] | None = None,
+) -> tuple[Found, Latency | None]:
     """Return what was found, derived again under a tighter bound as long as its measured latency misses the budget.
 
-    A miss exceeds the spread of the measurement. Raises BudgetError after five attempts.
+    And the latency that was measured: None where none is bounded, or `table`, which predicts it, is of another device.
+    truth: what is known of an architecture from elsewhere.  Raises BudgetError after five attempts.
     """
     limits = [goal.limit for goal in goals if goal.name == LATENCY]
     if not limits:
-        return found
+        return found, None
     limit = limits[0]
     scorer, aimed = Scorer(found.state), tuple(goals)
-    for attempt in range(ATTEMPTS + 1):
-        seen = latency_of(config, found.arch, task)
-        if seen.p10_ms <= limit:
-            return found
+    attempt = 0
+    while True:
+        attempt += 1
+        seen = latency_of(config, found.arch, task, table)
+        if seen is None or seen.median_ms <= limit:
+            return found, seen
         # what is promised has to fall as far as what was measured is too long: that alone excludes this network
         row = config.space.indices(found.arch)[None]
         used = next(float(goal.exact(row)[0]) / goal.limit for goal in aimed if goal.name == LATENCY)
         aimed = tightened(aimed, LATENCY, used * limit / seen.median_ms)
-        if attempt == ATTEMPTS or not keepable(config, aimed):
-            break
+        if attempt > ATTEMPTS or not keepable(config, aimed):
+            raise BudgetError(
+                f"{LATENCY}<={limit:g} was missed {attempt} times: the last network takes {seen.median_ms:.3g} ms "
+                f"({seen.p10_ms:.3g} to {seen.p90_ms:.3g}); the search is kept: resume it on a quieter machine, "
+                "or search again with a larger budget"
+            )
         arch = derived(strategy, found.state, scorer, aimed)
-        found = replace(found, arch=arch, score=scorer(arch))
-    raise BudgetError(
-        f"{LATENCY}<={limit:g} was missed {attempt + 1} times: the last network takes {seen.median_ms:.3g} ms "
-        f"({seen.p10_ms:.3g} to {seen.p90_ms:.3g}); the search is kept: give a larger budget, or a quieter machine"
-    )
+        found = replace(found, arch=arch, score=scorer(arch), truth=truth(arch) if truth is not None else None)
 
 
-def costs_of(config: SpaceConfig, arch: Arch, task: Task, goals: Sequence[Goal], latency: Latency) -> Json:
-    """Return what each bounded cost was allowed, promised and measured to be, by name."""
+def costs_of(
+    config: SpaceConfig,
+    arch: Arch,
+    task: Task,
+    goals: Sequence[Goal],
+    latency: Latency | None,
+    table: Lut | None = None,
+) -> Json:
+    """Return what each bounded cost was allowed, promised and measured to be, by name.
+
+    latency: as measured, None where that was not possible.  table: what promised it, where one did.
+    """
     row = config.space.indices(arch)[None]
     net = config.network(arch, task.channels, task.classes)
     shape = input_shape(arch, (task.channels, *task.size))
     counted: dict[str, Callable[[], float]] = {
         "macs": lambda: macs(net, shape),
         "params": lambda: params(net),
-        LATENCY: lambda: latency.median_ms,
+        **({LATENCY: lambda: latency.median_ms} if latency is not None else {}),
     }
+    by = {} if table is None else {"by": ", ".join(str(table.about.get(key)) for key in ("processor", "runtime"))}
     return {
         goal.name: {
             "limit": goal.limit,
             "promised": float(goal.exact(row)[0]),
             "measured": float(counted[goal.name]()) if goal.name in counted else None,
+            **(by if goal.name == LATENCY else {}),
         }
         for goal in goals
     }
 
 
-def latency_of(config: SpaceConfig, arch: Arch, task: Task) -> Latency:
-    """Measure the latency of an architecture with fresh weights on one input, on the task's device."""
-    net: nn.Module = config.network(arch, task.channels, task.classes).to(task.device)
-    return measure(net, input_shape(arch, (task.channels, *task.size)))
+def latency_of(config: SpaceConfig, arch: Arch, task: Task, table: Lut | None = None) -> Latency | None:
+    """Measure the latency of an architecture with fresh weights on one input, on the task's device.
+
+    As `table` was measured, where one is given; None where it is of another device.
+    """
+    runtime, device = ("eager", task.device) if table is None else measured_with(table.about)
+    if device is None:
+        return None
+    net: nn.Module = config.network(arch, task.channels, task.classes).to(device)
+    return measure(net, input_shape(arch, (task.channels, *task.size)), runtime=runtime)
+
+
+def measured_with(about: Mapping[str, Any]) -> tuple[str, torch.device | None]:
+    """Return the runtime of a latency table and its device, as a table tells them: None for one that is not here."""
+    runtime = next((name for name in RUNTIMES if name in str(about.get("runtime"))), "")
+    if not runtime or about.get("processor") != processor_name():
+        return runtime, None
+    if about.get("device") == "cpu":
+        return runtime, torch.device("cpu")
+    there = torch.cuda.is_available() and torch.cuda.get_device_name() == about.get("device")
+    return runtime, torch.device("cuda") if there else None
 
 
 def _measured(config: SpaceConfig, task: Task) -> Json:
@@ -145,14 +189,14 @@ def _measured(config: SpaceConfig, task: Task) -> Json:
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         cost: FittedLatency = fitted_latency(config, (task.channels, *task.size), task.classes, device=task.device)
         reference = reference_of(config)
-        seen = latency_of(config, reference, task).median_ms if reference is not None else None
-    return {"weights": cost.weights.tolist(), "error": cost.error, "reference_ms": seen}
+        seen = latency_of(config, reference, task) if reference is not None else None
+    return {"weights": cost.weights.tolist(), "error": cost.error, "reference_ms": seen.median_ms if seen else None}
 
 
 def _start(config: SpaceConfig, goals: Sequence[Goal]) -> Arch:
     """Scale the widths of the reference; everything, where that is not enough."""
     names = config.space.decisions
-    others = {name: True for name in names if name.startswith(("depth", "drop")) or name == RESOLUTION}
+    others = {name: True for name in names if is_depth(name) or name == RESOLUTION}
     first = scaled(config, goals, others)
     inside = all(float(goal.exact(config.space.indices(first)[None])[0]) <= goal.limit for goal in goals)
     return first if inside and len(others) < len(names) else scaled(config, goals)

@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from renascent.budgeting import prepare, settle
-from renascent.core import OneShot, Setup, SpaceConfig, Task, WeightRule
+from renascent.core import OneShot, Setup, SpaceConfig, Supernet, Task, WeightRule
 from renascent.costs.budget import Budget, Priced
 from renascent.costs.latencycost import LatencyCost
 from renascent.errors import UserError
 from renascent.loops._drive import Say
 from renascent.loops.share import share
+from renascent.nets.adapt import Adapted
 from renascent.nets.inherit import first_k
 from renascent.result import RECORDED, Result, name_of
+from renascent.retrain import model_of
 from renascent.run import Run, check_seed
 from renascent.strategies import STRATEGIES
 from renascent.table import Table
@@ -48,7 +50,8 @@ def search(
 
     epochs: passes over the training split.  batch: images a step draws from each stream.
     weights: how the shared weights learn; the papers' setting unless given.
-    out: the run folder, runs/SPACE-STRATEGY-DATA-SEED unless given.  resume: go on with the run in it.
+    out: the run folder, runs/SPACE-STRATEGY-DATA-SEED unless given.  resume: go on with the run in it; where that has
+    ended, its result is returned as it is.
     truth: a benchmark table in which the likeliest architecture is looked up after every epoch, and the chosen one in
     the end. For the log only: the search is the same without it. Its name is part of the configuration, so that a
     resume asks for the same table and no log mixes two.
@@ -70,6 +73,7 @@ def search(
     known = truth_of(truth, space.space, truth_problem or task.name) if truth is not None else None
     config = dict(_config(space, strategy, task, rule, known, epochs=epochs, batch=batch, seed=seed))
     config |= {"pretrained": fingerprint(pretrained)} if pretrained else {}
+    config |= {"model": model_of(space)} if isinstance(space, Adapted) else {}
     names = (config["space"], config["strategy"], config["task"]["name"], seed)
     folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
@@ -81,18 +85,36 @@ def search(
     devices = [task.device] if task.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
-        net = space.supernet(task.channels, task.classes)
-        if pretrained:
-            first_k(getattr(net, "net", net), pretrained)
+        net = _supernet(space, task, pretrained)
         layout = getattr(space, "memory_format", torch.channels_last)
         net = net.to(task.device, memory_format=layout)  # type: ignore[call-overload]
+        setup = Setup(net, task, net.space, rule, seed, goals, start)
+        with torch.random.fork_rng(devices):
+            strategy.init(setup)  # what it refuses, too
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
+        if (folder / "arch.json").exists():
+            return Result.load(folder, space)
         if ready:
             ready.keep(folder)
             say({"event": "feasible", "table": str(ready)})
-        setup = Setup(net, task, net.space, rule, seed, goals, start)
-        found = share(strategy, setup, epochs=epochs, batch=batch, run=run, say=say, truth=known)
-        return Result.save_new(folder, space, settle(space, task, strategy, found, goals), task, goals)
+        first = share(strategy, setup, epochs=epochs, batch=batch, run=run, say=say, truth=known)
+        table = ready.table if ready else None
+        found, seen = settle(space, task, strategy, first, goals, table=table, truth=known)
+        if found is not first:
+            say(run.event("settled", arch=space.space.format(found.arch), score=found.score))
+        return Result.save_new(folder, space, found, task, goals, seen, table)
+
+
+def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] | None) -> Supernet:
+    """Return the network that is searched. Raises UserError where it does not fit, or is not in single precision."""
+    net = space.supernet(task.channels, task.classes)
+    if pretrained and isinstance(space, Adapted):
+        raise UserError("a model of your own starts from its weights: load `pretrained` into it, or give weights=FILE")
+    if pretrained:
+        first_k(getattr(net, "net", net), pretrained)
+    if other := {p.dtype for p in net.parameters() if p.is_floating_point()} - {torch.float32}:
+        raise UserError(f"the network has weights of {', '.join(map(str, other))}: give a model in float32 (.float())")
+    return net
 
 
 def _config(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -63,10 +64,10 @@ def is_size_space(config: SpaceConfig) -> bool:
 def is_depth(name: str) -> bool:
     """Return whether a decision is how many blocks there are.
 
-    >>> is_depth("depth1"), is_depth("stage1.out")
-    (True, False)
+    >>> is_depth("depth1"), is_depth("depth.layers"), is_depth("depthwise.conv")
+    (True, True, False)
     """
-    return name.startswith(("depth", "drop"))
+    return re.fullmatch(r"depth(\d*|\..+)", name) is not None
 
 
 def scaled_to(config: SpaceConfig, reference: Arch, exact: Exact, shares: Sequence[float]) -> dict[str, Arch]:

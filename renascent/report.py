@@ -47,13 +47,13 @@ def write_report(result: Result) -> Path:
 def _page(result: Result) -> Json:
     facts, config = result.facts, result.config
     epochs = [e for e in _events(result.folder) if e["event"] == "epoch"]
-    sessions = read_sessions(result.folder)
+    sessions = read_sessions(result.folder) or [{}]  # a list that was removed is no reason to have no page
     styles = _styles(result)
     drawing, unreachable = (Markup(""), set()) if is_size_space(result.space) else _drawing(result, styles)
     return {
         "facts": facts,
         "arch": breakable(facts["arch"]),
-        "started": sessions[0]["time"],
+        "started": sessions[0].get("time", ""),
         "notes": list(_notes(result, epochs)),
         "tiles": list(_tiles(result)),
         "drawing": drawing,
@@ -74,7 +74,7 @@ def _page(result: Result) -> Json:
         "settings": _settings(config, result.fitted),
         "environment": _environment(sessions[0]),
         "resumed": [(s["time"], s["device"]) for s in sessions[1:]],
-        "command": _command(sessions[0]["command"]),
+        "command": _command(sessions[0].get("command", [])),
         "citations": list(citations(result)),
     }
 
@@ -238,6 +238,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _environment(session: Json) -> Rows:
+    if not session:
+        return [("environment", "not recorded: environment.json is missing")]
     git = session["git"]
     state = f"{git['commit'][:12]}{', with local changes' if git['changed'] else ''}" if git else "not a checkout"
     machine = [(name, str(session[name])) for name in ("processor", "device", "threads", "platform")]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from renascent.budgeting import costs_of
 from renascent.core import Goal, SpaceConfig, Task
-from renascent.costs import Latency, macs, measure, params
+from renascent.costs import Latency, Lut, macs, measure, params
 from renascent.errors import UserError, unknown
 from renascent.loops._drive import Say
 from renascent.loops.fit import Fit, Fitted
@@ -50,12 +50,25 @@ class Result:
         self.arch: Arch = self.space.space.parse(facts["arch"])
 
     @classmethod
-    def save_new(cls, folder: Path, space: SpaceConfig, found: Found, task: Task, goals: Sequence[Goal] = ()) -> Result:
-        """Measure what a finished search found, and write it to its folder. goals: the budget it keeps."""
+    def save_new(
+        cls,
+        folder: Path,
+        space: SpaceConfig,
+        found: Found,
+        task: Task,
+        goals: Sequence[Goal] = (),
+        seen: Latency | None = None,
+        table: Lut | None = None,
+    ) -> Result:
+        """Measure what a finished search found, and write it to its folder.
+
+        goals: the budget it keeps.  seen: its latency, where that was measured for the budget.  table: what predicted
+        it, where a table did; it was then measured as the table was.
+        """
         config = read_json(folder / "config.json")
         net = space.network(found.arch, task.channels, task.classes)
         shape = input_shape(found.arch, (task.channels, *task.size))
-        latency = measure(net.to(task.device), shape)
+        latency = seen if seen is not None and table is None else measure(net.to(task.device), shape)
         facts = {
             "space": config["space"],
             "arch": space.space.format(found.arch),
@@ -72,7 +85,7 @@ class Result:
             "params": params(net),
             "macs": macs(net, shape),
             "latency_ms": asdict(latency),
-            **({"costs": costs_of(space, found.arch, task, goals, latency)} if goals else {}),
+            **({"costs": costs_of(space, found.arch, task, goals, seen, table)} if goals else {}),
         }
         if points := plane(space, found.arch, goals, Scorer(found.state), (task.channels, *task.size), task.classes):
             facts["plane"] = points

@@ -96,6 +96,9 @@ class Retraining:
     def _check(self) -> None:
         check_seed(self.seed)
         self.result.check_task(self.task)
+        space, held = self.result.space, self.result.config.get("model")
+        if isinstance(space, Adapted) and held not in (None, model_of(space)):
+            raise UserError(f"the model is no longer the one that was searched in {self.result.folder}: put it back")
         if isinstance(self.init, str) and self.init not in INITS:
             raise unknown("init", self.init, INITS)
         if isinstance(self.teacher, str) and self.teacher != REFERENCE:
@@ -220,7 +223,9 @@ class Retraining:
     def _told(self, reference: Fitted | None) -> Json | None:
         if reference is None or self.reference is None:
             return None
-        return {"arch": self.result.space.space.format(self.reference), "scores": reference.scores}
+        given = isinstance(self.result.space, Adapted) and self.result.space.is_trained
+        arch = self.result.space.space.format(self.reference)
+        return {"arch": arch, "scores": reference.scores, **({"given": True} if given else {})}
 
     def _facts(self, chosen: Fitted, task: Task, teacher: str | None) -> Json:
         plain = self.result.build(prune=self.prune)  # the trained one may be in double precision
@@ -241,6 +246,14 @@ class Retraining:
             "init": init,
             "random_init": "fresh" if init == "shared" else init,
         }
+
+
+def model_of(space: Adapted) -> str:
+    """Tell a user's model from others: names and shapes of its weights; their values too, where they are trained."""
+    state = space.source.state_dict()
+    return fingerprint(
+        state if space.is_trained else {name: torch.tensor(value.shape) for name, value in state.items()}
+    )
 
 
 def calibrate(net: nn.Module, task: Task, split: str, seed: int) -> None:

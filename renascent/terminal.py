@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from renascent.costs.budget import LATENCY
 from renascent.errors import UserError
 
 if TYPE_CHECKING:
@@ -163,7 +164,8 @@ def _accuracies(result: Result) -> list[tuple[str, str]]:
             what = "random architectures" if fitted.get("random_within") else "random cells"
             rows.append((what, _compared(score, others, company(fitted))))
         if reference := fitted.get("reference"):
-            rows.append(("reference network", f"{_percent(reference['scores'][split])} (from fresh weights, untaught)"))
+            origin = "as it was given" if reference.get("given") else "from fresh weights, untaught"
+            rows.append(("reference network", f"{_percent(reference['scores'][split])} ({origin})"))
     return rows
 
 
@@ -191,8 +193,9 @@ def company(fitted: Json, kind: str = "") -> str:
     '2 random cells trained alike, but from fresh weights'
     """
     count, init = len(fitted["random_cells"]), fitted.get("init", "fresh")
-    if fitted.get("random_within"):
-        what = f"{_count(count, f'{kind}architecture')} inside the budget,"
+    if budget := fitted.get("random_within"):
+        promised = " (latency as predicted)" if LATENCY in budget else ""
+        what = f"{_count(count, f'{kind}architecture')} inside the budget{promised},"
     else:
         what = _count(count, f"{kind}cell")
     same = fitted.get("random_init", init) == init

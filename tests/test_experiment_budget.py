@@ -119,7 +119,7 @@ def without_a_clock(monkeypatch):
         fits.append(shape)
         return fitted_latency(config, shape, classes, networks=6, milliseconds=lambda net, s: took(net))
 
-    def latency(config, arch, task):
+    def latency(config, arch, task, table=None):
         ms = 1.25 * took(config.network(arch, task.channels, task.classes))
         return Latency(ms, ms, ms, "by hand")
 
@@ -153,6 +153,34 @@ def test_a_missed_latency_keeps_the_search_which_can_be_resumed(task, tmp_path, 
     assert not (tmp_path / "r/arch.json").exists()
     monkeypatch.setattr(budgeting, "latency_of", honest)
     assert search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True).arch == whole.arch
+
+
+def test_what_was_derived_again_is_told(task, tmp_path, without_a_clock):
+    result = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
+    first, last = [e for e in read_events(tmp_path / "r") if e["event"] in ("derived", "settled")]
+    assert first["arch"] != last["arch"] == result.facts["arch"]
+    assert last["score"] == result.facts["search_score"]
+    # what is told to have been measured is what decided
+    assert result.facts["latency_ms"]["runtime"] == "by hand"
+    told = result.facts["costs"]["latency_ms"]
+    assert told["measured"] == result.facts["latency_ms"]["median_ms"] <= told["limit"]
+
+
+def test_a_finished_search_is_not_settled_again(task, tmp_path, without_a_clock, monkeypatch):
+    """Another minute's latency must not put another network beside the weights that were trained since."""
+    first = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
+    held = (tmp_path / "r/arch.json").read_bytes()
+    monkeypatch.setattr(budgeting, "latency_of", None)
+    again = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True)
+    assert again.arch == first.arch
+    assert (tmp_path / "r/arch.json").read_bytes() == held
+
+
+@pytest.mark.parametrize("name", ["darts", "darts-second-order", "setn", "gdas"])
+def test_who_learns_nothing_of_a_resolution_is_refused_before_there_is_a_folder(name, task, tmp_path):
+    with pytest.raises(UserError, match="learns nothing of 'resolution'"):
+        renascent.search(ALL, STRATEGIES[name](), task, epochs=1, batch=32, out=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_resume_asks_for_the_same_budget(task, tmp_path):

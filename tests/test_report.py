@@ -333,6 +333,13 @@ def test_a_search_from_python_has_no_command(folder: Path, words: list[str]) -> 
     assert told == "The search was started from Python, not by a command; its settings are below."
 
 
+def test_a_list_of_sessions_that_was_removed_is_said_to_be_missing(folder: Path) -> None:
+    (folder / "environment.json").unlink()
+    page = Page(write_report(Result.load(folder)).read_text())
+    assert "environment.json is missing" in page.text["settings"]
+    assert "started from Python" in page.text["command"]
+
+
 def test_settings_and_environment_are_shown(folder: Path) -> None:
     edit(folder / "environment.json", lambda e: {"sessions": e["sessions"] * 2})
     page = report(folder)

@@ -8,7 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from renascent.commands.command import Command, Machine, Outcome, Output, facts_of, finished, recipe_of, remembered
+from renascent.commands.command import (
+    DATA_FILE,
+    Command,
+    Machine,
+    Outcome,
+    Output,
+    facts_of,
+    finished,
+    recipe_of,
+    remembered,
+)
 from renascent.errors import UserError
 from renascent.flags import Part, glance, switches
 from renascent.loops.fit import Fit
@@ -130,10 +140,12 @@ def _teacher(plan: Plan, flags: FitFlags, values: Mapping[str, Any]) -> tuple[Re
 def _task(plan: Plan, flags: FitFlags, result: Result, values: Mapping[str, Any]) -> ImageTask:
     """Return what to train on. Raises UserError when the search's own data have changed since."""
     machine = plan.machine.build(values)
-    if flags.data is not None:
+    if flags.data is not None and not (result.folder / DATA_FILE).exists():  # a search from Python
         return machine.task(flags.data, plan.options.build(values))
     data, options = remembered(result.folder)
-    task = machine.task(data, dataclasses.replace(plan.options, settings=options).build(values))
+    task = machine.task(flags.data or data, dataclasses.replace(plan.options, settings=options).build(values))
+    if flags.data is not None:
+        return task
     changed = any(values.get(flag.key) is not None for flag in plan.options.flags())
     if not changed and not result.searched_on(task):
         raise UserError(

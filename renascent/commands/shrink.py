@@ -18,7 +18,7 @@ from renascent.errors import UserError
 from renascent.flags import Part, glance, keys, switches
 from renascent.nets.adapt import Adapted, NothingToSearch, Untraceable, smaller_sizes
 from renascent.result import Result, name_of
-from renascent.run import Json
+from renascent.run import Json, write_text
 from renascent.strategies import STRATEGIES
 from renascent.tasks import DATASETS, ImageOptions
 from renascent.terminal import Live, summary
@@ -124,13 +124,13 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
     _check(flags, word)
     assert word is not None
     if flags.dry_run and flags.input is not None:
-        return _shown(_space(word, flags, flags.input.split(",")))
+        return _shown(_space(word, flags, flags.input.split(",")), flags)
     options = plan.options.build(values)
     task = plan.machine.build(values).task(str(flags.data), options)
     shape = (task.channels, *task.size)
     space = _space(word, flags, flags.input.split(",") if flags.input else shape)
     if flags.dry_run or plan.strategy is None:
-        return _shown(space)
+        return _shown(space, flags)
     _fits(space, shape, task.classes)
     folder = Path(flags.out or f"runs/shrink-{flags.strategy}-{task.name}-{flags.seed}")
     if flags.resume and not (folder / "config.json").exists():
@@ -204,16 +204,19 @@ def _fits(space: Adapted, shape: tuple[int, ...], classes: int) -> None:
         )
 
 
-def _shown(space: Adapted) -> Outcome:
-    coverage = space.coverage
+def _shown(space: Adapted, flags: ShrinkFlags) -> Outcome:
+    """Show what can be searched, and which sizes of the input could be."""
+    coverage, (channels, height, width) = space.coverage, space.shape
     rows: list[Json] = [asdict(row) for row in coverage.rows]
-    return Outcome({"searchable_macs": coverage.share, "rows": rows}, str(coverage))
+    smaller = () if flags.resolution else smaller_sizes(space.source, (channels, height, width))
+    hint = f"\nthe input could be {', '.join(map(str, smaller))}, too: add --resolution" if smaller else ""
+    return Outcome({"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller}, f"{coverage}{hint}")
 
 
 def _told(result: Result, space: Adapted, page: Path) -> Outcome:
     """Write the code that shrinks the model, and say what was found."""
     code = result.folder / CODE_FILE
-    code.write_text(space.recipe(result.arch), encoding="utf-8")
+    write_text(code, space.recipe(result.arch))
     following = (
         f"next: renascent fit {result.folder} --init shared (trains it on); the report is {page}; "
         f"{code} shrinks your model without renascent"

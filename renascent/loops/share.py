@@ -64,6 +64,7 @@ def share(
     Raises Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
     data = setup.task.streams(setup.seed, batch)
+    setup.net.eval()  # a weight step trains; what compares architectures must not depend on a dropout's draws
     state = strategy.init(setup)
     scorer = Scorer(state)
     seconds = drive(

@@ -53,6 +53,7 @@ def tas_cifar(layers_count: int) -> Recipe:
 def tas_imagenet(layers_count: int) -> Recipe:
     """Return the search of widths on ImageNet, Sec. 4.1: 120 epochs, half of the images to validate on.
 
+    That half is held out of a folder `train/` without `val/`; the official validation images go into `test/`.
     The space is ours: the widths of stages and inside blocks, not those of every convolution.
     """
     return Recipe(
@@ -100,7 +101,8 @@ def _tunas(warmup: float) -> TuNAS:
 def _nes(name: str, space: SpaceConfig, *, epochs: int, lr: float, decay: float) -> Recipe:
     """The weights' learning rate and decay are the usual ones of these networks: no number is known to us.
 
-    The epochs are the paper's weight steps at batch 256, with 50 images of each class of ImageNet held out.
+    The epochs are the paper's weight steps at batch 256, with 50 images of each class of ImageNet held out of a folder
+    `train/` without `val/`; the official validation images go into `test/`.
     """
     return Recipe(
         name=f"nes-{name}",

@@ -13,9 +13,14 @@ from renascent.gates import Gates
 
 
 def weight_step(s: State, batch: Batch, gates: Gates, t: Progress) -> Metrics:
-    """Move the shared weights against the training loss under `gates`. Weights that took no part stay as they are."""
+    """Move the shared weights against the training loss under `gates`. Weights that took no part stay as they are.
+
+    The network is in training mode for this, and in evaluation mode else: what compares architectures has no dropout.
+    """
     s.optimiser.zero_grad(set_to_none=True)
+    s.net.train()
     loss, score = s.setup.task.loss(s.net, batch, gates)
+    s.net.eval()
     loss.backward()  # type: ignore[no-untyped-call]
     s.setup.weights.apply(s.optimiser, t.fraction, s.net.crops(gates))
     return {"train_loss": loss.detach(), "train_score": score}

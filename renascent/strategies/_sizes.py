@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from renascent.core import Progress, State
+from renascent.errors import UserError
 from renascent.gates import Gate, Gates, gumbel_hard
 from renascent.space import Integer, Space
 from renascent.strategies._rewards import moving_average, reinforce_loss
@@ -15,6 +16,15 @@ ONE_AT_A_TIME = frozenset({"resolution"})
 
 BASELINE_DECAY = 0.95
 """Of the moving average of losses to which that of the drawn option is compared."""
+
+
+def refuse_resolution(space: Space, strategy: str) -> None:
+    """Raise UserError for a decision of which a strategy that learns from sums would learn nothing."""
+    for name in ONE_AT_A_TIME.intersection(space.decisions):
+        raise UserError(
+            f"{strategy} learns nothing of '{name}', of which a network follows one option at a time: "
+            "allow one size only, or use nes, tas, fbnetv2, tunas, enas or rsps"
+        )
 
 
 def alone(space: Space, gates: Gates, logits: Tensor, rng: torch.Generator) -> Gates:

@@ -15,6 +15,7 @@ from renascent.gates import soft
 from renascent.space import Arch
 from renascent.strategies._bilevel import arch_step, weight_step
 from renascent.strategies._policy import Logits, adam
+from renascent.strategies._sizes import refuse_resolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class DARTS:
         require(self, arch_lr=(0, math.inf), arch_weight_decay=(0, math.inf))
 
     def init(self, setup: Setup) -> State:
+        refuse_resolution(setup.space, "DARTS")
         rng = setup.generator()
         policy = Logits(setup.space, rng)
         optimiser = adam(policy, self.arch_lr, self.arch_weight_decay)

@@ -16,6 +16,7 @@ from renascent.gates import Gates, soft
 from renascent.space import Arch
 from renascent.strategies._bilevel import apply_gradients, weight_step
 from renascent.strategies._policy import Logits, adam
+from renascent.strategies._sizes import refuse_resolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class DARTSSecondOrder:
         require(self, arch_lr=(0, math.inf), arch_weight_decay=(0, math.inf))
 
     def init(self, setup: Setup) -> State:
+        refuse_resolution(setup.space, "DARTS")
         rng = setup.generator()
         policy = Logits(setup.space, rng)
         optimiser = adam(policy, self.arch_lr, self.arch_weight_decay)

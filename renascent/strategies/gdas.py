@@ -15,6 +15,7 @@ from renascent.gates import gumbel_hard
 from renascent.space import Arch
 from renascent.strategies._bilevel import arch_step, weight_step
 from renascent.strategies._policy import Logits, adam
+from renascent.strategies._sizes import refuse_resolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class GDAS:
         )
 
     def init(self, setup: Setup) -> State:
+        refuse_resolution(setup.space, "GDAS")
         rng = setup.generator()
         policy = Logits(setup.space, rng)
         optimiser = adam(policy, self.arch_lr, self.arch_weight_decay)

@@ -14,6 +14,7 @@ from renascent.gates import soft
 from renascent.space import Arch
 from renascent.strategies._bilevel import arch_step, weight_step
 from renascent.strategies._policy import Logits, adam, best_of, uniform_gates
+from renascent.strategies._sizes import refuse_resolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class SETN:
         require(self, arch_lr=(0, math.inf), arch_weight_decay=(0, math.inf), candidates=(1, math.inf))
 
     def init(self, setup: Setup) -> State:
+        refuse_resolution(setup.space, "SETN")
         rng = setup.generator()
         policy = Logits(setup.space, rng)
         optimiser = adam(policy, self.arch_lr, self.arch_weight_decay)

@@ -126,7 +126,8 @@ class Distilled(Task):
         """Return the teacher's logits (batch, classes) for images (batch, channels, h, w)."""
         self.teacher.eval()  # a module that someone else trains on may have left that mode
         kind = next((p.dtype for p in self.teacher.parameters()), x.dtype)
-        logits: Tensor = self.teacher(x.to(kind))
+        with torch.autocast(x.device.type, enabled=False):  # the student's precision is none of the teacher's
+            logits: Tensor = self.teacher(x.to(kind))
         return logits
 
     def describe(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +25,8 @@ def read_folder(root: Path, image_size: int = 0) -> Raw:
     With `train/`, the splits `val/` and `test/` are used when they are there, and no test split is made up.
     image_size: side in pixels; images are scaled to cover that square and cut at the centre; 0 keeps them as
     they are. Grey when every image is, otherwise RGB. Files that start with a dot are skipped.
-    Raises UserError, naming the file, for anything but images, fewer than 2 classes, or unequal sizes.
+    All are held in memory. Raises UserError, naming the file, for anything but images, fewer than 2 classes, unequal
+    sizes, or more than the memory holds.
     """
     if image_size < 0:
         raise UserError(f"--image-size is {image_size} pixels; give 0 (as they are) or a positive whole number")
@@ -32,6 +35,7 @@ def read_folder(root: Path, image_size: int = 0) -> Raw:
     classes = _classes(tops[0])
     files = {top.name if divided else "train": _files(top, classes) for top in tops}
     mode, size = _common([path for part in files.values() for path, _ in part], image_size)
+    _check_memory(sum(map(len, files.values())) * size[0] * size[1] * len(mode), root)
     pairs = {name: _decode(part, mode, size) for name, part in files.items()}
     source = f"images of the folder {root.resolve().name!r}"
     if divided:
@@ -77,6 +81,24 @@ def _common(paths: Sequence[Path], image_size: int) -> tuple[str, tuple[int, int
             first = f"{paths[0]} is {headers[0][1][0]}x{headers[0][1][1]}"
             raise UserError(f"{path} is {size[0]}x{size[1]} pixels and {first}; give one size with --image-size")
     return mode, headers[0][1]
+
+
+def _check_memory(needed: int, root: Path) -> None:
+    """Raise UserError for more bytes than fit, once as they are and once more while they are put together."""
+    there = _memory()
+    if 2 * needed > there:
+        raise UserError(
+            f"the images of {root} take {needed / 2**30:.1f} GiB, twice that while they are read, and this machine has "
+            f"{there / 2**30:.1f} GiB of memory: give a smaller --image-size, or a folder of fewer images"
+        )
+
+
+def _memory() -> float:
+    """Return the bytes of memory of this machine; without end where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 def _header(path: Path) -> tuple[str, tuple[int, int]]:

@@ -91,9 +91,11 @@ def test_a_dry_run_shows_what_can_be_searched_and_needs_no_data(say: Any) -> Non
     assert "0, 1, 2" in lines["depth.1"] and "left out from the last: 1, 2" in lines["depth.1"]
     assert "the model's output" in lines["5"]
     assert "100% of the MACs can change" in said.out
+    assert "the input could be 4, too: add --resolution" in said.out
     told = json.loads(say("shrink mine:small --input 1,8,8 --dry-run --resolution --multiple 4 --no-depth --json").out)
     options = {row["name"]: row["options"] for row in told["rows"]}
     assert options == {"resolution": [4, 8], "0": [4, 8, 12, 16], "5": []}
+    assert told["smaller_inputs"] == []
     assert not Path("runs").exists()
 
 
@@ -124,6 +126,23 @@ def test_a_model_is_shrunk_from_its_trained_weights(say: Any, tmp_path: Path) ->
     plain.load_state_dict(load_file("run/shared.safetensors"))
     x = torch.randn(3, 1, 8, 8)
     torch.testing.assert_close(plain.eval()(x), net(x))
+
+
+def test_a_model_that_changed_since_is_told(say: Any, tmp_path: Path) -> None:
+
+    sys.path.insert(0, str(tmp_path))
+    import mine
+
+    save_file(mine.small().state_dict(), "trained.safetensors")
+    line = f"shrink mine:small --weights trained.safetensors {SEARCH} --out run"
+    assert say(line).code == 0
+    state = load_file("trained.safetensors")
+    save_file({name: torch.zeros_like(value) for name, value in state.items()}, "trained.safetensors")
+    said = say("fit run --epochs 1 --teacher reference")
+    assert (said.code, said.err.count("the model is no longer the one that was searched in run: put it back")) == (2, 1)
+    said = say(f"{line} --resume")
+    assert said.code == 2
+    assert "run was started with another configuration (model was '" in said.err
 
 
 def test_an_interrupted_run_goes_on_and_a_finished_one_is_not_repeated(say: Any) -> None:

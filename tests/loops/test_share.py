@@ -5,13 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from renascent.core import Setup, State
 from renascent.loops.share import Scorer, share
 from renascent.nets import ResNetCifar
+from renascent.nets.adapt import adapt
 from renascent.nets.toy import ToySpace
 from renascent.run import Run, read_events
-from renascent.strategies import RSPS, TAS
+from renascent.strategies import RSPS, STRATEGIES, TAS
 from renascent.tasks import ImageTask
 from renascent.tasks.toy import ToyTask
 
@@ -117,6 +119,28 @@ def test_events_tell_mean_and_deviation_of_every_size(tmp_path):
     for name, decision in config.space.decisions.items():
         options = np.array(decision.options)
         assert sizes[name] == pytest.approx([options.mean(), options.std()], rel=0.02, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["nes", "tunas", "tas", "rsps", "darts"])
+def test_weights_are_trained_with_dropout_and_architectures_are_compared_without(name, tmp_path):
+    seen = set()
+
+    class Watched(nn.Dropout):
+        def forward(self, x):
+            seen.add((self.training, torch.is_grad_enabled()))
+            return super().forward(x)
+
+    net = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), Watched(0.5), nn.Flatten(), nn.Linear(16 * 36, 4))
+    config = adapt(net.eval(), (1, 8, 8))  # the mode that it comes in says nothing
+    task = ImageTask.from_tensors(torch.rand(32, 1, 8, 8), torch.arange(32) % 4)
+    parts = Setup(config.supernet(1, 4), task, config.space, seed=0)
+    seen.clear()
+    found = share(STRATEGIES[name](), parts, epochs=1, batch=8, run=Run.start(tmp_path / "r", {}))
+    learning, judging = (True, True), (False, False)
+    assert seen - {learning, judging} == ({(False, True)} if name in ("tas", "darts") else set())
+    assert {learning, judging} <= seen
+    score = Scorer(found.state)
+    assert len({score(found.arch) for _ in range(5)}) == 1
 
 
 def test_choices_have_no_size(tmp_path):

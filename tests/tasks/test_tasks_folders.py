@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from renascent.errors import UserError
-from renascent.tasks import ImageOptions, load
+from renascent.tasks import ImageOptions, folders, load
 
 
 def write_folder(
@@ -98,3 +98,16 @@ def test_empty_folders_and_single_classes_are_refused(tmp_path: Path):
         load(tmp_path)
     with pytest.raises(UserError, match="--image-size is -1 pixels"):
         load(tmp_path, options=ImageOptions(image_size=-1))
+
+
+def test_more_images_than_the_memory_holds_are_refused_before_they_are_read(
+    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    root = write_folder(small, tmp_path / "pets")
+    monkeypatch.setattr(folders, "_memory", lambda: 2.0 * 20 * 6 * 6 * 3 - 1)
+    with pytest.raises(
+        UserError, match=r"twice that while they are read, .*: give a smaller --image-size, or a folder"
+    ):
+        load(root)
+    monkeypatch.setattr(folders, "_memory", lambda: 2.0 * 20 * 6 * 6 * 3)
+    assert load(root).count("test") == 4
