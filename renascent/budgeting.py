@@ -27,7 +27,7 @@ from renascent.costs.budget import (
 from renascent.costs.fitted import FittedLatency, fitted_latency, restored
 from renascent.costs.latencycost import LatencyCost
 from renascent.costs.lut import Lut
-from renascent.costs.runtimes import RUNTIMES
+from renascent.costs.runtimes import RUNTIMES, check_runtime
 from renascent.errors import BudgetError
 from renascent.loops.share import Found, Scorer, derived
 from renascent.nets.resolution import RESOLUTION, input_shape
@@ -85,8 +85,10 @@ def prepare(
     reference_ms = fitted.get("reference_ms") if fitted else None
     goals = budget.goals(config, shape, task.classes, latency, reference_ms)
     rows = feasible(config, goals)
-    table = latency.table if isinstance(latency, LatencyCost) else None
-    return Budgeted(budget, goals, rows, _start(config, goals), fitted, table)
+    table, start = latency.table if isinstance(latency, LatencyCost) else None, _start(config, goals)
+    if table is not None and not resume:
+        latency_of(config, start, task, table)  # a runtime that is not here must not be missed at the end
+    return Budgeted(budget, goals, rows, start, fitted, table)
 
 
 def settle(
@@ -166,22 +168,28 @@ def latency_of(config: SpaceConfig, arch: Arch, task: Task, table: Lut | None = 
 
     As `table` was measured, where one is given; None where it is of another device.
     """
-    runtime, device = ("eager", task.device) if table is None else measured_with(table.about)
+    runtime, device = ("eager", task.device) if table is None else measured_with(table.about, task.device)
     if device is None:
         return None
+    check_runtime(runtime, device)
     net: nn.Module = config.network(arch, task.channels, task.classes).to(device)
     return measure(net, input_shape(arch, (task.channels, *task.size)), runtime=runtime)
 
 
-def measured_with(about: Mapping[str, Any]) -> tuple[str, torch.device | None]:
-    """Return the runtime of a latency table and its device, as a table tells them: None for one that is not here."""
+def measured_with(about: Mapping[str, Any], device: torch.device) -> tuple[str, torch.device | None]:
+    """Return the runtime of a latency table and its device, as it tells them: None for one that is not here.
+
+    device: of the search; of several graphics cards, the one that is meant.
+    """
     runtime = next((name for name in RUNTIMES if name in str(about.get("runtime"))), "")
     if not runtime or about.get("processor") != processor_name():
         return runtime, None
     if about.get("device") == "cpu":
         return runtime, torch.device("cpu")
-    there = torch.cuda.is_available() and torch.cuda.get_device_name() == about.get("device")
-    return runtime, torch.device("cuda") if there else None
+    if not torch.cuda.is_available():
+        return runtime, None
+    card = device if device.type == "cuda" else torch.device("cuda")
+    return runtime, card if torch.cuda.get_device_name(card) == about.get("device") else None
 
 
 def _measured(config: SpaceConfig, task: Task) -> Json:

@@ -251,7 +251,10 @@ class OneShot(Protocol):
         """Make the state of a new search."""
 
     def step(self, s: State, data: Data, t: Progress) -> Metrics:
-        """Pull the batches one step needs, and learn from them."""
+        """Pull the batches one step needs, and learn from them.
+
+        The network is in evaluation mode before and after: training the weights needs `train()`, as `weight_step` does.
+        """
 
     def derive(self, s: State, score: Score) -> Arch:
         """Choose the final architecture; `score` is the accuracy inside the supernet."""

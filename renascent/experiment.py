@@ -89,15 +89,14 @@ def search(
         layout = getattr(space, "memory_format", torch.channels_last)
         net = net.to(task.device, memory_format=layout)  # type: ignore[call-overload]
         setup = Setup(net, task, net.space, rule, seed, goals, start)
-        with torch.random.fork_rng(devices):
-            strategy.init(setup)  # what it refuses, too
+        state = strategy.init(setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
-        if (folder / "arch.json").exists():
+        if (folder / "arch.json").exists() and (folder / "shared.safetensors").exists():
             return Result.load(folder, space)
         if ready:
             ready.keep(folder)
             say({"event": "feasible", "table": str(ready)})
-        first = share(strategy, setup, epochs=epochs, batch=batch, run=run, say=say, truth=known)
+        first = share(strategy, setup, state=state, epochs=epochs, batch=batch, run=run, say=say, truth=known)
         table = ready.table if ready else None
         found, seen = settle(space, task, strategy, first, goals, table=table, truth=known)
         if found is not first:

@@ -249,7 +249,7 @@ class Retraining:
 
 
 def model_of(space: Adapted) -> str:
-    """Tell a user's model from others: names and shapes of its weights; their values too, where they are trained."""
+    """Tell a user's model from others: names and shapes of its weights; their values too, where a file holds them."""
     state = space.source.state_dict()
     return fingerprint(
         state if space.is_trained else {name: torch.tensor(value.shape) for name, value in state.items()}

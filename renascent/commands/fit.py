@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from renascent.commands.command import (
-    DATA_FILE,
     Command,
     Machine,
     Outcome,
@@ -19,6 +19,7 @@ from renascent.commands.command import (
     recipe_of,
     remembered,
 )
+from renascent.commands.searching import lasting
 from renascent.errors import UserError
 from renascent.flags import Part, glance, switches
 from renascent.loops.fit import Fit
@@ -140,12 +141,14 @@ def _teacher(plan: Plan, flags: FitFlags, values: Mapping[str, Any]) -> tuple[Re
 def _task(plan: Plan, flags: FitFlags, result: Result, values: Mapping[str, Any]) -> ImageTask:
     """Return what to train on. Raises UserError when the search's own data have changed since."""
     machine = plan.machine.build(values)
-    if flags.data is not None and not (result.folder / DATA_FILE).exists():  # a search from Python
-        return machine.task(flags.data, plan.options.build(values))
-    data, options = remembered(result.folder)
-    task = machine.task(flags.data or data, dataclasses.replace(plan.options, settings=options).build(values))
     if flags.data is not None:
-        return task
+        options = ImageOptions()
+        with contextlib.suppress(UserError):  # of a search from Python nothing is remembered
+            held, known = remembered(result.folder)
+            options = known if held == lasting(flags.data) else options
+        return machine.task(flags.data, dataclasses.replace(plan.options, settings=options).build(values))
+    data, options = remembered(result.folder)
+    task = machine.task(data, dataclasses.replace(plan.options, settings=options).build(values))
     changed = any(values.get(flag.key) is not None for flag in plan.options.flags())
     if not changed and not result.searched_on(task):
         raise UserError(

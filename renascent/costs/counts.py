@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from renascent.core import SpaceConfig
@@ -37,11 +38,10 @@ def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
     >>> macs(nn.Conv2d(3, 8, 3, padding=1), (3, 4, 4))
     3456
     """
-    shadow = copy.deepcopy(net).eval()
     try:
-        return _counted(copy.deepcopy(shadow).to("meta"), torch.empty(1, *shape, device="meta"))
+        return _counted(copy.deepcopy(net).to("meta"), torch.empty(1, *shape, device="meta"))
     except (RuntimeError, NotImplementedError):  # code that makes tensors of its own puts them elsewhere
-        return _counted(shadow, torch.zeros(1, *shape).to(next(shadow.parameters(), torch.empty(0))))
+        return _counted(copy.deepcopy(net), torch.zeros(1, *shape).to(next(net.parameters(), torch.empty(0))))
 
 
 class Additive:
@@ -109,8 +109,9 @@ def params_of(config: SpaceConfig, channels_in: int, classes: int) -> Additive |
 
 @torch.no_grad()
 def _counted(net: nn.Module, x: Tensor) -> int:
-    with unfused(), FlopCounterMode(display=False) as counter:
-        net(x)
+    # attention in one kernel has no formula on every device
+    with unfused(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        net.eval()(x)
     return int(counter.get_total_flops()) // 2
 
 

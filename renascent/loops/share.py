@@ -53,19 +53,21 @@ def share(
     epochs: int,
     batch: int,
     run: Run,
+    state: State | None = None,
     say: Say = lambda event: None,
     truth: Callable[[Arch], float | None] | None = None,
 ) -> Found:
     """Search with shared weights, going on where `run` stopped, and derive the architecture.
 
     epochs: passes over the training split.  batch: images a step draws from each stream.
+    state: of the strategy, where it is made already.
     truth: what is known of an architecture from elsewhere, in percent. It is written into the event of every epoch, of
     the architecture that the strategy then thinks likeliest, and into the last one; the search does not see it.
     Raises Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
     data = setup.task.streams(setup.seed, batch)
     setup.net.eval()  # a weight step trains; what compares architectures must not depend on a dropout's draws
-    state = strategy.init(setup)
+    state = state or strategy.init(setup)
     scorer = Scorer(state)
     seconds = drive(
         run,

@@ -20,8 +20,8 @@ def weight_step(s: State, batch: Batch, gates: Gates, t: Progress) -> Metrics:
     s.optimiser.zero_grad(set_to_none=True)
     s.net.train()
     loss, score = s.setup.task.loss(s.net, batch, gates)
-    s.net.eval()
     loss.backward()  # type: ignore[no-untyped-call]
+    s.net.eval()
     s.setup.weights.apply(s.optimiser, t.fraction, s.net.crops(gates))
     return {"train_loss": loss.detach(), "train_score": score}
 

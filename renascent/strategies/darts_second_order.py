@@ -72,7 +72,7 @@ def unrolled_gradient(s: State, train: Batch, val: Batch, lr: float) -> tuple[Te
     """
     assert isinstance(s.policy, Logits)
     logits, task = s.policy.logits, s.setup.task
-    weights = dict(s.net.named_parameters())
+    weights = {name: p for name, p in s.net.named_parameters() if p.requires_grad}
     train_loss = task.loss(s.net, train, soft(s.setup.space, s.policy())).loss
     slopes = torch.autograd.grad(train_loss, list(weights.values()), create_graph=True)
     moved = _unrolled(s, weights, slopes, lr)

@@ -15,7 +15,7 @@ from renascent.experiment import search
 from renascent.gates import one_hot, soft
 from renascent.nets.adapt import adapt
 from renascent.nets.layers import spreads
-from renascent.strategies import NES, RSPS
+from renascent.strategies import NES, RSPS, DARTSSecondOrder
 from renascent.tasks import ImageTask
 from renascent.weightsfile import load_weights, save_weights
 
@@ -84,7 +84,49 @@ class Grouped(Plain):
         self.b = nn.Conv2d(16, 16, 3, padding=1, groups=4)
 
 
-MODELS = (OwnTensors, Tied, Twice, ByName, Frozen, Grouped)
+class Attention(nn.Module):
+    """A transformer that makes a tensor of its own, so that it cannot be counted on the meta device."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch = nn.Conv2d(3, 16, 4, 4)
+        self.query, self.key, self.value = (nn.Linear(16, 16) for _ in range(3))
+        self.out, self.fc = nn.Linear(16, 16), nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = self.patch(x - torch.tensor(0.5)).flatten(2).transpose(1, 2)
+        parts = (layer(x).unflatten(-1, (2, 8)).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        y = F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+        return self.fc((x + self.out(y)).mean(1))
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(16, 16, 3, padding=1)
+
+    def forward(self, x):
+        return x + F.relu(self.conv(x))
+
+
+class TiedToBlock(Plain):
+    """The last layer has the weight of a block that can be left out."""
+
+    def __init__(self):
+        super().__init__()
+        self.b = nn.Sequential(Block(), Block())
+        self.c.weight = self.b[1].conv.weight
+
+
+class InBlock(TiedToBlock):
+    """And here it is that block's layer itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.c = self.b[1].conv
+
+
+MODELS = (OwnTensors, Tied, Twice, ByName, Frozen, Grouped, Attention, TiedToBlock, InBlock)
 
 
 @pytest.fixture(params=MODELS, ids=lambda kind: kind.__name__)
@@ -101,13 +143,14 @@ def some(space, count=3):
 def test_extract_is_the_supernet_and_costs_are_those_of_the_network(space):
     x = torch.randn(4, *SHAPE)
     net = space.supernet(3, 5)
+    held = [id(p) for p in net.parameters()]
     for arch in some(space):
         plain = net.extract(arch)
         torch.testing.assert_close(net(x, one_hot(space.space, arch)), plain(x), rtol=1e-4, atol=1e-5)
         row = space.space.indices(arch)[None]
         assert space.macs.exact(row)[0] == macs(plain, SHAPE)
         assert space.params.exact(row)[0] == params(plain)
-    assert {id(p) for p in net.parameters()} == {id(p) for p in net.model.parameters()}  # and all are still parameters
+    assert [id(p) for p in net.parameters()] == held  # all were put back
 
 
 def test_weights_are_saved_and_read_again(space, tmp_path):
@@ -132,11 +175,21 @@ def test_code_without_renascent_makes_the_same_module(space, tmp_path):
     torch.testing.assert_close(plain(x), small(x))
 
 
-def test_frozen_layers_keep_their_weights_in_a_fresh_network():
-    space = adapt(Frozen(), SHAPE, multiple=4)
-    net = space.network(space.reference, 3, 5)
-    assert torch.equal(net.a.weight, space.source.a.weight)
-    assert not torch.equal(net.b.weight, space.source.b.weight)
+@pytest.mark.parametrize("kind", [Frozen, Tied])
+def test_frozen_weights_are_in_a_fresh_network_what_the_search_kept_of_them(kind):
+    space = adapt(kind(), SHAPE, multiple=4)
+    for arch in some(space):
+        net, kept = space.network(arch, 3, 5), space.supernet(3, 5).extract(arch)
+        for (name, p), q in zip(net.named_parameters(), kept.parameters(), strict=True):
+            assert torch.equal(p, q) is not p.requires_grad, name
+
+
+def test_second_order_darts_learns_beside_a_frozen_layer(tmp_path):
+    torch.set_default_dtype(torch.float32)
+    task = ImageTask.from_tensors(torch.rand(40, *SHAPE), torch.arange(40) % 5)
+    space = adapt(Frozen(), SHAPE, multiple=8)
+    result = search(space, DARTSSecondOrder(), task, epochs=1, batch=10, out=tmp_path / "r")
+    assert space.space.arch(result.arch) == result.arch
 
 
 def test_groups_of_a_convolution_count_in_what_latency_is_fitted_to():

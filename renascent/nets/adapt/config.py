@@ -154,7 +154,7 @@ class Adapted:
     def supernet(self, channels_in: int, classes: int) -> AdaptedNet:
         """Return the model with shared weights, those it was given with. Raises UserError when the data do not fit."""
         self.check(channels_in, classes)
-        return AdaptedNet(self.plan, self._ordered(copy.deepcopy(self.source)))
+        return AdaptedNet(self.plan, copy.deepcopy(self._arranged))
 
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
         """Return one architecture: the model's own classes, the weights drawn afresh by each layer's own rule.
@@ -163,14 +163,15 @@ class Adapted:
         to prune.
         """
         self.check(channels_in, classes)
-        net = shrunk(self.source, self.plan.axes, self.plan.change(_numbers(self.space.arch(arch))))
+        net = shrunk(self._arranged, self.plan.axes, self.plan.change(_numbers(self.space.arch(arch))))
+        frozen = [(p, p.detach().clone()) for p in net.parameters() if not p.requires_grad]
         for module in net.modules():
-            own = list(module.parameters())
-            if own and not any(p.requires_grad for p in own):
-                continue  # frozen: what it was given is what it shall have
+            learns = any(p.requires_grad for p in module.parameters()) or not list(module.parameters())
             reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
-            if callable(reset):
+            if learns and callable(reset):
                 reset()
+        for p, held in frozen:  # of layers that learn in part
+            p.data.copy_(held)
         return net
 
     def counted(self, name: str, shape: tuple[int, int, int], classes: int) -> Polynomial:
@@ -200,6 +201,10 @@ class Adapted:
     def recipe(self, arch: Arch) -> str:
         """Return Python code that shrinks the model to `arch` with PyTorch alone, to load extracted weights into."""
         return recipe(self.source, self.plan, arch)
+
+    @cached_property
+    def _arranged(self) -> nn.Module:
+        return self._ordered(self.source)
 
     def _ordered(self, model: nn.Module) -> nn.Module:
         """Return the model with its channels in the order in which they are kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from torch import nn
@@ -45,11 +46,13 @@ class Costs:
 
     def params(self) -> Polynomial:
         """Return the number of parameters."""
-        terms = []
+        terms, names = [], defaultdict(list)
+        for name, p in self.model.named_parameters(remove_duplicate=False):
+            names[id(p)].append(name)
         for name, p in self.model.named_parameters():
             axes = list(self.axes.get(name, {}).values())
             rest = p.numel() / math.prod(len(axis.group) for axis in axes)
-            terms += self._terms([rest], axes, self._block_of(name))
+            terms += self._terms([rest], axes, self._first_block(names[id(p)]))
         return collected(self.space, terms, self.units)
 
     def share(self, state: Labelling) -> float:
@@ -89,6 +92,15 @@ class Costs:
             if position is not None:
                 return self._depth(name, position)
         return None
+
+    def _first_block(self, names: Sequence[str]) -> tuple[str, int] | None:
+        """Return from which depth on a parameter is there, by any of its names; None where it always is.
+
+        And where it is in several rows of blocks: it is counted too often then, rather than too seldom.
+        """
+        places = [self._block_of(name) for name in names]
+        found = [place for place in places if place is not None]
+        return min(found) if len(found) == len(places) and len({name for name, _ in found}) == 1 else None
 
     def _block_of(self, parameter: str) -> tuple[str, int] | None:
         for name, run in self.depths.items():

@@ -70,13 +70,11 @@ class AdaptedNet(Supernet):
         if RESOLUTION in self.space.decisions:
             x = resize(x, self._only(gates, RESOLUTION))
         change = self.plan.change(self._widest(gates))
-        tensors = self._tensors(gates, change)
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        gone = tuple(f"{block}." for _, block in change.dropped)
+        parts = self._parts(gates, change)
+        shapes = {name: tuple(parts[id(t)].shape) for name, t in self._held() if id(t) in parts}
         values = [*settings(self.model, self.plan.axes, shapes, change), *self._batch_statistics()]
-        there = {name: tensor for name, tensor in tensors.items() if not name.startswith(gone)} if gone else tensors
         with unfused(), changed(self.model, values, change), self._mixed_depths(gates):
-            # tied weights are all there, but no module twice: it would be given back what is not its own
+            there = {name: parts[id(t)] for name, t in self._held() if id(t) in parts}
             return functional_call(self.model, there, (x,), tie_weights=False)  # type: ignore[no-any-return]
 
     def extract(self, arch: Arch) -> nn.Module:
@@ -104,23 +102,27 @@ class AdaptedNet(Supernet):
             raise UserError(f"'{name}' has {len(active)} active options: give gates that are one-hot there")
         return active[0]
 
-    def _tensors(self, gates: Gates, change: Change) -> dict[str, Tensor]:
-        """Return what is kept of every weight, those that read a mixed group mixed."""
+    def _held(self) -> Iterator[tuple[str, Tensor]]:
+        """Give every weight of every module that is there: tied ones by each name, no module by a second one.
+
+        Put in its place twice, a weight would not be given back.
+        """
+        for owner, module in self.model.named_modules():
+            for leaf, tensor in [*module._parameters.items(), *module._buffers.items()]:
+                if tensor is not None:
+                    yield f"{owner}.{leaf}" if owner else leaf, tensor
+
+    def _parts(self, gates: Gates, change: Change) -> dict[int, Tensor]:
+        """Return what is kept of every weight, by its identity; of those that read a mixed group, mixed."""
         mixed = {}
         for name, group in self.plan.widths.items():
             mixing = _mixing(self.plan, gates[name], name)
             if mixing is not None:
                 mixed[group] = mixing
-        parts = {
+        return {
             id(tensor): self._part(tensor, self.plan.axes[name], change, mixed)
             for name, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]
             if name in self.plan.axes
-        }
-        return {
-            f"{owner}.{leaf}" if owner else leaf: parts[id(tensor)]
-            for owner, module in self.model.named_modules()
-            for leaf, tensor in [*module._parameters.items(), *module._buffers.items()]
-            if id(tensor) in parts
         }
 
     def _part(self, tensor: Tensor, axes: Mapping[int, Axis], change: Change, mixed: Mapping[int, Mixing]) -> Tensor:
