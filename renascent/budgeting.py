@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -46,18 +45,48 @@ ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
+class Clock:
+    """How a bounded latency is measured. runtime: what runs a network, on the task's device.
+
+    table: what predicts it, where a look-up table does: then with the runtime and on the device of that.
+    """
+
+    runtime: str = "eager"
+    table: Lut | None = None
+
+    def place(self, device: torch.device) -> tuple[str, torch.device | None]:
+        """Return the runtime and the device it measures with and on: None where the table is of one that is not here.
+
+        device: of the search; of several graphics cards, the one that is meant.
+        """
+        if self.table is None:
+            return self.runtime, device
+        about = self.table.about
+        runtime = next((name for name in RUNTIMES if name in str(about.get("runtime"))), "")
+        if not runtime or about.get("processor") != processor_name():
+            return runtime, None
+        if about.get("device") == "cpu":
+            return runtime, torch.device("cpu")
+        if not torch.cuda.is_available():
+            return runtime, None
+        card = device if device.type == "cuda" else torch.device("cuda")
+        return runtime, card if torch.cuda.get_device_name(card) == about.get("device") else None
+
+
+@dataclass(frozen=True)
 class Budgeted:
     """A budget made ready for one space and task. start: the reference, uniformly scaled to it.
 
-    fitted, table: what predicts its latency, where that is bounded: measured networks, or a look-up table.
+    clock: how its latency is measured, where that is bounded.  fitted: the measured networks that then predict it,
+    where no table does.
     """
 
     budget: Budget
     goals: tuple[Goal, ...]
     rows: Sequence[Feasible]
     start: Arch
+    clock: Clock
     fitted: Json | None = None
-    table: Lut | None = None
 
     def __str__(self) -> str:
         return feasibility_text(self.rows)
@@ -66,29 +95,39 @@ class Budgeted:
         """Write down what predicts its latency, so that the folder needs no other."""
         if self.fitted is not None:
             write_json(folder / LATENCY_FILE, self.fitted)
-        if self.table is not None:
-            self.table.save(folder / TABLE_FILE)
+        if self.clock.table is not None:
+            self.clock.table.save(folder / TABLE_FILE)
 
 
 def prepare(
-    config: SpaceConfig, task: Task, budget: Budget, *, latency: Priced | None = None, folder: Path, resume: bool
+    config: SpaceConfig,
+    task: Task,
+    budget: Budget,
+    *,
+    latency: Priced | None = None,
+    runtime: str = "eager",
+    folder: Path,
+    resume: bool,
 ) -> Budgeted:
     """Return a budget as goals. Raises UserError or BudgetError before anything is trained or written.
 
     latency: predicts latency_ms; where it is bounded and nothing is given, random networks are measured.
+    runtime: what runs them, and in the end what was found.
     """
     shape, fitted = (task.channels, *task.size), None
+    clock = Clock(runtime, latency.table if isinstance(latency, LatencyCost) else None)
     if budget.timed and latency is None:
+        check_runtime(runtime, task.device)
         fitted = read_json(folder / LATENCY_FILE) if resume and (folder / LATENCY_FILE).exists() else None
-        fitted = fitted or _measured(config, task)
+        fitted = fitted or _measured(config, task, clock)
         latency = restored(config, shape, task.classes, fitted)
     reference_ms = fitted.get("reference_ms") if fitted else None
     goals = budget.goals(config, shape, task.classes, latency, reference_ms)
     rows = feasible(config, goals)
-    table, start = latency.table if isinstance(latency, LatencyCost) else None, _start(config, goals)
-    if table is not None and not resume:
-        latency_of(config, start, task, table)  # a runtime that is not here must not be missed at the end
-    return Budgeted(budget, goals, rows, start, fitted, table)
+    start = _start(config, goals)
+    if clock.table is not None and not resume:
+        latency_of(config, start, task, clock)  # a runtime that is not here must not be missed at the end
+    return Budgeted(budget, goals, rows, start, clock, fitted)
 
 
 def settle(
@@ -98,12 +137,12 @@ def settle(
     found: Found,
     goals: Sequence[Goal],
     *,
-    table: Lut | None = None,
+    clock: Clock = Clock(),
     truth: Callable[[Arch], float | None] | None = None,
 ) -> tuple[Found, Latency | None]:
     """Return what was found, derived again under a tighter bound as long as its measured latency misses the budget.
 
-    And the latency that was measured: None where none is bounded, or `table`, which predicts it, is of another device.
+    And the latency that was measured: None where none is bounded, or it cannot be measured here.
     truth: what is known of an architecture from elsewhere.  Raises BudgetError after five attempts.
     """
     limits = [goal.limit for goal in goals if goal.name == LATENCY]
@@ -114,7 +153,7 @@ def settle(
     attempt = 0
     while True:
         attempt += 1
-        seen = latency_of(config, found.arch, task, table)
+        seen = latency_of(config, found.arch, task, clock)
         if seen is None or seen.median_ms <= limit:
             return found, seen
         # what is promised has to fall as far as what was measured is too long: that alone excludes this network
@@ -163,12 +202,9 @@ def costs_of(
     }
 
 
-def latency_of(config: SpaceConfig, arch: Arch, task: Task, table: Lut | None = None) -> Latency | None:
-    """Measure the latency of an architecture with fresh weights on one input, on the task's device.
-
-    As `table` was measured, where one is given; None where it is of another device.
-    """
-    runtime, device = ("eager", task.device) if table is None else measured_with(table.about, task.device)
+def latency_of(config: SpaceConfig, arch: Arch, task: Task, clock: Clock = Clock()) -> Latency | None:
+    """Measure the latency of an architecture with fresh weights on one input; None where that cannot be done here."""
+    runtime, device = clock.place(task.device)
     if device is None:
         return None
     check_runtime(runtime, device)
@@ -176,28 +212,13 @@ def latency_of(config: SpaceConfig, arch: Arch, task: Task, table: Lut | None = 
     return measure(net, input_shape(arch, (task.channels, *task.size)), runtime=runtime)
 
 
-def measured_with(about: Mapping[str, Any], device: torch.device) -> tuple[str, torch.device | None]:
-    """Return the runtime of a latency table and its device, as it tells them: None for one that is not here.
-
-    device: of the search; of several graphics cards, the one that is meant.
-    """
-    runtime = next((name for name in RUNTIMES if name in str(about.get("runtime"))), "")
-    if not runtime or about.get("processor") != processor_name():
-        return runtime, None
-    if about.get("device") == "cpu":
-        return runtime, torch.device("cpu")
-    if not torch.cuda.is_available():
-        return runtime, None
-    card = device if device.type == "cuda" else torch.device("cuda")
-    return runtime, card if torch.cuda.get_device_name(card) == about.get("device") else None
-
-
-def _measured(config: SpaceConfig, task: Task) -> Json:
+def _measured(config: SpaceConfig, task: Task, clock: Clock) -> Json:
     """Fit a latency to networks measured on the task's device, and measure the reference."""
+    shape = (task.channels, *task.size)
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
-        cost: FittedLatency = fitted_latency(config, (task.channels, *task.size), task.classes, device=task.device)
+        cost: FittedLatency = fitted_latency(config, shape, task.classes, device=task.device, runtime=clock.runtime)
         reference = reference_of(config)
-        seen = latency_of(config, reference, task) if reference is not None else None
+        seen = latency_of(config, reference, task, clock) if reference is not None else None
     return {"weights": cost.weights.tolist(), "error": cost.error, "reference_ms": seen.median_ms if seen else None}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from renascent.budgeting import prepare, settle
+from renascent.budgeting import Clock, prepare, settle
 from renascent.core import OneShot, Setup, SpaceConfig, Supernet, Task, WeightRule
 from renascent.costs.budget import Budget, Priced
 from renascent.costs.latencycost import LatencyCost
@@ -43,6 +43,7 @@ def search(
     truth_problem: str | None = None,
     budget: Budget | str | None = None,
     latency: Priced | None = None,
+    runtime: str = "eager",
     pretrained: Mapping[str, Tensor] | None = None,
     say: Say = lambda event: None,
 ) -> Result:
@@ -60,6 +61,7 @@ def search(
     are refused before the search when no architecture keeps them, aimed at during it by the strategies that can, and
     kept by what it returns: a latency is measured again, and derived again under a tighter bound if it is missed.
     latency: predicts latency_ms, from a table; networks of the space are measured on the device unless given.
+    runtime: what they run with, "eager", "compiled" or "onnxruntime"; a table has its own.
     pretrained: state dict of a trained network of the space, such as the reference: shared weights start from it.
     say: hears every event as it happens.
 
@@ -77,9 +79,12 @@ def search(
     names = (config["space"], config["strategy"], config["task"]["name"], seed)
     folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
-    ready = prepare(space, task, bounds, latency=latency, folder=folder, resume=resume) if bounds else None
+    ready = (
+        prepare(space, task, bounds, latency=latency, runtime=runtime, folder=folder, resume=resume) if bounds else None
+    )
     config |= {"budget": str(bounds)} if bounds else {}
     config |= {"latency_table": latency.table.sha256} if isinstance(latency, LatencyCost) else {}
+    config |= {"runtime": runtime} if bounds and runtime != "eager" else {}
     goals, start = (ready.goals, ready.start) if ready else ((), None)
     task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
     devices = [task.device] if task.device.type == "cuda" else []
@@ -97,11 +102,11 @@ def search(
             ready.keep(folder)
             say({"event": "feasible", "table": str(ready)})
         first = share(strategy, setup, state=state, epochs=epochs, batch=batch, run=run, say=say, truth=known)
-        table = ready.table if ready else None
-        found, seen = settle(space, task, strategy, first, goals, table=table, truth=known)
+        clock = ready.clock if ready else Clock()
+        found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
         if found is not first:
             say(run.event("settled", arch=space.space.format(found.arch), score=found.score))
-        return Result.save_new(folder, space, found, task, goals, seen, table)
+        return Result.save_new(folder, space, found, task, goals, seen, clock.table)
 
 
 def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] | None) -> Supernet:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from renascent import budgeting
-from renascent.budgeting import ATTEMPTS, LATENCY_FILE, costs_of, latency_of, prepare, settle
+from renascent.budgeting import ATTEMPTS, LATENCY_FILE, Clock, costs_of, latency_of, prepare, settle
 from renascent.core import Goal, Setup
 from renascent.costs import Latency, Lut
 from renascent.costs.budget import Budget
 from renascent.costs.fitted import fitted_latency
 from renascent.costs.named import cost_of
-from renascent.errors import BudgetError, UserError
+from renascent.errors import BudgetError, MissingExtra, UserError
 from renascent.loops.share import Found, Scorer, derived
 from renascent.nets import NatsSize, ResNetCifar
 from renascent.run import processor_name, read_json
@@ -51,7 +53,7 @@ def measured(factor, spread=0.0):
     """Return a stand-in for `latency_of` that takes `factor` times what is promised, and notes what was measured."""
     seen = []
 
-    def latency(config, arch, task, table=None):
+    def latency(config, arch, task, clock):
         seen.append(arch)
         took = factor * promised(arch)
         return Latency(took, took * (1 - spread), took * (1 + spread), "by hand")
@@ -127,7 +129,7 @@ def test_a_network_is_measured_as_its_table_was(task, monkeypatch, runtime):
     asked = []
     monkeypatch.setattr(budgeting, "measure", lambda net, shape, runtime: asked.append(runtime) or "measured")
     about = {"runtime": f"something {runtime}, cpu", "processor": processor_name(), "device": "cpu"}
-    assert latency_of(CONFIG, CONFIG.reference, task, Lut(about, {})) == "measured"
+    assert latency_of(CONFIG, CONFIG.reference, task, Clock(table=Lut(about, {}))) == "measured"
     assert asked == [runtime]
 
 
@@ -136,7 +138,7 @@ def test_what_a_table_of_another_device_promises_cannot_be_measured(found, task,
     about = {"runtime": "torch eager, cpu", "processor": processor_name(), "device": "cpu", **other}
     bound, table = goal(0.5), Lut(about, {})
     strategy, first = found(bound)
-    assert settle(CONFIG, task, strategy, first, [bound], table=table) == (first, None)
+    assert settle(CONFIG, task, strategy, first, [bound], clock=Clock(table=table)) == (first, None)
     told = costs_of(CONFIG, first.arch, task, [bound], None, table)["latency_ms"]
     assert told["measured"] is None
     assert told["by"] == f"{about['processor']}, {about['runtime']}"
@@ -148,7 +150,7 @@ def test_a_latency_that_is_never_kept_ends_with_exit_code_3(found, task, monkeyp
     strategy, first = found(bound)
     seen = []
 
-    def always(config, arch, task, table=None):
+    def always(config, arch, task, clock):
         seen.append(arch)
         return Latency(1.02 * bound.limit, 1.01 * bound.limit, 1.1 * bound.limit, "by hand")
 
@@ -238,7 +240,7 @@ def fits(monkeypatch):
     """Fit latencies without a clock, and note how often."""
     calls = []
 
-    def fitted(config, shape, classes, *, device):
+    def fitted(config, shape, classes, *, device, runtime):
         calls.append(shape)
         return fitted_latency(config, shape, classes, networks=8, milliseconds=lambda net, s: 1.0 + 1e-3 * weight(net))
 
@@ -266,6 +268,35 @@ def test_latency_is_fitted_once_and_a_resume_aims_at_the_same(task, tmp_path, fi
     assert read_json(tmp_path / LATENCY_FILE)["reference_ms"] == 80.0
     prepare(CONFIG, task, budget, folder=tmp_path, resume=False)
     assert len(fits) == 2
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
+def test_all_that_is_measured_runs_with_the_runtime_asked_for(task, tmp_path, found, monkeypatch, runtime):
+    asked = []
+
+    def measured(net, shape, runtime="eager", **about):
+        asked.append(runtime)
+        ms = 1.0 + 1e-3 * sum(p.numel() for p in net.parameters())
+        return Latency(ms, ms, ms, runtime)
+
+    monkeypatch.setattr("renascent.costs.fitted.measure", measured)
+    monkeypatch.setattr(budgeting, "measure", measured)
+    ready = prepare(CONFIG, task, Budget.parse("latency_ms<=0.5x"), runtime=runtime, folder=tmp_path, resume=False)
+    strategy, first = found(*ready.goals)
+    _, seen = settle(CONFIG, task, strategy, first, ready.goals, clock=ready.clock)
+    assert seen.runtime == runtime
+    assert len(asked) > 30
+    assert set(asked) == {runtime}
+
+
+def test_a_runtime_that_is_not_here_is_refused_before_anything_is_measured(task, tmp_path, fits, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    bound = Budget.parse("latency_ms<=0.5x")
+    with pytest.raises(MissingExtra, match="onnx"):
+        prepare(CONFIG, task, bound, runtime="onnxruntime", folder=tmp_path, resume=False)
+    with pytest.raises(UserError, match="unknown runtime 'tensorrt'"):
+        prepare(CONFIG, task, bound, runtime="tensorrt", folder=tmp_path, resume=False)
+    assert not fits
 
 
 def test_a_given_latency_or_none_is_not_measured(task, tmp_path, fits):

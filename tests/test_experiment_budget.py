@@ -115,11 +115,11 @@ def without_a_clock(monkeypatch):
     def took(net):
         return 1.0 + 1e-3 * sum(p.numel() for p in net.parameters())
 
-    def fitted(config, shape, classes, *, device):
+    def fitted(config, shape, classes, *, device, runtime):
         fits.append(shape)
         return fitted_latency(config, shape, classes, networks=6, milliseconds=lambda net, s: took(net))
 
-    def latency(config, arch, task, table=None):
+    def latency(config, arch, task, clock):
         ms = 1.25 * took(config.network(arch, task.channels, task.classes))
         return Latency(ms, ms, ms, "by hand")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from renascent import experiment
 from renascent.commands.command import Command, Machine, Outcome, Output, facts_of, recipe_of
-from renascent.commands.searching import chosen, hear, lasting, resumable
+from renascent.commands.searching import MEASURING, check_clock, chosen, hear, lasting, resumable
 from renascent.core import OneShot, SpaceConfig, Task, WeightRule
 from renascent.costs.budget import Budget
 from renascent.costs.latencycost import LatencyCost
@@ -56,6 +56,7 @@ class SearchFlags:
     truth_problem: which of that table's problems; the one named as the data set if not given.
     budget: what the network has to keep, such as "macs<=0.5x,latency_ms<=8"; x: times the space's reference network.
     latency_table: predicts latency_ms (`renascent latency measure`); else networks of the space are measured.
+    runtime: what they then run with: eager, compiled or onnxruntime; measure with the one that you deploy with.
     pretrained: safetensors file of a trained network of the space; shared weights start from it.
     """
 
@@ -71,6 +72,7 @@ class SearchFlags:
     truth_problem: str | None = None
     budget: str | None = None
     latency_table: str | None = None
+    runtime: str = "eager"
     pretrained: str | None = None
 
 
@@ -156,6 +158,8 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
     source = {"data": lasting(flags.data), "options": asdict(options)}
     with resumable(folder), Live(["search"]) as live:
         live.say(f"searching {name_of(space, SPACES)} with {flags.strategy} on {task}; run folder {folder}")
+        if flags.budget and Budget.parse(flags.budget).timed and not (flags.latency_table or flags.resume):
+            live.say(MEASURING.format(flags.runtime))
         result = experiment.search(
             space,
             strategy,
@@ -170,6 +174,7 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
             truth_problem=flags.truth_problem,
             budget=flags.budget,
             latency=latency_from(flags.latency_table, space, task),
+            runtime=flags.runtime,
             pretrained=read_weights(Path(flags.pretrained)) if flags.pretrained else None,
             say=functools.partial(hear, live, folder, source),
         )
@@ -189,6 +194,11 @@ def _check(plan: Plan, flags: SearchFlags) -> None:
     if flags.truth_problem and flags.truth is None:
         raise UserError("--truth-problem says nothing without a table: give --truth TABLE too, or leave it out")
     budget = Budget.parse(flags.budget) if flags.budget is not None else None  # before the data are read
+    check_clock(flags.runtime, budget)
+    if flags.latency_table and flags.runtime != "eager":
+        raise UserError(
+            "--runtime and --latency-table exclude each other: a table has the runtime it was measured with"
+        )
     if flags.latency_table and not (budget and budget.timed):
         raise UserError("--latency-table says nothing without a bound on it: give --budget latency_ms<=NUMBER too")
 

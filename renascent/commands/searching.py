@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from renascent.commands.command import DATA_FILE
-from renascent.errors import Interrupted, unknown
+from renascent.costs.budget import Budget
+from renascent.costs.runtimes import RUNTIMES
+from renascent.errors import Interrupted, UserError, unknown
 from renascent.result import name_of
 from renascent.run import Json, write_json
 from renascent.tasks import DATASETS
 from renascent.terminal import Live
+
+MEASURING = "measuring the latency of some forty networks first ({})"
+"""What to say before the longest silence of a search with a bound on latency."""
 
 
 def chosen(kind: str, table: Mapping[str, Callable[..., Any]], name: str | None, recipes: Any) -> Any:
@@ -22,6 +27,14 @@ def chosen(kind: str, table: Mapping[str, Callable[..., Any]], name: str | None,
     if name not in table:
         raise unknown(kind, name, table)
     return recipes if name_of(recipes, table) == name else table[name]()
+
+
+def check_clock(runtime: str, budget: Budget | None) -> None:
+    """Raise UserError for a runtime that is unknown, or that nothing is to be measured with."""
+    if runtime not in RUNTIMES:
+        raise unknown("runtime", runtime, RUNTIMES)
+    if runtime != "eager" and not (budget and budget.timed):
+        raise UserError("--runtime says nothing without a bound on latency: give --budget latency_ms<=NUMBER too")
 
 
 @contextmanager

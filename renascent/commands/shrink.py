@@ -11,7 +11,7 @@ from typing import Any
 
 from renascent import experiment
 from renascent.commands.command import Command, Machine, Outcome, Output, facts_of
-from renascent.commands.searching import chosen, hear, lasting, resumable
+from renascent.commands.searching import MEASURING, check_clock, chosen, hear, lasting, resumable
 from renascent.core import OneShot, WeightRule
 from renascent.costs.budget import Budget
 from renascent.errors import UserError
@@ -48,6 +48,7 @@ class ShrinkFlags:
     strategy: how to search.
     data: name of a data set, or a folder of images.
     budget: bounds on the result, as macs<=0.5x or latency_ms<=8; several with commas between them.
+    runtime: what a network runs with when its latency is measured: eager, compiled or onnxruntime.
     weights: .safetensors file with the model's trained weights; what the function returns has them if not given.
     multiple: widths are multiples of this, or the model's own.
     least: no width is below this share of the model's own, and no row of blocks shorter.
@@ -66,6 +67,7 @@ class ShrinkFlags:
     strategy: str | None = None
     data: str | None = None
     budget: str | None = None
+    runtime: str = "eager"
     weights: str = ""
     multiple: int = 8
     least: float = 0.25
@@ -137,9 +139,12 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
         raise UserError(f"there is no run in {folder} to resume: check --out, or leave --resume out")
     source = {"data": lasting(str(flags.data)), "options": asdict(options)}
     budget = Budget.parse(flags.budget) if flags.budget is not None else None
+    check_clock(flags.runtime, budget)
     with resumable(folder), Live(["search"]) as live:
         live.say(str(space.coverage))
         live.say(f"shrinking {word} with {flags.strategy} on {task}; run folder {folder}")
+        if budget and budget.timed and not flags.resume:
+            live.say(MEASURING.format(flags.runtime))
         result = experiment.search(
             space,
             plan.strategy.build(values),
@@ -152,6 +157,7 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
             resume=flags.resume,
             say=functools.partial(hear, live, folder, source),
             budget=budget,
+            runtime=flags.runtime,
         )
         page = result.report()
     return _told(result, space, page)

@@ -52,16 +52,19 @@ def fitted_latency(
     networks: int = 40,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    runtime: str = "eager",
     milliseconds: Callable[[nn.Module, Shape], float] | None = None,
 ) -> FittedLatency:
     """Measure random networks of a space, of all sizes, and fit a latency to them.
 
-    networks: how many.  milliseconds: measures one; the median of a few dozen passes in eager mode unless given.
+    networks: how many.  runtime: what runs them, as in `measure`.
+    milliseconds: measures one; the median of a few dozen passes unless given.
     Raises UserError when the device measures nothing usable.
     """
     rng = np.random.default_rng([seed, 3])
     archs = list(dict.fromkeys(_spread_out(config, rng, networks)))
-    timed = milliseconds or (lambda net, size: measure(net.to(device), size, repeats=30, warmup=5).median_ms)
+    about = {"repeats": 30, "warmup": 5, "runtime": runtime}
+    timed = milliseconds or (lambda net, size: measure(net.to(device), size, **about).median_ms)  # type: ignore[arg-type]
     found = [timed(config.network(a, shape[0], classes).eval(), input_shape(a, shape)) for a in archs]
     costs = _costs(config, shape, classes)
     rows = _features(costs, np.stack([config.space.indices(arch) for arch in archs]))

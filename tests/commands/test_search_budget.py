@@ -103,10 +103,25 @@ def test_a_search_shows_the_table_first_and_what_it_kept_last(say: Any, tmp_path
     assert json.loads((tmp_path / "run/config.json").read_text())["budget"] == "macs<=0.5x,params<=200000"
 
 
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("--runtime onnxruntime", "--runtime says nothing without a bound on latency"),
+        ("--runtime tensorrt --budget latency_ms<=3", "unknown runtime 'tensorrt'"),
+        ("--runtime compiled --budget latency_ms<=3 --latency-table t.json", "exclude each other"),
+    ],
+)
+def test_a_runtime_needs_something_to_measure(say: Any, flags: str, says: str) -> None:
+    said = say(f"{SIZES} {flags.replace('<', chr(92) + '<')} --out run")
+    assert said.code == 2
+    assert says in said.err
+    assert not Path("run").exists()
+
+
 def test_a_missed_latency_has_exit_code_3_and_can_be_resumed(
     say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budgeting, "_measured", lambda config, task: {"weights": [1, 1e-6, 0, 0], "error": 0.0})
+    monkeypatch.setattr(budgeting, "_measured", lambda config, task, clock: {"weights": [1, 1e-6, 0, 0], "error": 0.0})
     monkeypatch.setattr(budgeting, "latency_of", lambda *about: Latency(9.0, 8.5, 9.5, "a busy machine"))
     line = f"{SIZES} --budget 'latency_ms<=3' --out run"
     said = say(line)
