@@ -29,7 +29,8 @@ def folded(x: Tensor, kernel: Tensor, scale: Tensor | None = None) -> tuple[Tens
     """
     weights = kernel.flatten(1)
     mean, covariance = _Moments.apply(matrix(x))  # type: ignore[no-untyped-call]
-    variance = ((weights @ covariance) * weights).sum(1)
+    # of channels that nearly cancel, rounding may leave less than nothing
+    variance = ((weights @ covariance) * weights).sum(1).clamp(min=0)
     factor = torch.rsqrt(variance + EPS)
     weights = weights * (factor if scale is None else factor * scale)[:, None]
     return weights, -weights @ mean
@@ -44,13 +45,28 @@ class _Moments(Function):
         mean = rows.mean(0)
         # centred first: E[x x'] - mean mean' would cancel where a mean is large beside its deviation
         centred = rows - mean
-        return mean, centred.T @ centred / len(rows)
+        return mean, _gram(centred) / len(rows)
 
     @staticmethod
     def backward(ctx: Any, of_mean: Tensor, of_covariance: Tensor) -> Tensor:
         (rows,) = ctx.saved_tensors
         slope = (of_covariance + of_covariance.T) / len(rows)
         return torch.addmm(of_mean / len(rows) - rows.mean(0) @ slope, rows, slope)
+
+
+BLOCK = 512
+"""Rows that are added up in one running sum."""
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """Return rows' rows, (channels, channels), of (pixels, channels).
+
+    In blocks: a running sum in single precision over a hundred thousand pixels is off by a thousandth, and the variance
+    of an output whose inputs nearly cancel is smaller than that.
+    """
+    whole = len(rows) // BLOCK * BLOCK
+    blocks, rest = rows[:whole].reshape(-1, BLOCK, rows.shape[1]), rows[whole:]
+    return torch.bmm(blocks.mT, blocks).sum(0) + rest.T @ rest
 
 
 def pointwise(x: Tensor, weights: Tensor, total: Tensor) -> Tensor:

@@ -73,3 +73,18 @@ def test_in_single_precision_far_from_zero_mean():
     x, kernel = F.relu(torch.randn(64, 16, 16, 16) + 300), torch.randn(16, 16, 1, 1)
     exact = reference(x.double(), kernel.double(), None)
     torch.testing.assert_close(alone(x, *folded(x, kernel)).double(), exact, rtol=1e-2, atol=1e-3)
+
+
+def test_in_single_precision_the_variance_of_what_nearly_cancels_is_right():
+    """Channels that are copies of each other but for a thousandth, as interpolation makes them, over many pixels."""
+    torch.manual_seed(0)
+    common, own = torch.randn(128, 1, 28, 28), torch.randn(128, 6, 28, 28)
+    x = (common + 0.01 * own).float().to(memory_format=torch.channels_last)
+    kernel = (torch.eye(6)[:5] - torch.eye(6)[1:]).float()  # differences of neighbours
+    weights, shift = folded(x, kernel[:, :, None, None])
+    rows = matrix(x).double()
+    variance = (rows @ kernel.double().T).var(0, correction=0)
+    found = (kernel.double() / weights.double())[kernel != 0].view(5, 2) ** 2 - 1e-5
+    torch.testing.assert_close(found, variance[:, None].expand(5, 2), rtol=0, atol=5e-6)
+    assert 1e-4 < variance.min() < 3e-4
+    assert shift.isfinite().all()
