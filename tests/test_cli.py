@@ -269,9 +269,12 @@ def test_resume_of_another_configuration(say: Any, copy: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["truncated", "edited"])
 def test_damaged_checkpoint(say: Any, copy: Path, harm: str) -> None:
+    """Of a search that has not ended; of one that has, nothing is read but the result."""
     path = copy / "checkpoint.safetensors"
     held = path.read_bytes()
     path.write_bytes(held[: len(held) // 2] if harm == "truncated" else held[:-1] + bytes([held[-1] ^ 1]))
+    assert say(f"{SEARCH} --out run --resume").code == 0
+    (copy / "arch.json").unlink()
     assert "is damaged (truncated or edited)" in error(say(f"{SEARCH} --out run --resume"))
 
 

@@ -131,9 +131,13 @@ def test_beliefs_are_rows_of_colour_where_there_are_many(folder: Path) -> None:
     events = [e for e in read_events(folder) if e["event"] == "epoch"]
     assert len(events[0]["entropy"]) > 12
     html = page(folder)
-    entropy, sizes = drawings(section(html, "beliefs"))
+    entropy, sizes, spreads = drawings(section(html, "beliefs"))
     assert "How undecided each decision was" in text(html)
-    for root in (entropy, sizes):
+    assert [root.get("aria-label", "").partition(" of each")[0] for root in (sizes, spreads)] == [
+        "expected size",
+        "spread of the size",
+    ]
+    for root in (entropy, sizes, spreads):
         assert [e for e in root.iter() if (e.get("class") or "") == "heat"]
         assert not [e for e in root.iter() if "curve" in (e.get("class") or "")]
     (spent,) = drawings(section(html, "spent").partition('id="beliefs"')[0])
@@ -170,7 +174,7 @@ def test_a_run_of_before_has_no_plane_and_no_sizes(folder: Path) -> None:
 def test_few_sizes_have_curves(tmp_path: Path) -> None:
     result = search(NatsSize(), NES(), digits(), epochs=2, batch=100, out=tmp_path / "run")
     html = page(result.folder)
-    entropy, sizes = drawings(section(html, "beliefs"))
+    entropy, sizes, _ = drawings(section(html, "beliefs"))
     assert len([e for e in entropy.iter() if "curve" in (e.get("class") or "")]) == 5
     assert [e for e in sizes.iter() if (e.get("class") or "") == "heat"]
     assert [p["name"] for p in result.facts["plane"]][:2] == ["found", "reference"]
