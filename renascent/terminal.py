@@ -73,6 +73,8 @@ class Live:
             self.say(event["table"])
         elif event["event"] == "derived":
             self.say(f"{self.label}: chose {event['arch']}")
+        elif event["event"] == "settled":
+            self.say(f"{self.label}: measured too slow, chose {event['arch']} instead")
         elif event["event"] == "fitted":
             scores = ", ".join(f"{name} accuracy {_percent(score)}" for name, score in event["scores"].items())
             self.say(f"{self.label}: {scores}")
