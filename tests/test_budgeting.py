@@ -14,6 +14,7 @@ from renascent.core import Goal, Setup
 from renascent.costs import Latency, Lut
 from renascent.costs.budget import Budget
 from renascent.costs.fitted import fitted_latency
+from renascent.costs.latencycost import LatencyCost
 from renascent.costs.named import cost_of
 from renascent.errors import BudgetError, MissingExtra, UserError
 from renascent.loops.share import Found, Scorer, derived
@@ -131,6 +132,19 @@ def test_a_network_is_measured_as_its_table_was(task, monkeypatch, runtime):
     about = {"runtime": f"something {runtime}, cpu", "processor": processor_name(), "device": "cpu"}
     assert latency_of(CONFIG, CONFIG.reference, task, Clock(table=Lut(about, {}))) == "measured"
     assert asked == [runtime]
+
+
+def test_the_table_of_a_graphics_card_is_kept_on_that_card(task, monkeypatch):
+    about = {"runtime": "torch eager, cuda", "processor": processor_name(), "device": "a graphics card"}
+    cpu, second = torch.device("cpu"), torch.device("cuda", 1)
+    clock = Clock(table=Lut(about, {}))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda card: "another" if card == second else about["device"])
+    assert clock.place(cpu) == ("eager", torch.device("cuda"))  # a search on the processor is measured there, too
+    assert clock.place(torch.device("cuda", 0)) == ("eager", torch.device("cuda", 0))
+    assert clock.place(second) == ("eager", None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert clock.place(cpu) == ("eager", None)
 
 
 @pytest.mark.parametrize("other", [{"processor": "a phone"}, {"device": "a graphics card"}, {"runtime": "its own"}])
@@ -297,6 +311,21 @@ def test_a_runtime_that_is_not_here_is_refused_before_anything_is_measured(task,
     with pytest.raises(UserError, match="unknown runtime 'tensorrt'"):
         prepare(CONFIG, task, bound, runtime="tensorrt", folder=tmp_path, resume=False)
     assert not fits
+
+
+def test_a_runtime_of_a_table_that_is_not_here_is_refused_before_a_search(task, tmp_path, monkeypatch):
+    class Priced(LatencyCost):
+        """Of a table without a layer."""
+
+        def exact(self, indices):
+            return promise().exact(indices)
+
+    about = {"runtime": "onnxruntime, cpu", "processor": processor_name(), "device": "cpu"}
+    table = Priced(CONFIG, Lut(about, {}), SHAPE, 4)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    bound = Budget.parse("latency_ms<=0.5x")
+    with pytest.raises(MissingExtra, match="onnx"):
+        prepare(CONFIG, task, bound, latency=table, folder=tmp_path, resume=False)
 
 
 def test_a_given_latency_or_none_is_not_measured(task, tmp_path, fits):

@@ -41,14 +41,14 @@ class REINFORCE:
     Learning 1992; settings of NATS-Bench, arXiv:2009.00437.
 
     lr: Adam learning rate of the logits.
-    baseline_decay: of the moving average of scores that is taken off each score.
+    baseline_decay: of the moving average of scores that is taken off each score; at 0 each would be its own.
     """
 
     lr: float = 0.01
     baseline_decay: float = 0.9
 
     def __post_init__(self) -> None:
-        require(self, lr=(0, math.inf), baseline_decay=(0, 0.9999))
+        require(self, lr=(0, math.inf), baseline_decay=(0.01, 0.9999))
 
     def init(self, space: Space) -> Policy:
         counts = np.array(option_counts(space))

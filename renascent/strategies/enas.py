@@ -33,7 +33,7 @@ class ENAS:
     controller_steps: updates of the LSTM after every epoch.
     controller_samples: architectures averaged in one update.
     entropy_weight: weight of the entropy bonus.
-    baseline_decay: decay of the moving average of rewards.
+    baseline_decay: decay of the moving average of rewards; at 0 each reward would be its own baseline.
     hidden: LSTM units a layer.
     layers: LSTM layers.
     tanh_constant: bound of the logits.
@@ -60,7 +60,7 @@ class ENAS:
             **dict.fromkeys(COUNTS, (1, math.inf)),
             **dict.fromkeys(SIZES, (0, math.inf)),
             temperature=(1e-6, math.inf),
-            baseline_decay=(0, 1),
+            baseline_decay=(0.01, 1),
         )
 
     def init(self, setup: Setup) -> State:

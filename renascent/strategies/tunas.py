@@ -34,7 +34,7 @@ class TuNAS:
     arch_lr_growth: by how much that has grown at the end, exponentially.
     arch_weight_decay: L2 penalty on the logits.
     cost_weight: weight of the distance from the budget, minus the paper's beta; 0 means that it is not looked at.
-    baseline_decay: decay of the moving average of rewards.
+    baseline_decay: decay of the moving average of rewards; at 0 each reward would be its own baseline.
     filter_warmup: share of the search in which weight steps may train all filters.
     policy_warmup: share of the search before the logits learn.
     """
@@ -49,8 +49,8 @@ class TuNAS:
 
     def __post_init__(self) -> None:
         require(self, **dict.fromkeys(("arch_lr", "arch_weight_decay", "cost_weight"), (0, math.inf)))
-        require(self, arch_lr_growth=(1e-6, math.inf))
-        require(self, **dict.fromkeys(("baseline_decay", "filter_warmup", "policy_warmup"), (0, 1)))
+        require(self, arch_lr_growth=(1e-6, math.inf), baseline_decay=(0.01, 1))
+        require(self, **dict.fromkeys(("filter_warmup", "policy_warmup"), (0, 1)))
 
     def init(self, setup: Setup) -> State:
         refuse_subsets(setup.space, "TuNAS")

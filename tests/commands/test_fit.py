@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from PIL import Image
 
 from renascent.cli import main
 from renascent.core import Loss
@@ -90,6 +91,18 @@ def test_a_trained_search_teaches(say: Any) -> None:
         "temperature": 2.0,
         "temperature_squared": True,
     }
+
+
+def test_the_same_data_keep_their_options_and_others_have_their_own(say: Any) -> None:
+    for name, shade in ((str(k), 25 * k) for k in range(10)):
+        Path("photos", name).mkdir(parents=True)
+        for number in range(30):
+            Image.new("L", (8, 8), shade).save(Path("photos", name, f"{number}.png"))
+    for data, images in {"digits": 200, "photos": 240, "photos --limit 220": 220, "digits --limit 150": 150}.items():
+        shutil.rmtree("run/fit", ignore_errors=True)
+        assert say(f"{FIT} --data {data}").code == 0
+        used = json.loads(Path("run/fit/config.json").read_text())["task"]["images"]
+        assert used["train"] + used["val"] == images
 
 
 def test_shared_weights_and_what_random_cells_have_instead(say: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from renascent.asktell import Outcome, Proposal
+from renascent.errors import UserError
 from renascent.multitrial import REINFORCE
 from renascent.multitrial.reinforce import loss_gradient, softmax
 from renascent.space import Choice, Space
@@ -73,3 +74,8 @@ def test_a_failed_trial_teaches_nothing():
     strategy = REINFORCE()
     state = strategy.init(SPACE)
     assert strategy.tell(state, Proposal((0, 0)), Outcome(-math.inf, 3.0)) is state
+
+
+def test_a_reward_that_is_its_own_baseline_is_refused():
+    with pytest.raises(UserError, match=r"baseline_decay is 0: give a number from 0\.01"):
+        REINFORCE(baseline_decay=0)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from renascent.core import Progress
+from renascent.errors import UserError
 from renascent.strategies import ENAS
 from renascent.strategies._rewards import reinforce_loss
 
@@ -119,3 +120,8 @@ def test_the_paper_setting():
     s = ENAS()
     assert (s.controller_lr, s.controller_steps, s.controller_samples, s.baseline_decay) == (1e-3, 50, 20, 0.99)
     assert (s.entropy_weight, s.tanh_constant, s.temperature, s.hidden, s.layers) == (1e-4, 2.5, 5.0, 32, 2)
+
+
+def test_a_reward_that_is_its_own_baseline_is_refused():
+    with pytest.raises(UserError, match=r"baseline_decay is 0: give a number from 0\.01"):
+        ENAS(baseline_decay=0)

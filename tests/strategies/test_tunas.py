@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from renascent.core import Goal, Progress
+from renascent.errors import UserError
 from renascent.gates import one_hot
 from renascent.space import Choice, Integer, Space
 from renascent.strategies import TuNAS
@@ -152,3 +153,8 @@ def test_the_authors_setting():
     s = TuNAS()
     assert (s.cost_weight, s.baseline_decay, s.filter_warmup, s.policy_warmup) == (0.1, 0.95, 0.25, 0.25)
     assert s.arch_lr == pytest.approx(3e-4 * 4096 / 256)
+
+
+def test_a_reward_that_is_its_own_baseline_is_refused():
+    with pytest.raises(UserError, match=r"baseline_decay is 0: give a number from 0\.01"):
+        TuNAS(baseline_decay=0)

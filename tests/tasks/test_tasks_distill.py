@@ -151,6 +151,19 @@ def test_the_teacher_answers_once_a_batch_in_evaluation_mode_and_its_own_precisi
     assert all(p.grad is None for p in teacher.parameters())
 
 
+def test_a_students_lower_precision_is_none_of_the_teachers() -> None:
+    task, teacher = ToyTask(), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, CLASSES))
+    x, y = task.stream("train", 0, 8).next()
+    whole = teacher(x).detach()
+    answers = []
+    teacher.register_forward_hook(lambda module, seen, out: answers.append(out))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        Distilled(task, teacher).loss(Calls(), (x, y))
+    assert torch.equal(answers[-1], whole)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not torch.equal(teacher(x), whole)  # it would answer otherwise
+
+
 def test_a_student_in_double_precision_keeps_it() -> None:
     z_s, z_t, y = draw()
     task = ToyTask()
