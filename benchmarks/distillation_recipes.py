@@ -18,23 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sizes_cifar10 import (
-    BACKBONES,
-    SETTING,
-    Job,
-    Remembered,
-    network_of,
-    recalibrate,
-    reference_of,
-    seen,
-    task_of,
-    training,
-)
+from sizes_cifar10 import BACKBONES, SETTING, Job, finetuned, network_of, reference_of
 
-from renascent.loops.fit import fit
-from renascent.run import Run, environment, write_json
+from renascent.run import environment, write_json
 from renascent.space import Arch
-from renascent.tasks.distill import Distillation, Distilled
+from renascent.tasks.distill import Distillation
 
 
 def main() -> None:
@@ -76,20 +64,10 @@ def row_of(path: Path, job: Job) -> dict[str, Any] | None:
 
 def trained(job: Job, found: dict[str, int], out: Path) -> dict[str, Any]:
     """Train a network with the loss as printed; return its validation accuracy, and its teacher's."""
-    config, task = BACKBONES[job.backbone](), task_of(job.seed)
     reference, own = reference_of(job.backbone, job.seed, out)
-    teacher = Remembered(reference, out / f"{job.backbone}-reference-{job.seed}" / "answers.safetensors")
-    net, arch = network_of(job, config, reference, Arch(found))
-    seeing = seen(net, arch)
-    torch.manual_seed(job.seed)
-    stream = task.stream("train", job.seed, 64)
-    recalibrate(seeing, (stream.next() for _ in range(20)))
-    settings = training(job.backbone, SETTING["fit_epochs"], SETTING["fit_lr"])
-    folder = out / f"{job.name}-as-printed"
-    run = Run.start(folder, asdict(settings), resume=folder.exists(), seed=job.seed)
-    lessons = Distilled(task, teacher, Distillation.as_printed())
-    done = fit(seeing, lessons, settings, run=run, seed=job.seed, split="train", evaluate=("val",))
-    return {"as_printed": done.scores["val"], "teacher": own}
+    net, arch = network_of(job, BACKBONES[job.backbone](), reference, Arch(found))
+    done = finetuned(job, net, arch, reference, out, f"{job.name}-as-printed", Distillation.as_printed())
+    return {"as_printed": done["val"], "teacher": own}
 
 
 if __name__ == "__main__":

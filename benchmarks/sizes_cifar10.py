@@ -79,6 +79,8 @@ SETTING: dict[str, Any] = {
 }
 """Fixed before any of its results were seen."""
 
+RECIPE = Distillation.recipe()
+
 STRATEGIES = {
     # a search of 314 steps: logits that learn by gradient learn faster than the papers' thousands of steps need
     "nes": NES(),
@@ -195,7 +197,7 @@ def one(job: Job, out: Path) -> dict[str, Any]:
     found = chosen(job, config, task, reference, out)
     searched = time.process_time() - began
     net, arch = network_of(job, config, reference, found)
-    trained = finetuned(job, net, arch, reference, out)
+    trained = finetuned(job, net, arch, reference, out, job.name)
     shape = input_shape(arch or {}, SHAPE)
     return {
         **asdict(job),
@@ -207,19 +209,31 @@ def one(job: Job, out: Path) -> dict[str, Any]:
     }
 
 
-def finetuned(job: Job, net: nn.Module, arch: Arch | None, reference: nn.Module, out: Path) -> dict[str, Any]:
-    """Train a network that inherits, in place, and keep its weights; return how, for how long and to what accuracy."""
+def finetuned(
+    job: Job,
+    net: nn.Module,
+    arch: Arch | None,
+    reference: nn.Module,
+    out: Path,
+    name: str,
+    distillation: Distillation = RECIPE,
+) -> dict[str, Any]:
+    """Train a network that inherits, in place, and keep its weights; return how, for how long and to what accuracy.
+
+    name: of its folder.
+    """
     task, seeing = task_of(job.seed), seen(net, arch)
     teacher = Remembered(reference, out / f"{job.backbone}-reference-{job.seed}" / "answers.safetensors")
-    lessons = Distilled(task, teacher, Distillation.recipe()) if job.distilled else task
+    lessons = Distilled(task, teacher, distillation) if job.distilled else task
     torch.manual_seed(job.seed)
     stream = task.stream("train", job.seed, 64)
     recalibrate(seeing, (stream.next() for _ in range(20)))
     inherited = accuracy(seeing, task, "val")
     settings = training(job.backbone, SETTING["fit_epochs"], SETTING["fit_lr"])
-    run = Run.start(out / job.name / "fit", asdict(settings), resume=(out / job.name / "fit").exists(), seed=job.seed)
+    folder = out / name / "fit"
+    run = Run.start(folder, asdict(settings), resume=folder.exists(), seed=job.seed)
     done = fit(seeing, lessons, settings, run=run, seed=job.seed, split="train", evaluate=("val",))
-    save_weights(out / job.name / "weights.safetensors", net)
+    save_weights(out / name / "weights.safetensors", net)
     return {
         "bf16": settings.bf16,
         "inherited": round(inherited, 4),
@@ -384,7 +398,7 @@ def tested(out: Path, end: float, row: dict[str, Any]) -> dict[str, Any]:
     net, arch = network_of(
         job, config, reference, row["found"] if isinstance(row["found"], float) else Arch(row["found"])
     )
-    again = {} if path.exists() else {"val_again": finetuned(job, net, arch, reference, out)["val"]}
+    again = {} if path.exists() else {"val_again": finetuned(job, net, arch, reference, out, job.name)["val"]}
     first_k(net, read_weights(path))
     return again | {"test": accuracy(seen(net, arch), task_of(job.seed), "test")}
 
