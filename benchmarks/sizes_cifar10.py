@@ -77,7 +77,7 @@ SETTING: dict[str, Any] = {
     "search_lr": 0.02,
     "distillation": True,
 }
-"""Fixed before any of its results were seen."""
+"""Fixed before any of its results were seen. `--search-epochs` makes another setting of it, for other files."""
 
 RECIPE = Distillation.recipe()
 
@@ -108,6 +108,11 @@ class Job:
     def name(self) -> str:
         budget = self.budget.replace("<=", "-")
         return f"{self.backbone}-{budget}-{self.method}-{self.seed}{'' if self.distilled else '-untaught'}"
+
+
+def configure(search_epochs: int) -> None:
+    """Set how long a search is, in a process that begins."""
+    SETTING["search_epochs"] = search_epochs
 
 
 def jobs() -> Iterator[Job]:
@@ -412,14 +417,19 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=55.0, help="begin no job after this")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--only", default="", help="regular expression: do jobs with it in their name only")
+    parser.add_argument(
+        "--search-epochs", type=int, default=SETTING["search_epochs"], help="other than 2: give other --out, --results"
+    )
     parser.add_argument("--test", action="store_true", help="name the default by validation, then look at test images")
     asked = parser.parse_args()
+    configure(asked.search_epochs)
     asked.out.mkdir(parents=True, exist_ok=True)
     held = json.loads(asked.results.read_text()) if asked.results.exists() else {"setting": SETTING, "results": []}
     if held["setting"] != SETTING:
         raise SystemExit(f"{asked.results} holds another setting: give another file")
     end = time.monotonic() + 60 * asked.minutes  # one clock for all processes of a machine
-    with multiprocessing.get_context("spawn").Pool(asked.workers, maxtasksperchild=1) as pool:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(asked.workers, configure, (asked.search_epochs,), maxtasksperchild=1) as pool:
         if asked.test:
             held["default"] = held.get("default") or verdict(held["results"])
             write(asked.results, held)  # before a test image is touched
