@@ -19,22 +19,25 @@ from renascent.flags import Part, glance, keys, switches
 from renascent.nets.adapt import Adapted, NothingToSearch, Untraceable, smaller_sizes
 from renascent.result import Result, name_of
 from renascent.run import Json, write_text
-from renascent.strategies import STRATEGIES
+from renascent.strategies import STRATEGIES, FBNetV2
 from renascent.tasks import DATASETS, ImageOptions
 from renascent.terminal import Live, summary
 
-EXAMPLE = 'renascent shrink my_models:resnet --input 3,32,32 --data photos --strategy nes --budget "macs<=0.5x"'
+EXAMPLE = 'renascent shrink my_models:resnet --input 3,32,32 --data photos --budget "macs<=0.5x"'
 
 ABOUT = f"""Make your own model smaller or faster: search its widths, its depth and the size of its input.
 
 The model is what a function of yours returns: any convolutional network or plain transformer, trained or not. A table
 says which of its layers can change, and why others cannot; `--dry-run` shows that table and stops.
 
-Strategies: {", ".join(STRATEGIES)}.
+Strategies: {", ".join(STRATEGIES)}; fbnetv2 unless you name one.
 
 Data sets: {", ".join(DATASETS)}; or a folder of images, one folder in it for each class.
 
 As in: `{EXAMPLE}`"""
+
+DEFAULT: OneShot = FBNetV2()
+"""The highest mean of the four that aim at a budget, by validation images: benchmarks/results."""
 
 CODE_FILE = "shrink_model.py"
 """In a run folder: code that shrinks the model without renascent."""
@@ -64,7 +67,7 @@ class ShrinkFlags:
     """
 
     input: str | None = None
-    strategy: str | None = None
+    strategy: str
     data: str | None = None
     budget: str | None = None
     runtime: str = "eager"
@@ -84,37 +87,35 @@ class ShrinkFlags:
 
 @dataclass(frozen=True)
 class Plan:
-    """The groups of flags. strategy: None before it is named."""
+    """The groups of flags."""
 
     main: Part[ShrinkFlags]
-    strategy: Part[OneShot] | None
+    strategy: Part[OneShot]
     weights: Part[WeightRule]
     options: Part[ImageOptions]
     machine: Part[Machine]
 
     @property
     def parts(self) -> list[Part[Any]]:
-        found = (self.main, self.strategy, self.weights, self.options, self.machine)
-        return [*(part for part in found if part is not None), Part("Output", Output())]
+        return [self.main, self.strategy, self.weights, self.options, self.machine, Part("Output", Output())]
 
 
 def command(words: Sequence[str]) -> Command:
     """Return the command with the flags of the strategy that `words` name. Raises UserError for an unknown one."""
-    _, given = glance(words, switches(_plan(None).parts))
-    strategy = chosen("strategy", STRATEGIES, given.get("--strategy"), None)
-    plan = _plan(strategy)
-    words_chosen = ("--strategy", name_of(strategy, STRATEGIES)) if strategy else ()
+    _, given = glance(words, switches(_plan(DEFAULT).parts))
+    plan = _plan(chosen("strategy", STRATEGIES, given.get("--strategy"), DEFAULT))
     place_help = "The function that makes the model: package.module:function."
+    words_chosen = ("--strategy", plan.main.settings.strategy)
     return Command(ABOUT, plan.parts, functools.partial(_run, plan), "factory", place_help, words_chosen)
 
 
-def _plan(strategy: OneShot | None) -> Plan:
-    name = name_of(strategy, STRATEGIES) if strategy else None
+def _plan(strategy: OneShot) -> Plan:
+    name = name_of(strategy, STRATEGIES)
     main, options, weights = ShrinkFlags(strategy=name), ImageOptions(), WeightRule()
     taken = frozenset[str]().union(*(keys(part) for part in (main, Machine(), Output(), options, weights)))
     return Plan(
         main=Part("Shrink", main),
-        strategy=Part(f"Strategy {name}", strategy, name or "", taken) if strategy else None,
+        strategy=Part(f"Strategy {name}", strategy, name, taken),
         weights=Part("Shared weights (SGD)", weights),
         options=Part("Data", options),
         machine=Part("Machine", Machine()),
@@ -131,7 +132,7 @@ def _run(plan: Plan, word: str | None, values: Mapping[str, Any]) -> Outcome:
     task = plan.machine.build(values).task(str(flags.data), options)
     shape = (task.channels, *task.size)
     space = _space(word, flags, flags.input.split(",") if flags.input else shape)
-    if flags.dry_run or plan.strategy is None:
+    if flags.dry_run:
         return _shown(space, flags)
     _fits(space, shape, task.classes)
     folder = Path(flags.out or f"runs/shrink-{flags.strategy}-{task.name}-{flags.seed}")
@@ -171,8 +172,6 @@ def _check(flags: ShrinkFlags, word: str | None) -> None:
         raise UserError("--input is missing: give channels,height,width of one input, as in 3,32,32")
     if flags.data is None and not flags.dry_run:
         raise UserError(f"--data is missing: give one of {', '.join(DATASETS)}, or a folder of images")
-    if flags.strategy is None and not flags.dry_run:
-        raise UserError(f"--strategy is missing: give one of {', '.join(STRATEGIES)}, as in: {EXAMPLE}")
 
 
 def _space(factory: str, flags: ShrinkFlags, shape: Sequence[str | int]) -> Adapted:

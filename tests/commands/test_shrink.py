@@ -156,10 +156,12 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_not_repeated(say: Any)
     assert {k: v for k, v in again.items() if k not in timed} == {k: v for k, v in first.items() if k not in timed}
 
 
-def test_a_budget_is_kept(say: Any) -> None:
-    said = say(f"shrink mine:small {SEARCH.replace('rsps', 'nes')} --budget 'macs<=0.5x' --out run --json")
+@pytest.mark.parametrize("named", ["--strategy nes", ""])
+def test_a_budget_is_kept_by_the_strategy_that_is_named_or_the_default(say: Any, named: str) -> None:
+    said = say(f"shrink mine:small {SEARCH.replace('--strategy rsps', named)} --budget 'macs<=0.5x' --out run --json")
     assert said.code == 0
     facts = json.loads(said.out)
+    assert facts["strategy"] == ("nes" if named else "fbnetv2")
     whole = Adapted(factory="mine:small", shape=(1, 8, 8))
     assert facts["macs"] <= 0.5 * whole.macs.exact(whole.space.indices(whole.reference)[None])[0]
     said = say(f"shrink mine:small {SEARCH} --budget 'macs<=0.0001x' --out other")
@@ -174,7 +176,6 @@ def test_a_budget_is_kept(say: Any) -> None:
         ("shrink", ["which model?", "renascent shrink"]),
         ("shrink mine:small", ["--input is missing"]),
         ("shrink mine:small --input 1,8,8", ["--data is missing", "digits"]),
-        ("shrink mine:small --data digits", ["--strategy is missing", "rsps"]),
         (f"shrink mine {SEARCH}", ["factory 'mine' is no function", "package.module:function"]),
         (f"shrink mine:smal {SEARCH}", ["module 'mine' has no 'smal'"]),
         (f"shrink absent:small {SEARCH}", ["module 'absent'", "cannot be imported"]),
