@@ -89,7 +89,10 @@ def drawn(config: SizedSpace, number: int, limit: float) -> Arch:
 
 
 def report(rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return, for every group of backbone and budget, how the networks spread and where those of the methods lie."""
+    """Return, for every group of backbone and budget, how the networks spread and where those of the methods lie.
+
+    resolution: its rank correlation with accuracy.
+    """
     groups = dict.fromkeys((row["backbone"], row["budget"]) for row in rows)
     found = []
     for backbone, budget in groups:
@@ -102,12 +105,11 @@ def report(rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> 
             for row in others
             if all(row[k] == v for k, v in same.items())
         }
-        sizes = [list(row["found"].values()) for row in mine]
-        names = list(mine[0]["found"])
         about = {"networks": len(values), "mean": round(statistics.mean(values), 2)}
         if len(values) > 2:
             about |= {"deviation": round(statistics.stdev(values), 2), "values": sorted(round(v, 2) for v in values)}
-            about["resolution"] = round(float(spearmanr(values, [s[names.index(RESOLUTION)] for s in sizes])[0]), 3)
+            pixels = [row["found"][RESOLUTION] for row in mine]
+            about["resolution"] = round(float(spearmanr(values, pixels)[0]), 3)
         found.append({**group, **about, "methods": places})
     return found
 
