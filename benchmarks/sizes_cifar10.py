@@ -3,7 +3,8 @@
     RENASCENT_DATA=FOLDER python benchmarks/sizes_cifar10.py --out runs/sizes_cifar10 --results sizes.json
 
 Every job (backbone, budget, seed, method) is a stage of minutes that is done once: stop it whenever you like and start
-it again. `--results FILE` takes over what an earlier run wrote, and is rewritten after every job. On Linux,
+it again. `--results FILE` takes over what an earlier run wrote, and is rewritten after every job. Latency is measured
+beside the reference's, in turns; with one worker and nothing else running, best. On Linux,
 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 makes a step of MobileNet V2 a third shorter.
 
 For each backbone and seed, the reference is trained for 10 epochs on 20,000 images and its channels are sorted by
@@ -40,7 +41,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from renascent.core import Task, WeightRule
-from renascent.costs import macs, measure
+from renascent.costs import macs, measure_all
+from renascent.costs.budget import LATENCY
 from renascent.experiment import search
 from renascent.loops.fit import Fit, accuracy, fit, recalibrate
 from renascent.nets import MobileNetV2, ResNetCifar
@@ -208,7 +210,7 @@ def one(job: Job, out: Path) -> dict[str, Any]:
         **asdict(job),
         "found": found if isinstance(found, float) else dict(found),
         "macs": macs(net, shape),
-        "latency_ms": measure(net, shape).median_ms,
+        **({"latency_x": latency(config, net, shape)} if job.budget.startswith(LATENCY) else {}),
         **trained,
         "search_seconds": round(searched, 1),
     }
@@ -274,7 +276,7 @@ def chosen(job: Job, config: SizedSpace, task: Task, reference: nn.Module, out: 
 
     def cost(net: nn.Module, arch: Mapping[str, object]) -> float:
         shape = input_shape(arch, SHAPE)
-        return float(macs(net, shape) if name == "macs" else measure(net.eval(), shape, repeats=60).median_ms)
+        return latency(config, net, shape) if name == LATENCY else macs(net, shape)
 
     if job.method == "magnitude":
         return 1 - largest(lambda share: cost(pruned(reference, 1 - share), {}) <= limit, low=0.15)
@@ -290,7 +292,7 @@ def largest(fits: Callable[[float], bool], low: float = 0.02, steps: int = 10) -
     """Return the largest share from `low` to 1 that fits, by halving."""
     high = 1.0
     if not fits(low):
-        raise SystemExit("even the smallest network is over the limit")
+        raise ValueError("even the smallest network is over the limit")
     for _ in range(steps):
         middle = (low + high) / 2
         low, high = (middle, high) if fits(middle) else (low, middle)
@@ -321,11 +323,21 @@ def random_near(config: SizedSpace, seed: int, share: float) -> Arch:
 
 
 def limit_of(job: Job, config: SizedSpace) -> tuple[str, float]:
-    """Return what is bounded, and its limit for the reference as it is measured here."""
+    """Return what is bounded, and its limit: of latency, the share of the reference's."""
     name, _, value = job.budget.partition("<=")
-    share, shape = float(value.removesuffix("x")), input_shape(config.reference, SHAPE)
-    net = config.network(config.reference, SHAPE[0], CLASSES)
-    return name, share * (macs(net, shape) if name == "macs" else measure(net, shape).median_ms)
+    share, net = float(value.removesuffix("x")), config.network(config.reference, SHAPE[0], CLASSES)
+    return name, share if name == LATENCY else share * macs(net, input_shape(config.reference, SHAPE))
+
+
+def latency(config: SizedSpace, net: nn.Module, shape: tuple[int, ...]) -> float:
+    """Return the latency of a network in times the reference's, measured in turns.
+
+    Laid out in memory as a new one is, however it was trained.
+    """
+    reference = config.network(config.reference, SHAPE[0], CLASSES), input_shape(config.reference, SHAPE)
+    plain = copy.deepcopy(net).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    mine, beside = measure_all([(plain, shape), reference], rounds=30)
+    return mine.median_ms / beside.median_ms
 
 
 def network_of(

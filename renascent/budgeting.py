@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from renascent.core import Goal, OneShot, SpaceConfig, Task
-from renascent.costs import Latency, macs, measure, params
+from renascent.costs import Latency, macs, measure_all, params
 from renascent.costs.budget import (
     LATENCY,
     Budget,
@@ -49,10 +48,13 @@ class Clock:
     """How a bounded latency is measured. runtime: what runs a network, on the task's device.
 
     table: what predicts it, where a look-up table does: then with the runtime and on the device of that.
+    beside: the reference, and the milliseconds it took when a share of them became the bound. It is then measured in
+    turns with a network, whose latency is its proportion to it: how busy the machine is changes that little.
     """
 
     runtime: str = "eager"
     table: Lut | None = None
+    beside: tuple[Arch, float] | None = None
 
     def place(self, device: torch.device) -> tuple[str, torch.device | None]:
         """Return the runtime and the device it measures with and on: None where the table is of one that is not here.
@@ -121,8 +123,10 @@ def prepare(
         fitted = read_json(folder / LATENCY_FILE) if resume and (folder / LATENCY_FILE).exists() else None
         fitted = fitted or _measured(config, task, clock)
         latency = restored(config, shape, task.classes, fitted)
-    reference_ms = fitted.get("reference_ms") if fitted else None
+    reference, reference_ms = reference_of(config), fitted.get("reference_ms") if fitted else None
     goals = budget.goals(config, shape, task.classes, latency, reference_ms)
+    if reference and reference_ms and any(bound.relative for bound in budget.bounds if bound.name == LATENCY):
+        clock = replace(clock, beside=(reference, reference_ms))
     rows = feasible(config, goals)
     start = _start(config, goals)
     if clock.table is not None and not resume:
@@ -153,7 +157,7 @@ def settle(
     attempt = 0
     while True:
         attempt += 1
-        seen = latency_of(config, found.arch, task, clock)
+        seen = _confirmed(config, found.arch, task, clock, limit)
         if seen is None or seen.median_ms <= limit:
             return found, seen
         # what is promised has to fall as far as what was measured is too long: that alone excludes this network
@@ -208,18 +212,30 @@ def latency_of(config: SpaceConfig, arch: Arch, task: Task, clock: Clock = Clock
     if device is None:
         return None
     check_runtime(runtime, device)
-    net: nn.Module = config.network(arch, task.channels, task.classes).to(device)
-    return measure(net, input_shape(arch, (task.channels, *task.size)), runtime=runtime)
+    archs, shape = [arch, *([clock.beside[0]] if clock.beside else [])], (task.channels, *task.size)
+    cases = [(config.network(one, task.channels, task.classes), input_shape(one, shape)) for one in archs]
+    seen, *others = measure_all(cases, passes=10, runtime=runtime, device=device)
+    if clock.beside is None:
+        return seen
+    scale = clock.beside[1] / others[0].median_ms
+    return Latency(scale * seen.median_ms, scale * seen.p10_ms, scale * seen.p90_ms, seen.runtime)
+
+
+def _confirmed(config: SpaceConfig, arch: Arch, task: Task, clock: Clock, limit: float) -> Latency | None:
+    """Measure a latency; again where it misses the limit, for other work on the machine only ever adds to a time."""
+    seen = latency_of(config, arch, task, clock)
+    if seen is None or seen.median_ms <= limit:
+        return seen
+    again = latency_of(config, arch, task, clock)
+    return seen if again is None or again.median_ms > seen.median_ms else again
 
 
 def _measured(config: SpaceConfig, task: Task, clock: Clock) -> Json:
-    """Fit a latency to networks measured on the task's device, and measure the reference."""
+    """Fit a latency to networks measured on the task's device."""
     shape = (task.channels, *task.size)
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         cost: FittedLatency = fitted_latency(config, shape, task.classes, device=task.device, runtime=clock.runtime)
-        reference = reference_of(config)
-        seen = latency_of(config, reference, task, clock) if reference is not None else None
-    return {"weights": cost.weights.tolist(), "error": cost.error, "reference_ms": seen.median_ms if seen else None}
+    return {"weights": cost.weights.tolist(), "error": cost.error, "reference_ms": cost.reference_ms}
 
 
 def _start(config: SpaceConfig, goals: Sequence[Goal]) -> Arch:

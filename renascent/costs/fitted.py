@@ -12,7 +12,8 @@ from scipy.optimize import nnls
 from torch import Tensor, nn
 
 from renascent.core import SpaceConfig
-from renascent.costs.latency import measure
+from renascent.costs.budget import reference_of
+from renascent.costs.latency import measure_all, quiet
 from renascent.costs.named import COSTS, cost_of
 from renascent.costs.sized import Sized, memory_access_in
 from renascent.errors import UserError
@@ -23,16 +24,26 @@ from renascent.space import Arch
 
 Shape = tuple[int, int, int]
 
+TOGETHER = 10
+"""Networks that are held and measured in turns, beside one more."""
+
 
 class FittedLatency:
     """Milliseconds as a sum of counted costs, each times a weight of at least 0. Called with gates: expected.
 
     Fitted to networks measured on this device, by the relative error. weights: (1 + costs,), the constant first.
     error: median relative error on the measured networks, each predicted by a fit without it.
+    reference_ms: what the space's reference took, None where there is none.
     """
 
-    def __init__(self, costs: Sequence[object], weights: NDArray[np.float64], error: float) -> None:
-        self.costs, self.weights, self.error = list(costs), weights, error
+    def __init__(
+        self,
+        costs: Sequence[object],
+        weights: NDArray[np.float64],
+        error: float,
+        reference_ms: float | None = None,
+    ) -> None:
+        self.costs, self.weights, self.error, self.reference_ms = list(costs), weights, error, reference_ms
 
     def __call__(self, gates: Gates) -> Tensor:
         """Return the expected latency, a float64 scalar with gradient."""
@@ -55,30 +66,54 @@ def fitted_latency(
     runtime: str = "eager",
     milliseconds: Callable[[nn.Module, Shape], float] | None = None,
 ) -> FittedLatency:
-    """Measure random networks of a space, of all sizes, and fit a latency to them.
+    """Measure random networks of a space, of all sizes, and its reference, and fit a latency to them.
 
     networks: how many.  runtime: what runs them, as in `measure`.
-    milliseconds: measures one; the median of a few dozen passes unless given.
+    milliseconds: measures one; unless given, some are measured in turns, a few dozen passes each.
     Raises UserError when the device measures nothing usable.
     """
     rng = np.random.default_rng([seed, 3])
-    archs = list(dict.fromkeys(_spread_out(config, rng, networks)))
-    about = {"repeats": 30, "warmup": 5, "runtime": runtime}
-    timed = milliseconds or (lambda net, size: measure(net.to(device), size, **about).median_ms)  # type: ignore[arg-type]
-    found = [timed(config.network(a, shape[0], classes).eval(), input_shape(a, shape)) for a in archs]
+    reference = reference_of(config)
+    archs = list(dict.fromkeys([*([reference] if reference else []), *_spread_out(config, rng, networks)[::-1]]))
+
+    def built(arch: Arch) -> tuple[nn.Module, Shape]:
+        return config.network(arch, shape[0], classes).eval(), input_shape(arch, shape)
+
+    if milliseconds is None:
+        seen = _in_turns(archs, built, runtime=runtime, device=device)
+    else:
+        seen = np.array([milliseconds(*built(arch)) for arch in archs])
     costs = _costs(config, shape, classes)
     rows = _features(costs, np.stack([config.space.indices(arch) for arch in archs]))
-    seen = np.array(found)
     if not (np.isfinite(seen).all() and (seen > 0).all()):
         raise UserError(f"latency could not be measured on {device}: give a table by --latency-table instead")
     left_out = [_fit(np.delete(rows, k, 0), np.delete(seen, k)) for k in range(len(seen))]
     errors = [abs(float(rows[k] @ w) / seen[k] - 1) for k, w in enumerate(left_out)]
-    return FittedLatency(costs, _fit(rows, seen), float(np.median(errors)))
+    return FittedLatency(costs, _fit(rows, seen), float(np.median(errors)), float(seen[0]) if reference else None)
+
+
+def _in_turns(
+    archs: Sequence[Arch], built: Callable[[Arch], tuple[nn.Module, Shape]], **settings: Any
+) -> NDArray[np.float64]:
+    """Return the milliseconds (n,) of networks, measured some at a time, each in proportion to the first beside it.
+
+    So a phase in which the machine is slow says nothing of those that were measured in it.
+    """
+    found, first = np.ones(len(archs)), []
+    groups = -(-(len(archs) - 1) // TOGETHER)
+    for k in range(groups):
+        picks = range(1 + k, len(archs), groups)
+        cases = [built(archs[0]), *(built(archs[i]) for i in picks)]
+        beside, *others = measure_all(cases, rounds=10, passes=3, warmup=1, **settings)
+        first.append(beside.median_ms)
+        found[list(picks)] = [seen.median_ms / beside.median_ms for seen in others]
+    return found * quiet(first)
 
 
 def restored(config: SpaceConfig, shape: Shape, classes: int, held: Mapping[str, Any]) -> FittedLatency:
-    """Return a fitted latency from the weights and the error of an earlier fit."""
-    return FittedLatency(_costs(config, shape, classes), np.array(held["weights"]), float(held["error"]))
+    """Return a fitted latency from the weights, the error and the reference's milliseconds of an earlier fit."""
+    costs, weights = _costs(config, shape, classes), np.array(held["weights"])
+    return FittedLatency(costs, weights, float(held["error"]), held.get("reference_ms"))
 
 
 def _spread_out(config: SpaceConfig, rng: np.random.Generator, count: int) -> list[Arch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ try:
     import resource
 except ImportError:  # not on every system
     resource = None  # type: ignore[assignment]
+
+ROUNDS = 10
+"""Of one network's passes: a slow phase of the machine that is shorter than half of them does not count."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,16 @@ def measure(
 ) -> Latency:
     """Time `net` on a batch of inputs of `shape` (channels, h, w): evaluation mode, one thread on a CPU.
 
-    repeats: timed passes, after `warmup` untimed ones.  runtime: "eager", "compiled" or "onnxruntime".
+    median_ms is that of the quieter half of ten rounds, p10_ms and p90_ms are those of all passes.
+
+    repeats: timed passes, in all rounds together, and `warmup` untimed ones: at least, for all rounds have as many.
+    runtime: "eager", "compiled" or "onnxruntime".
     Raises UserError for an unknown runtime or one that cannot run on the network's device, MissingExtra where it is
     not installed.
     """
-    (found,) = measure_all(
-        [(net, shape)], batch=batch, rounds=1, passes=repeats, warmup=warmup, runtime=runtime, device=device_of(net)
-    )
+    rounds = max(1, min(ROUNDS, repeats))
+    each = {"passes": math.ceil(repeats / rounds), "warmup": math.ceil(warmup / rounds)}
+    (found,) = measure_all([(net, shape)], batch=batch, rounds=rounds, **each, runtime=runtime, device=device_of(net))
     return found
 
 

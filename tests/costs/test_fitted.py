@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from renascent.costs import macs, params
+from renascent.costs import Latency, fitted, macs, params
 from renascent.costs.fitted import fitted_latency, restored
 from renascent.costs.named import cost_of
 from renascent.errors import UserError
 from renascent.gates import one_hot, soft
 from renascent.nets import NatsSize, NatsTopology, ResNetCifar
+from renascent.nets.resolution import input_shape
 
 SHAPE, CLASSES = (3, 16, 16), 10
 CONFIGS = {
@@ -26,6 +27,10 @@ CONFIGS = {
 def made_up(net, shape):
     """Return a fixed price and one for each multiply-accumulate."""
     return 0.3 + 2e-6 * macs(net, shape)
+
+
+def made_up_exactly(config, rows):
+    return 0.3 + 2e-6 * cost_of("macs", config, SHAPE, CLASSES).exact(rows)
 
 
 def drawn(config, count=40):
@@ -45,8 +50,7 @@ def fit(config):
 
 def test_a_latency_that_is_linear_in_the_costs_is_recovered(config, fit):
     rows = np.stack([config.space.indices(arch) for arch in drawn(config)])
-    true = 0.3 + 2e-6 * cost_of("macs", config, SHAPE, CLASSES).exact(rows)
-    np.testing.assert_allclose(fit.exact(rows), true, rtol=1e-6)
+    np.testing.assert_allclose(fit.exact(rows), made_up_exactly(config, rows), rtol=1e-6)
     assert fit.error < 1e-6
     assert (fit.weights >= 0).all()
 
@@ -116,6 +120,29 @@ def test_networks_of_all_sizes_are_measured_at_their_own_resolution():
 def test_what_cannot_be_a_latency_is_refused(wrong):
     with pytest.raises(UserError, match="latency could not be measured on cpu: give a table by --latency-table"):
         fitted_latency(CONFIGS["topology"], SHAPE, CLASSES, networks=5, milliseconds=lambda net, shape: wrong)
+
+
+def test_a_phase_in_which_the_machine_is_slow_says_nothing_of_the_networks_in_it(monkeypatch):
+    config, slow, shown = CONFIGS["topology"], [], []
+
+    def measured(cases, **about):
+        slow.append(1.0 if slow else 3.0)
+        shown.append(len(cases))
+        took = [slow[-1] * made_up(net, shape) for net, shape in cases]
+        return [Latency(ms, ms, ms, "by hand") for ms in took]
+
+    monkeypatch.setattr(fitted, "measure_all", measured)
+    fit = fitted_latency(config, SHAPE, CLASSES, networks=40)
+    rows = np.stack([config.space.indices(arch) for arch in drawn(config)])
+    np.testing.assert_allclose(fit.exact(rows), made_up_exactly(config, rows), rtol=1e-6)
+    assert len(slow) > 2
+    assert max(shown) <= 11
+
+
+def test_the_reference_is_measured_too(config, fit):
+    reference = getattr(config, "reference", None)
+    expected = reference and made_up(config.network(reference, 3, CLASSES), input_shape(reference, SHAPE))
+    assert fit.reference_ms == expected
 
 
 def test_it_measures_by_itself():
