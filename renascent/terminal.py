@@ -74,7 +74,7 @@ class Live:
         elif event["event"] == "derived":
             self.say(f"{self.label}: chose {event['arch']}")
         elif event["event"] == "settled":
-            self.say(f"{self.label}: measured too slow, chose {event['arch']} instead")
+            self.say(f"{self.label}: latency is not as promised, chose {event['arch']} instead")
         elif event["event"] == "fitted":
             scores = ", ".join(f"{name} accuracy {_percent(score)}" for name, score in event["scores"].items())
             self.say(f"{self.label}: {scores}")

@@ -116,6 +116,44 @@ def test_of_a_miss_the_quieter_measurement_counts(found, task, monkeypatch, late
         assert 0.45 < promised(settled.arch) / promised(first.arch) <= 0.5
 
 
+def test_a_latency_that_was_promised_too_long_is_derived_again_to_use_the_budget(found, task, monkeypatch):
+    bound = goal(0.5)
+    strategy, first = found(bound)
+    latency, seen = measured(0.8)
+    monkeypatch.setattr(budgeting, "latency_of", latency)
+    settled, last = settle(CONFIG, task, strategy, first, [bound])
+    assert 0.95 * bound.limit < last.median_ms == 0.8 * promised(settled.arch) <= bound.limit
+    assert seen == [first.arch, settled.arch]
+    assert settled.score == Scorer(first.state)(settled.arch)
+
+
+def test_a_latency_below_the_bound_is_no_waste_where_another_bound_is_used(found, task, monkeypatch):
+    bounds = [goal(0.9), goal(0.45, "macs")]
+    strategy, first = found(*bounds)
+    latency, seen = measured(1.0)
+    monkeypatch.setattr(budgeting, "latency_of", latency)
+    assert settle(CONFIG, task, strategy, first, bounds)[0] is first
+    assert seen == [first.arch]
+
+
+@pytest.mark.parametrize("later", [0.7, 1.1])
+def test_what_uses_less_of_the_budget_or_misses_it_is_no_gain(found, task, monkeypatch, later):
+    bound = goal(0.5)
+    strategy, first = found(bound)
+    seen = []
+
+    def latency(config, arch, task, clock):
+        seen.append(arch)
+        took = (0.8 if arch == first.arch else later) * bound.limit
+        return Latency(took, took, took, "by hand")
+
+    monkeypatch.setattr(budgeting, "latency_of", latency)
+    settled, last = settle(CONFIG, task, strategy, first, [bound])
+    assert settled is first
+    assert last.median_ms == 0.8 * bound.limit
+    assert len(set(seen)) > 1
+
+
 def test_other_bounds_stay_as_they_are(found, task, monkeypatch):
     bounds = [goal(0.5), goal(0.45, "macs")]
     strategy, first = found(*bounds)

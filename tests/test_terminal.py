@@ -74,7 +74,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "2/4" in text
     assert "chose another" in text
     assert "train loss 1.000  val score 0.250" in text
-    assert f"measured too slow, chose {CELL} instead" in text.replace("\n", "")
+    assert f"latency is not as promised, chose {CELL} instead" in text.replace("\n", "")
 
 
 def test_a_search_outlives_its_reader() -> None:
