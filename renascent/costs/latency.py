@@ -141,7 +141,9 @@ def summary(rounds_ms: Sequence[Sequence[float]], runtime: str) -> Latency:
     2.0
     """
     p10, p90 = np.percentile(np.concatenate(rounds_ms), (10, 90))
-    return Latency(quiet([float(np.median(r)) for r in rounds_ms]), float(p10), float(p90), runtime)
+    middle = quiet([float(np.median(r)) for r in rounds_ms])
+    # quiet rounds in which few passes counted weigh little among all passes
+    return Latency(middle, min(float(p10), middle), max(float(p90), middle), runtime)
 
 
 def quiet(medians_ms: Sequence[float]) -> float:

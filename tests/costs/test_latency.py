@@ -108,6 +108,11 @@ def test_the_slower_half_of_the_rounds_does_not_count():
     assert found.p10_ms <= 2.0 and found.p90_ms > 80.0
 
 
+def test_the_spread_is_around_the_median_however_few_passes_counted_in_quiet_rounds():
+    found = summary([[1.0]] * 3 + [[3.0] * 20] * 7, "by hand")
+    assert (found.p10_ms, found.median_ms, found.p90_ms) == (1.0, 1.0, 3.0)
+
+
 def test_passes_that_were_interrupted_do_not_count(monkeypatch):
     """The system says after each pass whether it took the processor away: here, from every second one."""
     counts = iter([0, 0, 0, 1, 1, 1, 1, 2])  # before and after each pass
