@@ -40,10 +40,10 @@ TABLE_FILE = "latency-table.json"
 """In a run folder: the look-up table that predicted latency, where one was given."""
 
 ATTEMPTS = 5
-"""How often a latency that is missed on the device is derived again under a tighter bound."""
+"""How often a network is derived again, under a tighter bound on latency or a looser one."""
 
 USED = 0.9
-"""Share of the tightest bound below which, by measured latency, a network is derived again under a looser one."""
+"""Share of a bound from which on it counts as used."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +51,23 @@ class Clock:
     """How a bounded latency is measured. runtime: what runs a network, on the task's device.
 
     table: what predicts it, where a look-up table does: then with the runtime and on the device of that.
-    beside: the reference, and the milliseconds it took when a share of them became the bound. It is then measured in
-    turns with a network, whose latency is its proportion to it: how busy the machine is changes that little.
+    beside: the reference, and the milliseconds of which a share became the bound. It is then measured in turns with a
+    network, whose latency is its proportion to it: how busy the machine is changes that little.
+    known: False where what predicts it does not say of which device: then nothing is measured.
     """
 
     runtime: str = "eager"
     table: Lut | None = None
     beside: tuple[Arch, float] | None = None
+    known: bool = True
 
     def place(self, device: torch.device) -> tuple[str, torch.device | None]:
-        """Return the runtime and the device it measures with and on: None where the table is of one that is not here.
+        """Return the runtime and the device it measures with and on: None where the bound is on one that is not here.
 
         device: of the search; of several graphics cards, the one that is meant.
         """
         if self.table is None:
-            return self.runtime, device
+            return self.runtime, device if self.known else None
         about = self.table.about
         runtime = next((name for name in RUNTIMES if name in str(about.get("runtime"))), "")
         if not runtime or about.get("processor") != processor_name():
@@ -116,7 +118,8 @@ def prepare(
 ) -> Budgeted:
     """Return a budget as goals. Raises UserError or BudgetError before anything is trained or written.
 
-    latency: predicts latency_ms; where it is bounded and nothing is given, random networks are measured.
+    latency: predicts latency_ms; where it is bounded and nothing is given, random networks are measured. What is
+    neither a table nor fitted to measurements may be of any device: what it promises is not measured.
     runtime: what runs them, and in the end what was found.
     """
     shape, fitted = (task.channels, *task.size), None
@@ -126,10 +129,13 @@ def prepare(
         fitted = read_json(folder / LATENCY_FILE) if resume and (folder / LATENCY_FILE).exists() else None
         fitted = fitted or _measured(config, task, clock)
         latency = restored(config, shape, task.classes, fitted)
-    reference, reference_ms = reference_of(config), fitted.get("reference_ms") if fitted else None
+    clock = replace(clock, known=latency is None or isinstance(latency, LatencyCost | FittedLatency))
+    reference = reference_of(config)
+    reference_ms = latency.reference_ms if isinstance(latency, FittedLatency) else None
     goals = budget.goals(config, shape, task.classes, latency, reference_ms)
-    if reference and reference_ms and any(bound.relative for bound in budget.bounds if bound.name == LATENCY):
-        clock = replace(clock, beside=(reference, reference_ms))
+    if latency and reference and any(bound.relative for bound in budget.bounds if bound.name == LATENCY):
+        predicted_ms = float(latency.exact(config.space.indices(reference)[None])[0])
+        clock = replace(clock, beside=(reference, reference_ms or predicted_ms))
     rows = feasible(config, goals)
     start = _start(config, goals)
     if clock.table is not None and not resume:
@@ -149,10 +155,11 @@ def settle(
 ) -> tuple[Found, Latency | None]:
     """Return what was found, and its latency: None where none is bounded, or it cannot be measured here.
 
-    Where what is measured misses the budget, it is derived again under a tighter bound; where it leaves much of the
-    budget unused, under a looser one, and the one that uses more is returned.
+    Where what is measured misses the bound, it is derived again under a tighter one. Where it uses the bound as
+    promised, but not as measured, it is derived again under a looser one, and of the two the slower is returned.
 
-    truth: what is known of an architecture from elsewhere.  Raises BudgetError after five attempts.
+    truth: what is known of an architecture from elsewhere.
+    Raises BudgetError where the bound is missed each time, or no tighter one can be kept.
     """
     limits = [goal.limit for goal in goals if goal.name == LATENCY]
     if not limits:
@@ -166,15 +173,17 @@ def settle(
         seen = _confirmed(config, found.arch, task, clock, limit)
         if seen is None:
             return found, None
-        inside = seen.median_ms <= limit
-        if inside and (kept is None or seen.median_ms > kept[1].median_ms):
-            kept = found, seen
         row = config.space.indices(found.arch)[None]
         used = {goal.name: float(goal.exact(row)[0]) / goal.limit for goal in aimed}
-        if kept and inside and (attempt > 1 or max({**used, LATENCY: seen.median_ms / limit}.values()) >= USED):
-            return kept
+        promised, share = used.pop(LATENCY), seen.median_ms / limit
+        if share <= 1 and kept:
+            return max(kept, (found, seen), key=lambda one: one[1].median_ms)
+        if share <= 1:
+            kept = found, seen
+            if max([share, *used.values()]) >= USED or promised < USED:
+                return kept
         # what is promised has to move as far as what was measured is off: of a miss, that alone excludes this network
-        aimed = tightened(aimed, LATENCY, used[LATENCY] * limit / seen.median_ms)
+        aimed = tightened(aimed, LATENCY, promised / share)
         if attempt > ATTEMPTS or not keepable(config, aimed):
             if kept:
                 return kept
@@ -184,6 +193,8 @@ def settle(
                 "or search again with a larger budget"
             )
         arch = derived(strategy, found.state, scorer, aimed)
+        if kept and arch == kept[0].arch:
+            return kept
         found = replace(found, arch=arch, score=scorer(arch), truth=truth(arch) if truth is not None else None)
 
 
@@ -235,12 +246,19 @@ def latency_of(config: SpaceConfig, arch: Arch, task: Task, clock: Clock = Clock
 
 
 def _confirmed(config: SpaceConfig, arch: Arch, task: Task, clock: Clock, limit: float) -> Latency | None:
-    """Measure a latency; again where it misses the limit, for other work on the machine only ever adds to a time."""
+    """Measure a latency; again where it misses the limit.
+
+    Other work on the machine only ever adds to a time: the smaller of two counts. Of proportions the mean does, for
+    what was slowed may be the reference.
+    """
     seen = latency_of(config, arch, task, clock)
     if seen is None or seen.median_ms <= limit:
         return seen
-    again = latency_of(config, arch, task, clock)
-    return seen if again is None or again.median_ms > seen.median_ms else again
+    again = latency_of(config, arch, task, clock) or seen
+    if clock.beside is None:
+        return min(seen, again, key=lambda one: one.median_ms)
+    p10, median, p90 = ((getattr(seen, name) + getattr(again, name)) / 2 for name in ("p10_ms", "median_ms", "p90_ms"))
+    return Latency(median, p10, p90, seen.runtime)
 
 
 def _measured(config: SpaceConfig, task: Task, clock: Clock) -> Json:

@@ -59,8 +59,10 @@ def search(
     truth_problem: which of the table's problems; the one named as the data set unless given.
     budget: what the result has to keep, such as "macs<=0.5x,latency_ms<=8"; x: times the reference network's. Bounds
     are refused before the search when no architecture keeps them, aimed at during it by the strategies that can, and
-    kept by what it returns: a latency is measured again, and derived again under a tighter bound if it is missed.
-    latency: predicts latency_ms, from a table; networks of the space are measured on the device unless given.
+    kept by what it returns: a latency is measured, and derived again under another bound if it is missed, or used far
+    less than predicted.
+    latency: predicts latency_ms, from a table (`LatencyCost`); networks of the space are measured on the device unless
+    given. A prediction of another kind is taken at its word.
     runtime: what they run with, "eager", "compiled" or "onnxruntime"; a table has its own.
     pretrained: state dict of a trained network of the space, such as the reference: shared weights start from it.
     say: hears every event as it happens.

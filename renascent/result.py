@@ -132,7 +132,11 @@ class Result:
 
     @property
     def latency(self) -> Latency:
-        """Measured latency of the chosen network on one input."""
+        """Measured latency of the chosen network on one input.
+
+        Where a share of the reference's was the bound: the share it takes, times what the reference took before the
+        search.
+        """
         return Latency(**self.facts["latency_ms"])
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 
 from renascent.budgeting import LATENCY_FILE, TABLE_FILE
 from renascent.core import Goal, SpaceConfig
-from renascent.costs.budget import Budget, Priced
+from renascent.costs.budget import LATENCY, Budget, Priced, tightened
 from renascent.costs.fitted import restored
 from renascent.costs.latencycost import LatencyCost
 from renascent.costs.lut import Lut
@@ -53,8 +53,9 @@ class Rivals:
 
 
 def goals_of(result: Result) -> tuple[Goal, ...]:
-    """Return the budget of a finished search, as it was aimed at; nothing where it had none.
+    """Return the budget of a finished search, its latency as predicted; nothing where it had none.
 
+    Where the prediction was off by a factor for what was found, its bound is moved by that.
     Raises UserError when the folder lacks what predicted a bounded latency.
     """
     text = result.config.get("budget")
@@ -75,7 +76,10 @@ def goals_of(result: Result) -> tuple[Goal, ...]:
             f"{result.folder} does not hold what its budget {text} was measured by, so there are no random "
             "architectures inside it: leave random_cells out"
         )
-    return budget.goals(result.space, shape, classes, latency, held.get("reference_ms"))
+    goals = budget.goals(result.space, shape, classes, latency, held.get("reference_ms"))
+    told = result.facts.get("costs", {}).get(LATENCY, {})
+    # the search let its promises move until what was measured fitted: what competes with it may have as much
+    return tightened(goals, LATENCY, told["promised"] / told["measured"]) if told.get("measured") else goals
 
 
 def random_within(space: Space, goals: Sequence[Goal], rng: np.random.Generator) -> Arch:

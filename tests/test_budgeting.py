@@ -116,6 +116,71 @@ def test_of_a_miss_the_quieter_measurement_counts(found, task, monkeypatch, late
         assert 0.45 < promised(settled.arch) / promised(first.arch) <= 0.5
 
 
+def test_of_a_proportion_that_is_missed_the_mean_counts(found, task, monkeypatch):
+    """What slowed the machine may have hit the reference: of two, the smaller one would be too small."""
+    bound = goal(0.5)
+    strategy, first = found(bound)
+    took = [1.04, 0.98, 0.95]
+
+    def latency(config, arch, task, clock):
+        ms = took.pop(0) * bound.limit
+        return Latency(ms, ms / 2, 2 * ms, "by hand")
+
+    monkeypatch.setattr(budgeting, "latency_of", latency)
+    clock = Clock(beside=(CONFIG.reference, REFERENCE))
+    settled, last = settle(CONFIG, task, strategy, first, [bound], clock=clock)
+    assert settled is not first
+    assert last.median_ms == 0.95 * bound.limit
+    took[:] = [1.01, 0.97]
+    settled, last = settle(CONFIG, task, strategy, first, [bound], clock=clock)
+    assert settled is first
+    assert [last.p10_ms, last.median_ms, last.p90_ms] == pytest.approx([k * bound.limit for k in (0.495, 0.99, 1.98)])
+
+
+def test_what_a_slow_phase_took_for_a_miss_is_made_good(found, task, monkeypatch):
+    bound = goal(0.5)
+    strategy, first = found(bound)
+    seen = []
+
+    def latency(config, arch, task, clock):
+        seen.append(arch)
+        took = (1.6 if len(seen) < 3 else 1.0) * promised(arch)
+        return Latency(took, took, took, "by hand")
+
+    monkeypatch.setattr(budgeting, "latency_of", latency)
+    settled, last = settle(CONFIG, task, strategy, first, [bound])
+    # missed twice, far below the bound, at the bound
+    assert [promised(arch) <= 0.7 * bound.limit for arch in seen] == [False, False, True, False]
+    assert 0.95 * bound.limit < last.median_ms == promised(settled.arch) <= bound.limit
+
+
+def test_a_looser_bound_that_is_missed_is_tightened_and_the_slowest_inside_is_kept(found, task, monkeypatch):
+    bound = goal(0.5)
+    strategy, first = found(bound)
+    seen = []
+
+    def latency(config, arch, task, clock):
+        seen.append(arch)
+        took = {1: 0.8, 2: 1.1, 3: 1.1, 4: 0.9}[len(seen)] * bound.limit
+        return Latency(took, took, took, "by hand")
+
+    monkeypatch.setattr(budgeting, "latency_of", latency)
+    settled, last = settle(CONFIG, task, strategy, first, [bound])
+    assert promised(seen[0]) < promised(seen[3]) < promised(seen[1])
+    assert seen[1] == seen[2]
+    assert (settled.arch, last.median_ms) == (seen[3], 0.9 * bound.limit)
+
+
+def test_a_bound_that_is_not_promised_to_be_used_is_not_made_looser(found, task, monkeypatch):
+    strategy, first = found(goal(0.5))
+    latency, seen = measured(0.7)
+    monkeypatch.setattr(budgeting, "latency_of", latency)
+    settled, last = settle(CONFIG, task, strategy, first, [goal(1.5)])
+    assert settled is first
+    assert seen == [first.arch]
+    assert last.median_ms == 0.7 * promised(first.arch)
+
+
 def test_a_latency_that_was_promised_too_long_is_derived_again_to_use_the_budget(found, task, monkeypatch):
     bound = goal(0.5)
     strategy, first = found(bound)
@@ -416,6 +481,30 @@ def test_a_given_latency_or_none_is_not_measured(task, tmp_path, fits):
         ready.keep(tmp_path)
     assert not fits
     assert not list(tmp_path.iterdir())
+
+
+def test_what_predicts_for_an_unknown_device_is_taken_at_its_word(task, tmp_path, found, monkeypatch):
+    monkeypatch.setattr(budgeting, "measure_all", None)
+    for text in ("latency_ms<=0.5x", f"latency_ms<={0.5 * REFERENCE}"):
+        ready = prepare(CONFIG, task, Budget.parse(text), latency=promise(), folder=tmp_path, resume=False)
+        strategy, first = found(*ready.goals)
+        assert settle(CONFIG, task, strategy, first, ready.goals, clock=ready.clock) == (first, None)
+
+
+def test_a_share_of_what_a_table_promises_is_measured_beside_the_reference(task, tmp_path, fits):
+    class Priced(LatencyCost):
+        """Of a table without a layer."""
+
+        def exact(self, indices):
+            return promise().exact(indices)
+
+    table = Lut({"runtime": "torch eager, cpu", "processor": processor_name(), "device": "cpu"}, {})
+    about = {"latency": Priced(CONFIG, table, SHAPE, 4), "folder": tmp_path, "resume": False}
+    ready = prepare(CONFIG, task, Budget.parse("latency_ms<=0.5x"), **about)
+    assert ready.goals[0].limit == 0.5 * REFERENCE
+    assert ready.clock == Clock(table=table, beside=(CONFIG.reference, REFERENCE))
+    ready = prepare(CONFIG, task, Budget.parse(f"latency_ms<={REFERENCE}"), **about)
+    assert ready.clock == Clock(table=table)
 
 
 def test_the_start_is_the_reference_scaled_in_width_and_inside(task, tmp_path):

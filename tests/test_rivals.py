@@ -124,6 +124,17 @@ def test_a_latency_fitted_in_the_search_is_read_again(found: Result) -> None:
     assert goal.exact(reference)[0] > 0.1
 
 
+def test_rivals_may_take_what_was_measured_to_fit(found: Result) -> None:
+    """What was found takes 3 ms where 4 were predicted: so those of 4 predicted ms are what it competes with."""
+    timed(found, "latency_ms<=0.5x")
+    held = {"weights": [0.1, 1e-6, 1e-7, 0.01], "error": 0.05, "reference_ms": 6.0}
+    (found.folder / LATENCY_FILE).write_text(json.dumps(held))
+    found.facts["costs"] = {"latency_ms": {"limit": 3.0, "promised": 4.0, "measured": 3.0}}
+    assert [goal.limit for goal in goals_of(found)] == [4.0]
+    found.facts["costs"]["latency_ms"]["measured"] = None
+    assert [goal.limit for goal in goals_of(found)] == [3.0]
+
+
 def test_a_latency_from_a_table_is_refused_before_a_folder_is_made(found: Result) -> None:
     timed(found, "latency_ms<=8")
     with pytest.raises(UserError, match="does not hold what its budget") as caught:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import io
 import logging
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -71,8 +72,9 @@ def prepared(net: nn.Module, shape: tuple[int, ...], batch: int, runtime: str, d
 
 def _compiled(net: nn.Module, x: Tensor) -> Pass:
     try:
-        with _quiet():
-            run = torch.compile(net)
+        # dynamo counts what it compiles by the code of a class, and runs what is over its limits as it is, untold
+        with _quiet(), torch._dynamo.config.patch(accumulated_recompile_limit=sys.maxsize):
+            run = torch.compile(net, dynamic=False, isolate_recompiles=True)  # type: ignore[call-overload]
             run(x)  # what compiles it
     except Exception as e:
         raise UserError(f"{type(net).__name__} cannot be compiled ({_first_line(e)}): measure with eager") from e

@@ -102,7 +102,8 @@ def fit(
     average = _average(net, settings.ema)
     parts: dict[str, Stateful] = {"net": net, "optimiser": optimiser, "stream": stream}
     parts |= {"average": average} if average else {}
-    forward = torch.compile(net) if settings.compile else net
+    # on its own: of the networks of one class, dynamo would run those after the eighth as they are, untold
+    forward = torch.compile(net, isolate_recompiles=True) if settings.compile else net  # type: ignore[call-overload]
     best: nn.Module = average.module if average else net
 
     def step(t: Progress) -> Metrics:

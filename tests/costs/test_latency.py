@@ -9,6 +9,7 @@ from torch import nn
 
 from renascent.costs import latency, measure, measure_all
 from renascent.costs.latency import summary, timed
+from renascent.costs.runtimes import prepared
 from renascent.errors import MissingExtra, UserError
 
 
@@ -141,6 +142,25 @@ def test_if_all_were_the_processor_time_does(monkeypatch):
 def test_what_cannot_be_used_is_told(settings, said):
     with pytest.raises(UserError, match=said):
         measure_all([(nn.Identity(), (1,))], **settings)
+
+
+def test_every_network_of_a_class_is_compiled_for_its_own_shape(monkeypatch):
+    """By default, dynamo gives up after eight, and compiles the second for any shape."""
+    ran, compile_with = [], torch.compile
+
+    def backend(graph, inputs):
+        fixed = all(isinstance(one, torch.Tensor) for one in inputs)
+        return lambda *given: ran.append(fixed) or graph.forward(*given)
+
+    monkeypatch.setattr(torch, "compile", lambda net, **more: compile_with(net, backend=backend, **more))
+    passes = [
+        prepared(nn.Sequential(nn.Conv2d(1, k, 1)), (1, k + 1, k + 1), 1, "compiled", torch.device("cpu"))
+        for k in range(1, 12)
+    ]
+    ran.clear()
+    for one in passes:
+        one()
+    assert ran == [True] * 11
 
 
 def test_onnxruntime_runs_the_network_and_leaves_it_as_it_was():

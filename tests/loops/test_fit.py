@@ -207,7 +207,7 @@ def test_compile_trains_through_the_compiled_network_and_returns_the_plain_one(t
     calls = []
 
     class Compiled(nn.Module):
-        def __init__(self, inner):
+        def __init__(self, inner, **_):
             super().__init__()
             self._orig_mod = inner
 
@@ -221,6 +221,20 @@ def test_compile_trains_through_the_compiled_network_and_returns_the_plain_one(t
     assert calls == [32] * 12
     assert fitted.net is model
     assert equal(weights(model), weights(train(tmp_path / "plain").net))
+
+
+def test_as_many_networks_of_a_class_as_one_likes_are_compiled(tmp_path, monkeypatch):
+    ran, compile_with = [], torch.compile
+
+    def backend(graph, inputs):
+        return lambda *given: ran.append(len(ran)) or graph.forward(*given)
+
+    monkeypatch.setattr(torch, "compile", lambda net, **more: compile_with(net, backend=backend, **more))
+    for k in range(1, 11):
+        before = len(ran)
+        model = nn.Sequential(nn.Conv2d(3, k, 3), nn.Flatten(), nn.Linear(4 * k, 4))
+        train(tmp_path / str(k), model, epochs=1, batch=128, compile=True)
+        assert len(ran) > before
 
 
 def test_a_loss_that_is_no_number_stops(tmp_path):
