@@ -25,6 +25,7 @@ from renascent.costs.budget import (
 from renascent.costs.fitted import FittedLatency, fitted_latency, restored
 from renascent.costs.latencycost import LatencyCost
 from renascent.costs.lut import Lut
+from renascent.costs.named import cost_of
 from renascent.costs.runtimes import RUNTIMES, check_runtime
 from renascent.errors import BudgetError
 from renascent.loops.share import Found, Scorer, derived
@@ -137,7 +138,7 @@ def prepare(
         predicted_ms = float(latency.exact(config.space.indices(reference)[None])[0])
         clock = replace(clock, beside=(reference, reference_ms or predicted_ms))
     rows = feasible(config, goals)
-    start = _start(config, goals)
+    start = _start(config, goals, shape, task.classes)
     if clock.table is not None and not resume:
         latency_of(config, start, task, clock)  # a runtime that is not here must not be missed at the end
     return Budgeted(budget, goals, rows, start, clock, fitted)
@@ -269,10 +270,23 @@ def _measured(config: SpaceConfig, task: Task, clock: Clock) -> Json:
     return {"weights": cost.weights.tolist(), "error": cost.error, "reference_ms": cost.reference_ms}
 
 
-def _start(config: SpaceConfig, goals: Sequence[Goal]) -> Arch:
-    """Scale the widths of the reference; everything, where that is not enough."""
-    names = config.space.decisions
-    others = {name: True for name in names if is_depth(name) or name == RESOLUTION}
-    first = scaled(config, goals, others)
-    inside = all(float(goal.exact(config.space.indices(first)[None])[0]) <= goal.limit for goal in goals)
-    return first if inside and len(others) < len(names) else scaled(config, goals)
+def _start(config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int) -> Arch:
+    """Scale the widths of the reference, its depths, or everything, to inside the budget.
+
+    Widths, unless others keep twice their multiply-accumulates: what bounds latency is often the number of operations,
+    of which narrow layers have as many.
+    """
+    names = list(config.space.decisions)
+    depths = [name for name in names if is_depth(name)]
+    widths = [name for name in names if name not in depths and name != RESOLUTION]
+    work = cost_of("macs", config, shape, classes)
+    inside: list[tuple[float, Arch]] = []
+    for moved in (widths, depths, names):
+        arch = scaled(config, goals, {name: name not in moved for name in names})
+        row = config.space.indices(arch)[None]
+        if moved and all(float(goal.exact(row)[0]) <= goal.limit for goal in goals):
+            inside.append((float(work.exact(row)[0]), arch))
+    if not inside:
+        return arch
+    (first, start), (most, other) = inside[0], max(inside, key=lambda one: one[0])
+    return start if 2 * first > most else other

@@ -16,6 +16,7 @@ from renascent.costs.budget import Budget
 from renascent.costs.fitted import fitted_latency
 from renascent.costs.latencycost import LatencyCost
 from renascent.costs.named import cost_of
+from renascent.costs.sized import Sized
 from renascent.errors import BudgetError, MissingExtra, UserError
 from renascent.loops.share import Found, Scorer, derived
 from renascent.nets import NatsSize, ResNetCifar
@@ -518,6 +519,27 @@ def test_the_start_is_the_reference_scaled_in_width_and_inside(task, tmp_path):
         assert kept == (share > 0.1)  # widths alone cannot give up 95 in 100
     assert "macs" in str(ready)
     assert "reference" in str(ready)
+
+
+def test_where_layers_cost_alike_the_start_has_fewer_of_them_and_not_narrow_ones(task, tmp_path):
+    class PerLayer:
+        """A latency that is the number of layers."""
+
+        def __init__(self, config):
+            self.costs = Sized(config, SHAPE, 4, lambda layer: 1.0 * layer.share)
+
+        def __call__(self, gates):
+            return self.costs(gates)
+
+        def exact(self, rows):
+            return self.costs.exact(rows)
+
+    config = ResNetCifar(layers_count=14, lowest=4, highest=8)
+    bound = Budget.parse("latency_ms<=0.7x")
+    start = prepare(config, task, bound, latency=PerLayer(config), folder=tmp_path, resume=False).start
+    assert all(start[f"depth{k}"] == 1 for k in (1, 2, 3))
+    assert all(start[f"stage{k}.block1.conv1"] == config.reference[f"stage{k}.block1.conv1"] for k in (1, 2, 3))
+    assert start["resolution"] == 8
 
 
 @pytest.mark.parametrize(
