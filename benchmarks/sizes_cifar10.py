@@ -13,7 +13,8 @@ trained alike with it as their teacher, for 5 epochs. Methods are compared by 5,
 the one default by them, and only then tests its networks and the baselines'. Where weights are gone, the recorded sizes
 are trained once more, and `val_again` says how well.
 
-uniform-*: the reference scaled by one factor: all its widths; its resolution; both.  random: one random network inside
+uniform-*: the reference scaled by one factor: all its widths; its resolution; both; for a latency, which widths hardly
+shorten, also everything, its depth as well.  random: one random network inside
 the budget.  rsps: the best of some random ones by weights shared between them.  magnitude: channels pruned by
 Torch-Pruning (group L2 norm, one ratio for all layers, to whole channels; `pip install 'renascent[prune]'`).
 """
@@ -93,6 +94,7 @@ STRATEGIES = {
 }
 BASELINES = ("uniform-channels", "uniform-resolution", "uniform-both", "random", "magnitude")
 METHODS = (*STRATEGIES, *BASELINES)
+EVERYTHING = "uniform-all"
 SEARCHING = ("nes", "tas", "fbnetv2", "tunas")
 
 
@@ -123,8 +125,8 @@ def jobs() -> Iterator[Job]:
         for backbone in BACKBONES:
             for budget in HARD:
                 yield from (Job(backbone, budget, seed, method) for method in METHODS)
-    for budget in ("macs<=0.5x", "latency_ms<=0.5x"):
-        yield from (Job(backbone, budget, 0, method) for backbone in BACKBONES for method in METHODS)
+    for budget, methods in (("macs<=0.5x", METHODS), ("latency_ms<=0.5x", (*METHODS, EVERYTHING))):
+        yield from (Job(backbone, budget, 0, method) for backbone in BACKBONES for method in methods)
     yield from (Job(b, "macs<=0.25x", 0, method, distilled=False) for b in BACKBONES for method in METHODS)
 
 
@@ -300,17 +302,19 @@ def largest(fits: Callable[[float], bool], low: float = 0.02, steps: int = 10) -
 
 
 def uniform(config: SizedSpace, method: str, share: float) -> Arch:
-    """Return the reference with its widths, its resolution, or both times a share, to whole channels and pixels.
+    """Return the reference with its widths, its resolution, or more times a share, to whole channels and pixels.
 
-    Not held to the options of the space: that would leave a baseline some of its budget unused.
+    Not held to the options of the space, that would leave a baseline some of its budget unused; but depths are.
     """
     moves = {
         "uniform-channels": lambda name: name != RESOLUTION and not name.startswith("depth"),
         "uniform-resolution": lambda name: name == RESOLUTION,
         "uniform-both": lambda name: not name.startswith("depth"),
+        EVERYTHING: lambda name: True,
     }[method]
     whole = {name: int(value) for name, value in config.reference.items() if isinstance(value, int)}
-    return Arch({name: max(1, round(share * v)) if moves(name) else v for name, v in whole.items()})
+    least = {name: min(d.options) if name.startswith("depth") else 1 for name, d in config.space.decisions.items()}  # type: ignore[union-attr]
+    return Arch({name: max(least[name], round(share * v)) if moves(name) else v for name, v in whole.items()})
 
 
 def random_near(config: SizedSpace, seed: int, share: float) -> Arch:
@@ -376,7 +380,7 @@ def summary(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     settings = list(dict.fromkeys((r["backbone"], r["budget"], r["distilled"]) for r in results))
     rows = []
     for backbone, budget, distilled in settings:
-        for method in METHODS:
+        for method in (*METHODS, EVERYTHING):
             same = {"backbone": backbone, "budget": budget, "distilled": distilled, "method": method}
             mine = [r for r in results if all(r[k] == v for k, v in same.items())]
             if mine:
