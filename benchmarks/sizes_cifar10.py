@@ -14,9 +14,9 @@ the one default by them, and only then tests its networks and the baselines'. Wh
 are trained once more, and `val_again` says how well.
 
 uniform-*: the reference scaled by one factor: all its widths; its resolution; both; for a latency, which widths hardly
-shorten, also everything, its depth as well.  random: one random network inside
-the budget.  rsps: the best of some random ones by weights shared between them.  magnitude: channels pruned by
-Torch-Pruning (group L2 norm, one ratio for all layers, to whole channels; `pip install 'renascent[prune]'`).
+shorten, also everything, its depth as well.  random: one random network inside the budget.  rsps: the best of some
+random ones by weights shared between them.  magnitude: channels pruned by Torch-Pruning (group L2 norm, one ratio for
+all layers, to whole channels; `pip install 'renascent[prune]'`).
 """
 
 from __future__ import annotations
