@@ -11,7 +11,8 @@ Of every search it is asked, by enumeration, whether
 - it scores at least the mean of random networks inside the budget,
 
 and of every budget that was refused whether really no network keeps it, and whether the nearest one, which the refusal
-names, is then accepted and kept. A score is the accuracy inside the supernet of that search.
+names, is then accepted and kept. A score is the accuracy inside the supernet of that search. "corrected" counts the
+searches whose strategy believed in networks that score no better than random ones: the best of all tried was taken.
 
 Every search is one file; those that are done are not repeated.
 """
@@ -48,7 +49,7 @@ from renascent.nets.layers import Layer, Quantity, present
 from renascent.nets.resnet_cifar import Block
 from renascent.nets.sized import SizedSupernet
 from renascent.nets.units import Classifier, Stage, Unit
-from renascent.run import Run, environment, read_json, write_json
+from renascent.run import Run, environment, read_events, read_json, write_json
 from renascent.space import Arch, Integer, Space
 from renascent.strategies.fbnetv2 import FBNetV2
 from renascent.strategies.nes import NES
@@ -176,7 +177,8 @@ def one(name: str, text: str, seed: int, folder: Path, epochs: int = 4) -> dict[
         setup = Setup(net, task, config.space, WeightRule(lr=0.1), seed, ready.goals, ready.start)
         run = Run.start(folder, {"strategy": name, "budget": text}, seed=seed)
         found = share(STRATEGIES[name], setup, epochs=epochs, batch=64, run=run)
-        return facts | judged(config, found.arch, ready.goals, Scorer(found.state), seed) | {"seconds": found.seconds}
+        told = {"corrected": read_events(folder)[-1]["corrected"], "seconds": found.seconds}
+        return facts | judged(config, found.arch, ready.goals, Scorer(found.state), seed) | told
 
 
 def judged(config: SmallSpace, arch: Arch, goals: tuple[Goal, ...], score: Scorer, seed: int) -> dict[str, Any]:
@@ -237,6 +239,7 @@ def table(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "usage_least": round(min(r["usage"] for r in mine), 3),
                 "random_beaten": round(statistics.fmean(r["random_beaten"] for r in mine), 3),
                 "score_less_random_mean": round(statistics.fmean(r["score"] - r["random_mean"] for r in mine), 3),
+                "corrected": sum(r["corrected"] for r in mine),
                 "refused": len(refused),
                 "refused_rightly_and_before": sum(r["truly"] and r["before"] for r in refused),
                 "seconds": round(statistics.median(r["seconds"] for r in mine), 1),

@@ -193,7 +193,7 @@ def settle(
                 f"({seen.p10_ms:.3g} to {seen.p90_ms:.3g}); the search is kept: resume it on a quieter machine, "
                 "or search again with a larger budget"
             )
-        arch = derived(strategy, found.state, scorer, aimed)
+        arch, _ = derived(strategy, found.state, scorer, aimed)
         if kept and arch == kept[0].arch:
             return kept
         found = replace(found, arch=arch, score=scorer(arch), truth=truth(arch) if truth is not None else None)

@@ -72,7 +72,8 @@ class Live:
         elif event["event"] == "feasible":
             self.say(event["table"])
         elif event["event"] == "derived":
-            self.say(f"{self.label}: chose {event['arch']}")
+            why = ", as the strategy's own choice scored no better than random ones" if event.get("corrected") else ""
+            self.say(f"{self.label}: chose {event['arch']}{why}")
         elif event["event"] == "settled":
             self.say(f"{self.label}: latency is not as promised, chose {event['arch']} instead")
         elif event["event"] == "fitted":
@@ -110,8 +111,8 @@ class Live:
 def epoch_note(event: Json) -> str:
     """Return the numbers of one epoch in one line.
 
-    >>> epoch_note({"train_loss": 1.5, "val_score": 0.5, "entropy": {"a": 1.0, "b": 2.0}})
-    'train loss 1.500  val score 0.500  entropy 1.500'
+    >>> epoch_note({"train_loss": 1.5, "val_score": 0.5, "entropy": {"a": 1.0, "b": 2.0}, "costs": {"macs": 0.97}})
+    'train loss 1.500  val score 0.500  entropy 1.500  macs 0.97 of the budget'
     """
     parts = [f"{name.replace('_', ' ')} {event[name]:.3f}" for name in SHOWN if name in event]
     if entropy := event.get("entropy"):

@@ -72,7 +72,7 @@ def found(task):
         strategy = TAS()
         state = strategy.init(Setup(CONFIG.supernet(1, 4), task, CONFIG.space, seed=1, goals=goals))
         score = Scorer(state)
-        arch = derived(strategy, state, score, goals)
+        arch, _ = derived(strategy, state, score, goals)
         return strategy, Found(arch, score(arch), 1.0, state)
 
     return make
@@ -361,7 +361,8 @@ def test_what_is_derived_scores_at_least_the_mean_of_random_networks_inside(task
     def score(arch):
         return 1 - arch["stem"] / 16
 
-    arch = derived(TAS(), state, score, (bound,))
+    arch, replaced = derived(TAS(), state, score, (bound,))
+    assert replaced == corrected
     rows = np.random.default_rng(0).integers(0, 8, size=(5000, len(space.decisions)))
     inside = rows[bound.exact(rows) <= bound.limit]
     # there are networks that do both: score well, and use the budget

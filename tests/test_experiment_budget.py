@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import renascent
 from renascent import budgeting
@@ -15,6 +17,7 @@ from renascent.costs.budget import Budget
 from renascent.costs.fitted import fitted_latency
 from renascent.errors import BudgetError, UserError
 from renascent.nets import NatsTopology, ResNetCifar
+from renascent.nets.adapt import Adapted
 from renascent.nets.resolution import input_shape
 from renascent.run import CLOCK_FIELDS, read_events, read_json
 from renascent.strategies import STRATEGIES
@@ -142,6 +145,52 @@ def test_killed_and_resumed_in_a_latency_budget_it_is_the_same(name, task, tmp_p
     assert (tmp_path / "r/latency.json").read_bytes() == (tmp_path / "whole/latency.json").read_bytes()
     # it was missed by a quarter, and derived again
     assert again.facts["costs"]["latency_ms"]["promised"] <= 40 / 1.25 + 1e-9
+
+
+MODEL = """
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+
+    def forward(self, x):
+        return x + self.norm(self.conv(x)).relu()
+
+
+def model():
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
+    return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), Block(), Block(), *head)
+"""
+
+
+@pytest.mark.parametrize("name", SIZED)
+@pytest.mark.parametrize("kind", ["all", "mine"])
+def test_killed_and_resumed_it_is_the_same_to_the_last_bit(name, kind, task, tmp_path, monkeypatch):
+    """Widths, depths and resolution, and a model of one's own."""
+    (tmp_path / "resumed_model.py").write_text(MODEL)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def config():
+        mine = {"factory": "resumed_model:model", "shape": (1, 8, 8), "multiple": 2, "resolutions": (6,)}
+        return ALL if kind == "all" else Adapted(**mine)
+
+    about = {"budget": "macs<=0.5x", "epochs": 3}
+    torch.manual_seed(5)  # of a model that is made anew, the weights are
+    whole = search(config(), name, task, tmp_path / "whole", **about)
+    torch.manual_seed(5)
+    with pytest.raises(Killed):
+        search(config(), name, task, tmp_path / "r", **about, say=dies_after(2))
+    torch.manual_seed(5)
+    again = search(config(), name, task, tmp_path / "r", **about, resume=True)
+    assert again.arch == whole.arch
+    assert plain(tmp_path / "r") == plain(tmp_path / "whole")
+    assert (tmp_path / "r/shared.safetensors").read_bytes() == (tmp_path / "whole/shared.safetensors").read_bytes()
+    one, two = (load_file(tmp_path / folder / "checkpoint.safetensors") for folder in ("r", "whole"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one)
 
 
 def test_a_missed_latency_keeps_the_search_which_can_be_resumed(task, tmp_path, without_a_clock, monkeypatch):

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -80,15 +80,25 @@ def share(
         say=say,
     )
     began = time.monotonic()
-    arch = derived(strategy, state, scorer, setup.goals)
+    arch, corrected = derived(strategy, state, scorer, setup.goals)
     score = scorer(arch)
     seconds += time.monotonic() - began
     known = {"truth": truth(arch)} if truth is not None else {}
-    say(run.event("derived", arch=setup.space.format(arch), score=score, **known, seconds=round(seconds, 3)))
+    replaced = {"corrected": corrected} if setup.goals else {}
+    say(
+        run.event("derived", arch=setup.space.format(arch), score=score, **known, **replaced, seconds=round(seconds, 3))
+    )
     return Found(arch, score, seconds, state, **known)
 
 
-def derived(strategy: OneShot, state: State, score: Score, goals: Sequence[Goal] = ()) -> Arch:
+class Derived(NamedTuple):
+    """What is chosen in the end. corrected: whether it took the place of what the strategy believes in."""
+
+    arch: Arch
+    corrected: bool = False
+
+
+def derived(strategy: OneShot, state: State, score: Score, goals: Sequence[Goal] = ()) -> Derived:
     """Return the architecture that a strategy chooses; with `goals`, the best inside the budget of what it believes.
 
     Where that scores no better than random architectures inside the budget do on average, the best of those.
@@ -96,7 +106,7 @@ def derived(strategy: OneShot, state: State, score: Score, goals: Sequence[Goal]
     Raises BudgetError when none is inside.
     """
     if not goals:
-        return strategy.derive(state, score)
+        return Derived(strategy.derive(state, score))
     setup, known = state.setup, functools.cache(score)
     chances = {name: p.numpy() for name, p in strategy.probabilities(state).items()}
     others = [setup.start] if setup.start else []
@@ -108,11 +118,12 @@ def derived(strategy: OneShot, state: State, score: Score, goals: Sequence[Goal]
     mean, spread = (float(np.mean(scores)), float(np.std(scores))) if scores else (0.0, 0.0)
     # the mean of a few has an error
     if known(best) >= mean + 2 * spread / max(len(scores), 1) ** 0.5:
-        return best
+        return Derived(best)
     flat = {name: np.full(len(p), 1 / len(p)) for name, p in chances.items()}
     full = within(setup.space, flat, goals, known, seed=setup.seed, others=[best])
     # and last those that use little of the budget
-    return full if known(full) >= mean else max([full, *random], key=known)
+    last = full if known(full) >= mean else max([full, *random], key=known)
+    return Derived(last, last != best)
 
 
 def _random_inside(space: Space, goals: Sequence[Goal], seed: int) -> list[Arch]:

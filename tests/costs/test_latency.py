@@ -1,5 +1,6 @@
 """Measured latency. How many milliseconds depends on the machine, so nothing here does."""
 
+import shutil
 import sys
 import time
 
@@ -161,6 +162,16 @@ def test_every_network_of_a_class_is_compiled_for_its_own_shape(monkeypatch):
     for one in passes:
         one()
     assert ran == [True] * 11
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler: there is no g++")
+def test_compiled_runs_what_the_compiler_makes_and_leaves_the_network_as_it_was():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
+    torch._dynamo.utils.counters.clear()
+    found = measure(net, (3, 8, 8), repeats=3, warmup=0, runtime="compiled")
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert found.median_ms > 0 and found.runtime == f"torch {torch.__version__} compiled, cpu"
+    assert net.training
 
 
 def test_onnxruntime_runs_the_network_and_leaves_it_as_it_was():

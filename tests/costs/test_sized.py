@@ -1,4 +1,4 @@
-"""Costs of sizes: by hand, layer by layer, and the peak of memory against a walk through the network."""
+"""Costs of sizes: by hand, layer by layer, and against what operations the network really runs."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from renascent.costs import COSTS, Additive, Sized, cost_of, macs_of, params_of
 from renascent.costs.sized import activations_in, macs_in, memory_access_in, params_in, peak, total
@@ -13,6 +14,7 @@ from renascent.errors import UserError
 from renascent.gates import Gate, gumbel_soft, one_hot
 from renascent.nets import SPACES, NatsSize, NatsTopology
 from renascent.nets.layers import Layer
+from renascent.nets.resolution import input_shape
 
 CONV = Layer(name="x", kind="conv", inputs=3, outputs=8, kernel=3, stride=2, size=(7, 6))
 
@@ -81,6 +83,64 @@ def test_the_peak_of_memory_by_hand():
     assert float(cost(one_hot(config.space, config.reference))) == 3 * 16 * 32 * 32 * 4
     narrow = config.space.arch({**config.reference, "stage1.block2.conv1": 4})
     assert cost.exact(config.space.indices(narrow)[None])[0] == 3 * 16 * 32 * 32 * 4
+
+
+class Watched(TorchDispatchMode):
+    """Note which feature maps each operation reads and writes; what can work in place counts as that."""
+
+    IN_PLACE = ("batch_norm", "relu", "hardtanh", "constant_pad", "view", "detach", "alias", "clone")
+
+    def __init__(self, x):
+        super().__init__()
+        self.held, self.place, self.size, self.steps = [x], {id(x): 0}, [x.numel()], []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        y = out[0] if isinstance(out, (tuple, list)) else out
+        flat = [b for a in args for b in (a if isinstance(a, (list, tuple)) else [a])]
+        read = [self.place[id(a)] for a in flat if id(a) in self.place]
+        if not read or not isinstance(y, torch.Tensor) or y.dim() != 4:
+            return out
+        self.held.append(y)  # or its id may be another's later
+        if any(name in str(function) for name in self.IN_PLACE):
+            self.place[id(y)] = read[0]
+            self.size[read[0]] = max(self.size[read[0]], y.numel())
+        else:
+            self.place[id(y)] = len(self.size)
+            self.size.append(y.numel())
+        self.steps.append({*read, self.place[id(y)]})
+        return out
+
+    def peak(self):
+        """Return the most bytes between the first and the last use of each map, at one operation."""
+        uses = [[t for t, step in enumerate(self.steps) if k in step] for k in range(len(self.size))]
+        spans = [(min(u), max(u), size) for u, size in zip(uses, self.size, strict=True)]
+        return 4 * max(sum(n for a, b, n in spans if a <= t <= b) for t in range(len(self.steps)))
+
+
+@pytest.mark.parametrize(
+    ("name", "about", "count"),
+    [
+        ("resnet20", {}, 4),
+        ("resnet20", {"tied": True}, 4),
+        ("resnet164", {}, 1),
+        ("mobilenet-v1", {"small": True, "lowest": 16, "highest": 32}, 4),
+        ("mobilenet-v2-cifar", {}, 4),
+        ("resnet18", {"small": True, "lowest": 32, "highest": 32}, 4),
+        ("resnet50", {"lowest": 32, "highest": 64}, 2),
+        ("nats-size", {}, 4),
+    ],
+)
+def test_the_peak_of_memory_is_that_of_the_operations_it_runs(name, about, count):
+    config, rng = SPACES[name](**about), np.random.default_rng(0)
+    cost = cost_of("activation_bytes", config, (3, 32, 32), 10)
+    for _ in range(count):
+        arch = config.space.sample(rng)
+        x = torch.zeros(1, *input_shape(arch, (3, 32, 32)), dtype=torch.float32)
+        net = config.network(arch, 3, 10).float().eval()
+        with torch.no_grad(), Watched(x) as seen:
+            net(x)
+        assert cost.exact(config.space.indices(arch)[None])[0] == seen.peak()
 
 
 def test_a_depth_that_is_open_costs_its_expectation():

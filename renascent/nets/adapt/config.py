@@ -37,7 +37,7 @@ class Adapted:
     is tried before it is offered, and what fails is left as it is; `coverage` says what became of every layer.
 
     The groups are those of dependency graphs: Fang et al., DepGraph, arXiv:2301.12900. Blocks are left out from the
-    last, as in NES, arXiv:1902.09635.
+    last.
 
     factory: package.module:function that makes the model, called without arguments.
     weights: .safetensors file with its trained weights; those the factory gives it if empty.
