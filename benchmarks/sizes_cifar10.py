@@ -430,7 +430,7 @@ def main() -> None:
     parser.add_argument(
         "--results", type=Path, required=True, help="JSON file of what was found; taken over and rewritten"
     )
-    parser.add_argument("--minutes", type=float, default=55.0, help="begin no job after this")
+    parser.add_argument("--minutes", type=float, default=40.0, help="begin no job after this; one takes up to 15")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--only", default="", help="regular expression: do jobs with it in their name only")
     parser.add_argument(
