@@ -14,9 +14,9 @@ the one default by them, and only then tests its networks and the baselines'. Wh
 are trained once more, and `val_again` says how well.
 
 uniform-*: the reference scaled by one factor: all its widths; its resolution; both; for a latency, which widths hardly
-shorten, also everything, its depth as well.  random: one random network inside the budget.  rsps: the best of some
-random ones by weights shared between them.  magnitude: channels pruned by Torch-Pruning (group L2 norm, one ratio for
-all layers, to whole channels; `pip install 'renascent[prune]'`).
+shorten, also its depth, and everything.  random: one random network inside the budget.  rsps: the best of some random
+ones by weights shared between them.  magnitude: channels pruned by Torch-Pruning (group L2 norm, one ratio for all
+layers, to whole channels; `pip install 'renascent[prune]'`).
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ STRATEGIES = {
 }
 BASELINES = ("uniform-channels", "uniform-resolution", "uniform-both", "random", "magnitude")
 METHODS = (*STRATEGIES, *BASELINES)
-EVERYTHING = "uniform-all"
+FOR_LATENCY = ("uniform-depth", "uniform-all")
 SEARCHING = ("nes", "tas", "fbnetv2", "tunas")
 
 
@@ -125,7 +125,7 @@ def jobs() -> Iterator[Job]:
         for backbone in BACKBONES:
             for budget in HARD:
                 yield from (Job(backbone, budget, seed, method) for method in METHODS)
-    for budget, methods in (("macs<=0.5x", METHODS), ("latency_ms<=0.5x", (*METHODS, EVERYTHING))):
+    for budget, methods in (("macs<=0.5x", METHODS), ("latency_ms<=0.5x", (*METHODS, *FOR_LATENCY))):
         yield from (Job(backbone, budget, 0, method) for backbone in BACKBONES for method in methods)
     yield from (Job(b, "macs<=0.25x", 0, method, distilled=False) for b in BACKBONES for method in METHODS)
 
@@ -310,7 +310,8 @@ def uniform(config: SizedSpace, method: str, share: float) -> Arch:
         "uniform-channels": lambda name: name != RESOLUTION and not name.startswith("depth"),
         "uniform-resolution": lambda name: name == RESOLUTION,
         "uniform-both": lambda name: not name.startswith("depth"),
-        EVERYTHING: lambda name: True,
+        "uniform-depth": lambda name: name.startswith("depth"),
+        "uniform-all": lambda name: True,
     }[method]
     whole = {name: int(value) for name, value in config.reference.items() if isinstance(value, int)}
     least = {name: min(d.options) if name.startswith("depth") else 1 for name, d in config.space.decisions.items()}  # type: ignore[union-attr]
@@ -380,7 +381,7 @@ def summary(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     settings = list(dict.fromkeys((r["backbone"], r["budget"], r["distilled"]) for r in results))
     rows = []
     for backbone, budget, distilled in settings:
-        for method in (*METHODS, EVERYTHING):
+        for method in (*METHODS, *FOR_LATENCY):
             same = {"backbone": backbone, "budget": budget, "distilled": distilled, "method": method}
             mine = [r for r in results if all(r[k] == v for k, v in same.items())]
             if mine:
