@@ -57,14 +57,15 @@ def go(name: str, folder: Path, **about):
 
 
 def nursery() -> None:
-    """Import everything once; then make a process for every search asked for, and tell how each ended."""
+    """Import everything once; then make a process for every search asked for, and tell, when asked, how it ended."""
     load("digits")  # brings scikit-learn
-    for line in sys.stdin:
+    while line := sys.stdin.readline():
         name, folder, log = json.loads(line)
         pid = os.fork()
         if pid == 0:
             child(name, Path(folder), Path(log))
         print(pid, flush=True)
+        sys.stdin.readline()  # until then its number stays its own, even if it has ended
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
@@ -91,15 +92,19 @@ class Searches:
 
     def start(self, name: str, folder: Path) -> int:
         """Start a search and return its process's number."""
-        assert self.source.stdin is not None
         self.log = folder.with_suffix(".log")
-        self.source.stdin.write(json.dumps([name, str(folder), str(self.log)]) + "\n")
-        self.source.stdin.flush()
+        self._say(json.dumps([name, str(folder), str(self.log)]))
         return int(self._line())
 
     def end(self) -> int:
         """Wait until it has ended, and return its exit status: minus the signal, if it was killed."""
+        self._say("")
         return int(self._line())
+
+    def _say(self, line: str) -> None:
+        assert self.source.stdin is not None
+        self.source.stdin.write(line + "\n")
+        self.source.stdin.flush()
 
     def _line(self) -> str:
         assert self.source.stdout is not None
