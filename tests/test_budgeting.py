@@ -40,6 +40,13 @@ def promise():
     return cost_of("macs", CONFIG, SHAPE, 4)
 
 
+class Priced(LatencyCost):
+    """Of a table without a layer."""
+
+    def exact(self, indices):
+        return promise().exact(indices)
+
+
 def promised(arch):
     return float(promise().exact(CONFIG.space.indices(arch)[None])[0])
 
@@ -461,12 +468,6 @@ def test_a_runtime_that_is_not_here_is_refused_before_anything_is_measured(task,
 
 
 def test_a_runtime_of_a_table_that_is_not_here_is_refused_before_a_search(task, tmp_path, monkeypatch):
-    class Priced(LatencyCost):
-        """Of a table without a layer."""
-
-        def exact(self, indices):
-            return promise().exact(indices)
-
     about = {"runtime": "onnxruntime, cpu", "processor": processor_name(), "device": "cpu"}
     table = Priced(CONFIG, Lut(about, {}), SHAPE, 4)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -494,12 +495,6 @@ def test_what_predicts_for_an_unknown_device_is_taken_at_its_word(task, tmp_path
 
 
 def test_a_share_of_what_a_table_promises_is_measured_beside_the_reference(task, tmp_path, fits):
-    class Priced(LatencyCost):
-        """Of a table without a layer."""
-
-        def exact(self, indices):
-            return promise().exact(indices)
-
     table = Lut({"runtime": "torch eager, cpu", "processor": processor_name(), "device": "cpu"}, {})
     about = {"latency": Priced(CONFIG, table, SHAPE, 4), "folder": tmp_path, "resume": False}
     ready = prepare(CONFIG, task, Budget.parse("latency_ms<=0.5x"), **about)
