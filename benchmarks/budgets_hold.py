@@ -37,25 +37,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from renascent.budgeting import prepare
-from renascent.core import Goal, OneShot, Setup, WeightRule
+from renascent.core.environment import environment
+from renascent.core.errors import BudgetError
+from renascent.core.files import read_json, write_json
+from renascent.core.protocols import Goal, OneShot, Setup, WeightRule
+from renascent.core.space import Arch, Integer, Space
 from renascent.costs import macs, params
 from renascent.costs.budget import Budget
 from renascent.costs.named import COSTS, cost_of
-from renascent.errors import BudgetError
+from renascent.loops.run import Run, read_events
 from renascent.loops.share import Scorer, share
-from renascent.nets.drawing import draw_sizes
-from renascent.nets.layers import Layer, Quantity, present
-from renascent.nets.resnet_cifar import Block
-from renascent.nets.sized import SizedSupernet
-from renascent.nets.units import Classifier, Stage, Unit
-from renascent.run import Run, environment, read_events, read_json, write_json
-from renascent.space import Arch, Integer, Space
+from renascent.nets.sizes.drawing import draw_sizes
+from renascent.nets.sizes.layers import Layer, Quantity, present
+from renascent.nets.sizes.resnet_cifar import Block
+from renascent.nets.sizes.sized import SizedSupernet
+from renascent.nets.sizes.units import Classifier, Stage, Unit
+from renascent.results.budgeted import prepare
 from renascent.strategies.fbnetv2 import FBNetV2
 from renascent.strategies.nes import NES
 from renascent.strategies.tas import TAS
 from renascent.strategies.tunas import TuNAS
-from renascent.tasks import load
+from renascent.tasks.load import load
 
 STRATEGIES: dict[str, OneShot] = {
     "nes": NES(rounds=12),

@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from renascent.core.codecs.nats_topology import official_arch, official_order
+from renascent.core.environment import environment
+from renascent.core.files import write_json
 from renascent.costs import macs_of, params, params_of
-from renascent.nets import NatsTopology
-from renascent.run import environment, write_json
-from renascent.topology import official_arch, official_order
+from renascent.nets.cells.nats import NatsTopology
 
 DATASETS = {"c10": (10, 32), "c100": (100, 32), "in16": (120, 16)}
 """Suffix in the table -> (classes, side of an image in pixels)."""

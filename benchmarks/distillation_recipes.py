@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from sizes_cifar10 import BACKBONES, SETTING, Job, finetuned, network_of, reference_of
 
-from renascent.run import environment, write_json
-from renascent.space import Arch
+from renascent.core.environment import environment
+from renascent.core.files import write_json
+from renascent.core.space import Arch
 from renascent.tasks.distill import Distillation
 
 

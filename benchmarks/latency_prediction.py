@@ -23,14 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from renascent.commands import COMMANDS
-from renascent.costs.latency import measure_all
-from renascent.costs.latencycost import LatencyCost
-from renascent.costs.leaveout import leave_out
-from renascent.costs.lut import Lut
-from renascent.costs.lutbuild import Sampling, random_archs
-from renascent.costs.predictor import fit_additive, fit_predictor, rank, rmse
-from renascent.costs.published import (
+from renascent.cli.commands import COMMANDS
+from renascent.core.environment import environment
+from renascent.core.files import write_json
+from renascent.costs.latency.build import Sampling, random_archs
+from renascent.costs.latency.cost import LatencyCost
+from renascent.costs.latency.leaveout import leave_out
+from renascent.costs.latency.measure import measure_all
+from renascent.costs.latency.predictor import fit_additive, fit_predictor, rank, rmse
+from renascent.costs.latency.published import (
     Networks,
     block_error,
     fbnet_networks,
@@ -38,9 +39,9 @@ from renascent.costs.published import (
     once_for_all_table,
     proxyless_table,
 )
+from renascent.costs.latency.table import Lut
 from renascent.nets import SPACES
-from renascent.nets.resolution import input_shape
-from renascent.run import environment, write_json
+from renascent.nets.sizes.resolution import input_shape
 
 KEPT = (0.2, 0.5, 0.8)
 SEEDS = 5

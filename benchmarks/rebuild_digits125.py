@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from renascent.building.plan import Plan
-from renascent.building.work import machine
-from renascent.importers import SHIPPED, open_table
-from renascent.table import Table
+from renascent.bench.building.plan import Plan
+from renascent.bench.building.work import machine
+from renascent.bench.importers import SHIPPED, open_table
+from renascent.bench.tables.table import Table
 
 POINTS, RANKS = 0.5, 0.98
 

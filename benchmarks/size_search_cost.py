@@ -25,17 +25,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from renascent.core import Progress, Setup, State
-from renascent.gates import Gate, Gates, gumbel_soft, one_hot, several_sizes
+from renascent.core.environment import environment
+from renascent.core.files import write_json
+from renascent.core.gates import Gate, Gates, gumbel_soft, one_hot, several_sizes
+from renascent.core.protocols import Progress, Setup, State
+from renascent.core.space import Arch
 from renascent.nets import SPACES
-from renascent.nets.layers import largest_active
-from renascent.nets.resolution import RESOLUTION, resize
-from renascent.nets.sized import widest_arch
-from renascent.run import environment, write_json
-from renascent.space import Arch
+from renascent.nets.sizes.layers import largest_active
+from renascent.nets.sizes.resolution import RESOLUTION, resize
+from renascent.nets.sizes.sized import widest_arch
 from renascent.strategies._bilevel import arch_step, weight_step
 from renascent.strategies._policy import Logits
-from renascent.tasks import ImageTask
+from renascent.tasks.images import ImageTask
 from renascent.tasks.streams import Batch
 
 NAMES = ("nats-size", "resnet20", "mobilenet-v2-cifar")

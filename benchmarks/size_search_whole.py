@@ -21,13 +21,17 @@ from typing import Any
 
 import torch
 
-from renascent.core import Task
-from renascent.experiment import search
+from renascent.core.environment import environment
+from renascent.core.files import write_json
+from renascent.core.protocols import Task
+from renascent.experiment.search import search
 from renascent.loops.fit import Fit, fit
-from renascent.nets import MobileNetV2, ResNetCifar
-from renascent.run import Run, environment, write_json
-from renascent.strategies import NES
-from renascent.tasks import ImageOptions, load
+from renascent.loops.run import Run
+from renascent.nets.sizes.mobile_v2 import MobileNetV2
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
+from renascent.strategies.nes import NES
+from renascent.tasks.load import load
+from renascent.tasks.prepare import ImageOptions
 
 LONGER = {"resnet20": 90 / 15, "mobilenet-v2": 150 / 30}
 """How many times as long as the search the backbone trains."""

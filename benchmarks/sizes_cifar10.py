@@ -41,23 +41,31 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from renascent.core import Task, WeightRule
+from renascent.core.environment import environment
+from renascent.core.files import read_json, write_json
+from renascent.core.protocols import Task, WeightRule
+from renascent.core.space import Arch
 from renascent.costs import macs, measure_all
 from renascent.costs.budget import LATENCY
-from renascent.experiment import search
+from renascent.experiment.search import search
 from renascent.loops.fit import Fit, accuracy, fit, recalibrate
-from renascent.nets import MobileNetV2, ResNetCifar
+from renascent.loops.run import Run
+from renascent.loops.weightsfile import load_weights, read_weights, save_weights
 from renascent.nets.adapt.config import adapt
-from renascent.nets.inherit import first_k
-from renascent.nets.layers import SizedSpace
-from renascent.nets.resizing import at_resolution
-from renascent.nets.resolution import RESOLUTION, input_shape
-from renascent.run import Run, environment, read_json, write_json
-from renascent.space import Arch
-from renascent.strategies import NES, RSPS, TAS, FBNetV2, TuNAS
-from renascent.tasks import ImageOptions, load
+from renascent.nets.sizes.inherit import first_k
+from renascent.nets.sizes.layers import SizedSpace
+from renascent.nets.sizes.mobile_v2 import MobileNetV2
+from renascent.nets.sizes.resizing import at_resolution
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
+from renascent.nets.sizes.resolution import RESOLUTION, input_shape
+from renascent.strategies.fbnetv2 import FBNetV2
+from renascent.strategies.nes import NES
+from renascent.strategies.rsps import RSPS
+from renascent.strategies.tas import TAS
+from renascent.strategies.tunas import TuNAS
 from renascent.tasks.distill import Distillation, Distilled
-from renascent.weightsfile import load_weights, read_weights, save_weights
+from renascent.tasks.load import load
+from renascent.tasks.prepare import ImageOptions
 
 SHAPE, CLASSES = (3, 32, 32), 10
 RESOLUTIONS = {"lowest": 8, "highest": 32, "resolution_step": 1}

@@ -23,13 +23,14 @@ import sizes_cifar10 as sizes
 import torch
 from scipy.stats import spearmanr
 
-from renascent.core import Progress, Setup, State, Task, WeightRule
-from renascent.gates import one_hot
-from renascent.nets.inherit import first_k
-from renascent.nets.resolution import RESOLUTION
-from renascent.run import environment, write_json
-from renascent.space import Arch, Integer, Space
-from renascent.strategies import RSPS
+from renascent.core.environment import environment
+from renascent.core.files import write_json
+from renascent.core.gates import one_hot
+from renascent.core.protocols import Progress, Setup, State, Task, WeightRule
+from renascent.core.space import Arch, Integer, Space
+from renascent.nets.sizes.inherit import first_k
+from renascent.nets.sizes.resolution import RESOLUTION
+from renascent.strategies.rsps import RSPS
 
 
 def nearest(space: Space, found: dict[str, int]) -> Arch:

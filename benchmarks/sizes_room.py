@@ -38,12 +38,13 @@ from sizes_cifar10 import (
     reference_of,
 )
 
+from renascent.core.environment import environment
+from renascent.core.files import write_json
+from renascent.core.space import Arch
 from renascent.costs import macs
-from renascent.nets.layers import SizedSpace
-from renascent.nets.resolution import RESOLUTION, input_shape
-from renascent.plane import is_depth
-from renascent.run import environment, write_json
-from renascent.space import Arch
+from renascent.costs.scaling import is_depth
+from renascent.nets.sizes.layers import SizedSpace
+from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 
 LEAST = 0.02
 """Share of the widths below which a drawn resolution or depth is given up."""

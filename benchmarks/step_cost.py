@@ -25,17 +25,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from renascent.core import Progress, Setup, State
-from renascent.gates import Gate, Gates, one_hot, soft
-from renascent.nets import NatsTopology
-from renascent.nets.cell import SharedCell
-from renascent.nets.nats import NatsSupernet
-from renascent.run import environment, write_json
-from renascent.strategies import DARTS, ENAS
+from renascent.core.environment import environment
+from renascent.core.files import write_json
+from renascent.core.gates import Gate, Gates, one_hot, soft
+from renascent.core.protocols import Progress, Setup, State
+from renascent.nets.cells.cell import SharedCell
+from renascent.nets.cells.nats import NatsSupernet, NatsTopology
 from renascent.strategies._bilevel import arch_step, frozen, weight_step
 from renascent.strategies._policy import Logits
+from renascent.strategies.darts import DARTS
 from renascent.strategies.darts_second_order import DARTSSecondOrder, unrolled_gradient
-from renascent.tasks import ImageTask
+from renascent.strategies.enas import ENAS
+from renascent.tasks.images import ImageTask
 
 CHILD = "|nor_conv_3x3~0|+|skip_connect~0|avg_pool_3x3~1|+|none~0|nor_conv_1x1~1|skip_connect~2|"
 BOUNDS = {

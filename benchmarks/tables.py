@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from renascent.comparison import Contest, compare
-from renascent.importers import open_table
-from renascent.multitrial import MULTITRIAL
+from renascent.bench.compare import Contest, compare
+from renascent.bench.importers import open_table
+from renascent.strategies.trials import MULTITRIAL
 
 BUDGETS = {"cifar10": 20_000.0, "cifar100": 40_000.0, "imagenet16-120": 120_000.0}
 """Simulated seconds of a run, which reproduce the published figures (NATS-Bench, arXiv:2009.00437)."""
@@ -77,7 +77,7 @@ def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
 
 before, began = resident(), time.perf_counter()
-table = renascent.importers.open_table(sys.argv[1])
+table = renascent.bench.importers.open_table(sys.argv[1])
 table.values(sys.argv[2])
 print(1000 * (time.perf_counter() - began), resident() - before)
 """
@@ -135,7 +135,7 @@ def comparison(path: Path, names: list[str], runs: int, processes: int) -> tuple
     began = time.perf_counter()
     found = compare({name: MULTITRIAL[name]() for name in names}, contests, runs=runs, processes=processes)
     seconds = time.perf_counter() - began
-    from renascent.significance import standings  # only here: every process that shares the work imports this file
+    from renascent.bench.standings import standings  # only here: every process that shares the work imports this file
 
     return seconds, {problem: standings(held) for problem, held in found.items()}
 
@@ -156,7 +156,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    from renascent.run import environment, write_json  # loads torch, which the comparison does without
+    from renascent.core.environment import environment  # loads torch, which the comparison does without
+    from renascent.core.files import write_json
 
     arrays = Path(os.environ["RENASCENT_DATA"]) / "nas" / "nb201.npz"
     with tempfile.TemporaryDirectory() as folder:

@@ -26,13 +26,16 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from renascent.core import Setup
+from renascent.core.codecs.nats_topology import OPERATIONS, official_index
+from renascent.core.environment import environment
+from renascent.core.files import read_json, write_json
+from renascent.core.protocols import Setup
+from renascent.loops.run import Run
 from renascent.loops.share import Scorer, share
-from renascent.nets import NatsTopology
-from renascent.run import Run, environment, read_json, write_json
+from renascent.nets.cells.nats import NatsTopology
 from renascent.strategies import STRATEGIES
-from renascent.tasks import ImageOptions, load
-from renascent.topology import OPERATIONS, official_index
+from renascent.tasks.load import load
+from renascent.tasks.prepare import ImageOptions
 
 PUBLISHED = {"rsps": 91.05, "darts": 59.84, "darts-second-order": 65.38, "gdas": 93.23, "setn": 92.72, "enas": 93.76}
 """CIFAR-10 test accuracy (%) of the cells found in 100 epochs at C=16, N=5: NATS-Bench, arXiv:2009.00437, Table 5."""

@@ -6,126 +6,126 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from renascent.asktell import Outcome as Outcome
-    from renascent.asktell import Proposal as Proposal
-    from renascent.columns import Column as Column
-    from renascent.columns import Problem as Problem
-    from renascent.comparison import Contest as Contest
-    from renascent.comparison import compare as compare
-    from renascent.core import WeightRule as WeightRule
-    from renascent.errors import RenascentError as RenascentError
-    from renascent.errors import UserError as UserError
-    from renascent.evaluate.constraints import Constraint as Constraint
-    from renascent.evaluate.tabular import Tabular as Tabular
-    from renascent.evaluate.trained import Trained as Trained
-    from renascent.experiment import search as search
-    from renascent.importers import open_table as open_table
+    from renascent.bench.compare import Contest as Contest
+    from renascent.bench.compare import compare as compare
+    from renascent.bench.constraints import Constraint as Constraint
+    from renascent.bench.importers import open_table as open_table
+    from renascent.bench.standings import standings as standings
+    from renascent.bench.tables.columns import Column as Column
+    from renascent.bench.tables.columns import Problem as Problem
+    from renascent.bench.tables.objectives import hypervolume as hypervolume
+    from renascent.bench.tables.objectives import pareto as pareto
+    from renascent.bench.tables.table import Table as Table
+    from renascent.bench.tabular import Tabular as Tabular
+    from renascent.core.errors import RenascentError as RenascentError
+    from renascent.core.errors import UserError as UserError
+    from renascent.core.protocols import WeightRule as WeightRule
+    from renascent.core.space import Arch as Arch
+    from renascent.core.space import Choice as Choice
+    from renascent.core.space import Integer as Integer
+    from renascent.core.space import Real as Real
+    from renascent.core.space import Space as Space
+    from renascent.core.space import Subset as Subset
+    from renascent.experiment.recipes import RECIPES as RECIPES
+    from renascent.experiment.result import Result as Result
+    from renascent.experiment.search import search as search
     from renascent.loops.fit import Fit as Fit
     from renascent.loops.replay import recorded as recorded
+    from renascent.loops.run import Run as Run
+    from renascent.loops.trained import Trained as Trained
     from renascent.loops.trials import RealTime as RealTime
     from renascent.loops.trials import Simulated as Simulated
     from renascent.loops.trials import trials as trials
-    from renascent.multitrial import BOHB as BOHB
-    from renascent.multitrial import MULTITRIAL as MULTITRIAL
-    from renascent.multitrial import REA as REA
-    from renascent.multitrial import REINFORCE as REINFORCE
-    from renascent.multitrial import RandomSearch as RandomSearch
     from renascent.nets import SPACES as SPACES
-    from renascent.nets import NatsTopology as NatsTopology
-    from renascent.nets import ResNetCifar as ResNetCifar
-    from renascent.objectives import hypervolume as hypervolume
-    from renascent.objectives import pareto as pareto
-    from renascent.recipes import RECIPES as RECIPES
-    from renascent.result import Result as Result
-    from renascent.run import Run as Run
-    from renascent.significance import standings as standings
-    from renascent.space import Arch as Arch
-    from renascent.space import Choice as Choice
-    from renascent.space import Integer as Integer
-    from renascent.space import Real as Real
-    from renascent.space import Space as Space
-    from renascent.space import Subset as Subset
-    from renascent.strategies import DARTS as DARTS
-    from renascent.strategies import ENAS as ENAS
-    from renascent.strategies import GDAS as GDAS
-    from renascent.strategies import NES as NES
-    from renascent.strategies import RSPS as RSPS
-    from renascent.strategies import SETN as SETN
+    from renascent.nets.cells.nats import NatsTopology as NatsTopology
+    from renascent.nets.sizes.resnet_cifar import ResNetCifar as ResNetCifar
     from renascent.strategies import STRATEGIES as STRATEGIES
-    from renascent.strategies import TAS as TAS
-    from renascent.strategies import DARTSSecondOrder as DARTSSecondOrder
-    from renascent.strategies import FBNetV2 as FBNetV2
-    from renascent.strategies import TuNAS as TuNAS
-    from renascent.table import Table as Table
+    from renascent.strategies.darts import DARTS as DARTS
+    from renascent.strategies.darts_second_order import DARTSSecondOrder as DARTSSecondOrder
+    from renascent.strategies.enas import ENAS as ENAS
+    from renascent.strategies.fbnetv2 import FBNetV2 as FBNetV2
+    from renascent.strategies.gdas import GDAS as GDAS
+    from renascent.strategies.nes import NES as NES
+    from renascent.strategies.rsps import RSPS as RSPS
+    from renascent.strategies.setn import SETN as SETN
+    from renascent.strategies.tas import TAS as TAS
+    from renascent.strategies.trials import MULTITRIAL as MULTITRIAL
+    from renascent.strategies.trials.bohb import BOHB as BOHB
+    from renascent.strategies.trials.protocol import Outcome as Outcome
+    from renascent.strategies.trials.protocol import Proposal as Proposal
+    from renascent.strategies.trials.random import RandomSearch as RandomSearch
+    from renascent.strategies.trials.rea import REA as REA
+    from renascent.strategies.trials.reinforce import REINFORCE as REINFORCE
+    from renascent.strategies.tunas import TuNAS as TuNAS
     from renascent.tasks import DATASETS as DATASETS
-    from renascent.tasks import ImageOptions as ImageOptions
-    from renascent.tasks import ImageTask as ImageTask
-    from renascent.tasks import load as load_task  # noqa: F401 (exported under a name that says what it loads)
     from renascent.tasks.distill import Distillation as Distillation
     from renascent.tasks.distill import Distilled as Distilled
+    from renascent.tasks.images import ImageTask as ImageTask
+    from renascent.tasks.load import load as load_task  # noqa: F401 (exported under a name that says what it loads)
+    from renascent.tasks.prepare import ImageOptions as ImageOptions
 
     __version__: str
 
 _WHERE = {
-    "search": ("experiment", "search"),
-    "Result": ("result", "Result"),
-    "NatsTopology": ("nets", "NatsTopology"),
-    "ResNetCifar": ("nets", "ResNetCifar"),
-    "RSPS": ("strategies", "RSPS"),
-    "DARTS": ("strategies", "DARTS"),
-    "DARTSSecondOrder": ("strategies", "DARTSSecondOrder"),
-    "GDAS": ("strategies", "GDAS"),
-    "SETN": ("strategies", "SETN"),
-    "ENAS": ("strategies", "ENAS"),
-    "NES": ("strategies", "NES"),
-    "TAS": ("strategies", "TAS"),
-    "FBNetV2": ("strategies", "FBNetV2"),
-    "TuNAS": ("strategies", "TuNAS"),
+    "search": ("experiment.search", "search"),
+    "Result": ("experiment.result", "Result"),
+    "NatsTopology": ("nets.cells.nats", "NatsTopology"),
+    "ResNetCifar": ("nets.sizes.resnet_cifar", "ResNetCifar"),
+    "RSPS": ("strategies.rsps", "RSPS"),
+    "DARTS": ("strategies.darts", "DARTS"),
+    "DARTSSecondOrder": ("strategies.darts_second_order", "DARTSSecondOrder"),
+    "GDAS": ("strategies.gdas", "GDAS"),
+    "SETN": ("strategies.setn", "SETN"),
+    "ENAS": ("strategies.enas", "ENAS"),
+    "NES": ("strategies.nes", "NES"),
+    "TAS": ("strategies.tas", "TAS"),
+    "FBNetV2": ("strategies.fbnetv2", "FBNetV2"),
+    "TuNAS": ("strategies.tunas", "TuNAS"),
     "Fit": ("loops.fit", "Fit"),
-    "WeightRule": ("core", "WeightRule"),
-    "ImageTask": ("tasks", "ImageTask"),
-    "ImageOptions": ("tasks", "ImageOptions"),
-    "load_task": ("tasks", "load"),
+    "WeightRule": ("core.protocols", "WeightRule"),
+    "ImageTask": ("tasks.images", "ImageTask"),
+    "ImageOptions": ("tasks.prepare", "ImageOptions"),
+    "load_task": ("tasks.load", "load"),
     "Distillation": ("tasks.distill", "Distillation"),
     "Distilled": ("tasks.distill", "Distilled"),
-    "Space": ("space", "Space"),
-    "Choice": ("space", "Choice"),
-    "Integer": ("space", "Integer"),
-    "Real": ("space", "Real"),
-    "Subset": ("space", "Subset"),
-    "Arch": ("space", "Arch"),
-    "UserError": ("errors", "UserError"),
-    "RenascentError": ("errors", "RenascentError"),
+    "Space": ("core.space", "Space"),
+    "Choice": ("core.space", "Choice"),
+    "Integer": ("core.space", "Integer"),
+    "Real": ("core.space", "Real"),
+    "Subset": ("core.space", "Subset"),
+    "Arch": ("core.space", "Arch"),
+    "UserError": ("core.errors", "UserError"),
+    "RenascentError": ("core.errors", "RenascentError"),
     "SPACES": ("nets", "SPACES"),
     "STRATEGIES": ("strategies", "STRATEGIES"),
     "DATASETS": ("tasks", "DATASETS"),
-    "RECIPES": ("recipes", "RECIPES"),
-    "open_table": ("importers", "open_table"),
-    "Table": ("table", "Table"),
-    "Column": ("columns", "Column"),
-    "Problem": ("columns", "Problem"),
-    "MULTITRIAL": ("multitrial", "MULTITRIAL"),
-    "RandomSearch": ("multitrial", "RandomSearch"),
-    "REA": ("multitrial", "REA"),
-    "REINFORCE": ("multitrial", "REINFORCE"),
-    "BOHB": ("multitrial", "BOHB"),
-    "Proposal": ("asktell", "Proposal"),
-    "Outcome": ("asktell", "Outcome"),
-    "Tabular": ("evaluate.tabular", "Tabular"),
-    "Trained": ("evaluate.trained", "Trained"),
-    "Constraint": ("evaluate.constraints", "Constraint"),
+    "RECIPES": ("experiment.recipes", "RECIPES"),
+    "open_table": ("bench.importers", "open_table"),
+    "Table": ("bench.tables.table", "Table"),
+    "Column": ("bench.tables.columns", "Column"),
+    "Problem": ("bench.tables.columns", "Problem"),
+    "MULTITRIAL": ("strategies.trials", "MULTITRIAL"),
+    "RandomSearch": ("strategies.trials.random", "RandomSearch"),
+    "REA": ("strategies.trials.rea", "REA"),
+    "REINFORCE": ("strategies.trials.reinforce", "REINFORCE"),
+    "BOHB": ("strategies.trials.bohb", "BOHB"),
+    "Proposal": ("strategies.trials.protocol", "Proposal"),
+    "Outcome": ("strategies.trials.protocol", "Outcome"),
+    "Tabular": ("bench.tabular", "Tabular"),
+    "Trained": ("loops.trained", "Trained"),
+    "Constraint": ("bench.constraints", "Constraint"),
     "trials": ("loops.trials", "trials"),
     "Simulated": ("loops.trials", "Simulated"),
     "recorded": ("loops.replay", "recorded"),
-    "Run": ("run", "Run"),
-    "Contest": ("comparison", "Contest"),
-    "compare": ("comparison", "compare"),
-    "standings": ("significance", "standings"),
-    "pareto": ("objectives", "pareto"),
-    "hypervolume": ("objectives", "hypervolume"),
+    "Run": ("loops.run", "Run"),
+    "Contest": ("bench.compare", "Contest"),
+    "compare": ("bench.compare", "compare"),
+    "standings": ("bench.standings", "standings"),
+    "pareto": ("bench.tables.objectives", "pareto"),
+    "hypervolume": ("bench.tables.objectives", "hypervolume"),
     "RealTime": ("loops.trials", "RealTime"),
 }
-"""Public name -> (module, name in it). Looked up when first used, so that `renascent.space` loads no torch."""
+"""Public name -> (module, name in it). Looked up when first used, so that `renascent.core.space` loads no torch."""
 
 
 def __getattr__(name: str) -> Any:

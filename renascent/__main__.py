@@ -2,7 +2,7 @@
 
 import sys
 
-from renascent.cli import main
+from renascent.cli.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

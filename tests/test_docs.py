@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from renascent.cli import main
+from renascent.cli.entry import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

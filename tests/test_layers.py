@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,55 +17,28 @@ ROOT = Path(renascent.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 PARTS = {path: path.relative_to(ROOT).as_posix() for path in FILES}
 
-FLOORS = {
-    0: (
-        *("errors", "decisions", "arch", "space", "topology", "sizes"),
-        *("spacefile", "tablefile", "columns", "table", "asktell", "multitrial", "objectives"),
-    ),
-    1: ("gates", "weights", "core", "within"),
-    2: ("nets", "tasks", "costs", "strategies"),
-    3: ("checkpoint", "run", "journal", "lock", "loops"),
-    4: ("evaluate",),
+BELOW = {
+    "core": set(),
+    "nets": {"core"},
+    "tasks": {"core"},
+    "strategies": {"core"},
+    "costs": {"core", "nets"},
+    "loops": {"core", "strategies"},
+    "results": {"core", "nets", "tasks", "costs", "loops"},
+    "bench": {"core", "nets", "tasks", "costs", "strategies", "loops"},
+    "reports": {"core", "nets", "tasks", "costs", "strategies", "loops", "results", "bench"},
+    "experiment": {"core", "nets", "tasks", "costs", "strategies", "loops", "results", "bench", "reports"},
+    "cli": {"core", "nets", "tasks", "costs", "strategies", "loops", "results", "bench", "reports", "experiment"},
 }
-"""What lies where; everything else is on the top floor."""
+"""What each package may import: what lies below it. `docs/architecture.md` draws it."""
 
-TOP = 5
+GROUND = (
+    *("core.errors", "core.files", "core.names", "core.decisions", "core.arch", "core.space", "core.space_json"),
+    *("core.codecs", "bench.tables", "strategies.trials"),
+)
+"""What needs numpy and nothing else, so that a client of a benchmark loads no torch."""
 
-SIDEWAYS = {
-    "decisions": {"errors"},
-    "arch": {"errors", "decisions"},
-    "space": {"errors", "decisions", "arch"},
-    "topology": {"errors", "space"},
-    "sizes": {"errors", "space"},
-    "spacefile": {"errors", "decisions", "space", "sizes", "topology"},
-    "tablefile": {"errors"},
-    "columns": {"errors"},
-    "table": {"errors", "arch", "space", "spacefile", "tablefile", "columns"},
-    "asktell": {"errors", "space"},
-    "multitrial": {"errors", "space", "asktell"},
-    "objectives": {"errors"},
-    "core": {"gates", "weights"},
-    "within": {"core"},
-    "costs": {"nets"},
-    "run": {"checkpoint"},
-    "journal": {"run"},
-    "loops": {"run", "checkpoint", "journal", "lock"},
-}
-"""What each may import on its own floor. Without an entry: nothing. The top floor is held to having no cycle."""
-
-ONLY = {
-    "strategies": {"core", "gates", "space", "errors"},
-    "loops": {"core", "gates", "within", "space", "errors", "asktell", "run", "checkpoint", "journal", "lock"},
-}
-"""The whole of what these may import, where that is less than all that lies below."""
-
-LIGHT = {"numpy", *sys.stdlib_module_names}
-"""What the lowest floor may import, so that a benchmark's client needs no torch."""
-
-
-def part(module: str) -> str:
-    """Return the file or folder directly below `renascent` that a module belongs to."""
-    return module.split(".")[1] if "." in module else "__init__"
+LIGHT = {"numpy", "renascent", *sys.stdlib_module_names}
 
 
 def module_of(path: Path) -> str:
@@ -72,15 +46,20 @@ def module_of(path: Path) -> str:
     return ".".join(names[:-1] if names[-1] == "__init__" else names)
 
 
-MODULES = {module_of(path) for path in FILES}
+MODULES = {module_of(path): path for path in FILES}
 
 
-def floor(name: str) -> int:
-    return next((number for number, names in FLOORS.items() if name in names), TOP)
+def package_of(module: str) -> str:
+    """Return the package directly below `renascent` that a module belongs to."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Return every module that a file imports, anywhere in it, as (full name, line)."""
+    """Yield every module that a file imports as (full name, line): inside functions and for type checking, too."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -91,52 +70,79 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
                 yield (inner if inner in MODULES else str(node.module)), node.lineno
 
 
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def ours(path: Path) -> list[tuple[str, int]]:
+    return [(name, line) for name, line in imports(parsed(path)) if name.split(".")[0] == "renascent"]
 
 
 def refused(importer: str, imported: str) -> str | None:
     """Return why one module of ours may not import another, None if it may."""
-    here, there = part(importer), part(imported)
-    if here == there:
+    here, there = package_of(importer), package_of(imported)
+    if here in ("", "__main__", there):
         return None
-    if there == "__init__":
-        return "only the top floor uses the package's front door" if floor(here) < TOP else None
-    if here in ONLY and there not in ONLY[here]:
-        return f"{here} may import only {', '.join(sorted(ONLY[here]))}"
-    if floor(there) > floor(here):
-        return f"floor {floor(here)} does not know floor {floor(there)}"
-    if floor(there) == floor(here) < TOP and there not in SIDEWAYS.get(here, ()):
-        return f"{here} and {there} lie side by side on floor {floor(here)}"
-    return None
+    if there == "":
+        return None if here == "cli" else "only the command line uses the package's front door"
+    if (here, there) == ("loops", "strategies") and imported != "renascent.strategies.trials.protocol":
+        return "a loop knows no strategy, only the protocol of those that ask and tell"
+    return None if there in BELOW[here] else f"{there} does not lie below {here}"
+
+
+def test_every_package_has_its_place() -> None:
+    packages = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert packages == set(BELOW)
+    assert {path.name for path in ROOT.iterdir() if path.is_file()} == {"__init__.py", "__main__.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=PARTS.values())
 def test_imports_go_down(path: Path) -> None:
-    if path == ROOT / "__init__.py":
-        return
     found = []
-    for name, line in imports(parsed(path)):
-        if name.split(".")[0] == "renascent" and (why := refused(module_of(path), name)):
+    for name, line in ours(path):
+        if why := refused(module_of(path), name):
             found.append(f"{PARTS[path]}:{line} imports {name}: {why}")
     assert found == []
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return the names along a circle of a graph, none where there is none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as e:
+        return list(e.args[1])
+    return []
+
+
+def test_packages_import_each_other_in_no_circle() -> None:
+    """Imports inside functions and for type checking count: they say as much about who knows whom."""
+    graph: dict[str, set[str]] = {}
+    for path in FILES:
+        here = package_of(module_of(path))
+        graph.setdefault(here, set()).update(package_of(name) for name, _ in ours(path))
+    graph = {here: there for here, there in graph.items() if here in BELOW}
+    assert circle({here: there - {here, ""} for here, there in graph.items()}) == []
+    assert circle(BELOW) == []
+
+
+def test_files_import_each_other_in_no_circle() -> None:
+    graph = {module_of(path): {name for name, _ in ours(path) if name in MODULES} for path in FILES}
+    assert circle({here: there - {here} for here, there in graph.items()}) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert not circle({"a": {"b", "c"}, "b": {"c"}})
 
 
 @pytest.mark.parametrize(
     ("importer", "imported"),
     [
-        ("renascent.errors", "renascent.space"),
-        ("renascent.space", "renascent.gates"),
-        ("renascent.gates", "renascent.core"),
-        ("renascent.core", "renascent.nets.nats"),
-        ("renascent.nets.nats", "renascent.tasks"),
-        ("renascent.nets.nats", "renascent.costs.counts"),
+        ("renascent.core.space", "renascent.nets"),
+        ("renascent.nets.cells.nats", "renascent.tasks"),
+        ("renascent.nets.cells.nats", "renascent.costs.counts"),
         ("renascent.strategies.gdas", "renascent.nets"),
         ("renascent.strategies.gdas", "renascent.costs"),
-        ("renascent.checkpoint", "renascent.run"),
         ("renascent.loops.fit", "renascent.tasks"),
-        ("renascent.loops.fit", "renascent.strategies"),
-        ("renascent.run", "renascent.loops"),
+        ("renascent.loops.share", "renascent.strategies.gdas"),
+        ("renascent.results.record", "renascent.experiment.result"),
+        ("renascent.reports.page", "renascent.experiment.result"),
         ("renascent.tasks.images", "renascent.cli"),
         ("renascent.loops.fit", "renascent"),
     ],
@@ -150,9 +156,9 @@ def test_the_rule_refuses(importer: str, imported: str) -> None:
     [
         ("renascent.costs.counts", "renascent.nets"),
         ("renascent.strategies.gdas", "renascent.strategies._policy"),
-        ("renascent.loops.fit", "renascent.run"),
-        ("renascent.cli", "renascent.result"),
-        ("renascent.result", "renascent.nets"),
+        ("renascent.loops.trials", "renascent.strategies.trials.protocol"),
+        ("renascent.cli.entry", "renascent"),
+        ("renascent.reports.page", "renascent.results.record"),
     ],
 )
 def test_the_rule_allows(importer: str, imported: str) -> None:
@@ -162,47 +168,30 @@ def test_the_rule_allows(importer: str, imported: str) -> None:
 def test_no_strategy_imports_another() -> None:
     found = []
     for path in (ROOT / "strategies").glob("*.py"):
-        for name, line in imports(parsed(path)):
+        for name, line in ours(path):
             other = name.removeprefix("renascent.strategies")
             if other != name and path.name != "__init__.py" and not other.startswith("._"):
                 found.append(f"{PARTS[path]}:{line} imports {name}")
     assert found == []
 
 
-def test_the_lowest_floor_needs_numpy_and_nothing_else() -> None:
+def ground(module: str) -> bool:
+    return any(f"{module}.".startswith(f"renascent.{name}.") for name in GROUND)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if ground(module_of(path))], ids=str)
+def test_the_ground_needs_numpy_and_nothing_else(path: Path) -> None:
     found = [
         f"{PARTS[path]}:{line} imports {name}"
-        for path in FILES
-        if floor(part(module_of(path))) == 0
         for name, line in imports(parsed(path))
-        if name.split(".")[0] not in LIGHT | {"renascent"}
+        if name.split(".")[0] not in LIGHT or (name in MODULES and not ground(name) and name != "renascent.bench")
     ]
     assert found == []
 
 
-def test_no_circle_of_imports() -> None:
-    """Imports at the top of a module only: one inside a function is made when everything is there."""
-    graph = {}
-    for path in FILES:
-        top = ast.Module([node for node in parsed(path).body if isinstance(node, ast.Import | ast.ImportFrom)], [])
-        graph[module_of(path)] = {name for name, _ in imports(top) if name in MODULES}
-    done: set[str] = set()
-
-    def visit(module: str, trail: tuple[str, ...]) -> None:
-        assert module not in trail, " -> ".join((*trail[trail.index(module) :], module))
-        if module in done:
-            return
-        for other in graph[module]:
-            visit(other, (*trail, module))
-        done.add(module)
-
-    for module in graph:
-        visit(module, ())
-
-
-@pytest.mark.parametrize("name", ["space", "topology", "errors"])
-def test_importing_it_loads_no_torch(name: str) -> None:
-    code = f"import sys, renascent.{name}; sys.exit('torch' in sys.modules)"
+def test_importing_the_ground_loads_no_torch() -> None:
+    names = ", ".join(["renascent.bench.importers", *(module for module in MODULES if ground(module))])
+    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -224,8 +213,8 @@ def test_files_and_functions_are_short(path: Path) -> None:
 
 # --- what is not allowed
 
-READS_PICKLES = "importers/_plain.py"
-"""The one file that opens pickles, of others and without running them: tests/importers/test_plain.py holds it to it."""
+READS_PICKLES = "bench/importers/_plain.py"
+"""The one file that opens pickles, of others and without running them: tests/bench/importers/test_plain.py holds it to it."""
 
 
 def test_no_pickles() -> None:

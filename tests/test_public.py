@@ -59,5 +59,5 @@ def test_version_is_the_installed_one() -> None:
 
 
 def test_space_loads_no_torch() -> None:
-    code = "import sys, renascent, renascent.space, renascent.topology; assert 'torch' not in sys.modules"
+    code = "import sys, renascent.core.codecs.nats_topology; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -18,13 +18,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from renascent.errors import Interrupted
-from renascent.experiment import search
+from renascent.core.errors import Interrupted
+from renascent.experiment.search import search
 from renascent.loops import _drive
-from renascent.nets import NatsTopology
-from renascent.run import CLOCK_FIELDS, read_events
+from renascent.loops.run import CLOCK_FIELDS, read_events
+from renascent.nets.cells.nats import NatsTopology
 from renascent.strategies import STRATEGIES
-from renascent.tasks import ImageOptions, load
+from renascent.tasks.load import load
+from renascent.tasks.prepare import ImageOptions
 
 QUICK = {"controller_steps": 2, "controller_samples": 3, "candidates": 10}
 """Used where a strategy has such a hyperparameter."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from renascent.core import Goal, SpaceConfig
+from renascent.core.errors import BudgetError, UserError, unknown
+from renascent.core.gates import Gates
+from renascent.core.knapsack import Bounded, cheapest
+from renascent.core.protocols import Goal, SpaceConfig
 from renascent.costs.counts import Additive
 from renascent.costs.named import COSTS, cost_of
-from renascent.errors import BudgetError, UserError, unknown
-from renascent.gates import Gates
-from renascent.space import Arch
-from renascent.within import Bounded, cheapest
+from renascent.costs.scaling import reference_of
 
 LATENCY = "latency_ms"
 
@@ -187,33 +187,6 @@ def feasibility_text(rows: Sequence[Feasible]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in [head, *body]
     )
-
-
-def scaled(config: SpaceConfig, goals: Sequence[Goal], kept: Mapping[str, bool] | None = None) -> Arch:
-    """Return the reference scaled uniformly to the budget: every decision by one factor, the largest that fits.
-
-    A space without a reference is scaled from its largest. kept: decisions that stay at the reference's option.
-    The cheapest architecture, where even the smallest factor does not fit.
-    """
-    space = config.space
-    options = {name: np.array(decision.options) for name, decision in space.decisions.items()}  # type: ignore[union-attr]
-    whole = reference_of(config)
-    if whole is None or not all(np.issubdtype(o.dtype, np.number) for o in options.values()):
-        return space.from_indices(cheapest(space, goals)) if goals else next(iter(space))
-    best: NDArray[np.int64] | None = None
-    for factor in np.linspace(0.02, 2.0, 199):
-        wanted = {n: float(whole[n]) * (1.0 if kept and kept.get(n) else factor) for n in options}  # type: ignore[arg-type]
-        row = [int(np.abs(o - wanted[n]).argmin()) for n, o in options.items()]
-        rows = np.array([row], dtype=np.int64)
-        if not goals or max(float(goal.exact(rows)[0]) / goal.limit for goal in goals) <= 1:
-            best = rows[0] if goals or factor <= 1 else best
-    return space.from_indices(cheapest(space, goals) if best is None else best)
-
-
-def reference_of(config: SpaceConfig) -> Arch | None:
-    """Return the published network of a space, or the user's as it was given; None where there is none."""
-    found = getattr(config, "reference", None)
-    return found if isinstance(found, Arch) else None
 
 
 def tightened(goals: Sequence[Goal], name: str, ratio: float) -> tuple[Goal, ...]:

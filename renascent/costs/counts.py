@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from renascent.core import SpaceConfig
+from renascent.core.gates import Gates, option_counts
+from renascent.core.protocols import SpaceConfig
+from renascent.core.space import Arch, Space
 from renascent.costs.sized import Sized, macs_in, params_in
-from renascent.gates import Gates, option_counts
 from renascent.nets.adapt.trace import unfused
-from renascent.nets.layers import SizedSpace
-from renascent.space import Arch, Space
+from renascent.nets.sizes.layers import SizedSpace
 
 
 def params(net: nn.Module) -> int:
@@ -49,8 +49,8 @@ class Additive:
 
     base: the constant.  table: (decisions, options), rows padded with zeros.
 
-    >>> from renascent.gates import soft
-    >>> from renascent.space import Choice, Space
+    >>> from renascent.core.gates import soft
+    >>> from renascent.core.space import Choice, Space
     >>> space = Space({"a": Choice(("x", "y"))})
     >>> cost = Additive(space, 1.0, np.array([[0.0, 4.0]]))
     >>> float(cost(soft(space, torch.zeros(1, 2)))), cost.exact(np.array([[0], [1]])).tolist()

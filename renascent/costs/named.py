@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from renascent.core import SpaceConfig
+from renascent.core.errors import UserError, unknown
+from renascent.core.protocols import SpaceConfig
 from renascent.costs.counts import Additive, macs_of, params_of
 from renascent.costs.sized import Sized, activations_in, macs_in, memory_access_in, params_in, peak
-from renascent.errors import UserError, unknown
 from renascent.nets.adapt import Adapted, Polynomial
-from renascent.nets.layers import SizedSpace
+from renascent.nets.sizes.layers import SizedSpace
 
 Shape = tuple[int, int, int]
 

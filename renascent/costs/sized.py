@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from renascent.gates import Gates
-from renascent.nets.layers import Amount, Layer, SizedSpace, columns, product, spreads
+from renascent.core.gates import Gates
+from renascent.nets.sizes.layers import Amount, Layer, SizedSpace, columns, product, spreads
 
 BYTES = 4
 """Of a float32 number."""

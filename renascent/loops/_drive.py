@@ -9,16 +9,13 @@ from typing import Any, Protocol
 
 import torch
 
-from renascent.core import Metrics, Progress
-from renascent.errors import Diverged, Interrupted
-from renascent.lock import alone
-from renascent.run import Json, Run, interruptible
+from renascent.core.errors import Diverged, Interrupted
+from renascent.core.protocols import Metrics, Progress, Say
+from renascent.loops.lock import alone
+from renascent.loops.run import Run, interruptible
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written after every epoch, and this often within one."""
-
-Say = Callable[[Json], None]
-"""Hears every event as it happens, to show progress."""
 
 
 class Stateful(Protocol):

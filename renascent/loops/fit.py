@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from renascent.core import Batch, Metrics, Progress, Task, WeightRule
-from renascent.errors import UserError, require
-from renascent.loops._drive import Say, Stateful, drive
-from renascent.run import Run
+from renascent.core.errors import UserError, require
+from renascent.core.protocols import Batch, Metrics, Progress, Say, Task, WeightRule
+from renascent.loops._drive import Stateful, drive
+from renascent.loops.run import Run
 
 EVALUATION_BATCH = 512
 

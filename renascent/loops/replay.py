@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from renascent.asktell import Outcome, Proposal, Trials
-from renascent.errors import UserError
-from renascent.journal import whole_lines
+from renascent.core.errors import UserError
+from renascent.core.files import Json, whole_lines
+from renascent.core.space import Space
+from renascent.loops.run import Run
 from renascent.loops.trials import Asked, Trial, Workers, trials
-from renascent.run import Json, Run
-from renascent.space import Space
+from renascent.strategies.trials.protocol import Outcome, Proposal, Trials
 
 
 def recorded(

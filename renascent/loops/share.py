@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from renascent.core import Batch, Goal, OneShot, Score, Setup, State
-from renascent.gates import Gate, one_hot, option_counts
-from renascent.loops._drive import Say, drive
-from renascent.run import Run
-from renascent.space import Arch, Integer, Space
-from renascent.within import SAMPLES, within
+from renascent.core.gates import Gate, one_hot, option_counts
+from renascent.core.knapsack import SAMPLES, within
+from renascent.core.protocols import Batch, Goal, OneShot, Say, Score, Setup, State
+from renascent.core.space import Arch, Integer, Space
+from renascent.loops._drive import drive
+from renascent.loops.run import Run
 
 SCORE_BATCH = 512
 """Validation images on which a candidate is scored inside the supernet (NATS-Bench, arXiv:2009.00437)."""

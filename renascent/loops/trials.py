@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from renascent.asktell import Evaluator, Outcome, Proposal, Trials
-from renascent.errors import UserError
-from renascent.space import Space
+from renascent.core.errors import UserError
+from renascent.core.space import Space
+from renascent.strategies.trials.protocol import Evaluator, Outcome, Proposal, Trials
 
 PATIENCE = 10_000
 """Proposals in a row that may break the constraints before the loop gives up."""

@@ -1,30 +1,47 @@
-"""Search spaces by name: what makes a frozen dataclass that builds supernets and networks."""
+"""Search spaces by name: frozen dataclasses that build supernets and networks."""
 
-from collections.abc import Callable
-from functools import partial
+from __future__ import annotations
 
-from renascent.core import SpaceConfig
-from renascent.nets.mobile_v1 import MobileNetV1
-from renascent.nets.mobile_v2 import MobileNetV2
-from renascent.nets.nats import NatsTopology
-from renascent.nets.nats_size import NatsSize
-from renascent.nets.resnet import ResNetImages
-from renascent.nets.resnet_cifar import ResNetCifar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-SPACES: dict[str, Callable[..., SpaceConfig]] = {
-    "nats-topology": NatsTopology,
-    "nats-size": NatsSize,
-    "resnet20": partial(ResNetCifar, layers_count=20),
-    "resnet32": partial(ResNetCifar, layers_count=32),
-    "resnet56": partial(ResNetCifar, layers_count=56),
-    "resnet110": partial(ResNetCifar, layers_count=110),
-    "resnet164": partial(ResNetCifar, layers_count=164),
-    "resnet18": partial(ResNetImages, layers_count=18),
-    "resnet50": partial(ResNetImages, layers_count=50),
-    "mobilenet-v1": MobileNetV1,
-    "mobilenet-v2": MobileNetV2,
-    "mobilenet-v2-cifar": partial(MobileNetV2, small=True, width=0.5, lowest=16, highest=32, resolution_step=4),
-}
-"""Name -> a class, or a class with some of its settings."""
+from renascent.core.errors import unknown
+from renascent.core.names import Names
 
-__all__ = ["SPACES", "MobileNetV1", "MobileNetV2", "NatsSize", "NatsTopology", "ResNetCifar", "ResNetImages"]
+if TYPE_CHECKING:
+    from renascent.core.protocols import SpaceConfig
+
+RESNET_CIFAR = "renascent.nets.sizes.resnet_cifar:ResNetCifar"
+RESNET_IMAGES = "renascent.nets.sizes.resnet:ResNetImages"
+MOBILENET_V2 = "renascent.nets.sizes.mobile_v2:MobileNetV2"
+
+SPACES: Names[Callable[..., SpaceConfig]] = Names(
+    {
+        "nats-topology": "renascent.nets.cells.nats:NatsTopology",
+        "nats-size": "renascent.nets.sizes.nats_size:NatsSize",
+        "resnet20": (RESNET_CIFAR, {"layers_count": 20}),
+        "resnet32": (RESNET_CIFAR, {"layers_count": 32}),
+        "resnet56": (RESNET_CIFAR, {"layers_count": 56}),
+        "resnet110": (RESNET_CIFAR, {"layers_count": 110}),
+        "resnet164": (RESNET_CIFAR, {"layers_count": 164}),
+        "resnet18": (RESNET_IMAGES, {"layers_count": 18}),
+        "resnet50": (RESNET_IMAGES, {"layers_count": 50}),
+        "mobilenet-v1": "renascent.nets.sizes.mobile_v1:MobileNetV1",
+        "mobilenet-v2": MOBILENET_V2,
+        "mobilenet-v2-cifar": (
+            MOBILENET_V2,
+            {"small": True, "width": 0.5, "lowest": 16, "highest": 32, "resolution_step": 4},
+        ),
+    }
+)
+
+RECORDED: Names[Callable[..., SpaceConfig]] = Names({**SPACES.places, "adapted": "renascent.nets.adapt.config:Adapted"})
+"""Spaces by the name that a run folder has for them: those by name, and a model of the user's own."""
+
+
+def space_from(name: str, config: Mapping[str, Any]) -> SpaceConfig:
+    """Return the space of a name and its parameters as JSON holds them."""
+    if name not in RECORDED:
+        raise unknown("space", name, RECORDED)
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items()}
+    return RECORDED[name](**values)

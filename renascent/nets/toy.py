@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renascent.core import Supernet
-from renascent.errors import UserError
-from renascent.gates import Gates
-from renascent.nets.mixed import MixedOp
-from renascent.space import Arch, Choice, Space
+from renascent.core.errors import UserError
+from renascent.core.gates import Gates
+from renascent.core.protocols import Supernet
+from renascent.core.space import Arch, Choice, Space
+from renascent.nets.cells.mixed import MixedOp
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,28 +1,25 @@
 """Search strategies by name: frozen dataclasses of hyperparameters."""
 
-from renascent.core import OneShot
-from renascent.strategies.darts import DARTS
-from renascent.strategies.darts_second_order import DARTSSecondOrder
-from renascent.strategies.enas import ENAS
-from renascent.strategies.fbnetv2 import FBNetV2
-from renascent.strategies.gdas import GDAS
-from renascent.strategies.nes import NES
-from renascent.strategies.rsps import RSPS
-from renascent.strategies.setn import SETN
-from renascent.strategies.tas import TAS
-from renascent.strategies.tunas import TuNAS
+from __future__ import annotations
 
-STRATEGIES: dict[str, type[OneShot]] = {
-    "rsps": RSPS,
-    "darts": DARTS,
-    "darts-second-order": DARTSSecondOrder,
-    "gdas": GDAS,
-    "setn": SETN,
-    "enas": ENAS,
-    "nes": NES,
-    "tas": TAS,
-    "fbnetv2": FBNetV2,
-    "tunas": TuNAS,
-}
+from typing import TYPE_CHECKING
 
-__all__ = ["DARTS", "ENAS", "GDAS", "NES", "RSPS", "SETN", "STRATEGIES", "TAS", "DARTSSecondOrder", "FBNetV2", "TuNAS"]
+from renascent.core.names import Names
+
+if TYPE_CHECKING:
+    from renascent.core.protocols import OneShot
+
+STRATEGIES: Names[type[OneShot]] = Names(
+    {
+        "rsps": "renascent.strategies.rsps:RSPS",
+        "darts": "renascent.strategies.darts:DARTS",
+        "darts-second-order": "renascent.strategies.darts_second_order:DARTSSecondOrder",
+        "gdas": "renascent.strategies.gdas:GDAS",
+        "setn": "renascent.strategies.setn:SETN",
+        "enas": "renascent.strategies.enas:ENAS",
+        "nes": "renascent.strategies.nes:NES",
+        "tas": "renascent.strategies.tas:TAS",
+        "fbnetv2": "renascent.strategies.fbnetv2:FBNetV2",
+        "tunas": "renascent.strategies.tunas:TuNAS",
+    }
+)

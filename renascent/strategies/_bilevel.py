@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from renascent.core import Batch, Metrics, Progress, State
-from renascent.gates import Gates
+from renascent.core.gates import Gates
+from renascent.core.protocols import Batch, Metrics, Progress, State
 
 
 def weight_step(s: State, batch: Batch, gates: Gates, t: Progress) -> Metrics:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from renascent.gates import option_counts
-from renascent.space import Arch, Choice, Integer, Space
+from renascent.core.gates import option_counts
+from renascent.core.space import Arch, Choice, Integer, Space
 
 
 class Draw(NamedTuple):

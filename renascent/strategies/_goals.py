@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from renascent.core import Goal, Metrics
-from renascent.gates import Gates
+from renascent.core.gates import Gates
+from renascent.core.protocols import Goal, Metrics
 
 
 def expected_usage(goals: Sequence[Goal], gates: Gates) -> Tensor:

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from renascent.core import Score
-from renascent.errors import UserError
-from renascent.gates import Gates, one_hot, option_counts
-from renascent.space import Arch, Space, Subset
+from renascent.core.errors import UserError
+from renascent.core.gates import Gates, one_hot, option_counts
+from renascent.core.protocols import Score
+from renascent.core.space import Arch, Space, Subset
 
 
 class Logits(nn.Module):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from renascent.core import Progress, State
-from renascent.errors import UserError
-from renascent.gates import Gate, Gates, gumbel_hard
-from renascent.space import Integer, Space
+from renascent.core.errors import UserError
+from renascent.core.gates import Gate, Gates, gumbel_hard
+from renascent.core.protocols import Progress, State
+from renascent.core.space import Integer, Space
 from renascent.strategies._rewards import moving_average, reinforce_loss
 
 ONE_AT_A_TIME = frozenset({"resolution"})
@@ -68,7 +68,7 @@ def warmed(space: Space, gates: Gates, t: Progress, share: float, rng: torch.Gen
 def all_filters(space: Space, gates: Gates) -> Gates:
     """Return `gates` with every size at its largest; other choices, and resolution, stay as they are.
 
-    >>> from renascent.gates import one_hot
+    >>> from renascent.core.gates import one_hot
     >>> space = Space({"width": Integer((8, 16))})
     >>> all_filters(space, one_hot(space, space.arch({"width": 8})))["width"].active
     (1,)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from renascent.core import Batch, Data, Metrics, Progress, Score, Setup, State
-from renascent.errors import require
-from renascent.gates import Gates, soft
-from renascent.space import Arch
+from renascent.core.errors import require
+from renascent.core.gates import Gates, soft
+from renascent.core.protocols import Batch, Data, Metrics, Progress, Score, Setup, State
+from renascent.core.space import Arch
 from renascent.strategies._bilevel import apply_gradients, weight_step
 from renascent.strategies._policy import Logits, adam
 from renascent.strategies._sizes import refuse_resolution

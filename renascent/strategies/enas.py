@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from renascent.core import Data, Metrics, Progress, Score, Setup, State
-from renascent.errors import require
-from renascent.gates import one_hot
-from renascent.space import Arch
+from renascent.core.errors import require
+from renascent.core.gates import one_hot
+from renascent.core.protocols import Data, Metrics, Progress, Score, Setup, State
+from renascent.core.space import Arch
 from renascent.strategies._bilevel import weight_step
 from renascent.strategies._controller import Controller
 from renascent.strategies._policy import best_of

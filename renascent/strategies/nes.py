@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from renascent.core import Batch, Data, Metrics, Progress, Score, Setup, State
-from renascent.errors import require
-from renascent.gates import one_hot, option_counts
-from renascent.space import Arch
+from renascent.core.errors import require
+from renascent.core.gates import one_hot, option_counts
+from renascent.core.protocols import Batch, Data, Metrics, Progress, Score, Setup, State
+from renascent.core.space import Arch
 from renascent.strategies._bilevel import weight_step
 from renascent.strategies._evolution import centred_ranks, estimate, floored, gaussian
 from renascent.strategies._goals import costs, exact_usage, squared

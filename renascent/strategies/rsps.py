@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from renascent.core import Data, Metrics, Progress, Score, Setup, State
-from renascent.errors import require
-from renascent.space import Arch
+from renascent.core.errors import require
+from renascent.core.protocols import Data, Metrics, Progress, Score, Setup, State
+from renascent.core.space import Arch
 from renascent.strategies._bilevel import weight_step
 from renascent.strategies._policy import best_of, even, uniform, uniform_gates
 

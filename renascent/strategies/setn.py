@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from renascent.core import Data, Metrics, Progress, Score, Setup, State
-from renascent.errors import require
-from renascent.gates import soft
-from renascent.space import Arch
+from renascent.core.errors import require
+from renascent.core.gates import soft
+from renascent.core.protocols import Data, Metrics, Progress, Score, Setup, State
+from renascent.core.space import Arch
 from renascent.strategies._bilevel import arch_step, weight_step
 from renascent.strategies._policy import Logits, adam, best_of, uniform_gates
 from renascent.strategies._sizes import refuse_resolution

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from renascent.core import Batch, Data, Metrics, Progress, Score, Setup, State
-from renascent.errors import require
-from renascent.gates import one_hot
-from renascent.space import Arch
+from renascent.core.errors import require
+from renascent.core.gates import one_hot
+from renascent.core.protocols import Batch, Data, Metrics, Progress, Score, Setup, State
+from renascent.core.space import Arch
 from renascent.strategies._bilevel import apply_gradients, gradients, weight_step
 from renascent.strategies._goals import absolute, costs, exact_usage
 from renascent.strategies._policy import Logits, refuse_subsets

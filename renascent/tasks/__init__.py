@@ -1,62 +1,21 @@
-"""Tasks: what is to be learnt. Image classification from a name, a folder, tensors or a data set."""
+"""Data sets by name. A task is what is to be learnt: here, to tell the classes of images."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from renascent.core.names import Names
 
-from renascent.errors import UserError, unknown
-from renascent.tasks.augment import Augmentation as Augmentation
-from renascent.tasks.cifar import CIFAR10, CIFAR100
-from renascent.tasks.digits import DIGITS
-from renascent.tasks.folders import FOLDER_AUGMENTATION, read_folder
-from renascent.tasks.imagenet16 import IMAGENET16_120
-from renascent.tasks.images import ImageTask as ImageTask
-from renascent.tasks.mnist import FASHION_MNIST, MNIST
-from renascent.tasks.prepare import ImageOptions as ImageOptions
-from renascent.tasks.prepare import prepare
-from renascent.tasks.sources import DataSet as DataSet
+if TYPE_CHECKING:
+    from renascent.tasks.sources import DataSet
 
-DATASETS: dict[str, DataSet] = {
-    "digits": DIGITS,
-    "mnist": MNIST,
-    "fashion-mnist": FASHION_MNIST,
-    "cifar10": CIFAR10,
-    "cifar100": CIFAR100,
-    "imagenet16-120": IMAGENET16_120,
-}
-
-
-def load(
-    name_or_folder: str | Path,
-    *,
-    folder: Path | None = None,
-    options: ImageOptions | None = None,
-    device: torch.device | str = "cpu",
-    download: bool = False,
-) -> ImageTask:
-    """Return the task of a data set in `DATASETS`, or of a folder of images (see `tasks.folders`).
-
-    folder: where named data sets lie; the environment's RENASCENT_DATA, or else ./data, unless given.
-    options: all defaults unless given.  download: fetch the official files when they are not there.
-    Raises UserError when the data are not found or cannot be used.
-
-    >>> load("digits", options=ImageOptions(limit=200))
-    ImageTask(digits: 1x8x8, 10 classes; train 100, val 100, test 359)
-    """
-    name, options = str(name_or_folder), options or ImageOptions()
-    where = folder or Path(os.environ.get("RENASCENT_DATA") or "data")
-    if (data := DATASETS.get(name)) is not None:
-        if options.image_size:
-            raise UserError(f"--image-size is for folders of images; {name} has one size: leave it out")
-        official = data.official_split
-        if options.split == "official" and official is not None:
-            official(where)  # before a long download for a split that is not there
-        raw = data.read(name, where, download=download)
-        return prepare(raw, options, data.augmentation, name=name, folder=where, official=official, device=device)
-    if not Path(name).is_dir():
-        raise unknown("data set", name, [*DATASETS, "or the path of a folder of images"])
-    raw = read_folder(Path(name), options.image_size)
-    return prepare(raw, options, FOLDER_AUGMENTATION, name=Path(name).resolve().name, folder=where, device=device)
+DATASETS: Names[DataSet] = Names(
+    {
+        "digits": "renascent.tasks.digits:DIGITS",
+        "mnist": "renascent.tasks.mnist:MNIST",
+        "fashion-mnist": "renascent.tasks.mnist:FASHION_MNIST",
+        "cifar10": "renascent.tasks.cifar:CIFAR10",
+        "cifar100": "renascent.tasks.cifar:CIFAR100",
+        "imagenet16-120": "renascent.tasks.imagenet16:IMAGENET16_120",
+    }
+)

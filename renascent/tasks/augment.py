@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from renascent.errors import UserError, unknown
+from renascent.core.errors import UserError, unknown
 
 HELD = ("train", "val", "test")
 """The splits a task can hold."""

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 
 
 def collect(dataset: Any, split: str) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renascent.core import Batch, Data, Loss, Stream, Task
-from renascent.errors import UserError, require
-from renascent.gates import Gates
+from renascent.core.errors import UserError, require
+from renascent.core.fingerprint import fingerprint
+from renascent.core.gates import Gates
+from renascent.core.protocols import Batch, Data, Loss, Stream, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,17 +166,3 @@ class Distilled(Task):
                 f"the teacher returns the shape {found} for 2 images, and the data have {self.classes} classes: "
                 "give one that was trained on the same classes"
             )
-
-
-def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of the weights and statistics of a network, given as its state dict.
-
-    >>> fingerprint(nn.Linear(2, 2).state_dict()) == fingerprint(nn.Linear(2, 2).state_dict())
-    False
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(weights.items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
-    return digest.hexdigest()

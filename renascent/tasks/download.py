@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 
 _CHUNK = 1 << 20
 

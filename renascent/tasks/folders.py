@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.formats import Pair
 from renascent.tasks.prepare import Raw

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 
 Images = NDArray[np.uint8]
 """(n, channels, h, w)."""

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from renascent.core import Batch, Data, Loss, Task
-from renascent.errors import UserError, unknown
-from renascent.gates import Gates
+from renascent.core.errors import UserError, unknown
+from renascent.core.gates import Gates
+from renascent.core.protocols import Batch, Data, Loss, Task
 from renascent.tasks.augment import Augmentation, augment, normalise
 from renascent.tasks.checks import (
     HELD,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from renascent.errors import UserError, unknown
+from renascent.core.errors import UserError, unknown
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.formats import Pair
 from renascent.tasks.images import ImageTask

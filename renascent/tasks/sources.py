@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.download import Archive, obtain
 from renascent.tasks.prepare import OfficialSplit, Raw

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 from renascent.tasks.formats import read_npz
 
 Indices = NDArray[np.int64]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 from renascent.tasks.streams import in_chunks
 
 

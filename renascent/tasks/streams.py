@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from renascent.core import Batch
-from renascent.errors import UserError
-from renascent.gates import Gates
+from renascent.core.errors import UserError
+from renascent.core.gates import Gates
+from renascent.core.protocols import Batch
 
 Fetch = Callable[[Tensor, torch.Generator], Batch]
 """Indices (batch,) and a generator on the CPU for augmentation -> a batch."""
 
 
 class Shuffled:
-    """Batches of shuffled items, a new order every epoch. Implements `renascent.core.Stream`.
+    """Batches of shuffled items, a new order every epoch. Implements `renascent.core.protocols.Stream`.
 
     The order of epoch e depends on (seed, e) alone, the randomness of batch k on (seed, k) alone: so a stream
     put back at batch k goes on exactly, on any device. The last, partial batch of an epoch is dropped; when

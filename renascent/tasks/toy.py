@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from renascent.core import Batch, Data, Loss, Task
-from renascent.errors import unknown
-from renascent.gates import Gates
+from renascent.core.errors import unknown
+from renascent.core.gates import Gates
+from renascent.core.protocols import Batch, Data, Loss, Task
 from renascent.tasks.streams import InOrder, Shuffled, in_chunks
 
 SPLITS = ("train", "val", "test", "train+val")

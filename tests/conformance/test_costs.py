@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from renascent.core.gates import Gate, gumbel_hard, one_hot, option_counts
 from renascent.costs import COSTS, Additive, cost_of, macs, params
-from renascent.gates import Gate, gumbel_hard, one_hot, option_counts
-from renascent.nets import SPACES, NatsTopology
-from renascent.nets.layers import SizedSpace
-from renascent.nets.resolution import RESOLUTION, input_shape
+from renascent.nets import SPACES
+from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.sizes.layers import SizedSpace
+from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 from renascent.nets.toy import ToySpace
 
 SHAPE = (3, 8, 8)

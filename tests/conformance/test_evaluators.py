@@ -6,15 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from renascent.asktell import Outcome, Proposal
-from renascent.columns import Column, Problem
-from renascent.evaluate.tabular import Tabular
-from renascent.evaluate.trained import Trained
+from renascent.bench.tables.columns import Column, Problem
+from renascent.bench.tables.table import Table
+from renascent.bench.tabular import Tabular
 from renascent.loops.fit import Fit
+from renascent.loops.trained import Trained
 from renascent.loops.trials import RealTime, Simulated, trials
-from renascent.multitrial import RandomSearch
 from renascent.nets.toy import ToySpace
-from renascent.table import Table
+from renascent.strategies.trials.protocol import Outcome, Proposal
+from renascent.strategies.trials.random import RandomSearch
 from renascent.tasks.toy import ToyTask
 
 SPACE = ToySpace().space

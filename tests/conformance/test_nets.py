@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from renascent.core.gates import one_hot, several_sizes, soft
+from renascent.core.optimiser import WeightRule
 from renascent.costs import macs, macs_of, params, params_of
-from renascent.gates import one_hot, several_sizes, soft
 from renascent.nets import SPACES
-from renascent.nets.layers import SizedSpace
-from renascent.nets.resolution import RESOLUTION, input_shape, resize
+from renascent.nets.sizes.layers import SizedSpace
+from renascent.nets.sizes.resolution import RESOLUTION, input_shape, resize
 from renascent.nets.toy import ToySpace
-from renascent.weights import WeightRule
 
 SMALL = {"channels": 4, "cells": 1, "width": 0.125}
 """Used where a space has such a parameter: the smallest that still has everything."""

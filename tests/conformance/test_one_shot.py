@@ -14,16 +14,16 @@ import pytest
 import torch
 from torch import nn
 
-from renascent.core import Goal, Loss, OneShot, Setup, Supernet, WeightRule
-from renascent.gates import one_hot
+from renascent.core.gates import one_hot
+from renascent.core.knapsack import within
+from renascent.core.protocols import Goal, Loss, OneShot, Setup, Supernet, WeightRule
+from renascent.core.space import Integer, Space
 from renascent.loops import _drive
+from renascent.loops.run import CLOCK_FIELDS, Run, read_events
 from renascent.loops.share import Scorer, share
 from renascent.nets.toy import ToySpace
-from renascent.run import CLOCK_FIELDS, Run, read_events
-from renascent.space import Integer, Space
 from renascent.strategies import STRATEGIES
 from renascent.tasks.toy import ToyTask
-from renascent.within import within
 
 QUICK = {
     "arch_lr": 0.1,  # the papers' 3e-4 is for ten thousands of steps, and here are 120

@@ -8,12 +8,13 @@ import math
 import numpy as np
 import pytest
 
-from renascent.asktell import Outcome
-from renascent.errors import UserError
-from renascent.flags import papers
+from renascent.cli.flags import papers
+from renascent.core.errors import UserError
+from renascent.core.space import Choice, Integer, Real, Space
 from renascent.loops.trials import Simulated, trials
-from renascent.multitrial import MULTITRIAL, RandomSearch
-from renascent.space import Choice, Integer, Real, Space
+from renascent.strategies.trials import MULTITRIAL
+from renascent.strategies.trials.protocol import Outcome
+from renascent.strategies.trials.random import RandomSearch
 
 SPACE = Space(
     {"one": Choice(("only",)), "w": Integer((8, 16, 32, 64)), **{f"d{k}": Choice(tuple("vwxyz")) for k in range(4)}}

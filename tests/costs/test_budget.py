@@ -9,20 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from renascent.core import Goal
-from renascent.costs.budget import (
-    Bound,
-    Budget,
-    feasibility_text,
-    feasible,
-    keepable,
-    reference_of,
-    scaled,
-    tightened,
-)
+from renascent.core.errors import BudgetError, UserError
+from renascent.core.protocols import Goal
+from renascent.costs.budget import Bound, Budget, feasibility_text, feasible, keepable, tightened
 from renascent.costs.named import COSTS, cost_of
-from renascent.errors import BudgetError, UserError
-from renascent.nets import MobileNetV2, NatsSize, NatsTopology, ResNetCifar
+from renascent.costs.scaling import reference_of, scaled
+from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.sizes.mobile_v2 import MobileNetV2
+from renascent.nets.sizes.nats_size import NatsSize
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.nets.toy import ToySpace
 
 SHAPE, CLASSES = (3, 32, 32), 10

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from renascent.core.codecs.nats_topology import official_arch, official_order
+from renascent.core.gates import gumbel_hard, one_hot, soft
+from renascent.core.space import Choice, Integer, Space
 from renascent.costs import Additive, macs, macs_of, params, params_of
 from renascent.costs.counts import additive
-from renascent.gates import gumbel_hard, one_hot, soft
-from renascent.nets import NatsTopology
-from renascent.space import Choice, Integer, Space
-from renascent.topology import official_arch, official_order
+from renascent.nets.cells.nats import NatsTopology
 
 TABLE = Path(os.environ.get("RENASCENT_DATA", "data")) / "nas" / "nb201.npz"
 

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from renascent.core.errors import UserError
+from renascent.core.gates import one_hot, soft
 from renascent.costs import macs, params
 from renascent.costs.named import COSTS, cost_of
-from renascent.errors import UserError
-from renascent.gates import one_hot, soft
-from renascent.nets import NatsSize, NatsTopology, ResNetCifar
-from renascent.nets.resolution import input_shape
+from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.sizes.nats_size import NatsSize
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
+from renascent.nets.sizes.resolution import input_shape
 
 SHAPE, CLASSES = (3, 16, 16), 7
 CONFIGS = {

@@ -8,13 +8,15 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from renascent.core.errors import UserError
+from renascent.core.gates import Gate, gumbel_soft, one_hot
 from renascent.costs import COSTS, Additive, Sized, cost_of, macs_of, params_of
 from renascent.costs.sized import activations_in, macs_in, memory_access_in, params_in, peak, total
-from renascent.errors import UserError
-from renascent.gates import Gate, gumbel_soft, one_hot
-from renascent.nets import SPACES, NatsSize, NatsTopology
-from renascent.nets.layers import Layer
-from renascent.nets.resolution import input_shape
+from renascent.nets import SPACES
+from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.sizes.layers import Layer
+from renascent.nets.sizes.nats_size import NatsSize
+from renascent.nets.sizes.resolution import input_shape
 
 CONV = Layer(name="x", kind="conv", inputs=3, outputs=8, kernel=3, stride=2, size=(7, 6))
 

@@ -6,10 +6,10 @@ import signal
 import pytest
 import torch
 
-from renascent.errors import Diverged, Interrupted, UserError
+from renascent.core.errors import Diverged, Interrupted, UserError
 from renascent.loops import _drive
 from renascent.loops._drive import Means, drive
-from renascent.run import Run, read_events
+from renascent.loops.run import Run, read_events
 
 
 class Walk:

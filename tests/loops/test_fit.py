@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from renascent.core import WeightRule
-from renascent.errors import Diverged, Interrupted, UserError
+from renascent.core.errors import Diverged, Interrupted, UserError
+from renascent.core.protocols import WeightRule
 from renascent.loops import _drive
 from renascent.loops.fit import Fit, accuracy, fit, judge, recalibrate
-from renascent.run import Run, read_events
+from renascent.loops.run import Run, read_events
 from renascent.tasks.distill import Distillation, Distilled
 from renascent.tasks.toy import ToyTask
 

@@ -7,14 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from renascent.core import Setup, State
+from renascent.core.protocols import Setup, State
+from renascent.loops.run import Run, read_events
 from renascent.loops.share import Scorer, share
-from renascent.nets import ResNetCifar
 from renascent.nets.adapt import adapt
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.nets.toy import ToySpace
-from renascent.run import Run, read_events
-from renascent.strategies import RSPS, STRATEGIES, TAS
-from renascent.tasks import ImageTask
+from renascent.strategies import STRATEGIES
+from renascent.strategies.rsps import RSPS
+from renascent.strategies.tas import TAS
+from renascent.tasks.images import ImageTask
 from renascent.tasks.toy import ToyTask
 
 

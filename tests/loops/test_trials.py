@@ -6,13 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from renascent.asktell import Outcome, Proposal
-from renascent.errors import UserError
+from renascent.core.errors import UserError
+from renascent.core.space import Choice, Space
 from renascent.loops.replay import recorded
+from renascent.loops.run import Run
 from renascent.loops.trials import Asked, RealTime, Simulated, Stream, Trial, trials
-from renascent.multitrial import BOHB, MULTITRIAL, REA, RandomSearch
-from renascent.run import Run
-from renascent.space import Choice, Space
+from renascent.strategies.trials import MULTITRIAL
+from renascent.strategies.trials.bohb import BOHB
+from renascent.strategies.trials.protocol import Outcome, Proposal
+from renascent.strategies.trials.random import RandomSearch
+from renascent.strategies.trials.rea import REA
 
 SPACE = Space({f"d{k}": Choice(tuple("vwxyz")) for k in range(4)})
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 from renascent.nets.toy import ToySpace
 from renascent.tasks.toy import ToyTask
 

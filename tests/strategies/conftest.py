@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from renascent.core import Batch, Data, Goal, Setup, State, WeightRule
+from renascent.core.protocols import Batch, Data, Goal, Setup, State, WeightRule
 from renascent.costs.sized import Sized, macs_in
-from renascent.nets import NatsTopology, ResNetCifar
+from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.nets.toy import ToySpace
 from renascent.tasks.images import ImageTask
 from renascent.tasks.toy import ToyTask

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from renascent.core import Progress, WeightRule
-from renascent.gates import one_hot, soft
-from renascent.strategies import DARTS, RSPS
+from renascent.core.gates import one_hot, soft
+from renascent.core.protocols import Progress, WeightRule
 from renascent.strategies._bilevel import apply_gradients, arch_step, frozen, gradients, weight_step
+from renascent.strategies.darts import DARTS
+from renascent.strategies.rsps import RSPS
 
 
 def snapshot(net):

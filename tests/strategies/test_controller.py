@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from renascent.space import Choice, Integer, Space
+from renascent.core.space import Choice, Integer, Space
 from renascent.strategies._controller import Controller
 
 SPACE = Space({"a": Choice(("x", "y", "z")), "b": Integer((8, 16)), "c": Choice(("p", "q"))})

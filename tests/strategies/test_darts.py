@@ -2,9 +2,9 @@
 
 import torch
 
-from renascent.core import Data, Progress
-from renascent.gates import soft
-from renascent.strategies import DARTS
+from renascent.core.gates import soft
+from renascent.core.protocols import Data, Progress
+from renascent.strategies.darts import DARTS
 
 
 class Given:

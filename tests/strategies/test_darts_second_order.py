@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from renascent.core import Data, Progress, WeightRule
-from renascent.gates import soft
-from renascent.strategies import DARTSSecondOrder
-from renascent.strategies.darts_second_order import unrolled_gradient
+from renascent.core.gates import soft
+from renascent.core.protocols import Data, Progress, WeightRule
+from renascent.strategies.darts_second_order import DARTSSecondOrder, unrolled_gradient
 
 
 def explicit(s, train, val, lr):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from renascent.core import Progress
-from renascent.errors import UserError
-from renascent.strategies import ENAS
+from renascent.core.errors import UserError
+from renascent.core.protocols import Progress
 from renascent.strategies._rewards import reinforce_loss
+from renascent.strategies.enas import ENAS
 
 TINY = ENAS(controller_steps=2, controller_samples=3, hidden=5, candidates=10)
 

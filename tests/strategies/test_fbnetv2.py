@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from renascent.core import Progress
-from renascent.gates import Gate, gumbel_soft, soft
-from renascent.strategies import FBNetV2
+from renascent.core.gates import Gate, gumbel_soft, soft
+from renascent.core.protocols import Progress
 from renascent.strategies._goals import expected_usage, log_power
+from renascent.strategies.fbnetv2 import FBNetV2
 
 
 def noisy_weights(logits, tau, seed):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from renascent.core import Progress
-from renascent.gates import Gate, gumbel_hard
-from renascent.strategies import GDAS
+from renascent.core.gates import Gate, gumbel_hard
+from renascent.core.protocols import Progress
 from renascent.strategies._bilevel import arch_step
+from renascent.strategies.gdas import GDAS
 
 
 @pytest.mark.parametrize("tau", [10.0, 0.5])

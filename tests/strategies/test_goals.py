@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from renascent.core import Goal
-from renascent.gates import one_hot, soft
-from renascent.space import Integer, Space
+from renascent.core.gates import one_hot, soft
+from renascent.core.protocols import Goal
+from renascent.core.space import Integer, Space
 from renascent.strategies._goals import absolute, costs, exact_usage, expected_usage, log_power, piecewise, squared
 
 SPACE = Space({"a": Integer((2, 4, 6)), "b": Integer((1, 3))})

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from renascent.core import Goal, Progress, Setup
-from renascent.errors import UserError
-from renascent.gates import one_hot
+from renascent.core.errors import UserError
+from renascent.core.gates import one_hot
+from renascent.core.protocols import Goal, Progress, Setup
+from renascent.core.space import Space, Subset
 from renascent.nets.toy import ToySpace
-from renascent.space import Space, Subset
-from renascent.strategies import NES
 from renascent.strategies._evolution import centred_ranks, floored, gaussian
+from renascent.strategies.nes import NES
 from renascent.tasks.toy import ToyTask
 
 
@@ -86,7 +86,7 @@ def test_with_some_depths_sampled_the_noise_of_the_others_counts_as_zero():
 
 
 def sized_with_depth(strategy):
-    from renascent.nets import ResNetCifar
+    from renascent.nets.sizes.resnet_cifar import ResNetCifar
     from renascent.tasks.images import ImageTask
 
     torch.manual_seed(0)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from renascent.errors import UserError
-from renascent.space import Arch, Choice, Integer, Space, Subset
+from renascent.core.errors import UserError
+from renascent.core.space import Arch, Choice, Integer, Space, Subset
 from renascent.strategies._policy import Logits, adam, best_of, even, refuse_subsets, uniform, uniform_gates
 
 UNEVEN = Space({"a": Choice(("x", "y", "z")), "b": Integer((8, 16))})

@@ -4,8 +4,8 @@ from collections import Counter
 
 from scipy.stats import chisquare
 
-from renascent.core import Progress
-from renascent.strategies import RSPS
+from renascent.core.protocols import Progress
+from renascent.strategies.rsps import RSPS
 
 
 def test_the_weights_train_at_uniform_architectures(watched):

@@ -5,8 +5,8 @@ from collections import Counter
 import torch
 from scipy.stats import chisquare
 
-from renascent.core import Progress
-from renascent.strategies import SETN
+from renascent.core.protocols import Progress
+from renascent.strategies.setn import SETN
 
 SKEWED = torch.tensor([[2.0, 0.0, 1.0], [-1.0, 1.0, 0.0]])
 

@@ -7,12 +7,14 @@ import torch
 from scipy.stats import chisquare
 from torch import nn
 
-from renascent.core import Loss, Progress, Setup, Supernet, WeightRule
-from renascent.gates import gumbel_soft, one_hot, several_sizes, soft
-from renascent.nets.resolution import RESOLUTION
-from renascent.space import Choice, Integer, Space
-from renascent.strategies import RSPS, TAS, FBNetV2
+from renascent.core.gates import gumbel_soft, one_hot, several_sizes, soft
+from renascent.core.protocols import Loss, Progress, Setup, Supernet, WeightRule
+from renascent.core.space import Choice, Integer, Space
+from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.strategies._sizes import ONE_AT_A_TIME, all_filters, alone, drawn_loss, warmed
+from renascent.strategies.fbnetv2 import FBNetV2
+from renascent.strategies.rsps import RSPS
+from renascent.strategies.tas import TAS
 from renascent.tasks.toy import ToyTask
 
 

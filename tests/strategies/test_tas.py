@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from renascent.core import Progress
-from renascent.errors import UserError
-from renascent.gates import Gate, several_sizes, soft
-from renascent.strategies import TAS
+from renascent.core.errors import UserError
+from renascent.core.gates import Gate, several_sizes, soft
+from renascent.core.protocols import Progress
 from renascent.strategies._bilevel import arch_step
 from renascent.strategies._goals import expected_usage, piecewise
+from renascent.strategies.tas import TAS
 
 
 def slopes_of(s, batch, gates):

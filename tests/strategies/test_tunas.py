@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 import torch
 
-from renascent.core import Goal, Progress
-from renascent.errors import UserError
-from renascent.gates import one_hot
-from renascent.space import Choice, Integer, Space
-from renascent.strategies import TuNAS
+from renascent.core.errors import UserError
+from renascent.core.gates import one_hot
+from renascent.core.protocols import Goal, Progress
+from renascent.core.space import Choice, Integer, Space
 from renascent.strategies._policy import Logits
 from renascent.strategies._rewards import reinforce_loss
+from renascent.strategies.tunas import TuNAS
 
 SPACE = Space(
     {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from renascent.tasks import ImageTask
+from renascent.tasks.images import ImageTask
 
 
 class Small:

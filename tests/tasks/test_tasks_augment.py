@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 from renascent.tasks.augment import Augmentation, augment, cutout, flip, normalise, padded_crop
 
 

@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
+from renascent.core.fingerprint import fingerprint
 from renascent.loops.fit import judge
-from renascent.tasks import ImageOptions, load
-from renascent.tasks.distill import Distillation, Distilled, fingerprint
+from renascent.tasks.distill import Distillation, Distilled
+from renascent.tasks.load import load
+from renascent.tasks.prepare import ImageOptions
 from renascent.tasks.toy import ToyTask
 
 CLASSES = 4

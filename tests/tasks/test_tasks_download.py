@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 from renascent.tasks import DATASETS
 from renascent.tasks.cifar import CIFAR10
 from renascent.tasks.download import Archive, fetch, unpack

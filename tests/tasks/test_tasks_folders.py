@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from renascent.errors import UserError
-from renascent.tasks import ImageOptions, folders, load
+from renascent.core.errors import UserError
+from renascent.tasks import folders
+from renascent.tasks.load import load
+from renascent.tasks.prepare import ImageOptions
 
 
 def write_folder(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 from renascent.tasks.formats import read_cifar, read_idx, read_imagenet16, read_mosaics
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from renascent.core import Stream, Task
-from renascent.errors import UserError
+from renascent.core.errors import UserError
+from renascent.core.protocols import Stream, Task
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.images import ImageTask
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from renascent.errors import UserError
-from renascent.tasks import DATASETS, ImageOptions, ImageTask, load
+from renascent.core.errors import UserError
+from renascent.tasks import DATASETS
 from renascent.tasks.augment import Augmentation
+from renascent.tasks.images import ImageTask
+from renascent.tasks.load import load
 from renascent.tasks.mnist import FILES
-from renascent.tasks.prepare import Raw, prepare
+from renascent.tasks.prepare import ImageOptions, Raw, prepare
 
 DATA = Path(os.environ.get("RENASCENT_DATA", "data"))
 real = pytest.mark.skipif(not (DATA / "images").is_dir(), reason="RENASCENT_DATA has no images/: real data not here")

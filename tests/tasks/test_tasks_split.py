@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 from renascent.tasks.split import half_split, official_cifar10_split, split, subset
 
 DATA = Path(os.environ.get("RENASCENT_DATA", "data"))

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from renascent.core import Batch
-from renascent.errors import UserError
+from renascent.core.errors import UserError
+from renascent.core.protocols import Batch
 from renascent.tasks.streams import InOrder, Shuffled, in_chunks
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from renascent.errors import UserError
-from renascent.gates import one_hot
+from renascent.core.errors import UserError
+from renascent.core.gates import one_hot
 from renascent.nets.adapt.supernet import AdaptedNet
 from renascent.nets.adapt.trace import Untraceable, example, first_line, trace
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from renascent.errors import UserError, require
+from renascent.core.errors import UserError, require
+from renascent.core.space import Arch, Space
 from renascent.nets.adapt.checks import copied, resolutions_of, trains_alike
 from renascent.nets.adapt.coverage import Coverage, NothingToSearch, nothing
 from renascent.nets.adapt.edits import shrunk
@@ -23,8 +24,7 @@ from renascent.nets.adapt.plan import Plan, Rules, planned
 from renascent.nets.adapt.polynomial import Polynomial
 from renascent.nets.adapt.recipe import recipe
 from renascent.nets.adapt.supernet import AdaptedNet
-from renascent.nets.layers import Layer
-from renascent.space import Arch, Space
+from renascent.nets.sizes.layers import Layer
 
 ORDERS = ("magnitude", "given")
 
@@ -182,7 +182,7 @@ class Adapted:
     def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
         """List the layers that latency tables look up; attention's own products are not among them.
 
-        values: of all decisions, as in `renascent.nets.layers`.  shape, classes: those of the model.
+        values: of all decisions, as in `renascent.nets.sizes.layers`.  shape, classes: those of the model.
         """
         self._fits(shape, classes)
         scales = {name: self.plan.groups[number].scale for name, number in self.plan.widths.items()}

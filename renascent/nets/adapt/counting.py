@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from renascent.core.space import Space
 from renascent.nets.adapt.blocks import Run
 from renascent.nets.adapt.edits import Axes
 from renascent.nets.adapt.groups import Axis, Grouping
 from renascent.nets.adapt.labelling import Labelling
 from renascent.nets.adapt.polynomial import Linear, Polynomial, Term, collected, multiplied
-from renascent.nets.resolution import RESOLUTION
-from renascent.space import Space
+from renascent.nets.sizes.resolution import RESOLUTION
 
 
 class Costs:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 
 HEAD = ("decision", "now", "options", "what changes, or why nothing does")
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 from renascent.nets.adapt.trace import first_line
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from renascent.nets.adapt.labelling import Labelling, Site
 from renascent.nets.adapt.units import packed
-from renascent.nets.resolution import RESOLUTION
+from renascent.nets.sizes.resolution import RESOLUTION
 
 Sizes = Mapping[int, int]
 """Number of a group -> how many of its units are kept: the first ones. A group without an entry is whole."""

@@ -19,8 +19,8 @@ from renascent.nets.adapt.labelling import Labelling
 from renascent.nets.adapt.layers import CONVOLUTIONS
 from renascent.nets.adapt.polynomial import Linear
 from renascent.nets.adapt.trace import Node, refs
-from renascent.nets.layers import Layer, Quantity, Spread, chosen, present
-from renascent.nets.resolution import RESOLUTION
+from renascent.nets.sizes.layers import Layer, Quantity, Spread, chosen, present
+from renascent.nets.sizes.resolution import RESOLUTION
 
 POOLS = ("max_pool2d", "avg_pool2d")
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
+from renascent.core.space import Arch, Integer, Space
 from renascent.nets.adapt.blocks import Run, runs
 from renascent.nets.adapt.counting import Costs
 from renascent.nets.adapt.coverage import Coverage, NothingToSearch, Row, shortened
@@ -21,8 +22,7 @@ from renascent.nets.adapt.polynomial import Polynomial
 from renascent.nets.adapt.rules import RULES
 from renascent.nets.adapt.trace import BATCH, Graph, Ref, Untraceable, evaluating, example, trace
 from renascent.nets.adapt.verify import Trial, Verified, output, restricted, verified
-from renascent.nets.resolution import RESOLUTION
-from renascent.space import Arch, Integer, Space
+from renascent.nets.sizes.resolution import RESOLUTION
 
 NAME = "adapted"
 

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from renascent.decisions import Integer
-from renascent.gates import Gates
-from renascent.space import Space
+from renascent.core.decisions import Integer
+from renascent.core.gates import Gates
+from renascent.core.space import Space
 
 Powers = tuple[tuple[str, int], ...]
 """Decision -> power, of one product."""
@@ -42,7 +42,7 @@ class Polynomial:
     terms: each is a product of decisions that are independent of each other.
     units: what the values of some decisions are divided by in the terms, so that all factors are whole numbers.
 
-    >>> from renascent.gates import soft
+    >>> from renascent.core.gates import soft
     >>> space = Space({"a": Integer((2, 4)), "b": Integer((1, 3))})
     >>> cost = Polynomial(space, (Term((1.0,), (("a", 1), ("b", 1))), Term((1.0,), (("a", 2),))))
     >>> cost.exact(np.array([[0, 0], [1, 1]])).tolist(), float(cost(soft(space, torch.zeros(2, 2))))

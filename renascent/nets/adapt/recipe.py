@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from renascent.core.space import Arch
 from renascent.nets.adapt.edits import shrunk
 from renascent.nets.adapt.plan import Plan
-from renascent.space import Arch
 
 CODE = '''"""Shrinks the model to an architecture that renascent found. Needs PyTorch alone.
 

@@ -14,18 +14,18 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 
-from renascent.core import Supernet
-from renascent.errors import UserError
-from renascent.gates import Gate, Gates
+from renascent.core.errors import UserError
+from renascent.core.gates import Gate, Gates
+from renascent.core.optimiser import Region, Regions
+from renascent.core.protocols import Supernet
+from renascent.core.space import Arch, Integer
 from renascent.nets.adapt.blocks import Run
 from renascent.nets.adapt.edits import Change, changed, cropped, settings, shrunk
 from renascent.nets.adapt.groups import Axis
 from renascent.nets.adapt.plan import Plan
 from renascent.nets.adapt.trace import unfused
-from renascent.nets.mixture import stretching
-from renascent.nets.resolution import RESOLUTION, resize
-from renascent.space import Arch, Integer
-from renascent.weights import Region, Regions
+from renascent.nets.sizes.mixture import stretching
+from renascent.nets.sizes.resolution import RESOLUTION, resize
 
 
 @dataclass(frozen=True)

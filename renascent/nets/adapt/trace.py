@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
-from renascent.errors import UserError
+from renascent.core.errors import UserError
 
 BATCH = 2
 """Inputs in the traced batch: with one, `squeeze()` would take the batch's axis, too."""

@@ -1,0 +1,1 @@
+"""Benchmark tables, and strategies compared on them."""

@@ -1,0 +1,213 @@
+"""Comparing multi-trial strategies on a table: many runs of each, paired by seed, and what their results say."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renascent.bench.constraints import Constraint
+from renascent.bench.importers import open_table
+from renascent.bench.tables.objectives import hypervolume, pareto
+from renascent.bench.tabular import Tabular
+from renascent.core.errors import UserError
+from renascent.loops.trials import Simulated, Trial, trials
+from renascent.strategies.trials.protocol import Trials
+
+Array = NDArray[np.float64]
+
+STEP_SECONDS = 100.0
+"""The best architecture so far is looked at this often, in simulated seconds; a hundred times in shorter runs."""
+
+CHUNK = 25
+"""Runs that a process takes on at a time."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One data set of a comparison.
+
+    table: its file, None for the one that ships.  problem: data set.  seconds, trials: when a run ends.
+    constraints: that every architecture has to keep.
+    objectives: columns to keep small beside a high result; their hypervolume is reported.
+    workers: trials under way at a time.
+    """
+
+    table: str | None
+    problem: str
+    seconds: float = math.inf
+    trials: float = math.inf
+    constraints: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = ()
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What the runs of one strategy came to, in the order of their seeds.
+
+    results: the judged accuracy of each run's choice, % (runs,).  trials: each run evaluated, (runs,).
+    curves: the same at every step of the clock from zero on, (runs, times); NaN before the first trial ended.
+    hypervolumes: of each run's trials, (runs,); empty without objectives.
+    """
+
+    results: Array
+    trials: Array
+    curves: Array
+    hypervolumes: Array
+
+
+@functools.lru_cache(maxsize=16)
+def evaluator(contest: Contest) -> Tabular:
+    """Return the evaluator of a contest, made once a process. Raises UserError or BudgetError as `Tabular` does."""
+    constraints = [Constraint.parse(text) for text in contest.constraints]
+    return Tabular(open_table(contest.table), contest.problem, constraints, contest.objectives)
+
+
+def check(contest: Contest) -> Tabular:
+    """Return the contest's evaluator. Raises UserError for a budget in which a run might end without a result."""
+    found = evaluator(contest)
+    dearest = float(np.array(found.seconds)[found.allowed].max()) * found.epochs
+    if contest.trials < 1 or contest.seconds < dearest:
+        given = f"{contest.seconds:g} seconds" if contest.trials >= 1 else f"{contest.trials:g} trials"
+        raise UserError(
+            f"the budget of {given} on {contest.problem} is below one trial: the longest takes {dearest:.1f} seconds; "
+            "give at least that"
+        )
+    return found
+
+
+def step_seconds(contest: Contest) -> float:
+    """Return the simulated seconds between two looks at the best architecture so far."""
+    found = evaluator(contest)
+    expected = contest.trials * float(np.mean(found.seconds)) * found.epochs
+    return min(STEP_SECONDS, contest.seconds / 100, expected / 100)
+
+
+def at_fidelity(strategy: Trials[Any], found: Tabular) -> Trials[Any]:
+    """Return the strategy with its shortest and longest trainings, if it has such, those that the table knows."""
+    fields = {f.name for f in dataclasses.fields(strategy)}  # type: ignore[arg-type]
+    if not {"min_epochs", "max_epochs"} <= fields:
+        return strategy
+    shortest = max(strategy.min_epochs, min(found.places))  # type: ignore[attr-defined]
+    return dataclasses.replace(strategy, min_epochs=shortest, max_epochs=found.epochs)  # type: ignore[type-var]
+
+
+def run_many(strategy: Trials[Any], contest: Contest, seeds: Sequence[int]) -> Runs:
+    """Run a strategy once for each seed."""
+    found = evaluator(contest)
+    fitting = at_fidelity(strategy, found)
+    rows = [_run(fitting, contest, found, seed) for seed in seeds]
+    results, counts, curves, volumes = zip(*rows, strict=True)
+    kept = np.array([volume for volume in volumes if volume is not None])
+    return Runs(np.array(results), np.array(counts, float), stacked(curves), kept)
+
+
+def _run(strategy: Trials[Any], contest: Contest, found: Tabular, seed: int) -> tuple[float, int, Array, float | None]:
+    space, workers = found.table.space, Simulated(found, contest.workers)
+    every = trials(strategy, space, workers, seconds=contest.seconds, count=contest.trials, seed=seed)
+    done = [trial for trial in every if trial.outcome.feasible]
+    ends, rows = incumbents(done, found)
+    results = found.result[rows]
+    step, end = step_seconds(contest), contest.seconds if contest.seconds < math.inf else done[-1].ended
+    times = step * np.arange(1 + math.floor(end / step + 1e-9))
+    places = np.searchsorted(ends, times, side="right") - 1
+    curve = np.where(places >= 0, results[places], np.nan)
+    return float(results[-1]), len(done), curve, _volume(done, found) if contest.objectives else None
+
+
+def incumbents(done: Sequence[Trial], found: Tabular) -> tuple[Array, NDArray[np.int64]]:
+    """Return when the chosen architecture changed, in seconds, and its row from then on.
+
+    A run would choose the best signal among its longest trainings.
+    """
+    ends, rows, best = [], [], (-1, -math.inf)
+    for trial in done:
+        epochs = trial.proposal.epochs or found.epochs
+        if (epochs, trial.outcome.score) > best:
+            best = (epochs, trial.outcome.score)
+            ends.append(trial.ended)
+            rows.append(found.row(trial.proposal.picks))
+    return np.array(ends), np.array(rows)
+
+
+def _volume(done: Sequence[Trial], found: Tabular) -> float:
+    """Return the hypervolume of a run's trials: signal against objectives, each scaled to the table's range."""
+    points = np.array([[t.outcome.score, *(-v for v in t.outcome.metrics.values())] for t in done])
+    every = np.array([-np.array(values) for values in found.objectives.values()]).T
+    signal = np.array([np.mean([curve[-1] for curve in row]) for row in found.signal])
+    whole = np.column_stack([signal, every])
+    low, high = whole.min(0), whole.max(0)
+    scaled = (points - low) / np.where(high > low, high - low, 1.0)
+    return hypervolume(scaled[pareto(scaled)], np.zeros(points.shape[1]))
+
+
+def compare(
+    strategies: Mapping[str, Trials[Any]],
+    contests: Sequence[Contest],
+    *,
+    runs: int,
+    seed: int = 0,
+    processes: int = 1,
+    heard: Callable[[str, str, int], None] = lambda problem, strategy, runs: None,
+) -> dict[str, dict[str, Runs]]:
+    """Run every strategy on every contest, `runs` times with the seeds from `seed` on; data set -> strategy -> runs.
+
+    The same seeds serve all, so that runs can be compared in pairs. heard: told of runs that ended.
+    Raises UserError for a budget below one trial and for what a table cannot answer.
+    """
+    if runs < 1:
+        raise UserError(f"runs is {runs}: give at least 1")
+    for contest in contests:
+        check(contest)
+    chunks = [range(first, min(first + CHUNK, seed + runs)) for first in range(seed, seed + runs, CHUNK)]
+    jobs = [(name, contest, chunk) for contest in contests for name in strategies for chunk in chunks]
+    parts: dict[tuple[str, str, int], Runs] = {}
+    for (name, contest, chunk), part in _all(jobs, strategies, processes):
+        parts[contest.problem, name, chunk.start] = part
+        heard(contest.problem, name, len(chunk))
+    return {
+        contest.problem: {
+            name: _joined([parts[contest.problem, name, chunk.start] for chunk in chunks]) for name in strategies
+        }
+        for contest in contests
+    }
+
+
+Job = tuple[str, Contest, range]
+
+
+def _all(jobs: Sequence[Job], strategies: Mapping[str, Trials[Any]], processes: int) -> Iterator[tuple[Job, Runs]]:
+    if processes < 2:
+        yield from ((job, run_many(strategies[job[0]], job[1], job[2])) for job in jobs)
+        return
+    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(run_many, strategies[job[0]], job[1], job[2]): job for job in jobs}
+        try:
+            yield from ((futures[future], future.result()) for future in as_completed(futures))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _joined(parts: Sequence[Runs]) -> Runs:
+    return Runs(
+        np.concatenate([part.results for part in parts]),
+        np.concatenate([part.trials for part in parts]),
+        stacked([curve for part in parts for curve in part.curves]),
+        np.concatenate([part.hypervolumes for part in parts]),
+    )
+
+
+def stacked(curves: Sequence[Array]) -> Array:
+    """Return curves as rows, (curves, times), those of runs that ended early going on as they ended."""
+    longest = max(map(len, curves))
+    return np.array([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves])

@@ -1,0 +1,217 @@
+"""NAS-Bench-201 as compact arrays: `nb201.npz`, and beside it its hardware and learning curves where they are."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+
+from renascent.bench.tables.columns import Column, Problem
+from renascent.bench.tables.table import Table
+from renascent.core.codecs.nats_topology import OPERATIONS, official_order, topology_space
+from renascent.core.errors import UserError
+
+DATA = {"c10valid": "cifar10-valid", "c10": "cifar10", "c100": "cifar100", "in16": "imagenet16-120"}
+"""Suffix of an array -> data set; "cifar10-valid" trains on half of the training images and validates on the rest."""
+
+SEEDS = (777, 888, 999)
+
+TABLE, HARDWARE, CURVES = "nb201.npz", "nb201_hardware.npz", "nb201_learning_curves_subset.npz"
+
+CURVES_DATA = "cifar10-valid-curves"
+"""Name of the data set of the learning curves: cifar10-valid, but means over seeds, and of 200 cells only."""
+
+HARDWARE_METRICS = {
+    "latency": "latency_ms",
+    "energy": "energy_mj",
+    "arithmetic_intensity": "arithmetic_intensity",
+}
+
+PROBLEMS = tuple(
+    Problem(name, f"val_accuracy:{search}:12", f"seconds_per_epoch:{search}", f"test_accuracy:{name}:200")
+    for name, search in (("cifar10", "cifar10-valid"), ("cifar100", "cifar100"), ("imagenet16-120", "imagenet16-120"))
+)
+"""The published comparison: search by the accuracy after 12 epochs, judge by the test accuracy after 200."""
+
+ABOUT = {
+    "source": "Dong and Yang, NAS-Bench-201, ICLR 2020, arXiv:2001.00326; Dong et al., NATS-Bench, arXiv:2009.00437",
+    "fidelity": "one value an architecture for the 12-epoch schedule: there are no curves, so no fidelity below 12",
+}
+
+HARDWARE_ABOUT = (
+    "Li et al., HW-NAS-Bench, ICLR 2021, arXiv:2103.10584; Lee et al., HELP, NeurIPS 2021, arXiv:2106.08630"
+)
+
+DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What numpy raises for a file that is missing, cut short, edited or something else."""
+
+Read = Callable[[], NDArray[Any]]
+
+
+class Npz(Mapping[str, NDArray[Any]]):
+    """Arrays of an .npz file, each read when first used. Raises UserError when one cannot be."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with self._opened() as held:
+                self.names = tuple(held.files)
+        except DAMAGE as e:
+            raise UserError(f"cannot read the table {path}: {e}; check the name, or get the file again") from None
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        try:
+            with self._opened() as held:
+                return np.asarray(held[name])
+        except DAMAGE as e:
+            raise UserError(f"{self.path} is damaged ({name}: {e}): get the file again") from None
+
+    @contextmanager
+    def _opened(self) -> Iterator[NpzFile]:
+        with self.path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+            yield held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class Columns(Mapping[str, NDArray[Any]]):
+    """Columns by key, each read from its file, and brought to the table's units, when first used."""
+
+    def __init__(self, reads: Mapping[Column, Read]) -> None:
+        self.reads = {column.key: read for column, read in reads.items()}
+
+    def __getitem__(self, key: str) -> NDArray[Any]:
+        return self.reads[key]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.reads)
+
+    def __len__(self) -> int:
+        return len(self.reads)
+
+
+def read_compact(path: Path) -> Table:
+    """Open `nb201.npz`, with the hardware and the learning curves that lie beside it.
+
+    Nothing but names and architectures is read before it is used. Raises UserError for a file that is missing,
+    damaged or something else.
+    """
+    arrays = Npz(path)
+    reads = dict(_results(arrays))
+    if "arch_ops" not in arrays.names or not reads:
+        raise UserError(f"{path} is no table that can be read: give {TABLE}, or a table of `renascent bench`")
+    archs = _checked(arrays)
+    about = dict(ABOUT)
+    if (hardware := path.with_name(HARDWARE)).exists():
+        held = Npz(hardware)
+        _checked(held)
+        reads |= dict(_hardware(held))
+        about["hardware"] = HARDWARE_ABOUT
+    if (curves := path.with_name(CURVES)).exists():
+        reads |= dict(_curves(Npz(curves), len(archs)))
+        about["curves"] = f"of 200 cells, as the data set {CURVES_DATA}"
+    columns = {column.key: column for column in reads}
+    problems = {p.name: p for p in PROBLEMS if {p.signal, p.seconds, p.result} <= set(columns)}
+    return Table("nas-bench-201", topology_space(4, OPERATIONS), archs, columns, problems, about, Columns(reads))
+
+
+def _checked(arrays: Npz) -> NDArray[Any]:
+    archs = arrays["arch_ops"]
+    if not np.array_equal(archs, official_order()):
+        raise UserError(f"{arrays.path} is not in the order of NAS-Bench-201: get the file again")
+    return archs
+
+
+def _results(arrays: Npz) -> Iterator[tuple[Column, Read]]:
+    """Say what the arrays of `nb201.npz` hold; what is no column is passed over."""
+    for name in arrays.names:
+        if parts := re.fullmatch(r"acc(12|200)_(c10valid|c10|c100|in16)_(val|test|valtest)(_seeds)?", name):
+            epochs, data, split, seeds = parts.groups()
+            if not seeds and f"{name}_seeds" in arrays.names:
+                continue  # the mean of a column that has seeds
+            column = Column(
+                f"{split}_accuracy", DATA[data], int(epochs), seeds=SEEDS if seeds else (), note=_note(name)
+            )
+            yield column, partial(arrays.__getitem__, name)
+        elif parts := re.fullmatch(r"(params_m|flops_m)_(\w+)", name):
+            metric = {"params_m": "params", "flops_m": "macs"}[parts[1]]
+            yield Column(metric, DATA[parts[2]]), partial(_millions, arrays, name)
+        elif parts := re.fullmatch(r"train_time_per_epoch_(\w+)", name):
+            note = "training alone, without evaluation"
+            column = Column("seconds_per_epoch", DATA[parts[1]], measured=True, note=note)
+            yield column, partial(arrays.__getitem__, name)
+
+
+def _note(name: str) -> str:
+    if name.startswith("acc12"):
+        return "mean of seeds 111 and 777" if "c10valid" in name else "seed 111"
+    if name in ("acc200_c100_val", "acc200_in16_val"):
+        return "twice the accuracy on validation and test images together less that on test images"
+    return "" if name.endswith("_seeds") else "mean over seeds"
+
+
+def _millions(arrays: Npz, name: str) -> NDArray[np.int64]:
+    return np.round(arrays[name] * 1e6).astype(np.int64)
+
+
+def _hardware(arrays: Npz) -> Iterator[tuple[Column, Read]]:
+    """Say what the arrays of `nb201_hardware.npz` hold.
+
+    HELP took four of its devices from HW-NAS-Bench: their names end in "-help", so that `latency_ms:pixel3` means one
+    column of a data set.
+    """
+    metrics = "|".join(HARDWARE_METRICS)
+    theirs = set()
+    for name in arrays.names:
+        if parts := re.fullmatch(rf"(\w+?)_({metrics})_(c10|c100|in16)", name):
+            device, metric, data = parts.groups()
+            theirs.add(device)
+            modelled = device == "eyeriss" or metric == "arithmetic_intensity"
+            note = "HW-NAS-Bench" + (", from a model of the chip" if device == "eyeriss" else "")
+            column = Column(HARDWARE_METRICS[metric], DATA[data], device=device, measured=not modelled, note=note)
+            yield column, partial(_positive, arrays, name)
+    for name in arrays.names:
+        if parts := re.fullmatch(r"help_latency_(?:(1080ti|2080ti|titan\w*)_(1|32|256)|(\w+))", name):
+            gpu, batch, other = parts.groups()
+            device = f"{gpu}-b{batch}".replace("_", "-") if gpu else other.replace("_", "-")
+            device += "-help" if device in theirs else ""
+            note = "HELP, networks for images of CIFAR's size" + (f", {batch} at a time" if gpu else "")
+            column = Column("latency_ms", device=device, measured=other != "eyeriss", note=note)
+            yield column, partial(_positive, arrays, name)
+
+
+def _positive(arrays: Npz, name: str) -> NDArray[Any]:
+    """Return measurements; the edge TPU could not run some cells, which its file says by -1."""
+    values = arrays[name]
+    return np.where(values < 0, np.nan, values).astype(values.dtype)
+
+
+def _curves(arrays: Npz, rows: int) -> Iterator[tuple[Column, Read]]:
+    """Say what the arrays of `nb201_learning_curves_subset.npz` hold."""
+    for name, metric in (("train_acc", "train_accuracy"), ("val_acc", "val_accuracy")):
+        if name in arrays.names:
+            note = "mean over seeds, after every epoch; of the first 200 cells only"
+            column = Column(metric, CURVES_DATA, 200, at=tuple(range(1, 201)), note=note)
+            yield column, partial(_scattered, arrays, name, rows)
+
+
+def _scattered(arrays: Npz, name: str, rows: int) -> NDArray[np.float32]:
+    values, places = arrays[name], arrays["arch_index"]
+    if values.shape != (len(places), 200) or min(places, default=0) < 0 or max(places, default=0) >= rows:
+        raise UserError(f"{arrays.path} is damaged ({name} does not fit its architectures): get the file again")
+    whole = np.full((rows, 200), np.nan, np.float32)
+    whole[places] = values
+    return whole

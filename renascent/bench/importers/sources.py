@@ -1,0 +1,81 @@
+"""Which importer a source is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from renascent.bench.importers.blackbox import CELLS, FOLDER, HUB, download, is_copy, read_blackbox
+from renascent.bench.importers.compact import TABLE, read_compact
+from renascent.bench.importers.nats import META, Show, beside, import_file, import_folder
+from renascent.bench.tables.table import Table
+from renascent.core.errors import UserError
+
+KNOWN = (
+    f"{TABLE} or its folder, NATS-Bench's folder with {META}, NAS-Bench-201's .pth, NATS-Bench's one .pickle.pbz2, "
+    f"a folder with {CELLS} of {HUB}, or that name to fetch it"
+)
+"""What can be imported, in words."""
+
+
+PICKLES = (".pth", ".pt", ".pbz2", ".pkl", ".pickle")
+
+
+def import_table(
+    source: str | Path, out: str | Path, *, resume: bool = False, show: Show = lambda done, total: None
+) -> Table:
+    """Bring a published benchmark into a table's file, and return the table.
+
+    source: a file or folder, or "synetune/blackbox-repository" to fetch that from the Hugging Face hub.
+    out: the file to write.
+    resume: go on with an import of the authors' releases that was stopped; the others take seconds.
+    show: told how many architectures were read, and of how many.
+    Raises UserError when the source cannot be read or is none that is known, and when `out` exists or cannot be
+    written; MissingExtra for a package; Interrupted after Ctrl-C when `resume` can go on.
+    """
+    source, out = _found(source), Path(out)
+    if out.suffix == ".npz":
+        raise UserError(f"--out {out} ends in .npz, which means the compact arrays: name it {out.stem}.safetensors")
+    if out.exists():
+        raise UserError(f"{out} exists already: remove it, or give another --out")
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise UserError(f"cannot write {out}: {above} is a file; give another --out")
+    if slow := _slow(source):
+        return slow(source, out, resume=resume, show=show)
+    if resume:
+        raise UserError(f"{source} is imported in seconds and leaves nothing to resume: leave --resume out")
+    table = _quick(source)
+    table.save(out)
+    return Table.open(out)
+
+
+def _found(source: str | Path) -> Path:
+    """Return the file or folder of a source, fetched if it is the hub's."""
+    path = Path(source)
+    if path.exists():
+        return path
+    if str(source).strip("/") == HUB:
+        return download()
+    raise UserError(f"there is no {source}: check the name; what can be imported is {KNOWN}")
+
+
+def _slow(source: Path) -> Callable[..., Table] | None:
+    """Return the importer of the authors' releases, which read an architecture at a time; None for anything else."""
+    if (source / META).is_file():
+        return import_folder
+    return import_file if source.is_file() and source.name.endswith(PICKLES) else None
+
+
+def _quick(source: Path) -> Table:
+    """Read a source that is arrays already. Raises UserError for one that is nothing known."""
+    for folder in (source, source / FOLDER):
+        if is_copy(folder):
+            return read_blackbox(folder)
+    path = source / TABLE if source.is_dir() else source
+    if path.suffix == ".npz" and path.is_file():
+        return read_compact(path)
+    raise UserError(f"{source} is no benchmark that can be imported: give {KNOWN}")
+
+
+__all__ = ["KNOWN", "beside", "import_table"]

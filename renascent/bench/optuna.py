@@ -1,0 +1,154 @@
+"""Optuna and renascent, both ways: its samplers as strategies here, spaces and tables from here as its objectives.
+
+Needs the extra `renascent[optuna]`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from renascent.bench.constraints import Constraint
+from renascent.bench.tables.table import Table
+from renascent.bench.tabular import Tabular
+from renascent.core.errors import UserError, missing_extra, unknown
+from renascent.core.space import Arch, Choice, Integer, Space
+from renascent.strategies.trials.protocol import Outcome, Proposal, option_counts
+
+
+class Told(NamedTuple):
+    """distributions: of each decision's option index, by name.  trials: (picks, score), None where one failed."""
+
+    distributions: dict[str, Any]
+    trials: tuple[tuple[tuple[int, ...], float | None], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptunaSampler:
+    """Let a sampler of Optuna propose. A Choice is a category to it, an Integer a whole number.
+
+    Akiba, Sano, Yanase, Ohta and Koyama, Optuna: A Next-generation Hyperparameter Optimization Framework, KDD 2019,
+    arXiv:1907.10902; and the sampler's own paper.
+
+    sampler: a class of optuna.samplers that a seed is enough to make.
+    """
+
+    sampler: str = "TPESampler"
+
+    def init(self, space: Space) -> Told:
+        optuna = _optuna()
+        known = [name for name in optuna.samplers.__all__ if name.endswith("Sampler") and not name.startswith("Base")]
+        if self.sampler not in known:
+            raise unknown("sampler of Optuna", self.sampler, known)
+        self._made(0)
+        counts, found = option_counts(space), optuna.distributions
+        whole = [isinstance(decision, Integer) for decision in space.decisions.values()]
+        kinds = [
+            found.IntDistribution(0, count - 1) if ordered else found.CategoricalDistribution(tuple(range(count)))
+            for ordered, count in zip(whole, counts, strict=True)
+        ]
+        return Told(dict(zip(space.decisions, kinds, strict=True)))
+
+    def ask(self, s: Told, rng: np.random.Generator, pending: Sequence[Proposal]) -> Proposal:
+        optuna = _optuna()
+        # a study of its own for every question, so that asking changes nothing
+        with _quiet(optuna):
+            study = optuna.create_study(direction="maximize", sampler=self._made(int(rng.integers(2**31))))
+            running = [(proposal.picks, None, optuna.trial.TrialState.RUNNING) for proposal in pending]
+            states = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL
+            told = [(picks, score, states[score is None]) for picks, score in s.trials]
+            study.add_trials([_frozen(optuna, s.distributions, *trial) for trial in (*told, *running)])
+            params = study.ask(s.distributions).params
+        return Proposal(tuple(int(params[name]) for name in s.distributions))
+
+    def tell(self, s: Told, proposal: Proposal, outcome: Outcome) -> Told:
+        score = outcome.score if math.isfinite(outcome.score) else None
+        return s._replace(trials=(*s.trials, (proposal.picks, score)))
+
+    def _made(self, seed: int) -> Any:
+        try:
+            return getattr(_optuna().samplers, self.sampler)(seed=seed)
+        except (TypeError, ImportError) as e:
+            raise UserError(f"sampler '{self.sampler}' cannot be made of a seed alone ({e}): name another") from None
+
+
+def suggest(trial: Any, space: Space) -> Arch:
+    """Let a trial of Optuna choose an architecture, decision by decision; those that do not matter are not asked for.
+
+    trial: an `optuna.Trial`. Raises UserError for a decision that is neither Choice nor Integer.
+    """
+    values: dict[str, Any] = {}
+    for name, decision in space.decisions.items():
+        when = decision.when
+        if when and values.get(when[0]) not in when[1]:
+            continue
+        if not isinstance(decision, Choice | Integer):
+            raise UserError(f"decision '{name}' cannot be suggested: give Choices and Integers")
+        steps = {b - a for a, b in itertools.pairwise(decision.options)} if isinstance(decision, Integer) else set()
+        if len(steps) == 1:
+            low, high = decision.options[0], decision.options[-1]
+            values[name] = trial.suggest_int(name, low, high, step=steps.pop())
+        else:
+            values[name] = trial.suggest_categorical(name, decision.options)
+    return space.arch(values)
+
+
+def objective(
+    table: Table, problem: str, constraints: Sequence[Constraint] = (), seed: int = 0
+) -> Callable[[Any], float]:
+    """Return an objective for `study.optimize`, to be maximised: the signal of a table's problem, in %.
+
+    It reports every epoch that the table knows, for pruners, and sets the attributes `arch` (the exchange string) and
+    `seconds` (that the training would have taken); a broken constraint prunes the trial at no cost.
+    seed: with the trial's number it picks one of the trainings that the table knows.
+    Raises UserError for a problem or a column that is not there, BudgetError for a constraint that nothing keeps.
+    """
+    optuna, found = _optuna(), Tabular(table, problem, constraints)
+
+    def judge(trial: Any) -> float:
+        arch = suggest(trial, table.space)
+        picks, score = tuple(table.space.indices(arch).tolist()), -math.inf
+        trial.set_user_attr("arch", table.space.format(arch))
+        chosen = int(np.random.default_rng([seed, trial.number]).integers(2**31))
+        for epochs in found.places:
+            outcome = found(Proposal(picks, epochs), chosen)
+            trial.set_user_attr("seconds", outcome.seconds)
+            if not outcome.feasible:
+                raise optuna.TrialPruned("the architecture breaks a constraint")
+            score = outcome.score
+            trial.report(score, epochs)
+            if epochs != found.epochs and trial.should_prune():
+                raise optuna.TrialPruned
+        return score
+
+    return judge
+
+
+def _frozen(optuna: Any, distributions: dict[str, Any], picks: Sequence[int], score: float | None, state: Any) -> Any:
+    params = dict(zip(distributions, picks, strict=True))
+    return optuna.trial.create_trial(params=params, distributions=distributions, value=score, state=state)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise missing_extra("optuna", "optuna") from None
+    return optuna
+
+
+@contextlib.contextmanager
+def _quiet(optuna: Any) -> Iterator[None]:
+    """Keep Optuna from telling of every study; its users' own setting comes back."""
+    held = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(held)

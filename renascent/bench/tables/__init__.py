@@ -1,0 +1,1 @@
+"""Benchmark tables: columns, files, objectives."""

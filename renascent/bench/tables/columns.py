@@ -1,0 +1,75 @@
+"""What the columns of a benchmark table mean, and the search problems a table poses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from renascent.core.errors import unknown
+
+METRICS = {
+    **{f"{split}_accuracy": "%" for split in ("train", "val", "test", "valtest")},
+    **{f"{split}_loss": "nats" for split in ("train", "val", "test", "valtest")},
+    "seconds_per_epoch": "s",
+    "params": "parameters",
+    "macs": "multiply-accumulates",
+    "latency_ms": "ms",
+    "energy_mj": "mJ",
+    "arithmetic_intensity": "operations a byte",
+}
+"""What a column can hold, and its unit. "valtest": on the validation and the test images together."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One quantity of every architecture, an array of (architectures, [seeds], [at]).
+
+    metric: one of `METRICS`.
+    data: name of the data set, "" where it depends on none.
+    epochs: length of the training schedule, 0 where none was trained.
+    device: on which it was measured, "" for none.
+    seeds: of the trainings, empty where the source tells only one value or a mean.
+    at: epochs within the schedule that were recorded, counted from 1; empty for the last one only.
+    measured: a time or an energy, which no repetition gives again.
+    note: where it comes from, in words.
+    """
+
+    metric: str
+    data: str = ""
+    epochs: int = 0
+    device: str = ""
+    seeds: tuple[int, ...] = ()
+    at: tuple[int, ...] = ()
+    measured: bool = False
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise unknown("metric", self.metric, METRICS)
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+        object.__setattr__(self, "at", tuple(self.at))
+
+    @property
+    def key(self) -> str:
+        """The column's name.
+
+        >>> Column("val_accuracy", "cifar10", 12).key, Column("latency_ms", device="pixel3").key
+        ('val_accuracy:cifar10:12', 'latency_ms:pixel3')
+        """
+        parts = (self.metric, self.data, str(self.epochs or ""), self.device)
+        return ":".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A search problem that a table poses: find the architecture of the best result by its signal, within a time.
+
+    name: of the data set.
+    signal: column that a search may look at, higher is better; one trial is one training of its schedule.
+    seconds: column of the seconds that an epoch of the signal's training takes.
+    result: column that judges what a search returns.
+    """
+
+    name: str
+    signal: str
+    seconds: str
+    result: str

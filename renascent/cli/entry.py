@@ -1,0 +1,51 @@
+"""The command line: `renascent COMMAND ...`. One line for every error, and an exit code for scripts.
+
+Exit codes: 0 done, 2 something given cannot be used, 3 no architecture meets the budget, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+
+from renascent.core.errors import Interrupted, RenascentError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line, the program's own unless given, and return its exit code."""
+    words = _json_after(list(sys.argv[1:] if argv is None else argv))
+    try:
+        from renascent.cli.parsing import run  # only here: what it loads takes a second, in which Ctrl-C is no bug
+
+        run(words)
+    except Interrupted as e:
+        return _fail(words, f"{e}: {_resume(words)}", e.exit_code)
+    except RenascentError as e:
+        return _fail(words, str(e), e.exit_code)
+    except KeyboardInterrupt:
+        # a search tells by Interrupted when there is something to go on with; a fit goes on with nothing, too
+        hint = f"; to go on: {_resume(words)}" if words[:1] == ["fit"] else ""
+        return _fail(words, f"interrupted{hint}", Interrupted.exit_code)
+    return 0
+
+
+def _json_after(words: list[str]) -> list[str]:
+    """Move --json from before the command to the command's flags, where it is one."""
+    before = words[:1] == ["--json"] and len(words) > 1 and not words[1].startswith("-")
+    return [words[1], "--json", *words[2:]] if before else words
+
+
+def _fail(words: Sequence[str], message: str, code: int) -> int:
+    line = " ".join(message.split())
+    with contextlib.suppress(OSError):  # with nobody left to tell, the exit code still does
+        print(f"renascent: {line}", file=sys.stderr)
+        if "--json" in words:
+            print(json.dumps({"error": line, "exit_code": code}), flush=True)
+    return code
+
+
+def _resume(words: Sequence[str]) -> str:
+    return shlex.join(["renascent", *(word for word in words if word != "--resume"), "--resume"])

@@ -1,0 +1,124 @@
+"""From the words of a command line to a command that runs, or to one line that says why not."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from cyclopts import (
+    App,
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
+
+import renascent
+from renascent.cli.commands import COMMANDS, GROUPS, Command, fit, search
+from renascent.cli.flags import Part, signed
+from renascent.cli.live import emit
+from renascent.core.errors import UserError, unknown
+
+ABOUT = """Find a neural architecture that fits your data and your device.
+
+`renascent COMMAND --help` shows what a command takes."""
+
+
+def run(words: Sequence[str]) -> None:
+    """Run one command line and print its outcome. Raises RenascentError, or KeyboardInterrupt."""
+    name = _named(words)
+    command = COMMANDS[name](words[len(name.split()) :]) if name in COMMANDS else None
+    app = _app(name, command)
+    try:
+        parsed = app(list(words) or ["--help"])
+    except CycloptsError as e:
+        raise UserError(_message(e, name, command)) from None
+    if command is not None and parsed is not None:
+        word, values = parsed
+        outcome = command.run(word, values)
+        emit(json.dumps(outcome.facts) if values.get("json") else outcome.text)
+
+
+def _named(words: Sequence[str]) -> str:
+    """Return the command that the first one or two words name, or a flag, or a group of commands.
+
+    Raises UserError for anything else.
+    """
+    first = words[0] if words else "--help"
+    pair = " ".join(words[:2])
+    if first in COMMANDS or first.startswith("-"):
+        return first
+    group = [name for name in COMMANDS if name.startswith(f"{first} ")]
+    if not group:
+        raise unknown("command", first, dict.fromkeys(name.split()[0] for name in COMMANDS))
+    if pair not in COMMANDS and len(words) > 1 and not words[1].startswith("-"):
+        raise unknown(f"command of `renascent {first}`:", words[1], [name.split()[1] for name in group])
+    return pair if pair in COMMANDS else first
+
+
+def _app(name: str, chosen: Command | None) -> App:
+    """Return the parser; only the chosen command has its flags, the others are there to be listed."""
+    app = App(
+        name="renascent",
+        help=ABOUT,
+        help_format="markdown",
+        version=lambda: str(renascent.__version__),
+        exit_on_error=False,
+        print_error=False,
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    groups = {group: App(name=group, help=about, help_format="markdown") for group, about in GROUPS.items()}
+    for group in groups.values():
+        app.command(group)
+    for other, make in COMMANDS.items():
+        command = chosen if chosen and other == name else make([])
+        home = groups.get(other.split()[0], app)
+        takes = signed(command.parts, command.place, command.place_help, command.second, command.second_help)
+        home.command(takes, name=other.split()[-1], help=command.about)
+    return app
+
+
+def _message(error: CycloptsError, name: str, command: Command | None) -> str:
+    """Return one line for what the parser did not take."""
+    error.verbose = False
+    help_hint = f"`{_help(name, command)}` shows what it takes" if command else "see `renascent --help`"
+    match error:
+        case UnknownOptionError() if command:
+            return _unknown_flag(error.token.keyword or error.token.value, name, command)
+        case UnusedCliTokensError():
+            return f"'{(error.unused_tokens or [''])[0]}' is one word too many: {help_hint}"
+        case MissingArgumentError() if error.argument:
+            return f"{error.argument.name} needs a value: {help_hint}"
+        case RepeatArgumentError() if error.token:
+            return f"{error.token.keyword} is given twice: give it once"
+        case CoercionError() if error.token and error.token.keyword:
+            return f"{error.token.keyword} cannot be '{error.token.value}': {help_hint}"
+    return f"{str(error).rstrip('.')}: {help_hint}"
+
+
+def _unknown_flag(given: str, name: str, command: Command) -> str:
+    """Return what to do about a flag the command has not: it is another choice's, another command's, or a slip."""
+    flag = given.partition("=")[0].replace("_", "-")
+    homes = [choice for choice, parts in search.owned().items() if choice and flag in _names(parts)]
+    if name == "search" and homes:
+        return f"{flag} is no flag of this search: it belongs to {', '.join(homes)}; leave it out, or choose that"
+    others = {"search": search.owned(), "fit": fit.owned()}
+    elsewhere = [o for o, parts in others.items() if o != name and any(flag in _names(p) for p in parts.values())]
+    if elsewhere:
+        return f"{flag} is no flag of `renascent {name}` but of `renascent {elsewhere[0]}`: leave it out"
+    near = difflib.get_close_matches(flag, _names(command.parts), n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"unknown flag {flag}: {hint}`{_help(name, command)}` lists them"
+
+
+def _help(name: str, command: Command) -> str:
+    return " ".join(["renascent", name, *command.chosen, "--help"])
+
+
+def _names(parts: Sequence[Part[Any]]) -> list[str]:
+    return [n for part in parts for flag in part.flags() for n in (flag.name, *flag.negative)]

@@ -1,0 +1,1 @@
+"""The official strings and indices of published spaces."""

@@ -1,0 +1,89 @@
+"""The errors a user can meet, each one line: what is wrong, what was given, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+
+
+class RenascentError(Exception):
+    """The root of all errors raised on purpose. exit_code: the command line's exit status.
+
+    >>> RenascentError.exit_code
+    2
+    """
+
+    exit_code = 2
+
+
+class UserError(RenascentError):
+    """Something given to renascent cannot be used as it is."""
+
+
+class BudgetError(RenascentError):
+    """No architecture was found within the budget.
+
+    >>> BudgetError.exit_code
+    3
+    """
+
+    exit_code = 3
+
+
+class MissingExtra(UserError, ImportError):
+    """An optional package is needed and not installed; made by `missing_extra`. name: that package."""
+
+
+def missing_extra(package: str, extra: str) -> MissingExtra:
+    """Return the error that says which extra of renascent brings `package`.
+
+    >>> print(missing_extra("onnx", "onnx"))
+    'onnx' is not installed: pip install 'renascent[onnx]'
+    """
+    return MissingExtra(f"'{package}' is not installed: pip install 'renascent[{extra}]'", name=package)
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
+    """Return the error for a name that is not in a table, with the nearest name that is.
+
+    >>> print(unknown("strategy", "gdsa", ["darts", "gdas"]))
+    unknown strategy 'gdsa': did you mean 'gdas'? known: darts, gdas
+    """
+    names = list(known)
+    folded = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(str(given).lower(), folded, n=1)
+    hint = f"did you mean '{folded[near[0]]}'? " if near else ""
+    return UserError(f"unknown {kind} '{given}': {hint}known: {', '.join(names) or 'none'}")
+
+
+def require(settings: object, **ranges: tuple[float, float]) -> None:
+    """Check numbers of a dataclass of settings: field=(least, most), both allowed.
+
+    Raises UserError for the first that is outside or not a number.
+
+    >>> from types import SimpleNamespace
+    >>> require(SimpleNamespace(lr=0.1), lr=(0, math.inf))
+    >>> require(SimpleNamespace(ema=2), ema=(0, 1))
+    Traceback (most recent call last):
+    renascent.core.errors.UserError: ema is 2: give a number from 0 to 1
+    """
+    for name, (least, most) in ranges.items():
+        value = getattr(settings, name)
+        if not least <= value <= most or not math.isfinite(value):
+            span = f"from {least:g} to {most:g}" if most < math.inf else f"of at least {least:g}"
+            raise UserError(f"{name} is {value}: give a number {span}")
+
+
+class Diverged(RenascentError):
+    """A loss is no longer a finite number."""
+
+
+class Interrupted(RenascentError):
+    """The user asked to stop; the state was saved.
+
+    >>> Interrupted.exit_code
+    130
+    """
+
+    exit_code = 130

@@ -1,0 +1,204 @@
+"""Gates: how an undecided decision enters a forward pass. The one value that joins strategies, networks and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from renascent.core.errors import UserError
+from renascent.core.space import Arch, Real, Space, Subset
+
+Blend = Literal["sum", "interpolate"]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How one decision enters a forward pass.
+
+    weight: (options,), or (places, options) when one decision is used at several places with a value each; may
+    carry gradient.
+    active: the options that are computed.
+    probe: options left out of the output whose weight still gets its gradient, recomputed one at a time in the
+    backward pass and released.
+    blend: how outputs of several active sizes come together: "sum" pads the smaller with zeros, a sum of masks;
+    "interpolate" stretches each to the widest.
+
+    >>> gate = Gate(torch.tensor([0.0, 1.0]), active=(1,))
+    >>> gate.active, gate.probe
+    ((1,), ())
+    """
+
+    weight: Tensor
+    active: tuple[int, ...]
+    probe: tuple[int, ...] = ()
+    blend: Blend = "sum"
+
+
+Gates = Mapping[str, Gate]
+"""Decision name -> gate. An architecture is the one-hot case."""
+
+
+def one_hot(space: Space, arch: Arch, *, device: torch.device | str = "cpu") -> Gates:
+    """Return the gates of one architecture: weight 1 on the chosen option (every chosen option of a `Subset`).
+
+    A conditional decision that `arch` leaves inactive gets weight 0 and nothing active.
+
+    >>> from renascent.core.space import Choice, Space
+    >>> space = Space({"a": Choice(("x", "y"))})
+    >>> one_hot(space, space.arch({"a": "y"}))["a"]
+    Gate(weight=tensor([0., 1.]), active=(1,), probe=(), blend='sum')
+    """
+    width, alive = _width(space), frozenset(space.active(arch))
+    chosen = {name: _chosen(space, arch, name) if name in alive else () for name in space.decisions}
+    rows = torch.zeros(len(chosen), width)
+    for row, options in zip(rows, chosen.values(), strict=True):
+        row[list(options)] = 1.0
+    return _gates(space, rows.to(device), chosen)
+
+
+def soft(space: Space, logits: Tensor, tau: float = 1.0) -> Gates:
+    """Return softmax gates, every option active: DARTS, arXiv:1806.09055, Eq. 2.
+
+    logits: (decisions, options), rows in the order of `space`, shorter decisions padded with -inf.
+
+    >>> from renascent.core.space import Choice, Space
+    >>> soft(Space({"a": Choice(("x", "y"))}), torch.zeros(1, 2))["a"].weight
+    tensor([0.5000, 0.5000])
+    """
+    return _gates(space, (logits / tau).softmax(-1), _all(space))
+
+
+def gumbel_soft(space: Space, logits: Tensor, tau: float, rng: torch.Generator) -> Gates:
+    """Return a relaxed categorical sample, every option active: FBNet-V2, arXiv:2004.05565, Eq. 2.
+
+    logits: (decisions, options). rng: on the CPU, so that a seed means the same draw on every device.
+    """
+    return _gates(space, _perturbed(logits, tau, rng).softmax(-1), _all(space))
+
+
+def gumbel_hard(space: Space, logits: Tensor, tau: float, rng: torch.Generator) -> Gates:
+    """Return one sampled option per decision, with the relaxed sample's gradient: GDAS, arXiv:1910.04465, Eqs 3-5.
+
+    The value is exactly one-hot and the gradient is that of the softmax (straight-through). Only the sampled option
+    is active, so every other option's weight gets zero gradient from the network: the paper's acceleration.
+
+    logits: (decisions, options). rng: on the CPU.
+    """
+    relaxed = _perturbed(logits, tau, rng).softmax(-1)
+    picks = relaxed.argmax(-1)
+    hard = torch.zeros_like(relaxed).scatter_(-1, picks[:, None], 1.0)
+    # p - p.detach() is exactly zero, so the forward value stays exactly one-hot
+    weight = hard + (relaxed - relaxed.detach())
+    return _gates(space, weight, _each(space, [(pick,) for pick in picks.tolist()]))
+
+
+def two_paths(space: Space, logits: Tensor, rng: torch.Generator) -> Gates:
+    """Sample two paths per decision, one of them open: ProxylessNAS by gradient, arXiv:1812.00332, Sec. 3.2.1, Eq. 4.
+
+    Two options are drawn without replacement by their probabilities and re-normalised against each other; one of the
+    two is open (weight 1), the other is computed only for its gradient (weight 0). The gradient of the binary gate
+    reaches the logits as if it were the probability.
+
+    logits: (decisions, options), at least two options each. rng: on the CPU.
+    """
+    probability = logits.detach().softmax(-1)
+    pair = torch.multinomial(probability.cpu(), 2, generator=rng).to(logits.device)
+    chance = logits.gather(-1, pair).softmax(-1)
+    opened = torch.multinomial(chance.detach().cpu(), 1, generator=rng).to(logits.device)
+    binary = torch.zeros_like(chance).scatter_(-1, opened, 1.0) + (chance - chance.detach())
+    weight = torch.zeros_like(logits).scatter(-1, pair, binary)
+    return _gates(space, weight, _each(space, [tuple(sorted(row)) for row in pair.tolist()]))
+
+
+def several_sizes(space: Space, logits: Tensor, tau: float, rng: torch.Generator, samples: int = 2) -> Gates:
+    """Sample a few sizes per decision without replacement, to be interpolated: TAS, arXiv:1905.09717, Eqs 3-4.
+
+    The probabilities are those of a Gumbel-softmax; the weights of the sampled ones are re-normalised, so that one
+    sample alone has weight 1 and no gradient. A decision of fewer options has all of them sampled.
+
+    logits: (decisions, options). rng: on the CPU. samples: how many sizes of each decision.
+    """
+    perturbed = _perturbed(logits, tau, rng)
+    chances = perturbed.detach().softmax(-1).cpu()
+    picks = [
+        # the least float, so that as many as are asked for can be drawn although some have underflowed to zero
+        torch.multinomial(row[:count].clamp_min(torch.finfo(row.dtype).tiny), min(samples, count), generator=rng)
+        for row, count in zip(chances, option_counts(space), strict=True)
+    ]
+    active = [tuple(sorted(row.tolist())) for row in picks]
+    weight = torch.stack([_among(row, chosen) for row, chosen in zip(perturbed, active, strict=True)])
+    found = _gates(space, weight, _each(space, active))
+    return {name: replace(gate, blend="interpolate") for name, gate in found.items()}
+
+
+def scales(space: Space, values: Tensor) -> Gates:
+    """Return free scales as gates; a scale at exactly zero leaves `active`: DSO-NAS, arXiv:1811.01567, Eq. 4.
+
+    values: (decisions, options).
+
+    >>> from renascent.core.space import Space, Subset
+    >>> scales(Space({"a": Subset(("x", "y"))}), torch.tensor([[0.0, 0.3]]))["a"].active
+    (1,)
+    """
+    rows = zip((values != 0).tolist(), option_counts(space), strict=True)
+    # what lies behind a decision's last option is padding, whatever its value
+    return _gates(space, values, _each(space, [tuple(k for k in range(count) if row[k]) for row, count in rows]))
+
+
+def option_counts(space: Space) -> tuple[int, ...]:
+    """Return the number of options of each decision, in the order of `space`.
+
+    Raises UserError for a `Real` decision, which has no options to put a gate on.
+    """
+    for name, decision in space.decisions.items():
+        if isinstance(decision, Real):
+            raise UserError(
+                f"decision '{name}' is a Real and has no options, so it cannot be gated: "
+                "use Choice or Integer, or search it with an ask/tell strategy"
+            )
+    return tuple(len(decision.options) for decision in space.decisions.values())  # type: ignore[union-attr]
+
+
+def _width(space: Space) -> int:
+    return max(option_counts(space))
+
+
+def _perturbed(logits: Tensor, tau: float, rng: torch.Generator) -> Tensor:
+    noise = torch.empty(logits.shape, dtype=logits.dtype).exponential_(generator=rng)
+    gumbel = -noise.log().to(logits.device)
+    return (logits.log_softmax(-1) + gumbel) / tau
+
+
+def _among(row: Tensor, chosen: tuple[int, ...]) -> Tensor:
+    """Return the softmax of the chosen entries, (options,), zero elsewhere."""
+    index = torch.tensor(chosen, device=row.device)
+    return torch.zeros_like(row).scatter(0, index, row[index].softmax(0))
+
+
+def _chosen(space: Space, arch: Arch, name: str) -> tuple[int, ...]:
+    decision, value = space.decisions[name], arch[name]
+    if isinstance(decision, Subset):
+        return tuple(k for k, option in enumerate(decision.options) if option in value)  # type: ignore[operator]
+    return (decision.options.index(value),)  # type: ignore[union-attr]
+
+
+def _all(space: Space) -> dict[str, tuple[int, ...]]:
+    return _each(space, [tuple(range(count)) for count in option_counts(space)])
+
+
+def _each(space: Space, active: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    return dict(zip(space.decisions, active, strict=True))
+
+
+def _gates(space: Space, weights: Tensor, active: Mapping[str, tuple[int, ...]]) -> Gates:
+    """Slice stacked weights (decisions, options) into one gate a decision."""
+    counts = option_counts(space)
+    rows = weights.unbind(0)
+    return {
+        name: Gate(row if count == len(row) else row[:count], active[name])
+        for name, row, count in zip(space.decisions, rows, counts, strict=True)
+    }

@@ -1,0 +1,296 @@
+"""The best architecture inside a budget: an exact knapsack where costs add up, local search where they multiply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from renascent.core.errors import BudgetError
+from renascent.core.protocols import Goal
+from renascent.core.space import Arch, Integer, Space
+
+FILLED = 0.95
+"""How much of the tightest bound is to be used: what an accuracy gains by, a budget is there to pay for."""
+
+SAMPLES = 20
+"""Architectures that are drawn by what a strategy holds likely, moved into the budget, and scored."""
+
+SLACK = 0.02
+"""By how much of a bound the cost of two changes may differ from the sum of the cost of each."""
+
+TRIED = 300
+"""Changes of two decisions that are priced exactly in one move of the local search."""
+
+CLIMBS = 200
+"""Moves of a local search, at most."""
+
+FEW = 30
+"""Decisions with which a local search is caught easily, and begins from more sides; of more, it is not worth it."""
+
+EXACT = {"mip_rel_gap": 0.0}
+"""The solver's own is a ten-thousandth."""
+
+LEAST_LOG = -60.0
+"""Logarithm of a chance that has become zero."""
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A space and its budget, over option indices.
+
+    values: (decisions, options), the worth of each option; the worth of an architecture is their sum.  -inf: no option.
+    """
+
+    goals: Sequence[Goal]
+    values: NDArray[np.float64]
+
+    @cached_property
+    def counts(self) -> Indices:
+        """Options of each decision, (decisions,)."""
+        return np.asarray(np.isfinite(self.values).sum(1))
+
+    def shares(self, rows: Indices) -> NDArray[np.float64]:
+        """Return how much of each bound each row (n, decisions) takes, (goals, n)."""
+        return np.stack([goal.exact(rows) / goal.limit for goal in self.goals])
+
+    def usage(self, rows: Indices) -> NDArray[np.float64]:
+        """Return how much of the tightest bound each row (n, decisions) takes: inside the budget up to 1."""
+        return np.asarray(self.shares(rows).max(0))
+
+    def worth(self, rows: Indices) -> NDArray[np.float64]:
+        """Return the worth (n,) of rows (n, decisions)."""
+        return np.asarray(self.values[np.arange(len(self.values)), rows].sum(1))
+
+    def best(self, start: Indices, *more: Indices) -> Indices:
+        """Return the worthiest row inside the budget, and using most of it; the cheapest there is if none is inside.
+
+        Exactly, where all costs add up; else by local search from `start`, and from `more` too.
+        """
+        if all(goal.terms is not None for goal in self.goals):
+            exact = knapsack(self.values, self.goals, FILLED)
+            if exact is not None:
+                return exact
+        rows = np.stack([self._climbed(self._moved_in(row)) for row in (start, *more)])
+        return np.asarray(rows[self._order(rows)[-1]])
+
+    def _order(self, rows: Indices) -> Indices:
+        """Return the places of rows, the best last: inside the budget, then using most of it, then of most worth."""
+        # a product with a matrix differs in the last digits from one number of rows to another
+        usage, worth = np.round(self.usage(rows), 9), np.round(self.worth(rows), 9)
+        return np.lexsort((worth, np.minimum(usage, FILLED), -np.maximum(usage, 1)))
+
+    def _moved_in(self, row: Indices) -> Indices:
+        """Give up until the budget is kept, then take on until it is used, what costs the least worth for the most."""
+        now = float(self.usage(row[None])[0])
+        while not FILLED <= now <= 1:
+            rows = self.singles(row)
+            usage = self.usage(rows)
+            way, gap = (1, now - 1) if now > 1 else (-1, FILLED - now)
+            # a change that does more than is needed does no more than that
+            done = np.minimum(way * (now - usage), gap)
+            fits = (done > 1e-9) & ((usage <= 1) | (now > 1))
+            if not fits.any():
+                break
+            lost = np.maximum(self.worth(row[None])[0] - self.worth(rows), 0) + 1e-9
+            pick = int(np.where(fits, lost / np.maximum(done, 1e-12), np.inf).argmin())
+            row, now = rows[pick], float(usage[pick])
+        return row
+
+    def _climbed(self, row: Indices) -> Indices:
+        """Move to the best of the rows that differ in one decision or two, until there is none better."""
+        for _ in range(CLIMBS):
+            singles = self.singles(row)
+            rows = np.concatenate([row[None], singles, self._pairs(row, singles)])
+            best = rows[self._order(rows)[-1]]
+            if self._order(np.stack([best, row]))[-1] == 1:
+                break
+            row = best
+        return row
+
+    def singles(self, row: Indices) -> Indices:
+        """Return every row that differs in one decision, (n, decisions)."""
+        decisions, options = np.nonzero(np.arange(self.values.shape[1]) < self.counts[:, None])
+        other = options != row[decisions]
+        rows = np.repeat(row[None], other.sum(), axis=0)
+        rows[np.arange(len(rows)), decisions[other]] = options[other]
+        return rows
+
+    def _pairs(self, row: Indices, singles: Indices) -> Indices:
+        """Return rows that differ in two decisions, those that promise the most if costs and worth added up."""
+        changed = np.abs(singles - row)
+        # every option of few decisions, the next ones of many: the pairs stay below some hundred thousand
+        singles = singles[changed.max(1, initial=0) <= max(1, 200 // len(row))]
+        where = (singles != row).argmax(1)
+        now, worth = self.shares(row[None]), self.worth(row[None])
+        more, gain = self.shares(singles) - now, self.worth(singles) - worth
+        usage = (now[:, :, None] + more[:, :, None] + more[:, None, :]).max(0)
+        better = gain[:, None] + gain[None, :]
+        least = min(FILLED, float(now.max())) - SLACK
+        promising = np.triu(where[:, None] != where[None, :]) & (usage <= 1 + SLACK) & (usage >= least)
+        filled = np.where(promising, np.minimum(usage, FILLED), -np.inf) if now.max() < FILLED else 0.0
+        first, second = np.nonzero(promising)
+        picks = np.lexsort((better[first, second], np.broadcast_to(filled, better.shape)[first, second]))[-TRIED:]
+        first, second = first[picks], second[picks]
+        return singles[first] + singles[second] - row
+
+
+def knapsack(values: NDArray[np.float64], goals: Sequence[Goal], filled: float = 0.0) -> Indices | None:
+    """Return the option of each decision of the largest total value inside the budget, exactly; None if there is none.
+
+    A multiple-choice knapsack by mixed-integer programming. values: (decisions, options), -inf where there is none.
+    filled: share of the tightest bound that is to be used; where that cannot be, less is.
+
+    >>> from renascent.core.protocols import Goal
+    >>> terms = (0.0, np.array([[1.0, 5.0], [1.0, 5.0]]))
+    >>> goal = Goal("macs", 6.0, lambda gates: gates, lambda rows: rows, terms)
+    >>> knapsack(np.array([[0.0, 1.0], [0.0, 3.0]]), [goal]).tolist()
+    [0, 1]
+    """
+    problem = _Knapsack(values, goals)
+    # using most of one bound is enough: the others may leave room
+    rows = [problem.solved(values, {k: filled}) for k in range(len(goals))] if filled else []
+    found = [row for row in rows if row is not None]
+    if not found and (row := problem.solved(values)) is not None:
+        found = [row]
+    return max(found, key=lambda row: float(values[np.arange(len(values)), row].sum())) if found else None
+
+
+class _Knapsack:
+    """One option of each decision, within bounds that are sums of terms; bounds are in units of their limits."""
+
+    def __init__(self, values: NDArray[np.float64], goals: Sequence[Goal]) -> None:
+        self.there = np.isfinite(values)
+        terms = [(goal.limit, *goal.terms) for goal in goals if goal.terms is not None]
+        self.base = np.array([base / limit for limit, base, _ in terms])
+        self.spent = np.array([table[self.there] / limit for limit, _, table in terms])
+        chosen = self.there[:, None, :] * np.eye(len(values))[:, :, None]
+        self.one = LinearConstraint(chosen.reshape(len(values), -1)[:, self.there.ravel()], 1, 1)
+
+    def solved(self, values: NDArray[np.float64], least: Mapping[int, float] | None = None) -> Indices | None:
+        """Return the row of the largest value inside all bounds that uses at least `least` of some; None if none is."""
+        low = np.full(len(self.base), -np.inf)
+        for k, share in (least or {}).items():
+            low[k] = share - self.base[k]
+        rules = [self.one, LinearConstraint(self.spent, low, 1 - self.base)]
+        while True:
+            found = _solved(values[self.there], rules)
+            if found is None:
+                return None
+            if ((self.base + self.spent @ found) <= 1).all():
+                return self._row(found)
+            # what is outside by less than the solver's tolerance is ruled out by itself
+            rules.append(LinearConstraint(found, -np.inf, len(values) - 1))
+
+    def least(self) -> Indices:
+        """Return the row that takes the least of the tightest bound."""
+        # one more unknown, at the end: what the tightest bound takes
+        last = np.append(np.zeros(self.spent.shape[1]), 1.0)
+        one = LinearConstraint(np.pad(self.one.A, ((0, 0), (0, 1))), 1, 1)
+        rules = [one, LinearConstraint(np.pad(self.spent, ((0, 0), (0, 1))) - last, -np.inf, -self.base)]
+        bounds = Bounds(0, np.where(last, np.inf, 1))
+        found = milp(last, constraints=rules, integrality=1 - last, bounds=bounds, options=EXACT)
+        return self._row(np.round(found.x[:-1]))
+
+    def _row(self, chosen: NDArray[np.float64]) -> Indices:
+        full = np.zeros(self.there.shape)
+        full[self.there] = chosen
+        return np.asarray(full.argmax(1))
+
+
+def within(
+    space: Space,
+    chances: Mapping[str, ArrayLike],
+    goals: Sequence[Goal],
+    score: Callable[[Arch], float],
+    *,
+    seed: int = 0,
+    samples: int = SAMPLES,
+    others: Sequence[Arch] = (),
+) -> Arch:
+    """Return the architecture inside the budget that scores highest, of those that `chances` hold likely.
+
+    The likeliest one and `samples` drawn by their chances are each moved into the budget, at the least loss of
+    likelihood, and so are `others`; those that leave much of it unused are no match for the rest.
+    chances: (options,) of each decision.
+
+    Raises BudgetError when none is inside.
+    """
+    logs = _logs(space, chances)
+    bounded = Bounded(goals, logs)
+    drawn = [logs.argmax(1), *_draws(logs, samples, np.random.default_rng([seed, 7]))]
+    # the likeliest is improved, from several sides; what was drawn is moved as little as can be
+    rows = [bounded.best(drawn[0], *_ends(space, goals, bounded.counts))]
+    rows += [
+        Bounded(goals, _near(space, logs, row)).best(row)
+        for row in [*drawn[1:], *(space.indices(arch) for arch in others)]
+    ]
+    usage = bounded.usage(np.stack(rows))
+    inside = usage <= 1
+    fits = inside & (usage >= min(FILLED, usage[inside].max(initial=0) - SLACK))
+    if not inside.any():
+        names = ", ".join(f"{goal.name}<={goal.limit:g}" for goal in goals)
+        raise BudgetError(f"no architecture of space '{space.name}' was found with {names}: give a larger budget")
+    found = {arch: score(arch) for arch in dict.fromkeys(map(space.from_indices, np.stack(rows)[fits]))}
+    return max(found, key=found.__getitem__)
+
+
+def cheapest(space: Space, goals: Sequence[Goal]) -> Indices:
+    """Return the option indices (decisions,) that take the least of the tightest bound.
+
+    Exactly, where all costs add up; else by changes of single decisions.
+    """
+    counts = [len(decision.options) for decision in space.decisions.values()]  # type: ignore[union-attr]
+    values = np.where(np.arange(max(counts)) < np.array(counts)[:, None], 0.0, -np.inf)
+    if all(goal.terms is not None for goal in goals):
+        return _Knapsack(values, goals).least()
+    bounded = Bounded(goals, values)
+    row = np.zeros(len(counts), dtype=np.int64)
+    while True:
+        rows = np.concatenate([row[None], bounded.singles(row)])
+        usage = bounded.usage(rows)
+        # a product with a matrix differs in the last digits from one number of rows to another
+        if usage.min() >= usage[0] - 1e-9 * abs(usage[0]):
+            return row
+        row = rows[int(usage.argmin())]
+
+
+def _logs(space: Space, chances: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
+    """Return logarithms of chances, (decisions, options), -inf where there is no option."""
+    found = [np.asarray(chances[name], dtype=np.float64) for name in space.decisions]
+    logs = np.full((len(found), max(map(len, found))), -np.inf)
+    for row, chance in zip(logs, found, strict=True):
+        with np.errstate(divide="ignore"):
+            row[: len(chance)] = np.maximum(np.log(chance), LEAST_LOG)
+    return logs
+
+
+def _draws(logs: NDArray[np.float64], count: int, rng: np.random.Generator) -> list[Indices]:
+    """Draw rows by their chances: the largest of logarithms and Gumbel noise."""
+    return [np.asarray((logs + rng.gumbel(size=logs.shape)).argmax(1)) for _ in range(count)]
+
+
+def _ends(space: Space, goals: Sequence[Goal], counts: Indices) -> list[Indices]:
+    """Return the cheapest row; and, of few decisions, those a third up all options, two thirds, and at their last."""
+    shares = (1 / 3, 2 / 3, 1) if len(counts) <= FEW else ()
+    return [cheapest(space, goals), *(np.floor(share * (counts - 1) + 1e-9).astype(np.int64) for share in shares)]
+
+
+def _near(space: Space, logs: NDArray[np.float64], start: Indices) -> NDArray[np.float64]:
+    """Return values that fall with the distance from a row: in options where these are ordered, else 1 for another."""
+    distance = np.abs(np.arange(logs.shape[1])[None, :] - np.asarray(start)[:, None]).astype(np.float64)
+    ordered = np.array([isinstance(decision, Integer) for decision in space.decisions.values()])
+    distance = np.where(ordered[:, None], distance, np.minimum(distance, 1))
+    return np.where(np.isfinite(logs), -distance, -np.inf)
+
+
+def _solved(values: NDArray[np.float64], rules: Sequence[LinearConstraint]) -> NDArray[np.float64] | None:
+    """Return the choice of the largest value, (options,) of zeros and ones."""
+    found = milp(-values, constraints=rules, integrality=np.ones(len(values)), bounds=Bounds(0, 1), options=EXACT)
+    return np.round(found.x) if found.success else None

@@ -1,0 +1,126 @@
+"""How shared weights learn: the rule, and an optimiser that leaves what took no part exactly as it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from renascent.core.errors import require
+
+Region = tuple[slice, ...] | Tensor
+"""Which part of a parameter takes part: a slice of each leading dimension, or a mask (bool) of its shape."""
+
+Regions = Mapping[str, Region]
+"""Name of a parameter, as in `state_dict`, -> its region. A parameter without one takes part whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightRule:
+    """How network weights learn: SGD with a cosine from `lr` to `lr_end`. The defaults are the search's.
+
+    lr: learning rate at the first step.
+    lr_end: learning rate at the last step.
+    momentum: of SGD.
+    nesterov: use Nesterov's momentum.
+    weight_decay: L2 penalty, on every parameter.
+    clip: largest gradient norm; 0 means no clipping.
+    """
+
+    lr: float = 0.025
+    lr_end: float = 0.001
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        rates = dict.fromkeys(("lr", "lr_end", "weight_decay", "clip"), (0, math.inf))
+        require(self, momentum=(0, 1), **rates)
+
+    def optimiser(self, net: nn.Module) -> CroppedSGD:
+        return CroppedSGD(
+            net,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov and self.momentum > 0,
+            weight_decay=self.weight_decay,
+        )
+
+    def rate(self, fraction: float) -> float:
+        """Return the learning rate at `fraction` of the run."""
+        return self.lr_end + (self.lr - self.lr_end) * (1 + math.cos(math.pi * fraction)) / 2
+
+    def apply(self, optimiser: CroppedSGD, fraction: float, regions: Regions | None = None) -> None:
+        """Clip the gradients that are there, and take one step at the rate of `fraction`, inside `regions` only."""
+        (group,) = optimiser.param_groups
+        group["lr"] = self.rate(fraction)
+        if self.clip:
+            nn.utils.clip_grad_norm_(group["params"], self.clip)
+        if regions:
+            optimiser.step_inside(regions)
+        else:
+            optimiser.step()
+
+
+class CroppedSGD(torch.optim.SGD):
+    """SGD that can also step within a region of each parameter, value and momentum.
+
+    A crop of a shared weight has a gradient that is zero outside the crop, and a plain step would still move what lies
+    there, by momentum and decay. Slimmable networks, arXiv:1812.08928, and NES leave it untouched.
+    """
+
+    def __init__(
+        self, net: nn.Module, *, lr: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+    ) -> None:
+        named = dict(net.named_parameters())
+        self.names = {id(p): name for name, p in named.items()}
+        super().__init__(named.values(), lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step_inside(self, regions: Regions) -> None:
+        """Take the step of `step` on the parameters that have a gradient, each within its region."""
+        (group,) = self.param_groups
+        whole: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            held = self._momentum(p) if group["momentum"] else None
+            region = regions.get(self.names[id(p)])
+            if isinstance(region, Tensor):
+                _masked(p, p.grad, held, region, group)
+            elif region is None:
+                whole.append((p, p.grad, held))
+            else:
+                whole.append((p[region], p.grad[region], None if held is None else held[region]))
+        for value, gradient, momentum in whole:
+            _step(value, gradient, momentum, group)
+
+    def _momentum(self, p: Tensor) -> Tensor:
+        state = self.state[p]
+        if state.get("momentum_buffer") is None:
+            # from zeros, the first step is that of torch: the buffer becomes the gradient
+            state["momentum_buffer"] = torch.zeros_like(p)
+        buffer: Tensor = state["momentum_buffer"]
+        return buffer
+
+
+def _step(value: Tensor, gradient: Tensor, momentum: Tensor | None, group: Mapping[str, float]) -> None:
+    """One step of SGD, in place on views."""
+    change = gradient.add(value, alpha=group["weight_decay"]) if group["weight_decay"] else gradient
+    if momentum is not None:
+        momentum.mul_(group["momentum"]).add_(change)
+        change = change.add(momentum, alpha=group["momentum"]) if group["nesterov"] else momentum
+    value.add_(change, alpha=-group["lr"])
+
+
+def _masked(p: Tensor, gradient: Tensor, momentum: Tensor | None, mask: Tensor, group: Mapping[str, float]) -> None:
+    """One step of SGD where `mask` is true, bit-identical elsewhere."""
+    value, kept = p.clone(), None if momentum is None else momentum.clone()
+    _step(value, gradient, kept, group)
+    p.copy_(torch.where(mask, value, p))
+    if momentum is not None and kept is not None:
+        momentum.copy_(torch.where(mask, kept, momentum))

@@ -1,0 +1,267 @@
+"""The protocols that join the floors, on one page."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from renascent.core.files import Json
+from renascent.core.gates import Gates
+from renascent.core.optimiser import CroppedSGD, Regions
+from renascent.core.optimiser import WeightRule as WeightRule
+from renascent.core.space import Arch, Space
+
+Batch = tuple[Tensor, Tensor]
+"""Inputs (batch, ...) and targets (batch, ...), on the task's device."""
+
+Metrics = dict[str, Tensor]
+"""Name -> detached scalar of one step, left on the device."""
+
+Cost = Callable[[Gates], Tensor]
+"""Gates -> scalar; its unit in its name: macs, params, latency_ms."""
+
+Say = Callable[[Json], None]
+"""Hears every event as it happens, to show progress."""
+
+Score = Callable[[Arch], float]
+"""Architecture -> its score inside the supernet (accuracy in [0, 1]; higher is better)."""
+
+
+class Supernet(nn.Module, ABC):
+    """A network that holds every architecture of `space`, with shared weights."""
+
+    space: Space
+
+    @abstractmethod
+    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+        """Map (batch, channels, h, w) to (batch, classes) under `gates`."""
+
+    @abstractmethod
+    def extract(self, arch: Arch) -> nn.Module:
+        """Return a plain network of `arch` with a copy of the shared weights: no gates, exportable."""
+
+    def crops(self, gates: Gates) -> Regions:
+        """Return which part of each parameter takes part under `gates`; those without an entry take part whole."""
+        return {}
+
+
+class SpaceConfig(Protocol):
+    """A frozen dataclass of a search space's parameters, from which its networks are built."""
+
+    @property
+    def space(self) -> Space:
+        """Every architecture that can be chosen."""
+
+    def supernet(self, channels_in: int, classes: int) -> Supernet:
+        """Build the network that shares weights between all architectures."""
+
+    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
+        """Build one architecture, fresh; `prune` drops operations that cannot reach the output."""
+
+    def draw(self, arch: Arch) -> str:
+        """Draw an architecture in text."""
+
+
+class Loss(NamedTuple):
+    """loss: scalar to minimise, with gradient.  score: scalar in [0, 1], higher is better, detached."""
+
+    loss: Tensor
+    score: Tensor
+
+
+class Stream(Protocol):
+    """An endless, resumable sequence of batches. Its whole state is how many batches it has given."""
+
+    steps_per_epoch: int
+
+    def next(self, gates: Gates | None = None) -> Batch:
+        """Return the next batch; `gates` lets augmentation be a decision."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Data:
+    """The two streams of a search. train: for the weights.  val: for the architecture."""
+
+    train: Stream
+    val: Stream
+
+
+class Task(ABC):
+    """What is to be learnt: data held on a device, and the loss.
+
+    channels, size: of one input, (channels, *size).  name: for reports and folders.
+    """
+
+    name: str
+    channels: int
+    size: tuple[int, int]
+    classes: int
+    device: torch.device
+
+    @abstractmethod
+    def streams(self, seed: int, batch: int) -> Data:
+        """Return the streams of a search: augmented training batches, and validation batches."""
+
+    @abstractmethod
+    def loss(
+        self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None = None, *, smoothing: float = 0.0
+    ) -> Loss:
+        """Run `net` on a batch; with `gates` when it is a supernet. smoothing: share of the target spread evenly."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return JSON values that say which data these are; equal for equal data."""
+
+    @abstractmethod
+    def count(self, split: str) -> int:
+        """Return how many inputs a split has; 0 when there is none."""
+
+    @abstractmethod
+    def stream(self, split: str, seed: int, batch: int) -> Stream:
+        """Return augmented training batches of one split ("train", "val", or "train+val"), shuffled every epoch."""
+
+    @abstractmethod
+    def batches(self, split: str, batch: int) -> Sequence[Batch]:
+        """Return one whole split ("train", "val", "test") in order, not augmented; the last batch may be smaller."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A value that moves on a straight line over the search. start, end: in the value's own unit.
+
+    >>> Linear(10.0, 0.1)(0.0), round(Linear(10.0, 0.1)(1.0), 6)
+    (10.0, 0.1)
+    """
+
+    start: float
+    end: float
+
+    def __call__(self, fraction: float) -> float:
+        return self.start + (self.end - self.start) * fraction
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands. step: steps done before this one.  steps: in the whole run."""
+
+    step: int
+    steps: int
+    steps_per_epoch: int
+
+    @property
+    def fraction(self) -> float:
+        """0 at the first step, 1 at the last."""
+        return self.step / max(self.steps - 1, 1)
+
+    @property
+    def epoch(self) -> int:
+        return self.step // self.steps_per_epoch
+
+    @property
+    def ends_epoch(self) -> bool:
+        return (self.step + 1) % self.steps_per_epoch == 0
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One bound of a budget. name: the cost, its unit in it: macs, latency_ms.  limit: the most allowed.
+
+    cost: expected cost of gates, with gradient; exact where they are one-hot.
+    exact: option indices (n, decisions) -> costs (n,).
+    terms: where the cost is a constant plus one term a decision: that, and the terms (decisions, options).
+    """
+
+    name: str
+    limit: float
+    cost: Cost
+    exact: Callable[[NDArray[np.integer]], NDArray[np.float64]]
+    terms: tuple[float, NDArray[np.float64]] | None = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a strategy starts from. space: the space searched.  seed: of everything random in the strategy.
+
+    goals: the budget; what a search finds keeps all of it.
+    start: the architecture to start from, where there is one: the reference, scaled to the budget.
+    """
+
+    net: Supernet
+    task: Task
+    space: Space
+    weights: WeightRule = field(default_factory=WeightRule)
+    seed: int = 0
+    goals: tuple[Goal, ...] = ()
+    start: Arch | None = None
+
+    def generator(self) -> torch.Generator:
+        """Return a generator on the CPU, so that a seed means the same draws on every device."""
+        return torch.Generator().manual_seed(self.seed)
+
+
+@dataclass
+class State:
+    """Everything that changes during a one-shot search, visible in one place.
+
+    optimiser: of the shared weights.  policy: what the strategy learns about decisions, None if nothing.
+    rng: for every random draw of the strategy.  extra: small named values, such as a reward baseline.
+    """
+
+    setup: Setup
+    optimiser: CroppedSGD
+    rng: torch.Generator
+    policy: nn.Module | None = None
+    policy_optimiser: torch.optim.Optimizer | None = None
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def net(self) -> Supernet:
+        return self.setup.net
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain dictionaries and tensors, the shared weights included."""
+        tree: dict[str, Any] = {"net": self.net.state_dict(), "extra": dict(self.extra), "rng": self.rng.get_state()}
+        return tree | {name: part.state_dict() for name, part in self._parts()}
+
+    def load_state_dict(self, tree: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self.net.load_state_dict(tree["net"])
+        self.extra = dict(tree["extra"])
+        self.rng.set_state(tree["rng"])
+        for name, part in self._parts():
+            part.load_state_dict(tree[name])
+
+    def _parts(self) -> list[tuple[str, Any]]:
+        kinds = (nn.Module, torch.optim.Optimizer)
+        return [(f.name, v) for f in fields(self) if isinstance(v := getattr(self, f.name), kinds)]
+
+
+@runtime_checkable
+class OneShot(Protocol):
+    """A search over shared weights: a frozen dataclass of hyperparameters. All that changes lives in `State`."""
+
+    def init(self, setup: Setup) -> State:
+        """Make the state of a new search."""
+
+    def step(self, s: State, data: Data, t: Progress) -> Metrics:
+        """Pull the batches one step needs, and learn from them.
+
+        The network is in evaluation mode before and after: training the weights needs `train()`, as `weight_step` does.
+        """
+
+    def derive(self, s: State, score: Score) -> Arch:
+        """Choose the final architecture; `score` is the accuracy inside the supernet."""
+
+    def probabilities(self, s: State) -> Mapping[str, Tensor]:
+        """Return how likely each option of each decision now is, each (options,); for reports."""

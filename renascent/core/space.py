@@ -1,0 +1,282 @@
+"""All that can be decided together (Space)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from renascent.core.arch import Arch
+from renascent.core.decisions import (
+    Choice,
+    Decision,
+    Integer,
+    Real,
+    Subset,
+    Value,
+    When,
+    check_place,
+    checked,
+    checked_scores,
+    count_values,
+    favoured,
+    index_of,
+    noise_for,
+    other_value,
+    quoted,
+    read_value,
+    value_at,
+    written,
+)
+from renascent.core.errors import UserError, unknown
+
+__all__ = ["Arch", "Choice", "Codec", "Decision", "Integer", "Real", "Space", "Subset", "Value", "When"]
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How the architectures of a space are written for others to read. parse raises UserError."""
+
+    format: Callable[[Arch], str]
+    parse: Callable[[str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """All architectures that can be chosen: decisions by name, in order. Raises UserError if they do not fit.
+
+    codec: writes and reads architectures; without one they read `name=value,name=value`.
+    rule: turns scores into values where the best of each decision is not legal together (a DARTS node has two
+    inputs). `sample` and `discretise` follow it; counting, indexing and `mutate` know decisions only.
+
+    >>> op = Choice(("skip", "conv", "pool"), when=("depth", (2,)))
+    >>> space = Space({"depth": Integer((1, 2)), "op": op})
+    >>> space.size, len(list(space))
+    (4, 4)
+    >>> space.sample(np.random.default_rng(0)) in set(space)
+    True
+    >>> arch = space.arch({"depth": 2, "op": "conv"})
+    >>> space.index(arch), space.at(4) == arch, space.indices(arch).tolist()
+    (4, True, [1, 1])
+    >>> space.from_indices([1, 1]) == arch
+    True
+    >>> space.format(arch), space.parse("depth=2,op=conv") == arch
+    ('depth=2,op=conv', True)
+    >>> space.discretise({"depth": [1.0, 0.0], "op": [0.0, 0.0, 1.0]})
+    Arch({'depth': 1, 'op': 'skip'})
+    >>> space.active(space.arch({"depth": 1}))
+    ('depth',)
+    >>> space.mutate(arch, np.random.default_rng(0)) == arch
+    False
+    >>> space.join(Space({"lr": Real(0.0, 1.0)})).size
+    inf
+    """
+
+    decisions: Mapping[str, Decision]
+    name: str = ""
+    codec: Codec | None = None
+    rule: Callable[[Space, Mapping[str, NDArray[np.float64]]], Mapping[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decisions", MappingProxyType(dict(self.decisions)))
+        earlier: dict[str, Decision] = {}
+        for name, decision in self.decisions.items():
+            check_place(name, decision, earlier)
+            earlier[name] = decision
+
+    def __eq__(self, other: object) -> bool:
+        """Equal when the name and the decisions are, order included: indices must mean the same."""
+        return isinstance(other, Space) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[object, ...]:
+        return self.name, tuple(self.decisions.items())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a mapping proxy can be neither copied nor pickled, and networks that hold a space are
+        return Space, (dict(self.decisions), self.name, self.codec, self.rule)
+
+    def __bool__(self) -> bool:
+        return True  # or truth would ask __len__, which an infinite space refuses
+
+    @cached_property
+    def size(self) -> int | float:
+        """How many different architectures there are: an int, or infinity with a Real."""
+        if any(isinstance(decision, Real) for decision in self.decisions.values()):
+            return math.inf
+        return math.prod(self._ways(name) for name, d in self.decisions.items() if d.when is None)
+
+    def _ways(self, name: str) -> int:
+        """Count the values of one decision and of all that depend on it: dependence is a forest."""
+        decision, below = self.decisions[name], [(n, d.when) for n, d in self.decisions.items() if d.when]
+        children = [(child, when[1]) for child, when in below if when[0] == name]
+        if not children or isinstance(decision, Real | Subset):
+            return int(count_values(decision))
+        return sum(math.prod(self._ways(n) for n, on in children if v in on) for v in decision.options)
+
+    @property
+    def span(self) -> int:
+        """The number of indices: over `size` if decisions have conditions. Raises UserError with a Real."""
+        return math.prod(int(count_values(decision)) for _, decision in self._discrete("indices"))
+
+    def __len__(self) -> int:
+        if self.size > sys.maxsize:
+            raise UserError(f"space '{self.name}' has {self.size} architectures, over len: read .size")
+        return int(self.size)
+
+    def __iter__(self) -> Iterator[Arch]:
+        """Every architecture once, by increasing index. Raises UserError with a Real: there is no end."""
+        values = [[value_at(d, k) for k in range(int(count_values(d)))] for _, d in self._discrete("list")]
+        for row in itertools.product(*values):
+            arch = Arch(dict(zip(self.decisions, row, strict=True)))
+            if self.arch(arch) == arch:
+                yield arch
+
+    def arch(self, values: Mapping[str, Any]) -> Arch:
+        """Check and normalise: an inactive decision may be left out and is set to its first option.
+
+        Raises UserError for a name or a value that is not in the space, and for an active decision left out.
+        """
+        return Arch(self._resolve(values)[0])
+
+    def active(self, arch: Arch) -> tuple[str, ...]:
+        """Return the names of the decisions that matter in `arch`. Raises UserError if not of this space."""
+        return self._resolve(arch)[1]
+
+    def _resolve(self, values: Mapping[str, Any]) -> tuple[dict[str, Value], tuple[str, ...]]:
+        """Return all values, normalised, and the names of the active decisions."""
+        given = {name: checked(name, self._decision(name), value) for name, value in values.items()}
+        full: dict[str, Value] = {}
+        active: list[str] = []
+        for name, decision in self.decisions.items():
+            when = decision.when
+            full[name] = value_at(decision, 0)
+            if when and not (when[0] in active and full[when[0]] in when[1]):
+                continue
+            if name not in given:
+                raise UserError(f"decision '{name}' has no value: it is active here, so give it one")
+            full[name] = given[name]
+            active.append(name)
+        return full, tuple(active)
+
+    def _decision(self, name: str) -> Decision:
+        if name not in self.decisions:
+            raise unknown("decision", name, self.decisions)
+        return self.decisions[name]
+
+    def _discrete(self, what: str) -> list[tuple[str, Choice | Integer | Subset]]:
+        """Return the decisions by name, all of which must have countable values."""
+        for name, decision in self.decisions.items():
+            if isinstance(decision, Real):
+                raise UserError(f"decision '{name}' is a Real, so there is no {what}: use an Integer")
+        return [(name, d) for name, d in self.decisions.items() if not isinstance(d, Real)]
+
+    def indices(self, arch: Arch) -> NDArray[np.int64]:
+        """Return the option index of each decision, (decisions,); bit k stands for option k of a Subset.
+
+        Raises UserError with a Real, and for an index over 63 bits (a Subset of more options).
+        """
+        values = self.arch(arch)
+        found = [index_of(name, decision, values[name]) for name, decision in self._discrete("index")]
+        if max(found, default=0) > np.iinfo(np.int64).max:
+            raise UserError(f"a Subset of space '{self.name}' has over 63 options: an array cannot index it")
+        return np.array(found, dtype=np.int64)
+
+    def from_indices(self, indices: Iterable[int]) -> Arch:
+        """Return the architecture of option indices, (decisions,), as `indices` gives them. Raises UserError."""
+        picks = [int(k) for k in indices]
+        found = self._discrete("index")
+        if len(picks) != len(found) or any(
+            not 0 <= k < count_values(d) for k, (_, d) in zip(picks, found, strict=False)
+        ):
+            raise UserError(f"{picks} are no option indices of space '{self.name}': give one for each decision")
+        return self.arch({name: value_at(d, k) for k, (name, d) in zip(picks, found, strict=True)})
+
+    def index(self, arch: Arch) -> int:
+        """Return the position of `arch`, the last decision fastest. Raises UserError if not of this space."""
+        values, place = self.arch(arch), 0
+        for name, decision in self._discrete("index"):
+            place = place * int(count_values(decision)) + index_of(name, decision, values[name])
+        return place
+
+    def at(self, index: int) -> Arch:
+        """Return the architecture at an index. Raises UserError unless 0 <= index < span."""
+        if not 0 <= index < self.span:
+            raise UserError(f"index {index} is outside space '{self.name}': give 0 to {self.span - 1}")
+        values, rest = {}, int(index)
+        for name, decision in reversed(self._discrete("index")):
+            rest, k = divmod(rest, int(count_values(decision)))
+            values[name] = value_at(decision, k)
+        return self.arch(values)
+
+    def discretise(self, scores: Mapping[str, ArrayLike]) -> Arch:
+        """Turn one score per option into an architecture, by `rule` where the space has one.
+
+        Choice, Integer: the first highest.  Subset: all above zero.  Real: one score, clipped to [0, 1], the
+        place between low and high.  Raises UserError for a missing, unknown, misshapen or NaN score.
+        """
+        clean = {name: checked_scores(name, self._decision(name), score) for name, score in scores.items()}
+        if missing := [name for name in self.decisions if name not in clean]:
+            raise UserError(f"decision '{missing[0]}' has no scores: give one per option for every decision")
+        if self.rule:
+            return self.arch(self.rule(self, clean))
+        return self.arch({name: favoured(decision, clean[name]) for name, decision in self.decisions.items()})
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Discretise noise: without `rule`, uniform in every active decision."""
+        return self.discretise({name: noise_for(decision, rng) for name, decision in self.decisions.items()})
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """Change one active decision to a different value. Raises UserError if there is none to change."""
+        values, active = self._resolve(arch)
+        free = [name for name in active if count_values(self.decisions[name]) > 1]
+        if not free:
+            raise UserError(f"space '{self.name}' has nothing to mutate: give a decision two options")
+        name = free[int(rng.integers(len(free)))]
+        return self.arch(values | {name: other_value(self.decisions[name], values[name], rng)})
+
+    def join(self, other: Space) -> Space:
+        """Return the space of both, without codecs. Raises UserError if they share a decision's name."""
+        if shared := [name for name in self.decisions if name in other.decisions]:
+            raise UserError(f"spaces '{self.name}' and '{other.name}' both decide '{shared[0]}': rename one")
+        if not (self.decisions and other.decisions):
+            return self if self.decisions else other
+        rule = partial(_by_parts, (self, other)) if self.rule or other.rule else None
+        name = "+".join(part.name for part in (self, other) if part.name)
+        return Space({**self.decisions, **other.decisions}, name, rule=rule)
+
+    def format(self, arch: Arch) -> str:
+        """Write `arch` for exchange: by the codec, or as name=value of what is active. Raises UserError."""
+        values, active = self._resolve(arch)
+        if self.codec:
+            return self.codec.format(Arch(values))
+        return ",".join(f"{quoted(name)}={written(values[name])}" for name in active)
+
+    def parse(self, text: str) -> Arch:
+        """Read what `format` wrote. Raises UserError naming the part that cannot be read."""
+        if self.codec:
+            return self.arch(self.codec.parse(text))
+        values: dict[str, Any] = {}
+        for part in text.split(",") if text.strip() else ():
+            name, equals, value = part.strip().partition("=")
+            if not equals or unquote(name) in values:
+                raise UserError(f"'{part}' in '{text}' cannot be read: write name=value, each name once")
+            values[unquote(name)] = read_value(self._decision(unquote(name)), value)
+        return self.arch(values)
+
+
+def _by_parts(parts: tuple[Space, ...], _: Space, scores: Mapping[str, ArrayLike]) -> Mapping[str, Value]:
+    """The rule of joined spaces: each part by its own."""
+    archs = [part.discretise({name: scores[name] for name in part.decisions}) for part in parts]
+    return {name: value for arch in archs for name, value in arch.items()}

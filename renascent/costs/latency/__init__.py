@@ -1,0 +1,1 @@
+"""Latency: measured, looked up in a table, or predicted."""

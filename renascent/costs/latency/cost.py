@@ -1,0 +1,101 @@
+"""Latency by a look-up table, as a cost of a size space: exact for architectures, expected under gates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from renascent.core.gates import Gates
+from renascent.costs.latency.config import group_of, size_rows
+from renascent.costs.latency.table import Lut
+from renascent.nets.sizes.layers import Layer, Quantity, SizedSpace, Spread, columns, spreads
+
+Floats = NDArray[np.float64]
+
+MOST_KEPT = 2_000_000
+"""Table values of layers kept for the next call."""
+
+
+class LatencyCost:
+    """Milliseconds of one forward pass. Call it with gates for the expected latency, with gradient.
+
+    The sum over layers is calibrated by the table's constant and scale. Widths that are decided apart are independent;
+    what depends on the same draw is taken together, so that a soft gate's cost is that of the exact latencies of all
+    its possibilities, each with its chance.
+
+    table: where single layers are looked up, or filled in.  shape: (channels, h, w) of the data.
+    """
+
+    def __init__(self, config: SizedSpace, table: Lut, shape: tuple[int, int, int], classes: int) -> None:
+        self.config, self.space, self.table = config, config.space, table
+        self.shape, self.classes = shape, classes
+        self._grids: dict[Any, Floats] = {}
+
+    def __call__(self, gates: Gates) -> Tensor:
+        """Return the expected latency of normalised gates, a float64 scalar; exact if they are one-hot."""
+        layers = self.config.layers(spreads(self.space, gates), self.shape, self.classes)
+        terms = [
+            self._expected(layer) * torch.as_tensor(layer.share, dtype=torch.float64)
+            for layer in layers
+            if isinstance(layer.share, Tensor) or layer.share
+        ]
+        return torch.stack(terms).sum() * self.table.calibration.scale + self.table.calibration.constant_ms
+
+    def exact(self, indices: NDArray[np.integer]) -> Floats:
+        """Return the latency (n,) of architectures given as option indices (n, decisions)."""
+        count, total = len(indices), np.zeros(len(indices))
+        for layer in self.config.layers(columns(self.space, indices), self.shape, self.classes):
+            there = np.broadcast_to(np.asarray(layer.share, dtype=bool), count)
+            if there.any():
+                rows, places = np.unique(size_rows(layer, count)[there], axis=0, return_inverse=True)
+                total[there] += self._times(layer, rows)[places.reshape(-1)]
+        return total * self.table.calibration.scale + self.table.calibration.constant_ms
+
+    def _expected(self, layer: Layer) -> Tensor:
+        """Return the expected latency of a layer, given that it is there."""
+        sizes = (layer.inputs, layer.outputs, *layer.size)
+        draws = _draws(sizes)
+        values, chances = [], []
+        for places, chance in draws:
+            rows = np.stack([np.asarray(sizes[k].values) for k in places], axis=1)  # type: ignore[union-attr]
+            different, back = np.unique(rows, axis=0, return_inverse=True)
+            index = torch.as_tensor(back.reshape(-1), device=chance.device)
+            chances.append(chance.new_zeros(len(different)).index_add(0, index, chance))
+            values.append((places, different))
+        found = torch.as_tensor(self._grid(layer, sizes, values))
+        for chance in reversed(chances):
+            found = found.to(chance.device) @ chance
+        return found
+
+    def _grid(self, layer: Layer, sizes: tuple[Quantity, ...], values: list[tuple[list[int], NDArray[Any]]]) -> Floats:
+        """Return the latency of all combinations of what a layer's draws can give, an axis a draw."""
+        plain = tuple(0 if isinstance(size, Spread) else int(size) for size in sizes)
+        key = (group_of(layer), plain, *((tuple(places), rows.tobytes()) for places, rows in values))
+        if key in self._grids:
+            return self._grids[key]
+        extent = tuple(len(rows) for _, rows in values)
+        full = np.empty((*extent, 4), dtype=np.int64)
+        full[...] = plain
+        for axis, (places, rows) in enumerate(values):
+            spread = rows.reshape(*(len(rows) if k == axis else 1 for k in range(len(extent))), len(places))
+            full[..., places] = spread
+        found = self._times(layer, full.reshape(-1, 4)).reshape(extent)
+        if sum(grid.size for grid in self._grids.values()) + found.size <= MOST_KEPT:
+            self._grids[key] = found
+        return found
+
+    def _times(self, layer: Layer, rows: NDArray[np.int64]) -> Floats:
+        return self.table.layer_ms(group_of(layer), rows)
+
+
+def _draws(sizes: tuple[Quantity, ...]) -> list[tuple[list[int], Tensor]]:
+    """Return the independent draws among sizes: which sizes each sets, and its chances."""
+    found: dict[int, tuple[list[int], Tensor]] = {}
+    for place, size in enumerate(sizes):
+        if isinstance(size, Spread):
+            found.setdefault(id(size.chances), ([], size.chances))[0].append(place)
+    return list(found.values())

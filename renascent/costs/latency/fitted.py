@@ -1,0 +1,150 @@
+"""Latency predicted from a few measured networks of a space: what a budget uses where there is no table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from torch import Tensor, nn
+
+from renascent.core.errors import UserError
+from renascent.core.gates import Gates
+from renascent.core.protocols import SpaceConfig
+from renascent.core.space import Arch
+from renascent.costs.latency.measure import measure_all, quiet
+from renascent.costs.named import COSTS, cost_of
+from renascent.costs.scaling import reference_of
+from renascent.costs.sized import Sized, memory_access_in
+from renascent.nets.sizes.layers import Amount, Layer, SizedSpace
+from renascent.nets.sizes.resolution import input_shape
+
+Shape = tuple[int, int, int]
+
+TOGETHER = 10
+"""Networks that are held and measured in turns, beside one more."""
+
+
+class FittedLatency:
+    """Milliseconds as a sum of counted costs, each times a weight of at least 0. Called with gates: expected.
+
+    Fitted to networks measured on this device, by the relative error. weights: (1 + costs,), the constant first.
+    error: median relative error on the measured networks, each predicted by a fit without it.
+    reference_ms: what the space's reference took, None where there is none.
+    """
+
+    def __init__(
+        self,
+        costs: Sequence[object],
+        weights: NDArray[np.float64],
+        error: float,
+        reference_ms: float | None = None,
+    ) -> None:
+        self.costs, self.weights, self.error, self.reference_ms = list(costs), weights, error, reference_ms
+
+    def __call__(self, gates: Gates) -> Tensor:
+        """Return the expected latency, a float64 scalar with gradient."""
+        terms = [cost(gates) * float(w) for cost, w in zip(self.costs, self.weights[1:], strict=True)]  # type: ignore[operator]
+        return torch.stack(terms).sum() + float(self.weights[0])
+
+    def exact(self, indices: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the latency (n,) predicted for architectures given as option indices (n, decisions)."""
+        return _features(self.costs, indices) @ self.weights
+
+
+def fitted_latency(
+    config: SpaceConfig,
+    shape: Shape,
+    classes: int,
+    *,
+    networks: int = 40,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    runtime: str = "eager",
+    milliseconds: Callable[[nn.Module, Shape], float] | None = None,
+) -> FittedLatency:
+    """Measure random networks of a space, of all sizes, and its reference, and fit a latency to them.
+
+    networks: how many.  runtime: what runs them, as in `measure`.
+    milliseconds: measures one; unless given, some are measured in turns, a few dozen passes each.
+    Raises UserError when the device measures nothing usable.
+    """
+    rng = np.random.default_rng([seed, 3])
+    reference = reference_of(config)
+    archs = list(dict.fromkeys([*([reference] if reference else []), *_spread_out(config, rng, networks)[::-1]]))
+
+    def built(arch: Arch) -> tuple[nn.Module, Shape]:
+        return config.network(arch, shape[0], classes).eval(), input_shape(arch, shape)
+
+    if milliseconds is None:
+        seen = _in_turns(archs, built, runtime=runtime, device=device)
+    else:
+        seen = np.array([milliseconds(*built(arch)) for arch in archs])
+    costs = _costs(config, shape, classes)
+    rows = _features(costs, np.stack([config.space.indices(arch) for arch in archs]))
+    if not (np.isfinite(seen).all() and (seen > 0).all()):
+        raise UserError(f"latency could not be measured on {device}: give a table by --latency-table instead")
+    left_out = [_fit(np.delete(rows, k, 0), np.delete(seen, k)) for k in range(len(seen))]
+    errors = [abs(float(rows[k] @ w) / seen[k] - 1) for k, w in enumerate(left_out)]
+    return FittedLatency(costs, _fit(rows, seen), float(np.median(errors)), float(seen[0]) if reference else None)
+
+
+def _in_turns(
+    archs: Sequence[Arch], built: Callable[[Arch], tuple[nn.Module, Shape]], **settings: Any
+) -> NDArray[np.float64]:
+    """Return the milliseconds (n,) of networks, measured some at a time, each in proportion to the first beside it.
+
+    So a phase in which the machine is slow says nothing of those that were measured in it.
+    """
+    found, first = np.ones(len(archs)), []
+    groups = -(-(len(archs) - 1) // TOGETHER)
+    for k in range(groups):
+        picks = range(1 + k, len(archs), groups)
+        cases = [built(archs[0]), *(built(archs[i]) for i in picks)]
+        beside, *others = measure_all(cases, rounds=10, passes=3, warmup=1, **settings)
+        first.append(beside.median_ms)
+        found[list(picks)] = [seen.median_ms / beside.median_ms for seen in others]
+    return found * quiet(first)
+
+
+def restored(config: SpaceConfig, shape: Shape, classes: int, held: Mapping[str, Any]) -> FittedLatency:
+    """Return a fitted latency from the weights, the error and the reference's milliseconds of an earlier fit."""
+    costs, weights = _costs(config, shape, classes), np.array(held["weights"])
+    return FittedLatency(costs, weights, float(held["error"]), held.get("reference_ms"))
+
+
+def _spread_out(config: SpaceConfig, rng: np.random.Generator, count: int) -> list[Arch]:
+    """Return architectures from the smallest to the largest: drawn around a share of the options that varies."""
+    found = []
+    counts = [len(decision.options) for decision in config.space.decisions.values()]  # type: ignore[union-attr]
+    for share in np.linspace(0, 1, count):
+        middle = np.clip(share + 0.25 * rng.standard_normal(len(counts)), 0, 1)
+        found.append(config.space.from_indices(np.floor(middle * (np.array(counts) - 1e-9)).astype(int)))
+    return found
+
+
+def _costs(config: SpaceConfig, shape: Shape, classes: int) -> list[object]:
+    if isinstance(config, SizedSpace):
+        bytes_moved = Sized(config, shape, classes, memory_access_in)
+        return [cost_of("macs", config, shape, classes), bytes_moved, Sized(config, shape, classes, _there)]
+    return [cost_of(name, config, shape, classes) for name in COSTS[:2]]
+
+
+def _there(layer: Layer) -> Amount:
+    """Return whether a layer is there: starting an operation has a price of its own."""
+    return 1.0 * layer.share
+
+
+def _features(costs: Sequence[object], indices: NDArray[np.integer]) -> NDArray[np.float64]:
+    columns = [cost.exact(indices) for cost in costs]  # type: ignore[attr-defined]
+    return np.stack([np.ones(len(indices)), *columns], axis=1)
+
+
+def _fit(rows: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
+    # by relative error, and every column on one scale
+    scale = np.maximum(rows.max(0), 1e-12)
+    weights, _ = nnls(rows / scale / seen[:, None], np.ones(len(seen)))
+    return np.asarray(weights / scale)

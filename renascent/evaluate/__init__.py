@@ -1,1 +1,0 @@
-"""Evaluators: what a proposal is worth, looked up in a table or trained for real."""

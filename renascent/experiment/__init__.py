@@ -1,0 +1,1 @@
+"""One whole search, and the result that it returns."""

@@ -1,0 +1,137 @@
+"""What a search returns: an architecture, what it costs, and every way on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from renascent.core.files import read_json, write_json
+from renascent.core.protocols import Goal, Say, SpaceConfig, Task
+from renascent.costs import Latency, Lut, macs, measure, params
+from renascent.loops.fit import Fit, Fitted
+from renascent.loops.share import Found, Scorer
+from renascent.loops.weightsfile import save_weights
+from renascent.nets.sizes.resizing import at_resolution
+from renascent.nets.sizes.resolution import input_shape
+from renascent.results.budgeted import costs_of
+from renascent.results.plane import plane
+from renascent.results.record import Record
+from renascent.results.retrain import Retraining, calibrate
+from renascent.tasks.distill import Distillation
+
+
+class Result(Record):
+    """The outcome of a search, in its run folder, and every way on from there. Load one with `Result.load`."""
+
+    @classmethod
+    def save_new(
+        cls,
+        folder: Path,
+        space: SpaceConfig,
+        found: Found,
+        task: Task,
+        goals: Sequence[Goal] = (),
+        seen: Latency | None = None,
+        table: Lut | None = None,
+    ) -> Result:
+        """Measure what a finished search found, and write it to its folder.
+
+        goals: the budget it keeps.  seen: its latency, where that was measured for the budget.  table: what predicted
+        it, where a table did; it was then measured as the table was.
+        """
+        config = read_json(folder / "config.json")
+        net = space.network(found.arch, task.channels, task.classes)
+        shape = input_shape(found.arch, (task.channels, *task.size))
+        latency = seen if seen is not None and table is None else measure(net.to(task.device), shape)
+        facts = {
+            "space": config["space"],
+            "arch": space.space.format(found.arch),
+            "strategy": config["strategy"],
+            "seed": config["seed"],
+            "task": config["task"]["name"],
+            "space_config": config["space_config"],
+            "channels": task.channels,
+            "size": list(task.size),
+            "classes": task.classes,
+            "search_score": found.score,
+            "search_seconds": round(found.seconds, 3),
+            **({"truth": {"accuracy": found.truth, **config["truth"]}} if "truth" in config else {}),
+            "params": params(net),
+            "macs": macs(net, shape),
+            "latency_ms": asdict(latency),
+            **({"costs": costs_of(space, found.arch, task, goals, seen, table)} if goals else {}),
+        }
+        if points := plane(space, found.arch, goals, Scorer(found.state), (task.channels, *task.size), task.classes):
+            facts["plane"] = points
+        inherited = found.state.net.extract(found.arch)
+        calibrate(at_resolution(inherited, found.arch), task, "train", config["seed"])
+        save_weights(folder / "shared.safetensors", inherited)
+        write_json(folder / "arch.json", facts)
+        return cls(folder, facts, space)
+
+    def fit(
+        self,
+        task: Task,
+        settings: Fit | None = None,
+        *,
+        teacher: nn.Module | Result | str | None = None,
+        distillation: Distillation | None = None,
+        init: str | nn.Module | Mapping[str, Tensor] = "fresh",
+        seed: int = 0,
+        prune: bool = False,
+        random_cells: int = 0,
+        resume: bool = False,
+        say: Say = lambda event: None,
+    ) -> Fitted:
+        """Train the chosen network on all training images, and evaluate it on the test images.
+
+        teacher: whose soft targets are learnt too: a module that takes the data as they are, a `Result` (its trained
+        network), or "reference": the space's reference network, trained first with the same settings.
+        distillation: how much the teacher counts.
+        init: "fresh" weights; "shared", those of the search; or the leading slices of a larger network's, TAS's
+        "w/ Init": "reference", or that network or its state dict. Inherited statistics are estimated anew.
+        random_cells: so many random architectures are then trained alike, for comparison: inside the budget that the
+        search kept, same teacher, same start (fresh where it is "shared", which nothing but the chosen one has).
+        resume: go on with an interrupted training.
+
+        The network of what is returned takes images of its own resolution, where that was decided.
+        Raises UserError when the folder holds a training already, `task` has other shapes than the search's, the
+        teacher does not fit it, or the space has no reference.
+        """
+        training = Retraining(
+            result=self,
+            task=task,
+            settings=settings or Fit(),
+            teacher=teacher,
+            distillation=distillation,
+            init=init,
+            seed=seed,
+            prune=prune,
+            resume=resume,
+            say=say,
+        )
+        return training.run(random_cells)
+
+    def export(self, path: str | Path) -> Path:
+        """Write the trained network, or before any `fit` the one with the shared weights, as .pt2 or .onnx.
+
+        The file is run again and compared before it is accepted. Raises UserError for another ending or a failed
+        comparison, MissingExtra when onnx is not installed.
+        """
+        from renascent.results.export import export  # only here: exporting takes seconds to import
+
+        return export(self.trained() if self.fitted else self.inherit().eval(), self.shape, Path(path))
+
+    def report(self) -> Path:
+        """Write report.html into the run folder and return its path."""
+        from renascent.reports.page import write_report  # only here: drawing takes seconds to import
+
+        return write_report(self)
+
+    def __str__(self) -> str:
+        from renascent.reports.summary import summary
+
+        return summary(self)

@@ -1,0 +1,140 @@
+"""One whole search: network, run folder, shared-weight loop, result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from renascent.bench.tables.table import Table
+from renascent.bench.truth import Truth, truth_of
+from renascent.core.errors import UserError
+from renascent.core.fingerprint import fingerprint
+from renascent.core.names import name_of
+from renascent.core.protocols import OneShot, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
+from renascent.costs.budget import Budget, Priced
+from renascent.costs.latency.clock import EAGER
+from renascent.costs.latency.cost import LatencyCost
+from renascent.experiment.result import Result
+from renascent.loops.run import Run, check_seed
+from renascent.loops.share import share
+from renascent.nets import RECORDED
+from renascent.nets.adapt import Adapted
+from renascent.nets.adapt.identity import model_of
+from renascent.nets.sizes.inherit import first_k
+from renascent.results.budgeted import prepare, settle
+from renascent.strategies import STRATEGIES
+
+
+def search(
+    space: SpaceConfig,
+    strategy: OneShot,
+    task: Task,
+    *,
+    epochs: int = 100,
+    batch: int = 64,
+    seed: int = 0,
+    weights: WeightRule | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    truth: Table | None = None,
+    truth_problem: str | None = None,
+    budget: Budget | str | None = None,
+    latency: Priced | None = None,
+    runtime: str = "eager",
+    pretrained: Mapping[str, Tensor] | None = None,
+    say: Say = lambda event: None,
+) -> Result:
+    """Search `space` for the best architecture on `task` by shared weights, and return it.
+
+    epochs: passes over the training split.  batch: images a step draws from each stream.
+    weights: how the shared weights learn; the papers' setting unless given.
+    out: the run folder, runs/SPACE-STRATEGY-DATA-SEED unless given.  resume: go on with the run in it; where that has
+    ended, its result is returned as it is.
+    truth: a benchmark table in which the likeliest architecture is looked up after every epoch, and the chosen one in
+    the end. For the log only: the search is the same without it. Its name is part of the configuration, so that a
+    resume asks for the same table and no log mixes two.
+    truth_problem: which of the table's problems; the one named as the data set unless given.
+    budget: what the result has to keep, such as "macs<=0.5x,latency_ms<=8"; x: times the reference network's. Bounds
+    are refused before the search when no architecture keeps them, aimed at during it by the strategies that can, and
+    kept by what it returns: a latency is measured, and derived again under another bound if it is missed, or used far
+    less than predicted.
+    latency: predicts latency_ms, from a table (`LatencyCost`); networks of the space are measured on the device unless
+    given. A prediction of another kind is taken at its word.
+    runtime: what they run with, "eager", "compiled" or "onnxruntime"; a table has its own.
+    pretrained: state dict of a trained network of the space, such as the reference: shared weights start from it.
+    say: hears every event as it happens.
+
+    Raises BudgetError for a budget that cannot be kept, UserError for a table of another space or without that problem
+    and for a folder that cannot be used, Diverged when a loss is not finite, Interrupted after Ctrl-C.
+    """
+    if epochs < 1 or batch < 1:
+        raise UserError(f"epochs is {epochs} and batch is {batch}: give at least 1 of each")
+    check_seed(seed)
+    rule = weights or WeightRule()
+    known = truth_of(truth, space.space, truth_problem or task.name) if truth is not None else None
+    config = dict(_config(space, strategy, task, rule, known, epochs=epochs, batch=batch, seed=seed))
+    config |= {"pretrained": fingerprint(pretrained)} if pretrained else {}
+    config |= {"model": model_of(space)} if isinstance(space, Adapted) else {}
+    names = (config["space"], config["strategy"], config["task"]["name"], seed)
+    folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
+    bounds = Budget.parse(budget) if isinstance(budget, str) else budget
+    ready = (
+        prepare(space, task, bounds, latency=latency, runtime=runtime, folder=folder, resume=resume) if bounds else None
+    )
+    config |= {"budget": str(bounds)} if bounds else {}
+    config |= {"latency_table": latency.table.sha256} if isinstance(latency, LatencyCost) else {}
+    config |= {"runtime": runtime} if bounds and runtime != "eager" else {}
+    goals, start = (ready.goals, ready.start) if ready else ((), None)
+    task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
+    devices = [task.device] if task.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        net = _supernet(space, task, pretrained)
+        layout = getattr(space, "memory_format", torch.channels_last)
+        net = net.to(task.device, memory_format=layout)  # type: ignore[call-overload]
+        setup = Setup(net, task, net.space, rule, seed, goals, start)
+        state = strategy.init(setup)
+        run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
+        if (folder / "arch.json").exists() and (folder / "shared.safetensors").exists():
+            return Result.load(folder, space)
+        if ready:
+            ready.keep(folder)
+            say({"event": "feasible", "table": str(ready)})
+        first = share(strategy, setup, state=state, epochs=epochs, batch=batch, run=run, say=say, truth=known)
+        clock = ready.clock if ready else EAGER
+        found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
+        if found is not first:
+            say(run.event("settled", arch=space.space.format(found.arch), score=found.score))
+        return Result.save_new(folder, space, found, task, goals, seen, clock.table)
+
+
+def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] | None) -> Supernet:
+    """Return the network that is searched. Raises UserError where it does not fit, or is not in single precision."""
+    net = space.supernet(task.channels, task.classes)
+    if pretrained and isinstance(space, Adapted):
+        raise UserError("a model of your own starts from its weights: load `pretrained` into it, or give weights=FILE")
+    if pretrained:
+        first_k(getattr(net, "net", net), pretrained)
+    if other := {p.dtype for p in net.parameters() if p.is_floating_point()} - {torch.float32}:
+        raise UserError(f"the network has weights of {', '.join(map(str, other))}: give a model in float32 (.float())")
+    return net
+
+
+def _config(
+    space: SpaceConfig, strategy: OneShot, task: Task, rule: WeightRule, truth: Truth | None, **numbers: int
+) -> Mapping[str, Any]:
+    return {
+        "space": name_of(space, RECORDED),
+        "space_config": asdict(space),  # type: ignore[call-overload]
+        "strategy": name_of(strategy, STRATEGIES),
+        "strategy_config": asdict(strategy),  # type: ignore[call-overload]
+        "task": task.describe(),
+        "weights": asdict(rule),
+        **numbers,
+        **({"truth": truth.facts} if truth else {}),
+    }

@@ -1,0 +1,197 @@
+"""The run folder: what was asked, where it ran, what happened, and where to go on.
+
+config.json              the resolved configuration; a resume must ask for the same
+environment.json         versions, device, git state and seed of every session that worked here
+events.jsonl             one JSON object a line, append-only
+checkpoint.safetensors   the newest state, written atomically
+
+A search's folder holds besides, once there is one:
+
+arch.json                the chosen architecture and what it costs
+shared.safetensors       the weights it has from the search
+data.json                which data, when the command line started the search; `fit` finds the same
+fit/                     a run folder of its own, of the training, with result.json and weights.safetensors;
+                         random cells trained alike are runs in fit/random-1, fit/random-2 and so on
+report.html              the page about it all
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from renascent.core.environment import environment
+from renascent.core.errors import UserError
+from renascent.core.files import Json, read_json, write_json, writing
+from renascent.loops.checkpoint import load_tree, save_tree
+
+CLOCK_FIELDS = frozenset({"time", "seconds"})
+"""Fields of an event that a repetition may change; all others are the same bit for bit on the same CPU."""
+
+
+class Run:
+    """One folder of one run. Make it with `Run.start`."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self.folder, self.config = folder, dict(config)
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        config: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        seed: int = 0,
+        device: torch.device | None = None,
+        instead: str = "use another folder",
+    ) -> Run:
+        """Open a new run folder, or with `resume` go on in one of the same configuration, if there is one.
+
+        device: where the work is done, to be noted.  instead: what an error tells the user to do if not to resume.
+        Raises UserError when the folder holds a run already and `resume` is not asked for, when the configuration
+        differs, when the folder holds something else or is a file, or when it cannot be written.
+        """
+        run = cls(Path(folder), config)
+        with writing(run.folder):  # a folder that may not be read fails here already
+            there = (run.folder / "config.json").exists()
+            if run.folder.exists() and not run.folder.is_dir():
+                raise UserError(f"{folder} is a file, and a run needs a folder: {instead}")
+            filled = run.folder.exists() and any(file.suffix != ".part" for file in run.folder.iterdir())
+        if there and not resume:
+            raise UserError(f"{folder} already holds a run: resume it (--resume), or {instead}")
+        if there:
+            run._check_same(instead)
+        elif filled:
+            raise UserError(f"{folder} is not empty and holds no run: {instead}")
+        sessions = read_sessions(run.folder) if there else []
+        with writing(run.folder):
+            run.folder.mkdir(parents=True, exist_ok=True)
+        if not there:
+            write_json(run.folder / "config.json", run.config)
+        write_json(run.folder / "environment.json", {"sessions": [*sessions, environment(seed, device)]})
+        return run
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def events_file(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    def event(self, kind: str, **values: Any) -> Json:
+        """Append one event and return it."""
+        event = {"event": kind, **values, "time": round(time.time(), 3)}
+        with writing(self.events_file), self.events_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+        return event
+
+    def save(self, tree: Mapping[str, Any]) -> None:
+        """Write the checkpoint, with the length of the events it covers."""
+        covered = 0
+        if self.events_file.exists():
+            # events first: after a power cut a checkpoint must not cover what never reached the disk
+            with writing(self.events_file), self.events_file.open("rb+") as file:
+                os.fsync(file.fileno())
+                covered = self.events_file.stat().st_size
+        save_tree(self.checkpoint, {**tree, "events_bytes": covered})
+
+    def restore(self) -> dict[str, Any] | None:
+        """Return the newest checkpoint, None when there is none yet; forget events that came after it.
+
+        Raises UserError when the checkpoint is damaged, or the events before it are not all there.
+        """
+        tree = load_tree(self.checkpoint) if self.checkpoint.exists() else None
+        covered = tree["events_bytes"] if tree else 0
+        there = self.events_file.stat().st_size if self.events_file.exists() else 0
+        if there < covered:
+            raise UserError(f"{self.events_file} is cut short or gone: remove its folder and start again")
+        if there > covered:
+            with writing(self.events_file):
+                os.truncate(self.events_file, covered)
+        return tree
+
+    def _check_same(self, instead: str) -> None:
+        held, asked = read_json(self.folder / "config.json"), json.loads(json.dumps(self.config))
+        if held != asked:
+            changes = ", ".join(_differences(held, asked))
+            raise UserError(
+                f"{self.folder} was started with another configuration ({changes}): "
+                f"resume with the same settings, or {instead}"
+            )
+
+
+def read_events(folder: Path) -> list[Json]:
+    """Return the events of a run, in order, without a last line that a kill cut short. Raises ValueError if edited."""
+    path = Path(folder) / "events.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]] if path.exists() else []
+
+
+def read_sessions(folder: Path) -> list[Json]:
+    """Return the environments of all sessions that worked in a folder, none if there is no list of them.
+
+    Raises UserError when the list is damaged.
+    """
+    path = Path(folder) / "environment.json"
+    sessions = read_json(path).get("sessions") if path.exists() else []
+    if not isinstance(sessions, list) or not all(isinstance(session, dict) for session in sessions):
+        raise UserError(f"{path} is damaged (it has no list of sessions): remove that file to begin the list again")
+    return sessions
+
+
+def check_seed(seed: int) -> None:
+    """Raise UserError for a number that cannot be a seed."""
+    if not 0 <= seed < 2**63:
+        raise UserError(f"the seed is {seed}: give a whole number of at least 0 and below 2**63")
+
+
+class Interrupt:
+    """Whether the user asked to stop. The first Ctrl-C (or SIGTERM) waits for the step to end, the second does not."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        if number == signal.SIGINT and sys.stderr is not None:
+            # a stream that is gone, or interrupted while it writes, is no reason to stop a search
+            with contextlib.suppress(OSError, ValueError, RuntimeError):
+                print("finishing this step; Ctrl-C again to stop at once", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Listen for Ctrl-C and SIGTERM inside. Outside the main thread, where Python has no signals, it never asks."""
+    interrupt = Interrupt()
+    try:
+        held = {s: signal.signal(s, interrupt) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:
+        held = {}
+    try:
+        yield interrupt
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+
+
+def _differences(held: Json, asked: Json, prefix: str = "") -> Iterator[str]:
+    for key in sorted(held.keys() | asked.keys()):
+        old, new = held.get(key), asked.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key} was {old!r}, now {new!r}"

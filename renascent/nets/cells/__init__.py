@@ -1,0 +1,1 @@
+"""The cell of the topology space, computed once for all candidates."""

@@ -1,0 +1,41 @@
+"""A mixture of modules under one gate: the piece from which most supernets can be built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from renascent.core.gates import Gate
+from renascent.nets.cells.probe import probe
+
+
+class MixedOp(nn.Module):
+    """The sum of a gate's active options, each times its weight. Options that are not active are not computed.
+
+    options: modules from one input shape to one output shape, that keep no statistics of what passes through them
+    (batch normalisation: `track_running_stats=False`), for they see mixtures of many architectures.
+
+    >>> mixed = MixedOp([nn.Identity(), nn.ReLU()])
+    >>> mixed(torch.tensor([-1.0, 2.0]), Gate(torch.tensor([0.5, 0.5]), active=(0, 1)))
+    tensor([-0.5000,  2.0000])
+    >>> mixed(torch.tensor([-1.0, 2.0]), Gate(torch.zeros(2), active=()))
+    tensor([0., 0.])
+    """
+
+    def __init__(self, options: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.options = nn.ModuleList(options)
+
+    def forward(self, x: Tensor, gate: Gate) -> Tensor:
+        """Map x under `gate`, whose weight is (options,)."""
+        weight = gate.weight.to(x.device)
+        parts = [self.options[k](x) * weight[k] for k in gate.active]
+        out = sum(parts[1:], parts[0]) if parts else self._nothing(x)
+        return probe(out, x, weight, {k: self.options[k] for k in gate.probe})
+
+    @torch.no_grad()
+    def _nothing(self, x: Tensor) -> Tensor:
+        """Return zeros of the output's shape, which only an option knows."""
+        return torch.zeros_like(self.options[0](x))

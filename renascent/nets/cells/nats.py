@@ -1,0 +1,183 @@
+"""The NATS-Bench topology space: cells of operations on a fixed skeleton, arXiv:2009.00437, Sec. 3.1."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from renascent.core.codecs import nats_topology as topology
+from renascent.core.errors import require, unknown
+from renascent.core.gates import Gates
+from renascent.core.protocols import Supernet
+from renascent.core.space import Arch, Space
+from renascent.nets.cells.cell import SharedCell
+from renascent.nets.cells.norm import BatchStatisticsNorm
+from renascent.nets.cells.ops import NAMES, Norm, ResidualDown, operation
+from renascent.nets.cells.routes import departures, edge_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class NatsTopology:
+    """One operation on each edge of a cell, the same cell everywhere.
+
+    Dong and Yang, NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search, ICLR 2020,
+    arXiv:2001.00326, Sec. 2.1. Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437, Sec. 3.1.
+
+    channels: width C of the stem; the three stages have C, 2C and 4C.
+    cells: number N of cells in each of the three stages.
+    nodes: feature maps in a cell, the input included.
+    operations: candidate operations of an edge.
+    """
+
+    channels: int = 16
+    cells: int = 5
+    nodes: int = 4
+    operations: tuple[str, ...] = topology.OPERATIONS
+
+    def __post_init__(self) -> None:
+        require(self, channels=(1, math.inf), cells=(1, math.inf))
+        for name in self.operations:
+            if name not in NAMES:
+                raise unknown("operation", name, NAMES)
+        topology.topology_space(self.nodes, self.operations)  # refuses too few nodes, no operations, or the same twice
+
+    @property
+    def space(self) -> Space:
+        return topology.topology_space(self.nodes, self.operations)
+
+    def supernet(self, channels_in: int, classes: int) -> NatsSupernet:
+        """Build the shared-weight network for (batch, channels_in, h, w) images."""
+        return NatsSupernet(self, channels_in, classes)
+
+    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> NatsNetwork:
+        """Build one architecture with fresh weights.
+
+        Every chosen operation is built, as the benchmark's authors count them; `prune` leaves out those that no path
+        from input to output uses (two cells in five have some).
+        """
+        return NatsNetwork(self, arch, channels_in, classes, prune=prune)
+
+    def draw(self, arch: Arch) -> str:
+        """Draw the cell in text."""
+        return topology.draw(arch)
+
+
+class Cell(nn.Module):
+    """A cell of one architecture: node j is the sum of its edges' outputs."""
+
+    def __init__(self, config: NatsTopology, chosen: dict[str, str], channels: int) -> None:
+        super().__init__()
+        self.nodes = config.nodes
+        self.edges = nn.ModuleDict({name: operation(chosen[name], channels) for name in chosen})
+
+    def forward(self, x: Tensor, drop_path: float) -> Tensor:
+        values = [x]
+        for target in range(1, self.nodes):
+            names = [edge_name((i, target)) for i in range(target)]
+            parts = [self._edge(n, values[i], drop_path) for i, n in enumerate(names) if n in self.edges]
+            values.append(sum(parts[1:], parts[0]) if parts else torch.zeros_like(x))
+        return values[-1]
+
+    def _edge(self, name: str, x: Tensor, drop_path: float) -> Tensor:
+        op = self.edges[name]
+        out: Tensor = op(x)
+        if self.training and drop_path > 0 and not isinstance(op, nn.Identity):
+            keep = 1 - drop_path
+            out = out * (torch.rand(len(out), 1, 1, 1, device=out.device, dtype=out.dtype) < keep) / keep
+        return out
+
+
+class NatsNetwork(nn.Module):
+    """One architecture of the topology space, a plain module.
+
+    drop_path: chance that an edge other than a skip is dropped for an image while training, arXiv:1605.07648;
+    settable at any time.
+    """
+
+    stem: nn.Sequential
+    cells: nn.ModuleList
+    last: nn.Sequential
+    classifier: nn.Linear
+
+    def __init__(self, config: NatsTopology, arch: Arch, channels_in: int, classes: int, *, prune: bool) -> None:
+        super().__init__()
+        kept = topology.reachable(arch, config.nodes) if prune else frozenset(arch)
+        chosen = {name: str(arch[name]) for name in arch if name in kept}
+        _skeleton(self, config, channels_in, classes, lambda c: Cell(config, chosen, c))
+        self.drop_path = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for cell in self.cells:
+            x = cell(x, self.drop_path) if isinstance(cell, Cell) else cell(x)
+        return self.classifier(_pool(self.last(x)))  # type: ignore[no-any-return]
+
+
+class NatsSupernet(Supernet):
+    """The topology space with shared weights. Batch normalisation uses batch statistics, training or not."""
+
+    stem: nn.Sequential
+    cells: nn.ModuleList
+    last: nn.Sequential
+    classifier: nn.Linear
+
+    def __init__(self, config: NatsTopology, channels_in: int, classes: int) -> None:
+        super().__init__()
+        self.config, self.space = config, config.space
+        self.channels_in, self.classes = channels_in, classes
+        cell = functools.partial(SharedCell, config.nodes, config.operations)
+        _skeleton(self, config, channels_in, classes, cell, BatchStatisticsNorm)
+
+    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+        leaving = departures(gates, self.config.nodes, self.config.operations, x.device)
+        x = self.stem(x)
+        for cell in self.cells:
+            x = cell(x, leaving) if isinstance(cell, SharedCell) else cell(x)
+        return self.classifier(_pool(self.last(x)))  # type: ignore[no-any-return]
+
+    def extract(self, arch: Arch) -> NatsNetwork:
+        """Return `arch` with a copy of the shared weights; its running statistics are still to be estimated."""
+        net = self.config.network(arch, self.channels_in, self.classes)
+        shared = self.state_dict()
+        chosen = {f".edges.{name}.": f".edges.{name}.{arch[name]}." for name in arch}
+
+        def source(key: str) -> str:
+            for plain, full in chosen.items():
+                key = key.replace(plain, full)
+            return key
+
+        own = net.to(next(self.parameters())).state_dict()
+        net.load_state_dict({key: shared.get(source(key), value) for key, value in own.items()})
+        return net
+
+
+def _pool(x: Tensor) -> Tensor:
+    """Return the mean over the map, (batch, channels)."""
+    # unlike mean(), its gradient keeps the memory layout of x, and mixed layouts are slow all the way down
+    return F.avg_pool2d(x, (x.shape[2], x.shape[3])).flatten(1)
+
+
+def _skeleton(
+    net: NatsNetwork | NatsSupernet,
+    config: NatsTopology,
+    channels_in: int,
+    classes: int,
+    cell: Callable[[int], nn.Module],
+    norm: Norm = nn.BatchNorm2d,
+) -> None:
+    """Give `net` its stem, three stages with a residual block between two, and classifier."""
+    c = config.channels
+    net.stem = nn.Sequential(nn.Conv2d(channels_in, c, 3, padding=1, bias=False), norm(c))
+    net.cells = nn.ModuleList()
+    for width in (c, 2 * c, 4 * c):
+        if width > c:
+            net.cells.append(ResidualDown(width // 2, width, norm))
+        net.cells.extend(cell(width) for _ in range(config.cells))
+    net.last = nn.Sequential(norm(4 * c), nn.ReLU())
+    net.classifier = nn.Linear(4 * c, classes)

@@ -1,0 +1,68 @@
+"""Candidate operations by name, as plain modules: NAS-Bench-201, arXiv:2001.00326, Sec. 2.1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from renascent.core.errors import unknown
+
+CONVOLUTIONS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
+"""Name of a ReLU-convolution-BN operation -> its kernel size."""
+
+Norm = Callable[[int], nn.Module]
+"""Channels -> a batch normalisation."""
+
+NAMES = ("none", "skip_connect", *CONVOLUTIONS, "avg_pool_3x3")
+
+
+class Zero(nn.Module):
+    """No connection: zeros of the input's shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mul(0.0)
+
+
+class ReLUConvBN(nn.Sequential):
+    """ReLU, convolution without bias, batch normalisation."""
+
+    def __init__(
+        self, channels_in: int, channels: int, kernel: int, stride: int = 1, norm: Norm = nn.BatchNorm2d
+    ) -> None:
+        super().__init__()
+        self.add_module("relu", nn.ReLU())
+        self.add_module("conv", nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, bias=False))
+        self.add_module("bn", norm(channels))
+
+
+def operation(name: str, channels: int) -> nn.Module:
+    """Return the operation called `name`, mapping (batch, channels, h, w) to the same shape.
+
+    Raises UserError for a name that is not in `NAMES`.
+
+    >>> operation("nor_conv_3x3", 4).conv.kernel_size
+    (3, 3)
+    """
+    if name in CONVOLUTIONS:
+        return ReLUConvBN(channels, channels, CONVOLUTIONS[name])
+    if name == "avg_pool_3x3":
+        return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    if name == "skip_connect":
+        return nn.Identity()
+    if name == "none":
+        return Zero()
+    raise unknown("operation", name, NAMES)
+
+
+class ResidualDown(nn.Module):
+    """Residual block that halves the map and changes the width: the fixed cell between two stages."""
+
+    def __init__(self, channels_in: int, channels: int, norm: Norm = nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.conv_a = ReLUConvBN(channels_in, channels, 3, 2, norm)
+        self.conv_b = ReLUConvBN(channels, channels, 3, 1, norm)
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True), nn.Conv2d(channels_in, channels, 1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.conv_b(self.conv_a(x))  # type: ignore[no-any-return]

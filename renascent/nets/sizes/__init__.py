@@ -1,0 +1,1 @@
+"""Spaces of sizes: widths, depths, resolution."""

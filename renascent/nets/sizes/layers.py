@@ -1,0 +1,235 @@
+"""Layers of a network of decided size, as costs read them: for one architecture, for many, or for what gates expect.
+
+A size space describes its network once, as a list of layers made from the values of its decisions. These values are
+whole numbers for one architecture, integer arrays (n,) for n of them, or random numbers (`Spread`) under gates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from renascent.core.gates import Gate, Gates
+from renascent.core.protocols import SpaceConfig
+from renascent.core.space import Arch, Integer, Space
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """A random whole number. values: (n,).  chances: (n,), float64, may carry gradient.
+
+    Numbers with the very same `chances` are functions of one draw; all others are independent of each other.
+    """
+
+    values: NDArray[np.int64]
+    chances: Tensor
+
+    def mean(self) -> Tensor:
+        """Return the expectation, a scalar."""
+        return (self.chances * _like(self.values, self.chances)).sum()
+
+
+Quantity = int | NDArray[np.int64] | Spread
+"""A number of channels or pixels: of one architecture, of n, or random."""
+
+Amount = Any
+"""What a cost is of: a number, an array (n,) or a float64 scalar tensor."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer:
+    """One layer. name: of its module.  kind: "conv", "depthwise", "linear", "norm", "pool" or "add".
+
+    inputs, outputs: channels.
+    size: (h, w) of its input map.
+    share: chance that it is there at all; 0 or 1, or a truth value for each of n architectures.
+    norm: whether batch normalisation follows.
+    active: whether an activation does.
+    held: (channels, h, w) of each map that has to be kept meanwhile, for a shortcut.
+    """
+
+    name: str
+    kind: str
+    inputs: Quantity
+    outputs: Quantity
+    size: tuple[Quantity, Quantity]
+    kernel: int = 1
+    stride: int = 1
+    groups: int = 1
+    norm: bool = True
+    active: bool = True
+    share: Amount = 1
+    held: tuple[tuple[Quantity, Quantity, Quantity], ...] = ()
+
+    @property
+    def size_out(self) -> tuple[Quantity, Quantity]:
+        """(h, w) of its output map; the padding is half the kernel."""
+        if self.kind == "linear":
+            return 1, 1
+        return strided(self.size[0], self.stride), strided(self.size[1], self.stride)
+
+    def shapes(self) -> dict[str, tuple[Any, ...]]:
+        """Return the shape of every parameter of this layer, by its name."""
+        if self.kind in ("pool", "add"):
+            return {}
+        if self.kind == "linear":
+            return {f"{self.name}.weight": (self.outputs, self.inputs), f"{self.name}.bias": (self.outputs,)}
+        inner = 1 if self.kind == "depthwise" else self.inputs
+        found: dict[str, tuple[Any, ...]] = {f"{self.name}.conv.weight": (self.outputs, inner)}
+        if self.kind == "norm":
+            found = {}
+        if self.norm:
+            found |= {f"{self.name}.norm.{what}": (self.outputs,) for what in ("weight", "bias")}
+        return found
+
+
+@runtime_checkable
+class SizedSpace(SpaceConfig, Protocol):
+    """A search space of sizes: its decisions are `Integer`, and it can list its layers."""
+
+    @property
+    def reference(self) -> Arch:
+        """The published network, of which a budget such as macs<=0.5x takes half."""
+
+    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
+        """List the layers for the values of all decisions and an input of `shape` (channels, h, w)."""
+
+
+def spreads(space: Space, gates: Gates) -> dict[str, Quantity]:
+    """Return the value of each decision under gates: random, or the number itself where only one is possible."""
+    return {name: _spread(decision, gates[name]) for name, decision in space.decisions.items()}
+
+
+def columns(space: Space, indices: NDArray[np.integer]) -> dict[str, Quantity]:
+    """Return the values (n,) of each decision for architectures given as option indices (n, decisions)."""
+    return {
+        name: np.asarray(_integer(decision).options, dtype=np.int64)[indices[:, k]]
+        for k, (name, decision) in enumerate(space.decisions.items())
+    }
+
+
+def largest_active(space: Space, gates: Gates) -> dict[str, int]:
+    """Return the widest option of each decision that `gates` compute; the first where they compute none."""
+    return {
+        name: _integer(decision).options[max(gates[name].active, default=0)]
+        for name, decision in space.decisions.items()
+    }
+
+
+def widest(*numbers: Quantity) -> Quantity:
+    """Return the largest: what an addition that pads with zeros is wide.
+
+    >>> widest(8, 16), widest(np.array([4, 32]), 16).tolist()
+    (16, [16, 32])
+    """
+    first, *rest = {id(n): n for n in numbers}.values()
+    for other in rest:
+        first = _wider(first, other)
+    return first
+
+
+def strided(number: Quantity, stride: int) -> Quantity:
+    """Return the length of a map behind a stride, rounded up.
+
+    >>> strided(7, 2)
+    4
+    """
+    if stride == 1:
+        return number
+    if isinstance(number, Spread):
+        return Spread(-(-number.values // stride), number.chances)
+    return -(-number // stride)
+
+
+def present(depth: Quantity, least: int) -> Amount:
+    """Return whether, or how likely, what needs a depth of `least` is there."""
+    if isinstance(depth, Spread):
+        return depth.chances[torch.as_tensor(depth.values >= least)].sum()
+    return depth >= least
+
+
+def chosen(number: Quantity, among: Mapping[int, Quantity]) -> Quantity:
+    """Return the quantity that belongs to a number, of those listed for each value it can have."""
+    options = list(among.values())
+    if all(option is options[0] for option in options):
+        return options[0]
+    if isinstance(number, Spread):
+        among = {int(v): among[int(v)] for v in number.values}
+        if all(isinstance(option, int) for option in among.values()):
+            return Spread(np.array(list(among.values()), dtype=np.int64), number.chances)  # of the same draw
+        return _mixture([(number.chances[k], option) for k, option in enumerate(among.values())])
+    if isinstance(number, np.ndarray):
+        return np.select([number == key for key in among], [np.asarray(option) for option in options])
+    return among[number]
+
+
+def product(*factors: Amount) -> Amount:
+    """Return the expected product. Functions of one draw are taken together: a tied width counts as E[C^2].
+
+    >>> even = Spread(np.array([1, 3]), torch.tensor([0.5, 0.5], dtype=torch.float64))
+    >>> float(product(even, even)), float(product(even, Spread(even.values, even.chances.clone()))), product(2, 3)
+    (5.0, 4.0, 6)
+    """
+    plain = [f for f in factors if not isinstance(f, Spread)]
+    draws: dict[int, tuple[Tensor, list[NDArray[np.int64]]]] = {}
+    for factor in factors:
+        if isinstance(factor, Spread):
+            draws.setdefault(id(factor.chances), (factor.chances, []))[1].append(factor.values)
+    means = [(c * _like(np.prod(np.stack(v), axis=0), c)).sum() for c, v in draws.values()]
+    return math.prod(plain) * math.prod(means) if means else math.prod(plain)
+
+
+def _spread(decision: object, gate: Gate) -> Quantity:
+    options = _integer(decision).options
+    if len(options) == 1 or (len(gate.active) < 2 and not gate.weight.requires_grad):
+        return options[gate.active[0]] if gate.active else options[0]
+    return Spread(np.asarray(options, dtype=np.int64), gate.weight.double())
+
+
+def _integer(decision: object) -> Integer:
+    assert isinstance(decision, Integer), f"{decision!r} has no size"
+    return decision
+
+
+def _like(values: NDArray[Any], tensor: Tensor) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float64, device=tensor.device)
+
+
+def _wider(a: Quantity, b: Quantity) -> Quantity:
+    if not isinstance(a, Spread) and not isinstance(b, Spread):
+        return max(a, b) if isinstance(a, int) and isinstance(b, int) else np.maximum(a, b)
+    if isinstance(a, Spread) and isinstance(b, Spread) and a.chances is b.chances:
+        return Spread(np.maximum(a.values, b.values), a.chances)
+    (va, ca), (vb, cb) = _as_spread(a, b), _as_spread(b, a)
+    values = np.union1d(va, vb)
+    values = values[values >= max(va.min(), vb.min())]
+    below = [_below(values, v, c) for v, c in ((va, ca), (vb, cb))]
+    reached = below[0] * below[1]
+    return Spread(values, torch.diff(reached, prepend=reached.new_zeros(1)))
+
+
+def _as_spread(number: Quantity, other: Quantity) -> tuple[NDArray[np.int64], Tensor]:
+    if isinstance(number, Spread):
+        return number.values, number.chances
+    assert isinstance(other, Spread) and isinstance(number, int), "arrays and random numbers do not mix"
+    return np.array([number]), other.chances.new_ones(1)
+
+
+def _below(points: NDArray[np.int64], values: NDArray[np.int64], chances: Tensor) -> Tensor:
+    """Return the chance of at most each point."""
+    return (torch.as_tensor(values[None, :] <= points[:, None], device=chances.device) * chances).sum(1)
+
+
+def _mixture(parts: Sequence[tuple[Tensor, Quantity]]) -> Spread:
+    """Return a number that is each of several with a chance."""
+    spread = [(chance, *_as_spread(q, Spread(np.array([0]), chance[None]))) for chance, q in parts]
+    values = np.unique(np.concatenate([v for _, v, _ in spread]))
+    chances = [chance * (torch.as_tensor(values[:, None] == v[None, :]) * c).sum(1) for chance, v, c in spread]
+    return Spread(values, torch.stack(chances).sum(0))

@@ -1,0 +1,235 @@
+"""MobileNet V2, its widths, its resolution and the number of its repeated blocks to be chosen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from renascent.core.errors import require
+from renascent.core.space import Arch, Integer, Space
+from renascent.nets.sizes.drawing import draw_sizes
+from renascent.nets.sizes.layers import Layer, Quantity, present
+from renascent.nets.sizes.resolution import RESOLUTION, map_size, resolutions
+from renascent.nets.sizes.sized import SizedSupernet
+from renascent.nets.sizes.units import Classifier, Stage, Unit
+from renascent.nets.sizes.widths import percent, widened, width_decision
+
+SHARES = percent(20, 150, 5)
+"""Widths, as shares of the original's."""
+
+STEM, LAST = 32, 1280
+"""Channels of the first convolution and of the last."""
+
+STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
+"""Expansion, channels and blocks of each stage."""
+
+STRIDES, SMALL_STRIDES = (2, 1, 2, 2, 2, 1, 2, 1), (1, 1, 1, 2, 2, 1, 2, 1)
+"""Of the stem and of each stage: for large images, and for small ones."""
+
+LEAST = 2 + len(STAGES)
+"""Depth without repeats: the stem, the first block of each stage, and the last convolution."""
+
+
+class Place(NamedTuple):
+    """Where a block is, and its widths. middle: the decision that sets its inner width.
+
+    depth: from which depth on it is there.
+    """
+
+    stage: int
+    block: int
+    middle: str
+    depth: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MobileNetV2:
+    """The size space of NES on MobileNet V2: widths, depth and resolution.
+
+    The widths of the seven stages and of the last convolution, and the inner width of each of the 17 blocks (of the
+    first: the stem's), from 0.2 to 1.5 of the original's; the depth, 9 to 19, counts the stem, the blocks and the last
+    convolution, and leaves out the last of the ten repeated blocks first.
+    The network: Sandler, Howard, Zhu, Zhmoginov and Chen, MobileNetV2, CVPR 2018, arXiv:1801.04381, Table 2.
+
+    width: multiplies all channels of the original.
+    small: for small images: the stem and the second stage do not stride.
+    lowest, highest: side of the images, in pixels; where they are equal, it is the data's own.
+    resolution_step: between two resolutions, in pixels.
+    """
+
+    width: float = 1.0
+    small: bool = False
+    lowest: int = 96
+    highest: int = 224
+    resolution_step: int = 1
+
+    def __post_init__(self) -> None:
+        require(self, width=(0.01, math.inf))
+        resolutions(self.lowest, self.highest, self.resolution_step)  # refuses an empty range
+
+    @property
+    def space(self) -> Space:
+        found = resolutions(self.lowest, self.highest, self.resolution_step)
+        repeats = {place.middle: place.depth for place in self.places() if place.block > 1}
+        most = LEAST + len(repeats)
+        found["depth"] = Integer.range(LEAST, most)
+        for name, width in self.originals().items():
+            when = ("depth", tuple(range(repeats[name], most + 1))) if name in repeats else None
+            found[name] = width_decision(width, SHARES, when)
+        return Space(found, name="mobilenet-v2-cifar" if self.small else "mobilenet-v2")
+
+    @property
+    def reference(self) -> Arch:
+        """The original network, at the highest resolution."""
+        space = self.space
+        largest = {name: space.decisions[name].options[-1] for name in (RESOLUTION, "depth") if name in space.decisions}  # type: ignore[union-attr]
+        return space.arch(largest | self.originals())
+
+    def supernet(self, channels_in: int, classes: int) -> SizedSupernet:
+        """Build the shared-weight network for (batch, channels_in, h, w) images."""
+        return SizedSupernet(self, channels_in, classes)
+
+    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> MobileNetV2Network:
+        """Build one architecture with fresh weights. `prune` changes nothing: every layer is used."""
+        return MobileNetV2Network(self, arch, channels_in, classes)
+
+    def draw(self, arch: Arch) -> str:
+        """Draw an architecture in text."""
+        return draw_sizes(self.space, self.reference, arch)
+
+    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
+        """List the layers, as `nets.layers.SizedSpace` says."""
+        strides = self.strides
+        stem = Layer(
+            name="stem", kind="conv", inputs=shape[0], outputs=values["stem"], kernel=3, stride=strides[0],
+            size=map_size(values, shape),
+        )  # fmt: skip
+        found, width = [stem], values["stem"]
+        for place in self.places():
+            stride = strides[place.stage] if place.block == 1 else 1
+            found += self._block(values, place, width, found[-1].size_out, stride)
+            width = values[f"stage{place.stage}.out"]
+        size = found[-1].size_out
+        last = Layer(name="last", kind="conv", inputs=width, outputs=values["last"], size=size)
+        linear = Layer(name="classifier.linear", kind="linear", inputs=last.outputs, outputs=classes, size=(1, 1))
+        return [*found, last, linear]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the stem and of the first block of each stage."""
+        return SMALL_STRIDES if self.small else STRIDES
+
+    def places(self) -> Iterator[Place]:
+        """Every block of the original, in order."""
+        depth = LEAST
+        for stage, (expansion, _, blocks) in enumerate(STAGES, start=1):
+            for block in range(1, blocks + 1):
+                depth += block > 1
+                middle = f"stage{stage}.block{block}.middle" if expansion > 1 else "stem"
+                yield Place(stage, block, middle, depth if block > 1 else LEAST)
+
+    def originals(self) -> dict[str, int]:
+        """Return the original width of every width decision."""
+        found, inputs = {"stem": widened(STEM, self.width)}, STEM
+        for place in self.places():
+            expansion, channels, _ = STAGES[place.stage - 1]
+            if expansion > 1:
+                found[place.middle] = widened(inputs * expansion, self.width)
+            found[f"stage{place.stage}.out"] = widened(channels, self.width)
+            inputs = channels
+        return found | {"last": widened(LAST, self.width)}
+
+    def _block(
+        self, values: Mapping[str, Any], place: Place, inputs: Quantity, size: tuple[Quantity, Quantity], stride: int
+    ) -> list[Layer]:
+        """Return the layers of one block; the channels of its output are the stage's."""
+        name, share = f"stage{place.stage}.blocks.{place.block - 1}", present(values["depth"], place.depth)
+        middle, outputs = values[place.middle], values[f"stage{place.stage}.out"]
+        shortcut = place.block > 1
+        held = ((inputs, *size),) if shortcut else ()
+        found = []
+        if place.middle != "stem":
+            found.append(
+                Layer(name=f"{name}.expand", kind="conv", inputs=inputs, outputs=middle, size=size, share=share)
+            )
+        deep = Layer(
+            name=f"{name}.depthwise", kind="depthwise", inputs=middle, outputs=middle, kernel=3, stride=stride,
+            size=size, share=share, held=held,
+        )  # fmt: skip
+        flat = Layer(
+            name=f"{name}.project", kind="conv", inputs=middle, outputs=outputs, size=deep.size_out, active=False,
+            share=share, held=held,
+        )  # fmt: skip
+        found += [deep, flat]
+        if shortcut:
+            found.append(
+                Layer(
+                    name=f"{name}.add",
+                    kind="add",
+                    inputs=outputs,
+                    outputs=outputs,
+                    size=size,
+                    active=False,
+                    share=share,
+                )
+            )
+        return found
+
+
+class InvertedResidual(nn.Module):
+    """1x1 convolution to the inner width, depthwise 3x3, 1x1 back; repeated blocks have a shortcut."""
+
+    def __init__(self, expand: Unit | None, depthwise: Unit, project: Unit, *, shortcut: bool) -> None:
+        super().__init__()
+        self.expand, self.depthwise, self.project, self.shortcut = expand, depthwise, project, shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.project(self.depthwise(x if self.expand is None else self.expand(x)))
+        return out + x if self.shortcut else out  # type: ignore[no-any-return]
+
+
+class MobileNetV2Network(nn.Module):
+    """One architecture, a plain module: (batch, channels, h, w) to (batch, classes)."""
+
+    def __init__(self, config: MobileNetV2, arch: Arch, channels_in: int, classes: int) -> None:
+        super().__init__()
+        values = {name: int(value) for name, value in arch.items() if isinstance(value, int)}
+        places = list(config.places())
+        self.stem = Unit(channels_in, values["stem"], 3, config.strides[0], activation="relu6", decision="stem")
+        width = values["stem"]
+        for stage in range(1, len(STAGES) + 1):
+            blocks = []
+            for place in (p for p in places if p.stage == stage and p.depth <= values["depth"]):
+                blocks.append(_block(values, place, width, config.strides[stage] if place.block == 1 else 1))
+                width = values[f"stage{stage}.out"]
+            self.add_module(
+                f"stage{stage}", Stage(blocks, "depth" if STAGES[stage - 1][2] > 1 else None, _counts(places, stage))
+            )
+        self.last = Unit(width, values["last"], activation="relu6", decision="last")
+        self.classifier = Classifier(values["last"], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for stage in range(1, len(STAGES) + 1):
+            x = self.get_submodule(f"stage{stage}")(x)
+        return self.classifier(self.last(x))  # type: ignore[no-any-return]
+
+
+def _block(values: Mapping[str, int], place: Place, inputs: int, stride: int) -> InvertedResidual:
+    middle, out = values[place.middle], f"stage{place.stage}.out"
+    expand = None
+    if place.middle != "stem":
+        expand = Unit(inputs, middle, activation="relu6", decision=place.middle)
+    depthwise = Unit(middle, middle, 3, stride, depthwise=True, activation="relu6", tied=place.middle)
+    project = Unit(middle, values[out], activation="none", decision=out)
+    return InvertedResidual(expand, depthwise, project, shortcut=place.block > 1)
+
+
+def _counts(places: list[Place], stage: int) -> dict[int, int]:
+    """Return the number of blocks of a stage for each depth."""
+    depths = range(LEAST, max(place.depth for place in places) + 1)
+    return {depth: sum(p.stage == stage and p.depth <= depth for p in places) for depth in depths}

@@ -1,0 +1,283 @@
+"""The supernet of any size space: its widest network, whose layers read how much of them takes part.
+
+`SizedSupernet` builds the widest architecture as a plain network and replaces its convolutions, normalisations,
+stages and classifier by ones that follow the gates. They read them from one `Hand`, which the supernet owns and fills
+for the length of one forward pass: the one hidden hand-over, so that a space's network is written once, plainly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from renascent.core.gates import Gate, Gates
+from renascent.core.optimiser import Regions
+from renascent.core.protocols import Supernet
+from renascent.core.space import Arch, Integer, Space
+from renascent.nets.cells.pointwise import alone, folded
+from renascent.nets.sizes.inherit import first_k
+from renascent.nets.sizes.layers import SizedSpace, largest_active
+from renascent.nets.sizes.mixture import certain, interpolated, interpolated_rows, mask, padded, stretch
+from renascent.nets.sizes.resolution import RESOLUTION, resize
+from renascent.nets.sizes.units import Classifier, Norm, Skip, Stage, Unit
+
+
+class Hand:
+    """Holds the gates of one forward pass. Empty outside."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self._gates: Gates | None = None
+
+    @contextmanager
+    def over(self, gates: Gates) -> Iterator[None]:
+        """Hand `gates` over inside, whatever happens there."""
+        self._gates = gates
+        try:
+            yield
+        finally:
+            self._gates = None
+
+    def gate(self, decision: str) -> Gate:
+        assert self._gates is not None, "this layer is part of a supernet: call that, with gates"
+        return self._gates[decision]
+
+    def options(self, decision: str) -> tuple[int, ...]:
+        found = self.space.decisions[decision]
+        assert isinstance(found, Integer)
+        return found.options
+
+    def widest(self, decision: str) -> int:
+        """Return the widest active option."""
+        return self.options(decision)[max(self.gate(decision).active)]
+
+
+class CroppedConv(nn.Module):
+    """A convolution by the first filters and the first channels of its weight."""
+
+    def __init__(self, conv: nn.Conv2d, decision: str | None, hand: Hand) -> None:
+        super().__init__()
+        self.weight, self.stride, self.padding = conv.weight, conv.stride, conv.padding
+        self.depthwise, self.decision, self.hand = conv.groups > 1, decision, hand
+        self.pointwise = conv.kernel_size == (1, 1) and conv.stride == (1, 1) and not self.depthwise
+
+    def forward(self, x: Tensor) -> Tensor:
+        groups = x.shape[1] if self.depthwise else 1
+        return functional.conv2d(x, self.kernel(x.shape[1]), None, self.stride, self.padding, groups=groups)
+
+    def kernel(self, inputs: int) -> Tensor:
+        """Return the part of the weight that reads `inputs` channels and makes the widest active output."""
+        if self.depthwise:
+            return self.weight[:inputs]
+        outputs = self.hand.widest(self.decision) if self.decision else len(self.weight)
+        # inputs that the weight does not have are for the convolution to refuse
+        beyond = min(inputs - self.weight.shape[1], 0), outputs - len(self.weight)
+        # one step back to the whole weight in the backward pass, where slicing twice would be two
+        return functional.pad(self.weight, (0, 0, 0, 0, 0, beyond[0], 0, beyond[1])) if any(beyond) else self.weight
+
+
+class MixedWidth(nn.Module):
+    """Batch normalisation of the first channels, by the batch's statistics; then their widths come together.
+
+    One active width passes as it is. Several are a sum of masks (folded into the scale and the shift), or are each
+    interpolated to the widest behind the normalisation, as the gate says.
+
+    norm: None where there is no normalisation, only widths.
+    decision: what set the width.  tied: the same, where an earlier layer has it from that decision already.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d | None, decision: str | None, tied: str | None, hand: Hand) -> None:
+        super().__init__()
+        self.weight: Tensor | None = norm.weight if norm else None
+        self.bias: Tensor | None = norm.bias if norm else None
+        self.eps = norm.eps if norm else 0.0
+        self.decision, self.tied, self.hand = decision, tied, hand
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self._normalised(x, self._opened(x))
+        between = self.between()
+        return out if between is None else interpolated(out, *between)
+
+    def between(self) -> tuple[Gate, tuple[int, ...]] | None:
+        """Return the gate and the widths to interpolate between, if that is to be done here."""
+        # a depthwise layer's channels are interpolated already: its input was
+        gate = self.hand.gate(self.decision) if self.decision else None
+        if self.decision is None or gate is None or gate.blend != "interpolate" or certain(gate):
+            return None
+        return gate, self.hand.options(self.decision)
+
+    def _opened(self, x: Tensor) -> Tensor | None:
+        """Return how far each channel is open, if not all of them are."""
+        name = self.decision or self.tied
+        gate = self.hand.gate(name) if name else None
+        if name is None or gate is None or gate.blend != "sum" or certain(gate):
+            return None
+        return mask(gate, self.hand.options(name), x.shape[1]).to(x)
+
+    def _normalised(self, x: Tensor, opened: Tensor | None) -> Tensor:
+        if self.weight is None or self.bias is None:
+            return x if opened is None else x * opened[:, None, None]
+        width = x.shape[1]
+        scale, shift = self.weight[:width], self.bias[:width]
+        if opened is not None:
+            scale, shift = scale * opened, shift * opened
+        return functional.batch_norm(x, None, None, scale, shift, True, 0.0, self.eps)
+
+
+class MixedUnit(nn.Module):
+    """A unit that follows the gates. The same numbers as convolution, normalisation, interpolation, activation.
+
+    Where a 1x1 convolution widens, its normalisation and its interpolation are folded into its kernel: on the wide map
+    they would cost several times what the convolution does.
+    """
+
+    def __init__(self, unit: Unit, hand: Hand) -> None:
+        super().__init__()
+        norm = unit.norm if isinstance(unit.norm, nn.BatchNorm2d) else None
+        self.conv = CroppedConv(unit.conv, unit.decision, hand)
+        self.norm = MixedWidth(norm, unit.decision, unit.tied, hand)
+        self.active = unit.active
+
+    def forward(self, x: Tensor) -> Tensor:
+        between = self.norm.between()
+        if between and self.conv.pointwise and self.norm.weight is not None:
+            kernel = self.conv.kernel(x.shape[1])
+            if len(kernel) > kernel.shape[1]:
+                return self.active(self._folded(x, kernel, *between))  # type: ignore[no-any-return]
+        return self.active(self.norm(self.conv(x)))  # type: ignore[no-any-return]
+
+    def _folded(self, x: Tensor, kernel: Tensor, gate: Gate, options: tuple[int, ...]) -> Tensor:
+        assert self.norm.weight is not None and self.norm.bias is not None
+        weights, shift = folded(x, kernel, self.norm.weight[: len(kernel)])
+        shift = shift + self.norm.bias[: len(kernel)]
+        rows = interpolated_rows(torch.cat([weights, shift[:, None]], 1), gate, options)
+        return alone(x, rows[:, :-1], rows[:, -1])
+
+
+class MixedSkip(nn.Module):
+    """Nothing where one width is active before and behind it, the same one; else its unit."""
+
+    def __init__(self, skip: Skip, hand: Hand) -> None:
+        super().__init__()
+        self.unit, self.source, self.decision, self.hand = skip.unit, skip.source, skip.decision, hand
+
+    def forward(self, x: Tensor) -> Tensor:
+        single = all(len(self.hand.gate(name).active) == 1 for name in (self.source, self.decision))
+        if single and self.hand.widest(self.source) == self.hand.widest(self.decision):
+            return x
+        return self.unit(x)  # type: ignore[no-any-return]
+
+
+class MixedDepth(nn.Module):
+    """Blocks of which the last are left out: the weighted sum of the outputs at every active depth.
+
+    TAS, arXiv:1905.09717, Eq. 7: outputs of several widths are brought to the widest as the gate says.
+    """
+
+    def __init__(self, stage: Stage, hand: Hand) -> None:
+        super().__init__()
+        assert stage.decision is not None
+        self.blocks, self.decision, self.counts, self.hand = stage.blocks, stage.decision, stage.counts, hand
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.hand.gate(self.decision)
+        options = self.hand.options(self.decision)
+        weights: dict[int, Tensor] = {}
+        for k in gate.active:
+            count = self.counts[options[k]]
+            weights[count] = weights[count] + gate.weight[k] if count in weights else gate.weight[k]
+        outputs = {0: x} if 0 in weights else {}
+        for count in range(1, max(weights, default=0) + 1):
+            x = self.blocks[count - 1](x)
+            if count in weights:
+                outputs[count] = x
+        # the same number of blocks at every active depth, or one depth for sure: nothing to bring together
+        if certain(gate) or (len(weights) == 1 and len(gate.active) > 1):
+            return x
+        together = stretch if gate.blend == "interpolate" else padded
+        width = max(out.shape[1] for out in outputs.values())
+        counts, parts = list(outputs), [together(out, width) for out in outputs.values()]
+        total = parts[0] * weights[counts[0]].to(x)
+        for count, part in zip(counts[1:], parts[1:], strict=True):
+            total.addcmul_(part, weights[count].to(x))
+        return total
+
+
+class CroppedClassifier(nn.Module):
+    """Mean over the map, and a linear layer that reads the channels that are there."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.linear = classifier.linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.linear.weight[:, : x.shape[1]]
+        return functional.linear(x.mean((2, 3)), weight, self.linear.bias)
+
+
+class SizedSupernet(Supernet):
+    """A size space with shared weights: an architecture uses the first channels of every layer.
+
+    Batch normalisation uses batch statistics, training or not.
+
+    net: the widest architecture as a plain network, where it has more than `config.network` would give it.
+    """
+
+    def __init__(self, config: SizedSpace, channels_in: int, classes: int, net: nn.Module | None = None) -> None:
+        super().__init__()
+        self.config, self.space = config, config.space
+        self.channels_in, self.classes = channels_in, classes
+        self.hand = Hand(self.space)
+        self.net = config.network(widest_arch(self.space), channels_in, classes) if net is None else net
+        _follow(self.net, self.hand)
+
+    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+        if RESOLUTION in self.space.decisions:
+            with self.hand.over(gates):
+                x = resize(x, self.hand.widest(RESOLUTION))
+        with self.hand.over(gates):
+            return self.net(x)  # type: ignore[no-any-return]
+
+    def extract(self, arch: Arch) -> nn.Module:
+        """Return `arch` with a copy of the shared weights; its running statistics are still to be estimated."""
+        net = self.config.network(arch, self.channels_in, self.classes).to(next(self.parameters()))
+        first_k(net, self.net.state_dict())
+        return net
+
+    def crops(self, gates: Gates) -> Regions:
+        """Return the leading part of each parameter that the widest active options use."""
+        values = largest_active(self.space, gates)
+        layers = self.config.layers(values, (self.channels_in, 1, 1), self.classes)
+        return {
+            f"net.{name}": tuple(slice(0, int(length)) for length in shape)
+            for layer in layers
+            for name, shape in layer.shapes().items()
+        }
+
+
+def widest_arch(space: Space) -> Arch:
+    """Return the architecture of the largest option of every decision."""
+    return space.arch({name: decision.options[-1] for name, decision in space.decisions.items()})  # type: ignore[union-attr]
+
+
+def _follow(net: nn.Module, hand: Hand) -> None:
+    """Replace, everywhere in `net`, what has to follow the gates."""
+    for name, child in net.named_children():
+        _follow(child, hand)
+        if isinstance(child, Unit):
+            setattr(net, name, MixedUnit(child, hand))
+        elif isinstance(child, Norm):
+            child.norm = MixedWidth(child.norm, None, child.tied, hand)  # type: ignore[assignment]
+        elif isinstance(child, Skip):
+            setattr(net, name, MixedSkip(child, hand))
+        elif isinstance(child, Stage) and child.decision:
+            setattr(net, name, MixedDepth(child, hand))
+        elif isinstance(child, Classifier):
+            setattr(net, name, CroppedClassifier(child))
+
+
+__all__ = ["CroppedConv", "Hand", "MixedDepth", "MixedSkip", "MixedUnit", "MixedWidth", "SizedSupernet", "widest_arch"]

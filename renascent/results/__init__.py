@@ -1,0 +1,1 @@
+"""What came out of a search, as data, and functions of it."""

@@ -1,0 +1,217 @@
+"""A budget before, during and after a search: refused when it cannot be kept, aimed at, and made sure of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from renascent.core.errors import BudgetError
+from renascent.core.files import Json, read_json, write_json
+from renascent.core.protocols import Goal, OneShot, SpaceConfig, Task
+from renascent.core.space import Arch
+from renascent.costs import Latency, macs, params
+from renascent.costs.budget import LATENCY, Budget, Feasible, Priced, feasibility_text, feasible, keepable, tightened
+from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency, latency_of
+from renascent.costs.latency.cost import LatencyCost
+from renascent.costs.latency.fitted import FittedLatency, fitted_latency, restored
+from renascent.costs.latency.runtimes import check_runtime
+from renascent.costs.latency.table import Lut
+from renascent.costs.named import cost_of
+from renascent.costs.scaling import is_depth, reference_of, scaled
+from renascent.loops.share import Found, Scorer, derived
+from renascent.nets.sizes.resolution import RESOLUTION, input_shape
+
+LATENCY_FILE = "latency.json"
+"""In a run folder: the latency that was fitted when the search began, so that a resume aims at the same."""
+
+TABLE_FILE = "latency-table.json"
+"""In a run folder: the look-up table that predicted latency, where one was given."""
+
+ATTEMPTS = 5
+"""How often a network is derived again, under a tighter bound on latency or a looser one."""
+
+USED = 0.9
+"""Share of a bound from which on it counts as used."""
+
+
+@dataclass(frozen=True)
+class Budgeted:
+    """A budget made ready for one space and task. start: the reference, uniformly scaled to it.
+
+    clock: how its latency is measured, where that is bounded.  fitted: the measured networks that then predict it,
+    where no table does.
+    """
+
+    budget: Budget
+    goals: tuple[Goal, ...]
+    rows: Sequence[Feasible]
+    start: Arch
+    clock: Clock
+    fitted: Json | None = None
+
+    def __str__(self) -> str:
+        return feasibility_text(self.rows)
+
+    def keep(self, folder: Path) -> None:
+        """Write down what predicts its latency, so that the folder needs no other."""
+        if self.fitted is not None:
+            write_json(folder / LATENCY_FILE, self.fitted)
+        if self.clock.table is not None:
+            self.clock.table.save(folder / TABLE_FILE)
+
+
+def prepare(
+    config: SpaceConfig,
+    task: Task,
+    budget: Budget,
+    *,
+    latency: Priced | None = None,
+    runtime: str = "eager",
+    folder: Path,
+    resume: bool,
+) -> Budgeted:
+    """Return a budget as goals. Raises UserError or BudgetError before anything is trained or written.
+
+    latency: predicts latency_ms; where it is bounded and nothing is given, random networks are measured. What is
+    neither a table nor fitted to measurements may be of any device: what it promises is not measured.
+    runtime: what runs them, and in the end what was found.
+    """
+    shape, fitted = (task.channels, *task.size), None
+    clock = Clock(runtime, latency.table if isinstance(latency, LatencyCost) else None)
+    if budget.timed and latency is None:
+        check_runtime(runtime, task.device)
+        fitted = read_json(folder / LATENCY_FILE) if resume and (folder / LATENCY_FILE).exists() else None
+        fitted = fitted or _measured(config, task, clock)
+        latency = restored(config, shape, task.classes, fitted)
+    clock = replace(clock, known=latency is None or isinstance(latency, LatencyCost | FittedLatency))
+    reference = reference_of(config)
+    reference_ms = latency.reference_ms if isinstance(latency, FittedLatency) else None
+    goals = budget.goals(config, shape, task.classes, latency, reference_ms)
+    if latency and reference and any(bound.relative for bound in budget.bounds if bound.name == LATENCY):
+        predicted_ms = float(latency.exact(config.space.indices(reference)[None])[0])
+        clock = replace(clock, beside=(reference, reference_ms or predicted_ms))
+    rows = feasible(config, goals)
+    start = _start(config, goals, shape, task.classes)
+    if clock.table is not None and not resume:
+        latency_of(config, start, task, clock)  # a runtime that is not here must not be missed at the end
+    return Budgeted(budget, goals, rows, start, clock, fitted)
+
+
+def settle(
+    config: SpaceConfig,
+    task: Task,
+    strategy: OneShot,
+    found: Found,
+    goals: Sequence[Goal],
+    *,
+    clock: Clock = EAGER,
+    truth: Callable[[Arch], float | None] | None = None,
+) -> tuple[Found, Latency | None]:
+    """Return what was found, and its latency: None where none is bounded, or it cannot be measured here.
+
+    Where what is measured misses the bound, it is derived again under a tighter one. Where it uses the bound as
+    promised, but not as measured, it is derived again under a looser one, and of the two the slower is returned.
+
+    truth: what is known of an architecture from elsewhere.
+    Raises BudgetError where the bound is missed each time, or no tighter one can be kept.
+    """
+    limits = [goal.limit for goal in goals if goal.name == LATENCY]
+    if not limits:
+        return found, None
+    limit = limits[0]
+    scorer, aimed = Scorer(found.state), tuple(goals)
+    kept: tuple[Found, Latency] | None = None
+    attempt = 0
+    while True:
+        attempt += 1
+        seen = confirmed_latency(config, found.arch, task, clock, limit)
+        if seen is None:
+            return found, None
+        row = config.space.indices(found.arch)[None]
+        used = {goal.name: float(goal.exact(row)[0]) / goal.limit for goal in aimed}
+        promised, share = used.pop(LATENCY), seen.median_ms / limit
+        if share <= 1 and kept:
+            return max(kept, (found, seen), key=lambda one: one[1].median_ms)
+        if share <= 1:
+            kept = found, seen
+            if max([share, *used.values()]) >= USED or promised < USED:
+                return kept
+        # what is promised has to move as far as what was measured is off: of a miss, that alone excludes this network
+        aimed = tightened(aimed, LATENCY, promised / share)
+        if attempt > ATTEMPTS or not keepable(config, aimed):
+            if kept:
+                return kept
+            raise BudgetError(
+                f"{LATENCY}<={limit:g} was missed {attempt} times: the last network takes {seen.median_ms:.3g} ms "
+                f"({seen.p10_ms:.3g} to {seen.p90_ms:.3g}); the search is kept: resume it on a quieter machine, "
+                "or search again with a larger budget"
+            )
+        arch, _ = derived(strategy, found.state, scorer, aimed)
+        if kept and arch == kept[0].arch:
+            return kept
+        found = replace(found, arch=arch, score=scorer(arch), truth=truth(arch) if truth is not None else None)
+
+
+def costs_of(
+    config: SpaceConfig,
+    arch: Arch,
+    task: Task,
+    goals: Sequence[Goal],
+    latency: Latency | None,
+    table: Lut | None = None,
+) -> Json:
+    """Return what each bounded cost was allowed, promised and measured to be, by name.
+
+    latency: as measured, None where that was not possible.  table: what promised it, where one did.
+    """
+    row = config.space.indices(arch)[None]
+    net = config.network(arch, task.channels, task.classes)
+    shape = input_shape(arch, (task.channels, *task.size))
+    counted: dict[str, Callable[[], float]] = {
+        "macs": lambda: macs(net, shape),
+        "params": lambda: params(net),
+        **({LATENCY: lambda: latency.median_ms} if latency is not None else {}),
+    }
+    by = {} if table is None else {"by": ", ".join(str(table.about.get(key)) for key in ("processor", "runtime"))}
+    return {
+        goal.name: {
+            "limit": goal.limit,
+            "promised": float(goal.exact(row)[0]),
+            "measured": float(counted[goal.name]()) if goal.name in counted else None,
+            **(by if goal.name == LATENCY else {}),
+        }
+        for goal in goals
+    }
+
+
+def _measured(config: SpaceConfig, task: Task, clock: Clock) -> Json:
+    """Fit a latency to networks measured on the task's device."""
+    shape = (task.channels, *task.size)
+    with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
+        cost: FittedLatency = fitted_latency(config, shape, task.classes, device=task.device, runtime=clock.runtime)
+    return {"weights": cost.weights.tolist(), "error": cost.error, "reference_ms": cost.reference_ms}
+
+
+def _start(config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int) -> Arch:
+    """Scale the widths of the reference, its depths, or everything, to inside the budget.
+
+    Widths, unless others keep twice their multiply-accumulates: what bounds latency is often the number of operations,
+    of which narrow layers have as many.
+    """
+    names = list(config.space.decisions)
+    depths = [name for name in names if is_depth(name)]
+    widths = [name for name in names if name not in depths and name != RESOLUTION]
+    work = cost_of("macs", config, shape, classes)
+    inside: list[tuple[float, Arch]] = []
+    for moved in (widths, depths, names):
+        arch = scaled(config, goals, {name: name not in moved for name in names})
+        row = config.space.indices(arch)[None]
+        if moved and all(float(goal.exact(row)[0]) <= goal.limit for goal in goals):
+            inside.append((float(work.exact(row)[0]), arch))
+    if not inside:
+        return arch
+    (first, start), (most, other) = inside[0], max(inside, key=lambda one: one[0])
+    return start if 2 * first > most else other

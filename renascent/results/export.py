@@ -1,0 +1,238 @@
+"""Write a network for other programs, and accept the file only when it computes what the network does."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+import logging
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from renascent.core.errors import UserError, missing_extra
+
+Shape = tuple[int, int, int]
+"""Shape (channels, h, w) of one input."""
+
+Runner = Callable[[Tensor], Tensor]
+"""What a file computes, (batch, channels, h, w) to its output."""
+
+TOLERANCE = 1e-4
+"""Largest difference accepted, as a share of the largest output: float32 rounding, with batch norm folded in."""
+
+BATCHES = (1, 5)
+"""Batch sizes of the comparison; neither is the one the network is traced with."""
+
+SCALES = (1.0, 3.0)
+"""Standard deviations of the random inputs of the comparison."""
+
+
+def export(net: nn.Module, shape: Shape, path: Path) -> Path:
+    """Write `net` in evaluation mode to a .pt2 or .onnx file that takes any batch size, and return its path.
+
+    The file is read again and run beside `net` on random inputs before it takes its name; `net` stays as it is.
+
+    Raises UserError for another ending, a folder that cannot be written, a network that cannot be traced or one that
+    the file does not reproduce; MissingExtra when onnx is not installed. Nothing is left behind then.
+    """
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise UserError(f"cannot export to '{path.name}': give a name that ends in {' or '.join(FORMATS)}")
+    if path.suffix == ".onnx":
+        _need_onnx()
+    write, load = FORMATS[path.suffix]
+    plain = copy.deepcopy(net).cpu().eval()
+    # torch.export.save doubts whether a weight in channels_last is whole
+    plain = plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    with _quiet(), torch.no_grad(), _beside(path) as scratch:
+        _check_runs(plain, shape)
+        write(_trace(plain, shape), scratch)
+        _compare(plain, _loaded(load, scratch), shape, path)
+    return path
+
+
+def _write_pt2(program: ExportedProgram, path: Path) -> None:
+    # the example inputs are the one thing torch would pickle; without them their member of the archive is empty
+    program.example_inputs = None
+    torch.export.save(program, path)
+    _refuse_pickles(path)
+
+
+def _load_pt2(path: Path) -> Runner:
+    return torch.export.load(path).module()
+
+
+def _write_onnx(program: ExportedProgram, path: Path) -> None:
+    try:
+        written = torch.onnx.export(
+            program,
+            dynamo=True,
+            verbose=False,
+            input_names=["x"],
+            output_names=["logits"],
+            dynamic_shapes=({0: "batch"},),
+        )
+        assert written is not None
+        written.save(str(path), external_data=False)
+    except OSError:
+        raise
+    except Exception as e:
+        raise UserError(f"the network cannot be written as ONNX ({_first_line(e)}): export to .pt2 instead") from e
+
+
+def _load_onnx(path: Path) -> Runner:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # one pass of a few inputs: its own threads would only contend
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda x: torch.from_numpy(session.run(None, {"x": x.numpy()})[0])
+
+
+FORMATS = {".pt2": (_write_pt2, _load_pt2), ".onnx": (_write_onnx, _load_onnx)}
+
+
+def _need_onnx() -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            __import__(package)
+        except ImportError:
+            raise missing_extra(package, "onnx") from None
+
+
+def _trace(net: nn.Module, shape: Shape) -> ExportedProgram:
+    # the batch traced with is 2: torch.export takes 0 and 1 for constants
+    batch = torch.export.Dim("batch", min=1)
+    try:
+        program = torch.export.export(net, (_inputs(net, shape, 2),), dynamic_shapes=({0: batch},))
+    except Exception as e:
+        raise UserError(
+            f"{type(net).__name__} cannot be exported ({_first_line(e)}): "
+            "give a network whose operations do not depend on values or on the batch size"
+        ) from e
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # source lines and paths of this machine
+    return program
+
+
+def _inputs(net: nn.Module, shape: Shape, batch: int, scale: float = 1.0, seed: int = 0) -> Tensor:
+    dtype = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
+    rng = torch.Generator().manual_seed(seed)
+    return (torch.randn(batch, *shape, generator=rng) * scale).to(dtype)
+
+
+def _check_runs(net: nn.Module, shape: Shape) -> None:
+    try:
+        out = net(_inputs(net, shape, 2))
+    except Exception as e:
+        raise UserError(f"{type(net).__name__} fails on inputs (2, {_join(shape)}): {_first_line(e)}") from e
+    if not isinstance(out, Tensor):
+        raise UserError(f"{type(net).__name__} returns a {type(out).__name__}: only one tensor can be exported")
+
+
+def _compare(net: nn.Module, run: Runner, shape: Shape, path: Path) -> None:
+    """Raise UserError unless the file agrees with the network at every batch size and scale of input."""
+    for seed, (batch, scale) in enumerate((b, s) for b in BATCHES for s in SCALES):
+        x = _inputs(net, shape, batch, scale, seed)
+        wanted = net(x)
+        if not bool(wanted.isfinite().all()):
+            raise UserError(
+                f"{type(net).__name__} gives numbers that are not finite, so {path.name} cannot be compared with it: "
+                "train it first"
+            )
+        got = _ran(run, x, path)
+        if got.shape != wanted.shape:
+            raise UserError(
+                f"{path} was not written: the file returns {tuple(got.shape)} for a batch of {batch}, "
+                f"the network {tuple(wanted.shape)}"
+            )
+        difference = _difference(got, wanted)
+        if not difference <= TOLERANCE:  # so that NaN is refused, too
+            raise UserError(
+                f"{path} was not written: run again, it differs from the network by {difference:.2g} of the largest "
+                f"output (batch {batch}), more than {TOLERANCE:g}; export to {_other(path)} instead"
+            )
+
+
+def _difference(got: Tensor, wanted: Tensor) -> float:
+    """Return the largest absolute difference as a share of the largest output."""
+    if not wanted.numel():
+        return 0.0
+    scale = max(float(wanted.abs().max()), torch.finfo(torch.float32).tiny)
+    return float((got.double() - wanted.double()).abs().max()) / scale
+
+
+def _loaded(load: Callable[[Path], Runner], path: Path) -> Runner:
+    try:
+        return load(path)
+    except Exception as e:
+        raise UserError(f"the file as written cannot be read again ({_first_line(e)}); use {_other(path)}") from e
+
+
+def _ran(run: Runner, x: Tensor, path: Path) -> Tensor:
+    try:
+        return run(x)
+    except Exception as e:
+        raise UserError(
+            f"{path} was not written: it fails on a batch of {len(x)} ({_first_line(e)}); use {_other(path)}"
+        ) from e
+
+
+def _refuse_pickles(path: Path) -> None:
+    """Raise UserError when an archive holds anything that only a pickle can read (a weight of a special kind)."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            config = json.loads(archive.read(member)) if member.filename.endswith("_config.json") else {}
+            pickled = [name for name, meta in config.get("config", {}).items() if meta["use_pickle"]]
+            if pickled or ("/sample_inputs/" in member.filename and member.file_size):
+                what = pickled[0] if pickled else "the example inputs"
+                raise UserError(f"{what} would be written as a pickle, which is never done: export to .onnx instead")
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Give a scratch path in a new folder beside `path`; afterwards move it there, or remove all on an error."""
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; give the name of a file")
+    try:
+        # the same name: torch only reads what ends in .pt2, and names the archive's root after it
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+            yield Path(folder) / path.name
+            (Path(folder) / path.name).replace(path)
+    except OSError as e:
+        raise UserError(f"cannot write {path}: {e.strerror or e}; give a folder that exists and has space") from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hush what the exporters log, print and deprecate among themselves. What goes wrong is raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _other(path: Path) -> str:
+    return ".onnx" if path.suffix == ".pt2" else ".pt2"
+
+
+def _join(shape: Shape) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.!')}" if lines else type(error).__name__

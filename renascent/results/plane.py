@@ -1,0 +1,55 @@
+"""What a search found, in the plane of accuracy and cost: beside the reference, and the reference scaled uniformly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from renascent.core.files import Json
+from renascent.core.protocols import Goal, SpaceConfig
+from renascent.core.space import Arch
+from renascent.costs.named import cost_of
+from renascent.costs.scaling import Exact, is_size_space, reference_of, scaled_to
+from renascent.nets.sizes.layers import SizedSpace
+
+SHARES = (0.1, 0.25, 0.5, 0.75)
+"""Shares of the reference's cost to which it is scaled."""
+
+
+def plane(
+    config: SpaceConfig,
+    found: Arch,
+    goals: Sequence[Goal],
+    score: Callable[[Arch], float],
+    shape: tuple[int, int, int],
+    classes: int,
+) -> list[Json]:
+    """Return what each of some architectures costs, and scores inside the supernet: name, costs, score.
+
+    Costs are those of the budget, macs without one; the first is scaled by. shape: (channels, h, w) of the data.
+    Empty where a space has no reference, or not only sizes.
+    """
+    costs = _costs(config, goals, shape, classes)
+    reference = reference_of(config) if costs and is_size_space(config) else None
+    if reference is None:
+        return []
+    archs = {"found": found, "reference": reference}
+    exact = next(iter(costs.values()))
+    # to the budget, too
+    asked = {goals[0].limit / float(exact(config.space.indices(reference)[None])[0])} if goals else set()
+    archs |= scaled_to(config, reference, exact, sorted({*SHARES, *(share for share in asked if share < 1)}))
+    rows = np.stack([config.space.indices(arch) for arch in archs.values()])
+    priced = {name: exact(rows).tolist() for name, exact in costs.items()}
+    return [
+        {"name": name, **{cost: values[k] for cost, values in priced.items()}, "score": score(arch)}
+        for k, (name, arch) in enumerate(archs.items())
+    ]
+
+
+def _costs(
+    config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int
+) -> Mapping[str, Exact]:
+    if goals:
+        return {goal.name: goal.exact for goal in goals}
+    return {"macs": cost_of("macs", config, shape, classes).exact} if isinstance(config, SizedSpace) else {}

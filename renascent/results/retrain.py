@@ -1,0 +1,252 @@
+"""Train what a search found: fresh or from inherited weights, alone or taught, beside random cells trained alike."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from renascent.core.errors import UserError, unknown
+from renascent.core.files import Json, write_json
+from renascent.core.fingerprint import fingerprint
+from renascent.core.protocols import Say, Task
+from renascent.core.space import Arch
+from renascent.costs import macs, params
+from renascent.loops.fit import Fit, Fitted, _check_drop_path, accuracy, fit, recalibrate
+from renascent.loops.run import Run, check_seed
+from renascent.loops.weightsfile import read_weights, save_weights
+from renascent.nets.adapt import Adapted
+from renascent.nets.adapt.identity import model_of
+from renascent.nets.sizes.inherit import first_k
+from renascent.nets.sizes.resizing import at_resolution, resized
+from renascent.results.rivals import Rivals
+from renascent.tasks.distill import Distillation, Distilled
+
+if TYPE_CHECKING:
+    from renascent.results.record import Record
+
+RECALIBRATION_BATCHES = 50
+"""Training batches, of 64 images, over which the statistics of a network with inherited weights are estimated."""
+
+INITS = ("fresh", "shared", "reference")
+"""Where weights start, by name."""
+
+REFERENCE = "reference"
+"""The space's reference network, as a teacher or as what weights are inherited from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retraining:
+    """One training of what a search found, and of what it is compared with: the arguments of `Record.fit`."""
+
+    result: Record
+    task: Task
+    settings: Fit
+    teacher: nn.Module | Record | str | None
+    distillation: Distillation | None
+    init: str | nn.Module | Mapping[str, Tensor]
+    seed: int
+    prune: bool
+    resume: bool
+    say: Say
+
+    def run(self, random_cells: int) -> Fitted:
+        """Train, in this order: the reference if it is needed, the chosen network, random cells. Write what came out.
+
+        Raises UserError for what cannot be had, before a folder is made.
+        """
+        self._check()
+        rivals = Rivals.of(self.result, self.seed, random_cells)
+        taught, name = self._given_teacher()
+        how = self._how(name, taught)
+        chosen_net, chosen_run = self._begin(self.folder, self.result.arch, how, prune=self.prune)
+        reference = self._reference() if REFERENCE in (self.teacher, self.init) else None
+        task = self._lessons(taught, reference)
+        state = self._state(reference)
+        chosen = self._finish(chosen_net, chosen_run, self.result.arch, task, state)
+        cells = self._cells(rivals, task, how, None if self.init == "shared" else state)
+        save_weights(self.folder / "weights.safetensors", chosen.net)
+        facts = self._facts(chosen, task, name) | {"reference": self._told(reference), "random_cells": cells}
+        facts |= {"random_within": rivals.budget} if rivals.budget else {}
+        write_json(self.folder / "result.json", facts)
+        return chosen
+
+    @property
+    def folder(self) -> Path:
+        """The run folder of the chosen network's training."""
+        return self.result.folder / "fit"
+
+    @property
+    def reference(self) -> Arch | None:
+        """The reference architecture of the space; None where it has none."""
+        return getattr(self.result.space, REFERENCE, None)
+
+    def _check(self) -> None:
+        check_seed(self.seed)
+        self.result.check_task(self.task)
+        space, held = self.result.space, self.result.config.get("model")
+        if isinstance(space, Adapted) and held not in (None, model_of(space)):
+            raise UserError(f"the model is no longer the one that was searched in {self.result.folder}: put it back")
+        if isinstance(self.init, str) and self.init not in INITS:
+            raise unknown("init", self.init, INITS)
+        if isinstance(self.teacher, str) and self.teacher != REFERENCE:
+            raise UserError(f"teacher is '{self.teacher}': give a module, the Record of a search, or '{REFERENCE}'")
+        if self.teacher is None and self.distillation is not None:
+            raise UserError("a distillation is given and nobody to distil: give a teacher too, or leave it out")
+        if REFERENCE in (self.teacher, self.init) and self.reference is None:
+            raise UserError(
+                f"the space {self.result.facts['space']} has no reference network: give as teacher the folder of a "
+                "trained search, and init 'fresh' or 'shared'"
+            )
+
+    def _given_teacher(self) -> tuple[nn.Module | None, str | None]:
+        """Return the teacher that need not be trained first, and its name."""
+        if self.teacher is None or isinstance(self.teacher, str):
+            return None, self.teacher
+        if isinstance(self.teacher, nn.Module):
+            net, name = self.teacher, type(self.teacher).__name__
+        else:
+            net, name = at_resolution(self.teacher.trained(), self.teacher.arch), str(self.teacher.folder)
+        return Distilled(self.task, net, self.distillation).teacher, name  # which refuses one that does not fit
+
+    def _how(self, name: str | None, teacher: nn.Module | None) -> Json:
+        """Return what a configuration says of teacher and start. Empty for a plain training, as it always was.
+
+        The reference's weights follow from the rest of the configuration, so that its name is enough.
+        """
+        how: Json = {}
+        if name is not None:
+            how["teacher"] = {"name": name, **({"sha256": fingerprint(teacher.state_dict())} if teacher else {})}
+            how["distillation"] = asdict(self.distillation or Distillation())
+        if not isinstance(self.init, str):
+            how["init"] = {"name": "given", "sha256": fingerprint(_tensors(self.init))}
+        elif self.init != "fresh":
+            how["init"] = {"name": self.init}
+        return how
+
+    def _lessons(self, taught: nn.Module | None, reference: Fitted | None) -> Task:
+        """Return the task, with its teacher."""
+        if self.teacher == REFERENCE and reference is not None and self.reference is not None:
+            taught = at_resolution(reference.net, self.reference)
+        return Distilled(self.task, taught, self.distillation) if taught is not None else self.task
+
+    def _state(self, reference: Fitted | None) -> Mapping[str, Tensor] | None:
+        """Return the weights to inherit from; None for fresh ones."""
+        if not isinstance(self.init, str):
+            return _tensors(self.init)
+        if self.init == "shared":
+            return read_weights(self.result.folder / "shared.safetensors")
+        return reference.net.state_dict() if self.init == REFERENCE and reference is not None else None
+
+    def _leading(self, arch: Arch, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return what an architecture takes of a larger network; a user's model knows better than the first of each."""
+        space = self.result.space
+        return space.inherit(arch, state) if isinstance(space, Adapted) and self.init != "shared" else state
+
+    def _reference(self) -> Fitted:
+        """Return the reference trained alike; a user's own model that is trained already, as it is."""
+        assert self.reference is not None
+        if isinstance(self.result.space, Adapted) and (own := self.result.space.trained) is not None:
+            net = own.to(self.task.device).eval()
+            return Fitted(net, {self._splits[1]: accuracy(net, self.task, self._splits[1])}, 0.0)
+        net, run = self._begin(self.folder / REFERENCE, self.reference, {}, prune=False)
+        return self._finish(net, run, self.reference, self.task, None)
+
+    def _cells(self, rivals: Rivals, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> list[Json]:
+        """Train random architectures with the same teacher and start, but for the search's shared weights.
+
+        Those were extracted for the chosen architecture; the supernet that has them for others is not kept.
+        """
+        found = []
+        how = how if state is not None else {key: value for key, value in how.items() if key != "init"}
+        for number, arch in enumerate(rivals.archs, start=1):
+            net, run = self._begin(self.folder / f"random-{number}", arch, how, prune=self.prune)
+            scores = self._finish(net, run, arch, task, state).scores
+            found.append({"arch": self.result.space.space.format(arch), **rivals.costs(arch), **scores})
+        return found
+
+    def _begin(self, folder: Path, arch: Arch, how: Json, *, prune: bool) -> tuple[nn.Module, Run]:
+        """Build a network and open its run folder; what cannot be had is refused before there is one."""
+        config = {
+            "arch": self.result.space.space.format(arch),
+            "task": self.task.describe(),
+            "settings": asdict(self.settings),
+            "seed": self.seed,
+            "prune": prune,
+            **how,
+        }
+        self.task.stream(self._splits[0], self.seed, self.settings.batch)
+        with self._seeded():
+            layout = getattr(self.result.space, "memory_format", torch.channels_last)
+            net = self.result.network(arch, prune).to(memory_format=layout)  # type: ignore[call-overload]
+        _check_drop_path(net, self.settings)
+        # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
+        about: Any = {"resume": self.resume, "seed": self.seed, "device": self.task.device}
+        return net, Run.start(folder, config, **about, instead=f"remove {self.folder}")
+
+    def _finish(self, net: nn.Module, run: Run, arch: Arch, task: Task, state: Mapping[str, Tensor] | None) -> Fitted:
+        """Train a network, and return it with what it scores; it takes images of its own resolution."""
+        split, judge = self._splits
+        with self._seeded():
+            seeing = at_resolution(net, arch)
+            if state is not None:
+                first_k(net, self._leading(arch, state))
+                calibrate(seeing.to(task.device), task, split, self.seed)
+            fitted = fit(
+                seeing, task, self.settings, run=run, seed=self.seed, split=split, evaluate=(judge,), say=self.say
+            )
+        return replace(fitted, net=resized(fitted.net))
+
+    @property
+    def _splits(self) -> tuple[str, str]:
+        """What is trained on, and what is judged: without test images, those held out in the search."""
+        return ("train+val", "test") if self.task.count("test") else ("train", "val")
+
+    @contextlib.contextmanager
+    def _seeded(self) -> Iterator[None]:
+        with torch.random.fork_rng([self.task.device] if self.task.device.type == "cuda" else []):
+            torch.manual_seed(self.seed)
+            yield
+
+    def _told(self, reference: Fitted | None) -> Json | None:
+        if reference is None or self.reference is None:
+            return None
+        given = isinstance(self.result.space, Adapted) and self.result.space.is_trained
+        arch = self.result.space.space.format(self.reference)
+        return {"arch": arch, "scores": reference.scores, **({"given": True} if given else {})}
+
+    def _facts(self, chosen: Fitted, task: Task, teacher: str | None) -> Json:
+        plain = self.result.build(prune=self.prune)  # the trained one may be in double precision
+        lessons = task if teacher is not None and isinstance(task, Distilled) else None
+        init = self.init if isinstance(self.init, str) else "given"
+        return {
+            "task": self.task.name,
+            "same_data": self.result.searched_on(self.task),
+            "scores": chosen.scores,
+            "seconds": round(chosen.seconds, 3),
+            "settings": asdict(self.settings),
+            "seed": self.seed,
+            "prune": self.prune,
+            "params": params(plain),
+            "macs": macs(plain, self.result.shape),
+            "teacher": {"name": teacher, "sha256": fingerprint(lessons.teacher.state_dict())} if lessons else None,
+            "distillation": asdict(lessons.settings) if lessons else None,
+            "init": init,
+            "random_init": "fresh" if init == "shared" else init,
+        }
+
+
+def calibrate(net: nn.Module, task: Task, split: str, seed: int) -> None:
+    """Estimate the running statistics of `net`, which takes the data as they are, on training images."""
+    # shuffled: images that lie in order of their classes would give the statistics of the first class
+    stream = task.stream(split, seed, 64)
+    recalibrate(net, (stream.next() for _ in range(RECALIBRATION_BATCHES)))
+
+
+def _tensors(given: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return given.state_dict() if isinstance(given, nn.Module) else given

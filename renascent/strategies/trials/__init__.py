@@ -1,0 +1,19 @@
+"""Multi-trial strategies by name: frozen dataclasses of hyperparameters that ask and tell. None of them needs torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from renascent.core.names import Names
+
+if TYPE_CHECKING:
+    from renascent.strategies.trials.protocol import Trials
+
+MULTITRIAL: Names[type[Trials[Any]]] = Names(
+    {
+        "random": "renascent.strategies.trials.random:RandomSearch",
+        "rea": "renascent.strategies.trials.rea:REA",
+        "reinforce": "renascent.strategies.trials.reinforce:REINFORCE",
+        "bohb": "renascent.strategies.trials.bohb:BOHB",
+    }
+)

@@ -1,0 +1,47 @@
+"""A task from the name of a data set, or from a folder of images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from renascent.core.errors import UserError, unknown
+from renascent.tasks import DATASETS
+from renascent.tasks.folders import FOLDER_AUGMENTATION, read_folder
+from renascent.tasks.images import ImageTask
+from renascent.tasks.prepare import ImageOptions, prepare
+
+
+def load(
+    name_or_folder: str | Path,
+    *,
+    folder: Path | None = None,
+    options: ImageOptions | None = None,
+    device: torch.device | str = "cpu",
+    download: bool = False,
+) -> ImageTask:
+    """Return the task of a data set in `DATASETS`, or of a folder of images (see `tasks.folders`).
+
+    folder: where named data sets lie; the environment's RENASCENT_DATA, or else ./data, unless given.
+    options: all defaults unless given.  download: fetch the official files when they are not there.
+    Raises UserError when the data are not found or cannot be used.
+
+    >>> load("digits", options=ImageOptions(limit=200))
+    ImageTask(digits: 1x8x8, 10 classes; train 100, val 100, test 359)
+    """
+    name, options = str(name_or_folder), options or ImageOptions()
+    where = folder or Path(os.environ.get("RENASCENT_DATA") or "data")
+    if (data := DATASETS.get(name)) is not None:
+        if options.image_size:
+            raise UserError(f"--image-size is for folders of images; {name} has one size: leave it out")
+        official = data.official_split
+        if options.split == "official" and official is not None:
+            official(where)  # before a long download for a split that is not there
+        raw = data.read(name, where, download=download)
+        return prepare(raw, options, data.augmentation, name=name, folder=where, official=official, device=device)
+    if not Path(name).is_dir():
+        raise unknown("data set", name, [*DATASETS, "or the path of a folder of images"])
+    raw = read_folder(Path(name), options.image_size)
+    return prepare(raw, options, FOLDER_AUGMENTATION, name=Path(name).resolve().name, folder=where, device=device)

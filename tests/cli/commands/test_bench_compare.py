@@ -1,0 +1,151 @@
+"""`renascent bench compare` and `bench query`: figures, pages, and bad input in one line."""
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+
+from renascent.bench.tables.columns import Column, Problem
+from renascent.bench.tables.table import Table
+from renascent.cli.entry import main
+from renascent.core.codecs.nats_topology import topology_space
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    archs = np.array(list(np.ndindex(5, 5, 5)))
+    worth = 50 + 10 * (archs == 3).sum(1) + rng.standard_normal(125)
+    columns = {
+        Column("val_accuracy", "d", 12): worth,
+        Column("test_accuracy", "d", 12): worth + rng.standard_normal(125),
+        Column("seconds_per_epoch", "d"): 10 + 5 * rng.random(125),
+        Column("latency_ms", device="phone"): np.where(np.arange(125) == 7, np.nan, 1 + (archs >= 2).sum(1)),
+        Column("params"): (archs >= 2).sum(1),
+    }
+    problem = Problem("d", "val_accuracy:d:12", "seconds_per_epoch:d", "test_accuracy:d:12")
+    table = Table.of("made", topology_space(3), archs, columns, [problem])
+    return table.save(tmp_path_factory.mktemp("table") / "made.safetensors")
+
+
+@pytest.fixture
+def say(capsys, tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(line):
+        code = main(shlex.split(line.replace("TABLE", str(path))))
+        return code, *capsys.readouterr()
+
+    return run
+
+
+COMPARE = "bench compare --table TABLE --runs 6 --processes 1 --strategies random,rea,reinforce,bohb"
+
+
+def test_a_comparison(say, tmp_path):
+    code, out, err = say(f"{COMPARE} --budget-seconds d=3000 --out found --rea-population 5 --json")
+    assert code == 0
+    assert "runs 24/24" in err
+    held = json.loads((tmp_path / "found" / "compare.json").read_text())
+    assert json.loads(out)["results"] == held
+    assert list(held["d"]) == ["random", "rea", "reinforce", "bohb"]
+    for row in held["d"].values():
+        assert row["runs"] == 6
+        assert 60 < row["mean"] < 85
+        assert row["std"] > 0
+    settings = json.loads((tmp_path / "found" / "settings.json").read_text())
+    assert settings["strategies"]["rea"]["population"] == 5
+    assert settings["budget_seconds"] == {"d": 3000}
+    page = (tmp_path / "found" / "report.html").read_text()
+    for words in (
+        "Accuracy over time: d",
+        "On d, bohb trains every architecture for its full",
+        "arXiv:1802.01548",
+        "p, or 0.0001 if less</th>",
+    ):
+        assert words in page
+    assert (tmp_path / "found" / "accuracy-over-time-d.png").exists()
+
+
+def test_the_text_names_every_strategy(say):
+    code, out, _ = say(
+        f"{COMPARE} --trials 10 --out found --constraints latency_ms:phone<=3 --workers 2".replace(
+            "latency_ms:phone", "params"
+        )
+    )
+    assert code == 0
+    assert all(f"  {name}" in out for name in ("random", "rea", "reinforce", "bohb"))
+    assert "test accuracy (%) of 6 runs" in out
+
+
+def test_objectives(say, tmp_path):
+    assert say(f"{COMPARE} --trials 10 --out found --objectives params")[0] == 0
+    held = json.loads((tmp_path / "found" / "compare.json").read_text())
+    assert all(0 < row["hypervolume"] < 1 for row in held["d"].values())
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        (f"{COMPARE} --trials 5", 2, "--out is missing"),
+        ("bench compare --table none.safetensors --out x", 2, "cannot read the table none.safetensors"),
+        ("bench compare --table TABLE --strategies random,raa --out x", 2, "unknown strategy 'raa': did you mean"),
+        (f"{COMPARE} --out x --budget-seconds d=10", 2, "below one trial: the longest takes"),
+        (f"{COMPARE} --out x --budget-seconds d=ten", 2, "--budget-seconds 'ten' cannot be read"),
+        (f"{COMPARE} --out x --budget-seconds d=1000,7", 2, "write DATA=SECONDS"),
+        (f"{COMPARE} --out x --budget-seconds c=1000", 2, "unknown problem of table 'made': 'c'"),
+        (f"{COMPARE} --out x --trials 0", 2, "0 trials on d is below one trial"),
+        (f"{COMPARE} --out x --trials 5 --constraints params<=-1", 3, "the nearest is 0"),
+        (f"{COMPARE} --out x --trials 5 --constraints latency_ms:phone<=3", 2, "no value for 1 of 125"),
+        (f"{COMPARE} --out x --trials 5 --constraints params", 2, "write COLUMN<=NUMBER"),
+        (f"{COMPARE} --out x --trials 5 --objectives parms", 2, "did you mean 'params'"),
+        (f"{COMPARE} --out x --trials 5 --gdas-arch-lr 3", 2, "unknown flag --gdas-arch-lr"),
+        (f"{COMPARE} --out x --trials 5 --rea-population 0", 2, "--rea-population is '0'"),
+        ("bench compare --table TABLE --out x --runs 0", 2, "--runs is '0'"),
+        ("bench compare --strategies optuna:Nope --table TABLE --out x --trials 5 --runs 1 --processes 1", 2, "optuna"),
+        ("bench query --table TABLE", 2, "which architecture?"),
+        ("bench query --table TABLE 125", 2, "give 0 to 124"),
+        ("bench query --table TABLE '|none~0|'", 2, "none"),
+        ("bench query --table TABLE 3 --column val_acuracy", 2, "did you mean 'val_accuracy:d:12'"),
+        ("bench query --table TABLE 7 --column latency_ms:phone", 2, "no value for row 7"),
+        ("bench query --table TABLE 3 --seed 5", 2, "no column of table 'made' has that seed"),
+        ("bench quary", 2, "did you mean 'query'?"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(say, tmp_path, line, code, words):
+    found, out, err = say(line)
+    assert found == code
+    assert words.lower() in err.lower()
+    assert err.strip().count("\n") == 0
+    assert out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_comparison_is_never_written_over(say, tmp_path):
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / "compare.json").write_text("{}")
+    code, _, err = say(f"{COMPARE} --trials 5 --out found")
+    assert code == 2
+    assert "already holds a comparison" in err
+    assert (tmp_path / "found" / "compare.json").read_text() == "{}"
+
+
+def test_query(say):
+    code, out, _ = say("bench query --table TABLE 7 --json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["row"], found["table"]) == (7, "made")
+    assert found["values"]["latency_ms:phone"] is None
+    code, out, _ = say(f"bench query --table TABLE '{found['arch']}'")
+    assert code == 0
+    assert "missing" in out
+    assert f"{found['values']['val_accuracy:d:12']:.10g} %" in out
+
+
+def test_a_group_lists_its_commands(say):
+    for line in ("bench", "bench --help"):
+        code, out, _ = say(line)
+        assert code == 0
+        assert all(name in out for name in ("build", "compare", "query", "import", "analyse"))

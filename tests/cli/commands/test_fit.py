@@ -1,0 +1,189 @@
+"""`renascent fit` with a teacher and inherited weights: what it prints, records and refuses."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import signal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from PIL import Image
+
+from renascent.cli.entry import main
+from renascent.core.protocols import Loss
+from renascent.experiment.recipes import RECIPES
+from renascent.experiment.result import Result
+from renascent.loops.weightsfile import save_weights
+from renascent.nets.cells.nats import NatsTopology
+from renascent.tasks.images import ImageTask
+
+SEARCH = "search nats-topology --strategy rsps --candidates 2 --data digits --channels 4 --cells 1 --nodes 3"
+DATA = "--limit 200 --batch 32 --epochs 1"
+FIT = "fit run --epochs 1 --batch 64"
+CONVOLUTIONS = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two finished searches, `run`, and `teacher`, whose network is trained."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert main(shlex.split(f"{SEARCH} {DATA} --out {folder / 'run'}")) == 0
+    shutil.copytree(folder / "run", folder / "teacher")
+    assert main(shlex.split(f"fit {folder / 'teacher'} --epochs 2 --batch 64")) == 0
+    return folder
+
+
+@pytest.fixture
+def say(trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a command line in a folder with both searches."""
+    for name in ("run", "teacher"):
+        shutil.copytree(trained / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("RENASCENT_DATA", raising=False)
+
+    def run(line: str) -> Said:
+        code = main(shlex.split(line))
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def referenced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the cell's space a reference network, as spaces of sizes have one."""
+    whole = property(lambda self: self.space.parse(CONVOLUTIONS))
+    monkeypatch.setattr(NatsTopology, "reference", whole, raising=False)
+
+
+def error(said: Said) -> str:
+    assert said.code == 2
+    (line,) = [line for line in said.err.splitlines() if line.startswith("renascent: ")]
+    assert "Traceback" not in said.err
+    return line
+
+
+def recorded() -> dict[str, Any]:
+    held: dict[str, Any] = json.loads(Path("run/fit/result.json").read_text())
+    return held
+
+
+def test_a_trained_search_teaches(say: Any) -> None:
+    said = say(f"{FIT} --teacher teacher --temperature 2 --soft-weight 0.5 --random-cells 1")
+    assert said.code == 0
+    assert "trained alone, 1 epoch, taught by teacher (0.1 label + 0.5 T^2 soft, T = 2)" in said.out
+    assert "1 cell trained alike;" in said.out
+    assert "taught by teacher" in Path("run/report.html").read_text()
+    facts = recorded()
+    assert facts["teacher"]["name"] == "teacher"
+    assert facts["distillation"] == {
+        "label_weight": 0.1,
+        "soft_weight": 0.5,
+        "temperature": 2.0,
+        "temperature_squared": True,
+    }
+
+
+def test_the_same_data_keep_their_options_and_others_have_their_own(say: Any) -> None:
+    for name, shade in ((str(k), 25 * k) for k in range(10)):
+        Path("photos", name).mkdir(parents=True)
+        for number in range(30):
+            Image.new("L", (8, 8), shade).save(Path("photos", name, f"{number}.png"))
+    for data, images in {"digits": 200, "photos": 240, "photos --limit 220": 220, "digits --limit 150": 150}.items():
+        shutil.rmtree("run/fit", ignore_errors=True)
+        assert say(f"{FIT} --data {data}").code == 0
+        used = json.loads(Path("run/fit/config.json").read_text())["task"]["images"]
+        assert used["train"] + used["val"] == images
+
+
+def test_shared_weights_and_what_random_cells_have_instead(say: Any) -> None:
+    said = say(f"{FIT} --init shared --random-cells 1")
+    assert said.code == 0
+    assert "trained alone, 1 epoch, from the search's weights" in said.out
+    assert "1 cell trained alike, but from fresh weights" in said.out
+    assert recorded()["random_init"] == "fresh"
+    assert "trained alike, but from fresh weights" in Path("run/report.html").read_text()
+
+
+@pytest.mark.usefixtures("referenced")
+def test_the_reference_is_trained_teaches_and_is_inherited_from(say: Any) -> None:
+    said = say(f"{FIT} --teacher reference --init reference")
+    assert said.code == 0
+    assert "reference network: epoch 1/1" in said.err
+    assert "training: epoch 1/1" in said.err
+    assert "from the reference's leading weights, taught by reference" in said.out
+    assert recorded()["reference"]["arch"] == CONVOLUTIONS
+
+
+@pytest.mark.usefixtures("referenced")
+def test_a_recipe_brings_its_teacher_and_flags_come_first(say: Any) -> None:
+    assert "[default: reference]" in say("fit --recipe tas-cifar-as-printed --help").out
+    said = say("fit run --recipe tas-cifar-as-printed --epochs 1 --temperature 3 --json")
+    assert said.code == 0
+    fitted = json.loads(said.out)["fit"]
+    assert fitted["settings"]["batch"] == 256
+    assert fitted["teacher"]["name"] == "reference"
+    assert (fitted["distillation"]["label_weight"], fitted["distillation"]["temperature"]) == (0.9, 3.0)
+    assert not fitted["distillation"]["temperature_squared"]
+
+
+@pytest.mark.usefixtures("referenced")
+def test_ctrl_c_while_the_reference_is_trained(say: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = ImageTask.loss
+
+    def pressed(self: ImageTask, *args: Any, **kwargs: Any) -> Loss:
+        signal.raise_signal(signal.SIGINT)
+        return loss(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageTask, "loss", pressed)
+        said = say(f"{FIT} --teacher reference")
+    assert said.code == 130
+    command = said.err.splitlines()[-1].partition("renascent fit")[2]
+    assert command.endswith("--resume")
+    assert say(f"fit {command}").code == 0
+    assert set(recorded()["reference"]["scores"]) == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--init frehs", "unknown init 'frehs': did you mean 'fresh'? known: fresh, shared, reference"),
+        ("--init reference", "the space nats-topology has no reference network"),
+        ("--teacher reference", "the space nats-topology has no reference network"),
+        ("--recipe tas-cifar", "the space nats-topology has no reference network"),
+        ("--teacher nowhere", "there is no folder nowhere: give the folder of a finished search"),
+        ("--teacher run", "nothing was trained in run yet: run `renascent fit run` first"),
+        ("--soft-weight 0.5", "--soft-weight without a teacher: add --teacher DIR or --teacher reference"),
+        ("--no-temperature-squared", "--temperature-squared without a teacher"),
+        ("--teacher teacher --temperature 0", "temperature is 0.0: give a number of at least 0.01"),
+    ],
+)
+def test_what_is_refused(say: Any, flags: str, message: str) -> None:
+    assert message in error(say(f"{FIT} {flags}"))
+    assert not Path("run/fit").exists()
+
+
+def test_a_teacher_of_other_classes_or_channels(say: Any) -> None:
+    for key, value, fragment in (("classes", 7, "the data have 10 classes"), ("channels", 3, "(1, 8, 8)")):
+        path, weights = Path("teacher/arch.json"), Path("teacher/fit/weights.safetensors")
+        before = path.read_text()
+        path.write_text(json.dumps(json.loads(before) | {key: value}))
+        save_weights(weights, Result.load("teacher").build())
+        assert fragment in error(say(f"{FIT} --teacher teacher"))
+        path.write_text(before)
+    assert not Path("run/fit").exists()
+
+
+def test_recipes_are_listed(say: Any) -> None:
+    out = say("list").out
+    assert all(name in out for name in RECIPES if name.startswith("tas-"))

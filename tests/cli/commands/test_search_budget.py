@@ -1,0 +1,136 @@
+"""`renascent search --budget`: what cannot be is one line, an exit code, no folder; what can be is shown and kept."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from renascent.cli.entry import main
+from renascent.costs import Latency
+from renascent.results import budgeted as budgeting
+
+SIZES = "search resnet20 --no-depths --strategy nes --data digits --limit 120 --batch 32 --epochs 1 --rounds 2"
+TOPOLOGY = "search nats-topology --channels 4 --cells 1 --nodes 3 --strategy rsps --candidates 2 --data digits"
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("RENASCENT_DATA", raising=False)
+    monkeypatch.setattr(
+        "renascent.experiment.result.measure", lambda net, shape: Latency(1.0, 1.0, 1.0, "not measured")
+    )
+
+    def run(line: str) -> Said:
+        code = main(shlex.split(line))
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+REFUSED = {
+    "nothing": (f"{SIZES} --budget ''", 2, "cannot be read: write NAME<=NUMBER"),
+    "unreadable": (f"{SIZES} --budget 'macs<0.5x'", 2, "budget 'macs<0.5x' cannot be read: write NAME<=NUMBER"),
+    "unknown cost": (f"{SIZES} --budget 'flops<=1G'", 2, "unknown cost in the budget 'flops'"),
+    "unknown unit": (f"{SIZES} --budget 'macs<=5ms'", 2, "has the unit 'ms'"),
+    "zero": (f"{SIZES} --budget 'macs<=0'", 2, "allows nothing: give a finite number above 0"),
+    "negative": (f"{SIZES} --budget 'params<=-2M'", 2, "allows nothing"),
+    "not finite": (f"{SIZES} --budget 'macs<=1e999'", 2, "bounds nothing"),
+    "twice": (f"{SIZES} --budget 'macs<=1M,macs<=2M'", 2, "bounds macs twice: give each cost once"),
+    "no reference": (f"{TOPOLOGY} --budget 'macs<=0.5x'", 2, "has no reference network, so macs<=0.5x means nothing"),
+    "bytes of operations": (f"{TOPOLOGY} --budget 'activation_bytes<=1M'", 2, "is known for spaces of sizes only"),
+    "infeasible": (f"{SIZES} --budget 'macs<=1000'", 3, "has macs<=1k: the least is macs<="),
+    "one of two": (f"{SIZES} --budget 'macs<=1x,params<=0.001x'", 3, "the least is params<="),
+    "no operations": (f"{TOPOLOGY} --budget 'macs<=1'", 3, "the least is macs<="),
+    "table without bound": (f"{SIZES} --budget 'macs<=1x' --latency-table t", 2, "give --budget latency_ms<=NUMBER"),
+    "table without budget": (f"{SIZES} --latency-table t", 2, "--latency-table says nothing without a bound on it"),
+    "no such table": (f"{SIZES} --budget 'latency_ms<=5' --latency-table nowhere.json", 2, "nowhere.json"),
+    "table for operations": (
+        f"{TOPOLOGY} --budget 'latency_ms<=5' --latency-table t", 2, "--latency-table is for spaces of sizes"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_is_one_line_and_no_folder(what: str, say: Any, tmp_path: Path) -> None:
+    line, code, message = REFUSED[what]
+    said = say(line)
+    assert said.code == code
+    *before, last = said.err.strip().splitlines()
+    assert last.startswith("renascent: ")
+    assert message in last
+    assert not [text for text in before if not text.startswith("searching ")]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_nearest_value_of_a_refusal_can_be_given_back(say: Any, tmp_path: Path) -> None:
+    refused = say(f"{SIZES} --budget 'macs<=1000'")
+    nearest = refused.err.partition("the least is ")[2].split()[0].rstrip(":;,.")
+    done = say(f"{SIZES} --budget '{nearest}' --out run")
+    assert done.code == 0, done.err
+    macs = json.loads((tmp_path / "run/arch.json").read_text())["costs"]["macs"]
+    assert 0.99 * macs["limit"] <= macs["promised"] == macs["measured"] <= macs["limit"]
+
+
+def test_a_device_that_is_not_there_is_refused(say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    said = say(f"{SIZES} --budget 'latency_ms<=5' --device cuda")
+    assert said.code == 2
+    assert "--device cuda cannot be used" in said.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_search_shows_the_table_first_and_what_it_kept_last(say: Any, tmp_path: Path) -> None:
+    said = say(f"{SIZES} --budget 'macs<=0.5x,params<=200k' --out run")
+    assert said.code == 0, said.err
+    shown = said.out + said.err
+    assert "smallest" in shown
+    assert "reference" in shown
+    facts = json.loads((tmp_path / "run/arch.json").read_text())
+    assert set(facts["costs"]) == {"macs", "params"}
+    assert json.loads((tmp_path / "run/config.json").read_text())["budget"] == "macs<=0.5x,params<=200000"
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("--runtime onnxruntime", "--runtime says nothing without a bound on latency"),
+        ("--runtime tensorrt --budget latency_ms<=3", "unknown runtime 'tensorrt'"),
+        ("--runtime compiled --budget latency_ms<=3 --latency-table t.json", "exclude each other"),
+    ],
+)
+def test_a_runtime_needs_something_to_measure(say: Any, flags: str, says: str) -> None:
+    said = say(f"{SIZES} {flags.replace('<', chr(92) + '<')} --out run")
+    assert said.code == 2
+    assert says in said.err
+    assert not Path("run").exists()
+
+
+def test_a_missed_latency_has_exit_code_3_and_can_be_resumed(
+    say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgeting, "_measured", lambda config, task, clock: {"weights": [1, 1e-6, 0, 0], "error": 0.0})
+    monkeypatch.setattr(budgeting, "latency_of", lambda *about: Latency(9.0, 8.5, 9.5, "a busy machine"))
+    line = f"{SIZES} --budget 'latency_ms<=3' --out run"
+    said = say(line)
+    assert said.code == 3
+    assert "latency_ms<=3 was missed" in said.err
+    assert "the search is kept" in said.err
+    monkeypatch.setattr(budgeting, "latency_of", lambda *about: Latency(2.0, 1.9, 2.1, "a quiet machine"))
+    monkeypatch.setattr(budgeting, "_measured", None)  # what was fitted is in the folder
+    assert say(f"{line} --resume").code == 0
+    assert json.loads((tmp_path / "run/arch.json").read_text())["costs"]["latency_ms"]["promised"] <= 3

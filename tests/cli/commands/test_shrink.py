@@ -1,0 +1,224 @@
+"""`renascent shrink`: from a function that makes a model to a smaller one, and what it refuses in one line."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from renascent.cli.entry import main
+from renascent.experiment.result import Result
+from renascent.nets.adapt import Adapted
+
+CODE = """
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+
+    def forward(self, x):
+        return x + self.norm(self.conv(x)).relu()
+
+
+class Looks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 16, 3), nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.fc(-x.mean((2, 3)) if x.mean() > 0 else x.mean((2, 3)))
+
+
+def small():
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
+    return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), Block(), Block(), *head)
+
+
+def wide():
+    return nn.Sequential(nn.Conv2d(3, 16, 3), nn.Flatten(), nn.Linear(576, 10))
+
+
+def fails():
+    raise RuntimeError("no weights here")
+
+
+def number():
+    return 3
+"""
+
+SEARCH = "--data digits --limit 200 --strategy rsps --epochs 1 --batch 32"
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Run a command line in a folder that holds the module `mine`."""
+    (tmp_path / "mine.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("RENASCENT_DATA", raising=False)
+
+    def run(line: str) -> Said:
+        code = main(shlex.split(line))
+        return Said(code, *capsys.readouterr())
+
+    yield run
+    sys.modules.pop("mine", None)
+
+
+def test_a_dry_run_shows_what_can_be_searched_and_needs_no_data(say: Any) -> None:
+    said = say("shrink mine:small --input 1,8,8 --dry-run")
+    assert said.code == 0
+    lines = {line.split("  ")[0]: line for line in said.out.splitlines()}
+    assert "8, 16" in lines["0"]
+    assert "0, 1, 2" in lines["depth.1"] and "left out from the last: 1, 2" in lines["depth.1"]
+    assert "the model's output" in lines["5"]
+    assert "100% of the MACs can change" in said.out
+    assert "the input could be 4, too: add --resolution" in said.out
+    told = json.loads(say("shrink mine:small --input 1,8,8 --dry-run --resolution --multiple 4 --no-depth --json").out)
+    options = {row["name"]: row["options"] for row in told["rows"]}
+    assert options == {"resolution": [4, 8], "0": [4, 8, 12, 16], "5": []}
+    assert told["smaller_inputs"] == []
+    assert not Path("runs").exists()
+
+
+def test_a_model_is_shrunk_from_its_trained_weights(say: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sys.path.insert(0, str(tmp_path))
+    import mine
+
+    model = mine.small()
+    save_file(model.state_dict(), "trained.safetensors")
+    said = say(f"shrink mine:small --weights trained.safetensors {SEARCH} --out run --json")
+    assert said.code == 0
+    assert "what changes, or why nothing does" in said.err
+    facts = json.loads(said.out)
+    held = facts["space_config"]
+    assert (held["factory"], held["shape"], held["multiple"]) == ("mine:small", [1, 8, 8], 8)
+    assert held["weights"] == str(tmp_path / "trained.safetensors")
+
+    space = Adapted(**{key: tuple(v) if isinstance(v, list) else v for key, v in held.items()})
+    result = Result.load("run", space)
+    assert result.arch in set(space.space)
+    net = result.inherit().eval()
+    assert {type(module).__module__.split(".")[0] for module in net.modules()} <= {"torch", "mine"}
+
+    names: dict[str, Any] = {}
+    exec(Path("run/shrink_model.py").read_text(), names)
+    plain = names["shrink"](mine.small())
+    plain.load_state_dict(load_file("run/shared.safetensors"))
+    x = torch.randn(3, 1, 8, 8)
+    torch.testing.assert_close(plain.eval()(x), net(x))
+
+
+def test_a_model_that_changed_since_is_told(say: Any, tmp_path: Path) -> None:
+
+    sys.path.insert(0, str(tmp_path))
+    import mine
+
+    save_file(mine.small().state_dict(), "trained.safetensors")
+    line = f"shrink mine:small --weights trained.safetensors {SEARCH} --out run"
+    assert say(line).code == 0
+    state = load_file("trained.safetensors")
+    save_file({name: torch.zeros_like(value) for name, value in state.items()}, "trained.safetensors")
+    said = say("fit run --epochs 1 --teacher reference")
+    assert (said.code, said.err.count("the model is no longer the one that was searched in run: put it back")) == (2, 1)
+    said = say(f"{line} --resume")
+    assert said.code == 2
+    assert "run was started with another configuration (model was '" in said.err
+
+
+def test_an_interrupted_run_goes_on_and_a_finished_one_is_not_repeated(say: Any) -> None:
+    line = f"shrink mine:small {SEARCH} --out run"
+    assert say(line).code == 0
+    first = json.loads(Path("run/arch.json").read_text())
+    assert say(line).code == 2
+    assert say(f"{line} --resume").code == 0
+    again = json.loads(Path("run/arch.json").read_text())
+    timed = {"latency_ms", "search_seconds"}
+    assert {k: v for k, v in again.items() if k not in timed} == {k: v for k, v in first.items() if k not in timed}
+
+
+@pytest.mark.parametrize("named", ["--strategy nes", ""])
+def test_a_budget_is_kept_by_the_strategy_that_is_named_or_the_default(say: Any, named: str) -> None:
+    said = say(f"shrink mine:small {SEARCH.replace('--strategy rsps', named)} --budget 'macs<=0.5x' --out run --json")
+    assert said.code == 0
+    facts = json.loads(said.out)
+    assert facts["strategy"] == ("nes" if named else "fbnetv2")
+    whole = Adapted(factory="mine:small", shape=(1, 8, 8))
+    assert facts["macs"] <= 0.5 * whole.macs.exact(whole.space.indices(whole.reference)[None])[0]
+    said = say(f"shrink mine:small {SEARCH} --budget 'macs<=0.0001x' --out other")
+    assert said.code == 3
+    assert "no architecture" in said.err.splitlines()[-1]
+    assert not Path("other").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("shrink", ["which model?", "renascent shrink"]),
+        ("shrink mine:small", ["--input is missing"]),
+        ("shrink mine:small --input 1,8,8", ["--data is missing", "digits"]),
+        (f"shrink mine {SEARCH}", ["factory 'mine' is no function", "package.module:function"]),
+        (f"shrink mine:smal {SEARCH}", ["module 'mine' has no 'smal'"]),
+        (f"shrink absent:small {SEARCH}", ["module 'absent'", "cannot be imported"]),
+        (f"shrink mine:fails {SEARCH}", ["factory 'mine:fails' fails (RuntimeError: no weights here)"]),
+        (f"shrink mine:number {SEARCH}", ["makes int", "torch.nn.Module"]),
+        (f"shrink mine:small {SEARCH} --input 1,8", ["shape is 1,8", "channels,height,width"]),
+        (f"shrink mine:small {SEARCH} --input 1,a,8", ["whole numbers"]),
+        (f"shrink mine:small {SEARCH} --input 3,8,8", ["the model fails on inputs of shape (2, 3, 8, 8)"]),
+        (f"shrink mine:small {SEARCH} --input 1,16,16", ["the data are 1,8,8 and --input is 1,16,16"]),
+        (f"shrink mine:wide {SEARCH} --input 3,8,8", ["the data have 1 channels", "the model takes 3 channels"]),
+        (f"shrink mine:small {SEARCH} --weights absent.safetensors", ["cannot be read"]),
+        (f"shrink mine:small {SEARCH} --order random", ["order is 'random'", "magnitude, given"]),
+        (f"shrink mine:wide {SEARCH} --input 3,8,8 --resolution", ["takes no smaller inputs than 8 x 8"]),
+        (f"shrink mine:small {SEARCH} --resume", ["there is no run in"]),
+        (f"shrink mine:small {SEARCH} --budget macs=3", ["budget 'macs=3' cannot be read"]),
+        (f"shrink mine:small {SEARCH} --budget ''", ["budget '' cannot be read"]),
+        ("shrink mine:small --data digits --strategy rspss", ["unknown strategy", "did you mean 'rsps'?"]),
+        ("shrink mine:small --data digitz --strategy rsps", ["unknown data set", "digits"]),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_2(say: Any, line: str, words: list[str]) -> None:
+    said = say(line)
+    assert said.code == 2
+    assert said.out == ""
+    (error,) = [text for text in said.err.splitlines() if text]
+    assert error.startswith("renascent: ")
+    for word in words:
+        assert word in error
+    assert not Path("runs").exists(), "nothing may be left behind"
+
+
+@pytest.mark.parametrize("more", ["--dry-run", SEARCH])
+def test_an_untraceable_model_gives_the_table_and_a_refusal(say: Any, more: str) -> None:
+    said = say(f"shrink mine:Looks --input 1,8,8 {more}")
+    assert said.code == 2
+    *table, refusal = said.err.splitlines()
+    assert refusal.startswith("renascent: the model looks at values while it runs")
+    assert [line.split()[0] for line in table[:-1]] == ["decision", "conv", "fc"]
+    assert "the operations" not in said.out
+
+
+def test_its_help_lists_every_flag(say: Any) -> None:
+    said = say("shrink --strategy rsps --help")
+    assert said.code == 0
+    for flag in ("--input", "--budget", "--weights", "--resolution", "--dry-run", "--candidates"):
+        assert flag in said.out

@@ -1,0 +1,200 @@
+"""Measured latency. How many milliseconds depends on the machine, so nothing here does."""
+
+import shutil
+import sys
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from renascent.core.errors import MissingExtra, UserError
+from renascent.costs import measure, measure_all
+from renascent.costs.latency import measure as latency
+from renascent.costs.latency.measure import summary, timed
+from renascent.costs.latency.runtimes import prepared
+
+
+class Sleep(nn.Module):
+    """Takes its time, and notes how it was called."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds, self.calls = seconds, []
+
+    def forward(self, x):
+        self.calls.append((tuple(x.shape), self.training, torch.get_num_threads(), torch.is_grad_enabled()))
+        time.sleep(self.seconds)
+        return x
+
+
+def test_it_measures_time_in_milliseconds():
+    found = measure(Sleep(0.004), (1, 2, 2), repeats=20, warmup=1)
+    assert 4.0 <= found.median_ms < 100
+    assert found.p10_ms <= found.median_ms <= found.p90_ms
+
+
+def test_a_longer_pass_takes_longer():
+    short, long = (measure(Sleep(s), (1, 2, 2), repeats=9, warmup=0) for s in (0.001, 0.01))
+    assert short.median_ms < long.median_ms
+
+
+def test_a_phase_in_which_the_machine_is_slow_does_not_count():
+    class Slow(Sleep):
+        """Slow at first, for less than half of all passes."""
+
+        def forward(self, x):
+            self.seconds = 0.02 if len(self.calls) < 12 else 0.001
+            return super().forward(x)
+
+    found = measure(Slow(0.0), (1, 2, 2), repeats=20, warmup=10)
+    assert found.median_ms < 20 <= found.p90_ms
+
+
+def test_how_the_network_is_run():
+    net = Sleep(0.0).train()
+    measure(net, (1, 2, 3), batch=4, repeats=20, warmup=10)
+    assert net.calls == [((4, 1, 2, 3), False, 1, False)] * 30
+
+
+def test_everything_is_put_back():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        net = nn.Linear(2, 2).train()
+        measure(net, (2,), repeats=2, warmup=0)
+        assert net.training
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_even_when_the_network_fails():
+    class Broken(nn.Module):
+        def forward(self, x):
+            raise ValueError("no")
+
+    net, threads = Broken().train(), torch.get_num_threads()
+    with pytest.raises(ValueError, match="no"):
+        measure(net, (2,))
+    assert net.training
+    assert torch.get_num_threads() == threads
+
+
+def test_it_says_what_ran_it():
+    assert measure(nn.Identity(), (1,), repeats=2, warmup=0).runtime == f"torch {torch.__version__} eager, cpu"
+
+
+# --- several at a time, and other runtimes
+
+
+def test_several_are_measured_in_turns():
+    order = []
+
+    class Noted(nn.Module):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def forward(self, x):
+            order.append((self.name, tuple(x.shape)))
+            return x
+
+    found = measure_all([(Noted("a"), (1, 2, 2)), (Noted("b"), (3,))], rounds=2, passes=1, warmup=1)
+    assert order == [("a", (1, 1, 2, 2))] * 2 + [("b", (1, 3))] * 2 + [("a", (1, 1, 2, 2))] * 2 + [("b", (1, 3))] * 2
+    assert len(found) == 2 and found[0].p10_ms <= found[0].p90_ms
+
+
+def test_the_slower_half_of_the_rounds_does_not_count():
+    found = summary([[1.0, 2.0, 3.0], [50.0, 60.0, 70.0], [2.0, 2.5, 3.0], [80.0, 90.0, 99.0]], "by hand")
+    assert found.median_ms == 2.25
+    assert found.p10_ms <= 2.0 and found.p90_ms > 80.0
+
+
+def test_the_spread_is_around_the_median_however_few_passes_counted_in_quiet_rounds():
+    found = summary([[1.0]] * 3 + [[3.0] * 20] * 7, "by hand")
+    assert (found.p10_ms, found.median_ms, found.p90_ms) == (1.0, 1.0, 3.0)
+
+
+def test_passes_that_were_interrupted_do_not_count(monkeypatch):
+    """The system says after each pass whether it took the processor away: here, from every second one."""
+    counts = iter([0, 0, 0, 1, 1, 1, 1, 2])  # before and after each pass
+    monkeypatch.setattr(latency, "_switches", lambda: next(counts))
+    assert len(timed(lambda: None, 4, 0, torch.device("cpu"))) == 2
+
+
+def test_if_all_were_the_processor_time_does(monkeypatch):
+    counts = iter(range(100))
+    monkeypatch.setattr(latency, "_switches", lambda: next(counts))
+    slept = timed(lambda: time.sleep(0.01), 3, 0, torch.device("cpu"))
+    assert len(slept) == 3 and max(slept) < 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"runtime": "tflite"}, "unknown runtime"),
+        ({"device": "cuda:99"}, "cannot be used"),
+        ({"device": "abacus"}, "cannot be used"),
+        ({"device": "meta", "runtime": "onnxruntime"}, "CPU only"),
+        ({"rounds": 0}, "rounds is 0"),
+        ({"passes": -1}, "passes is -1"),
+    ],
+)
+def test_what_cannot_be_used_is_told(settings, said):
+    with pytest.raises(UserError, match=said):
+        measure_all([(nn.Identity(), (1,))], **settings)
+
+
+def test_every_network_of_a_class_is_compiled_for_its_own_shape(monkeypatch):
+    """By default, dynamo gives up after eight, and compiles the second for any shape."""
+    ran, compile_with = [], torch.compile
+
+    def backend(graph, inputs):
+        fixed = all(isinstance(one, torch.Tensor) for one in inputs)
+        return lambda *given: ran.append(fixed) or graph.forward(*given)
+
+    monkeypatch.setattr(torch, "compile", lambda net, **more: compile_with(net, backend=backend, **more))
+    passes = [
+        prepared(nn.Sequential(nn.Conv2d(1, k, 1)), (1, k + 1, k + 1), 1, "compiled", torch.device("cpu"))
+        for k in range(1, 12)
+    ]
+    ran.clear()
+    for one in passes:
+        one()
+    assert ran == [True] * 11
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler: there is no g++")
+def test_compiled_runs_what_the_compiler_makes_and_leaves_the_network_as_it_was():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
+    torch._dynamo.utils.counters.clear()
+    found = measure(net, (3, 8, 8), repeats=3, warmup=0, runtime="compiled")
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert found.median_ms > 0 and found.runtime == f"torch {torch.__version__} compiled, cpu"
+    assert net.training
+
+
+def test_onnxruntime_runs_the_network_and_leaves_it_as_it_was():
+    pytest.importorskip("onnxruntime")
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
+    found = measure(net, (3, 8, 8), repeats=3, warmup=0, runtime="onnxruntime")
+    assert found.median_ms > 0 and found.runtime.startswith("onnxruntime ")
+    assert net.training
+
+
+def test_without_onnx_it_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingExtra, match=r"renascent\[onnx\]"):
+        measure(nn.Identity(), (1,), runtime="onnxruntime")
+
+
+def test_a_network_that_cannot_be_written_is_told():
+    pytest.importorskip("onnxruntime")
+
+    class Erratic(nn.Module):
+        def forward(self, x):
+            return x if float(x.sum()) > 0 else torch.from_numpy(x.numpy() ** 2)
+
+    with pytest.raises(UserError, match="Erratic cannot be written as ONNX"):
+        measure(Erratic(), (2,), runtime="onnxruntime")

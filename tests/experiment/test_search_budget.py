@@ -1,0 +1,312 @@
+"""Whole searches in a budget: every strategy keeps it, a resume repeats it, and the benchmark's claims in small."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import renascent
+from renascent.core.errors import BudgetError, UserError
+from renascent.core.files import read_json
+from renascent.costs import Latency, macs
+from renascent.costs.budget import Budget
+from renascent.costs.latency.fitted import fitted_latency
+from renascent.loops.run import CLOCK_FIELDS, read_events
+from renascent.nets.adapt import Adapted
+from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
+from renascent.nets.sizes.resolution import input_shape
+from renascent.results import budgeted as budgeting
+from renascent.strategies import STRATEGIES
+from renascent.tasks.load import load
+from renascent.tasks.prepare import ImageOptions
+
+SMALL = {
+    "candidates": 4,
+    "controller_steps": 2,
+    "controller_samples": 2,
+    "arch_lr": 0.05,
+    "rounds": 2,
+    "evaluations": 10,
+}
+TOPOLOGY = NatsTopology(channels=4, cells=1, nodes=3)
+WIDTHS = ResNetCifar(layers_count=8, depths=False)
+ALL = ResNetCifar(layers_count=14, lowest=4, highest=8)
+SIZED = ("nes", "tas", "fbnetv2", "tunas")
+
+
+@pytest.fixture(scope="module")
+def task():
+    return load("digits", options=ImageOptions(limit=120))
+
+
+@pytest.fixture(autouse=True)
+def without_measuring(monkeypatch):
+    """A result's own latency says nothing here, and takes longer than the search."""
+    monkeypatch.setattr(
+        "renascent.experiment.result.measure", lambda net, shape: Latency(1.0, 1.0, 1.0, "not measured")
+    )
+
+
+def small(name):
+    kind = STRATEGIES[name]
+    return kind(**{key: value for key, value in SMALL.items() if key in kind.__dataclass_fields__})
+
+
+def search(config, name, task, folder, budget, **about):
+    settings = {"epochs": 1, "batch": 32, "out": folder, "budget": budget, **about}
+    return renascent.search(config, small(name), task, **settings)
+
+
+def counted(result):
+    return macs(result.build(), input_shape(result.arch, (1, 8, 8)))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_keeps_a_budget_of_operations(name, task, tmp_path):
+    """Half of what the dearest cell takes: half of the cells are dearer."""
+    dearest = TOPOLOGY.space.arch(dict.fromkeys(TOPOLOGY.space.decisions, "nor_conv_3x3"))
+    limit = macs(TOPOLOGY.network(dearest, 1, 10), (1, 8, 8)) // 2
+    result = search(TOPOLOGY, name, task, tmp_path / "r", f"macs<={limit}")
+    costs = result.facts["costs"]["macs"]
+    assert costs["promised"] == costs["measured"] == counted(result) <= limit == costs["limit"]
+    assert result.config["budget"] == f"macs<={limit}"
+    (spent,) = [event["costs"]["macs"] for event in read_events(tmp_path / "r") if event["event"] == "epoch"]
+    assert 0 < spent < 2
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_keeps_a_budget_of_widths(name, task, tmp_path):
+    """Uses most of it, too: there are enough widths for that."""
+    result = search(WIDTHS, name, task, tmp_path / "r", "macs<=0.4x,params<=60k")
+    used = [cost["promised"] / cost["limit"] for cost in result.facts["costs"].values()]
+    assert 0.95 <= max(used) <= 1
+    assert counted(result) == result.facts["costs"]["macs"]["measured"] <= result.facts["costs"]["macs"]["limit"]
+    assert result.facts["params"] <= 60_000
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_widths_depths_and_resolution_share_one_budget(name, task, tmp_path):
+    result = search(ALL, name, task, tmp_path / "r", "macs<=0.1x,activation_bytes<=12k")
+    assert ALL.space.arch(result.arch) == result.arch
+    for cost in result.facts["costs"].values():
+        assert cost["promised"] <= cost["limit"]
+    assert counted(result) == result.facts["costs"]["macs"]["promised"]
+
+
+class Killed(Exception):
+    pass
+
+
+def dies_after(epoch):
+    def say(event):
+        if event["event"] == "epoch" and event["epoch"] == epoch:
+            raise Killed
+
+    return say
+
+
+def plain(folder):
+    return [{k: v for k, v in event.items() if k not in CLOCK_FIELDS} for event in read_events(folder)]
+
+
+@pytest.fixture
+def without_a_clock(monkeypatch):
+    """Let networks take as long as their parameters say, a quarter more than was fitted; return what was fitted."""
+    fits = []
+
+    def took(net):
+        return 1.0 + 1e-3 * sum(p.numel() for p in net.parameters())
+
+    def fitted(config, shape, classes, *, device, runtime):
+        fits.append(shape)
+        return fitted_latency(config, shape, classes, networks=6, milliseconds=lambda net, s: took(net))
+
+    def latency(config, arch, task, clock):
+        ms = 1.25 * took(config.network(arch, task.channels, task.classes))
+        return Latency(ms, ms, ms, "by hand")
+
+    monkeypatch.setattr(budgeting, "fitted_latency", fitted)
+    monkeypatch.setattr(budgeting, "latency_of", latency)
+    return fits
+
+
+@pytest.mark.parametrize("name", ["nes", "tas"])
+def test_killed_and_resumed_in_a_latency_budget_it_is_the_same(name, task, tmp_path, without_a_clock):
+    about = {"budget": "latency_ms<=40,macs<=0.9x", "epochs": 2}
+    whole = search(WIDTHS, name, task, tmp_path / "whole", **about)
+    with pytest.raises(Killed):
+        search(WIDTHS, name, task, tmp_path / "r", **about, say=dies_after(1))
+    again = search(WIDTHS, name, task, tmp_path / "r", **about, resume=True)
+    assert len(without_a_clock) == 2  # once for each folder
+    assert again.arch == whole.arch
+    assert plain(tmp_path / "r") == plain(tmp_path / "whole")
+    assert again.facts["costs"]["macs"] == whole.facts["costs"]["macs"]
+    assert (tmp_path / "r/latency.json").read_bytes() == (tmp_path / "whole/latency.json").read_bytes()
+    # it was missed by a quarter, and derived again
+    assert again.facts["costs"]["latency_ms"]["promised"] <= 40 / 1.25 + 1e-9
+
+
+MODEL = """
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+
+    def forward(self, x):
+        return x + self.norm(self.conv(x)).relu()
+
+
+def model():
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
+    return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), Block(), Block(), *head)
+"""
+
+
+@pytest.mark.parametrize("name", SIZED)
+@pytest.mark.parametrize("kind", ["all", "mine"])
+def test_killed_and_resumed_it_is_the_same_to_the_last_bit(name, kind, task, tmp_path, monkeypatch):
+    """Widths, depths and resolution, and a model of one's own."""
+    (tmp_path / "resumed_model.py").write_text(MODEL)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def config():
+        mine = {"factory": "resumed_model:model", "shape": (1, 8, 8), "multiple": 2, "resolutions": (6,)}
+        return ALL if kind == "all" else Adapted(**mine)
+
+    about = {"budget": "macs<=0.5x", "epochs": 3}
+    torch.manual_seed(5)  # of a model that is made anew, the weights are
+    whole = search(config(), name, task, tmp_path / "whole", **about)
+    torch.manual_seed(5)
+    with pytest.raises(Killed):
+        search(config(), name, task, tmp_path / "r", **about, say=dies_after(2))
+    torch.manual_seed(5)
+    again = search(config(), name, task, tmp_path / "r", **about, resume=True)
+    assert again.arch == whole.arch
+    assert plain(tmp_path / "r") == plain(tmp_path / "whole")
+    assert (tmp_path / "r/shared.safetensors").read_bytes() == (tmp_path / "whole/shared.safetensors").read_bytes()
+    one, two = (load_file(tmp_path / folder / "checkpoint.safetensors") for folder in ("r", "whole"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_missed_latency_keeps_the_search_which_can_be_resumed(task, tmp_path, without_a_clock, monkeypatch):
+    honest = budgeting.latency_of
+    whole = search(WIDTHS, "tunas", task, tmp_path / "whole", "latency_ms<=40")
+    monkeypatch.setattr(budgeting, "latency_of", lambda *about: Latency(44.0, 43.0, 45.0, "a busy machine"))
+    with pytest.raises(BudgetError, match=r"missed 6 times: .* the search is kept"):
+        search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
+    assert not (tmp_path / "r/arch.json").exists()
+    monkeypatch.setattr(budgeting, "latency_of", honest)
+    assert search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True).arch == whole.arch
+
+
+def test_what_was_derived_again_is_told(task, tmp_path, without_a_clock):
+    result = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
+    first, last = [e for e in read_events(tmp_path / "r") if e["event"] in ("derived", "settled")]
+    assert first["arch"] != last["arch"] == result.facts["arch"]
+    assert last["score"] == result.facts["search_score"]
+    # what is told to have been measured is what decided
+    assert result.facts["latency_ms"]["runtime"] == "by hand"
+    told = result.facts["costs"]["latency_ms"]
+    assert told["measured"] == result.facts["latency_ms"]["median_ms"] <= told["limit"]
+
+
+def test_a_finished_search_is_not_settled_again(task, tmp_path, without_a_clock, monkeypatch):
+    """Another minute's latency must not put another network beside the weights that were trained since."""
+    first = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
+    held = (tmp_path / "r/arch.json").read_bytes()
+    monkeypatch.setattr(budgeting, "latency_of", None)
+    again = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True)
+    assert again.arch == first.arch
+    assert (tmp_path / "r/arch.json").read_bytes() == held
+
+
+@pytest.mark.parametrize("name", ["darts", "darts-second-order", "setn", "gdas"])
+def test_who_learns_nothing_of_a_resolution_is_refused_before_there_is_a_folder(name, task, tmp_path):
+    with pytest.raises(UserError, match="learns nothing of 'resolution'"):
+        renascent.search(ALL, STRATEGIES[name](), task, epochs=1, batch=32, out=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_resume_asks_for_the_same_budget(task, tmp_path):
+    search(WIDTHS, "rsps", task, tmp_path / "r", "macs<=0.5x")
+    for other in ("macs<=0.5000001x", None):
+        with pytest.raises(UserError, match="budget"):
+            search(WIDTHS, "rsps", task, tmp_path / "r", other, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("budget", "error", "says"),
+    [
+        ("macs<=10", BudgetError, "the least is macs<="),
+        ("macs<=1.0x,params<=1", BudgetError, "the least is params<="),
+        ("flops<=1", UserError, "unknown cost in the budget 'flops'"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_before_there_is_a_folder(budget, error, says, task, tmp_path):
+    with pytest.raises(error, match=says):
+        search(WIDTHS, "tas", task, tmp_path / "r", budget)
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_table_is_told_first_and_what_is_expected_is_logged(task, tmp_path):
+    heard = []
+    search(WIDTHS, "nes", task, tmp_path / "r", "macs<=0.5x", say=heard.append)
+    assert heard[0]["event"] == "feasible"
+    assert "smallest" in heard[0]["table"]
+    assert not (tmp_path / "r/latency.json").exists()
+
+
+def test_a_search_without_a_budget_is_as_it_was(task, tmp_path):
+    result = search(WIDTHS, "tas", task, tmp_path / "r", None)
+    assert "costs" not in result.facts
+    assert "budget" not in read_json(tmp_path / "r/config.json")
+
+
+# --- the benchmark, with two budgets of its fifty for each strategy
+
+
+@pytest.fixture(scope="module")
+def hold():
+    path = Path(__file__).parents[2] / "benchmarks/budgets_hold.py"
+    if not path.exists():
+        pytest.skip("the benchmarks are not installed beside these tests")
+    spec = importlib.util.spec_from_file_location("budgets_hold", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["budgets_hold"] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        del sys.modules["budgets_hold"]
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_random_budgets_hold(hold, name, tmp_path):
+    """Inside, used, above the mean of random networks there, all by enumeration; one of them is refused rightly."""
+    texts = hold.budgets(hold.SmallSpace(), 8)
+    for k, text in ((0, texts[4]), (1, "macs<=1000,params<=500")):
+        facts = hold.one(name, text, k, tmp_path / f"r{k}", epochs=1)
+        assert facts["inside"]
+        assert facts["used"]
+        assert facts["above_random"]
+        assert (facts["refused"] is not None) == (k == 1)
+        assert hold.holds(facts)
+
+
+def test_the_small_space_lists_its_layers_as_they_are(hold):
+    config = hold.SmallSpace()
+    assert config.space.size == 4608
+    for row in hold.every(config)[::977]:
+        arch = config.space.from_indices(row)
+        for goal in Budget.parse("macs<=1,params<=1").goals(config, hold.SHAPE, hold.CLASSES):
+            assert goal.exact(row[None])[0] == hold.counted(config, arch, goal)

@@ -1,0 +1,258 @@
+"""A user's model as a space: from a factory or a module, what cannot be used, and what the coverage table says."""
+
+import dataclasses
+import json
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from renascent.core.errors import UserError
+from renascent.core.gates import one_hot
+from renascent.nets.adapt import Adapted, adapt
+from renascent.nets.adapt.trace import trace
+
+SHAPE = (3, 8, 8)
+
+CODE = """
+import torch
+from torch import nn
+
+def small():
+    return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.Flatten(), nn.Linear(1024, 5))
+
+def fails():
+    raise ValueError("no such thing\\nat all")
+
+def needs(width):
+    return small()
+
+def number():
+    return 3
+
+class Makers:
+    make = staticmethod(small)
+
+MODEL = small()
+WIDTH = 4
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Work in a folder that holds the module `mine`."""
+    (tmp_path / "mine.py").write_text(CODE)
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    for name in ("mine", "broken"):
+        sys.modules.pop(name, None)
+
+
+class Looks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 16, 3), nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = self.conv(x)
+        if x.mean() > 0:
+            x = -x
+        return self.fc(x.mean((2, 3)))
+
+
+def test_a_factory_and_its_settings_survive_json(folder):
+    space = Adapted(factory="mine:small", shape=("3", "8", "8"), multiple=4)
+    assert space.shape == SHAPE
+    held = json.loads(json.dumps(dataclasses.asdict(space)))
+    again = Adapted(**{key: tuple(v) if isinstance(v, list) else v for key, v in held.items()})
+    assert again == space
+    assert again.space == space.space
+    assert space.space.parse(space.space.format(space.reference)) == space.reference
+    a, b = (s.supernet(3, 5).state_dict() for s in (space, again))
+    assert all(torch.equal(a[key], b[key]) for key in a), "a factory draws the same numbers each time"
+    assert Adapted(factory="mine:Makers.make", shape=SHAPE).space == Adapted(factory="mine:MODEL", shape=SHAPE).space
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("", "no model is given: give factory=package.module:function"),
+        ("mine", "factory 'mine' is no function: write package.module:function"),
+        (":small", "factory ':small' is no function"),
+        ("absent:small", r"module 'absent' .* cannot be imported \(ModuleNotFoundError"),
+        ("broken:small", r"module 'broken' .* cannot be imported \(ModuleNotFoundError: No module named 'nothing_of"),
+        ("mine:absent", "module 'mine' has no 'absent'"),
+        ("mine:WIDTH", "'mine:WIDTH' cannot be called"),
+        ("mine:fails", r"factory 'mine:fails' fails \(ValueError: no such thing\): give one that runs without"),
+        ("mine:needs", r"factory 'mine:needs' fails \(TypeError"),
+        ("mine:number", "factory 'mine:number' makes int: give a function that returns a torch.nn.Module"),
+    ],
+)
+def test_a_factory_that_cannot_be_used_is_one_line(folder, factory, message):
+    with pytest.raises(UserError, match=message) as caught:
+        _ = Adapted(factory=factory, shape=SHAPE).space
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shape": ("3", "8")}, "shape is 3,8: give channels,height,width"),
+        ({"shape": ("3", "x", "8")}, "shape is .* give whole numbers of at least 1"),
+        ({"shape": (3, 8, 0)}, "give whole numbers of at least 1"),
+        ({"multiple": 0}, "multiple is 0"),
+        ({"least": 1.5}, "least is 1.5"),
+        ({"order": "random"}, "order is 'random': give one of magnitude, given"),
+        ({"resolutions": ("a",)}, "resolutions is"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        Adapted(factory="mine:small", **settings)
+
+
+def test_an_input_that_does_not_fit_is_one_line(folder):
+    with pytest.raises(UserError, match=r"the model fails on inputs of shape \(2, 1, 8, 8\) .*: give the shape") as e:
+        _ = Adapted(factory="mine:small", shape=(1, 8, 8)).space
+    assert "\n" not in str(e.value)
+
+
+def test_data_that_do_not_fit_are_refused(folder):
+    space = Adapted(factory="mine:small", shape=SHAPE)
+    message = "the data have 1 channels and 10 classes, the model takes 3 channels and returns 5 numbers"
+    for make in (lambda: space.supernet(1, 10), lambda: space.network(space.reference, 1, 10)):
+        with pytest.raises(UserError, match=message):
+            make()
+
+
+def test_trained_weights_are_where_the_search_starts(folder):
+    trained = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.Flatten(), nn.Linear(1024, 5))
+    x = torch.randn(2, *SHAPE)
+    save_file(trained.state_dict(), "trained.safetensors")
+    space = Adapted(factory="mine:small", shape=SHAPE, weights="trained.safetensors")
+    torch.testing.assert_close(space.supernet(3, 5).model.eval()(x), trained.eval()(x))
+
+    save_file({k: v for k, v in trained.state_dict().items() if k != "0.bias"}, "less.safetensors")
+    save_file({**trained.state_dict(), "0.bias": torch.zeros(4)}, "other.safetensors")
+    (folder / "no.safetensors").write_text("no")
+    for name, message in {
+        "absent.safetensors": "cannot be read",
+        "no.safetensors": "cannot be read",
+        "mine.py": "give a .safetensors file",
+        "less.safetensors": "have no '0.bias'",
+        "other.safetensors": r"'0.bias' in weights .* is \[4\], the model's is \[16\]",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            _ = Adapted(factory="mine:small", shape=SHAPE, weights=name).source
+
+
+# --- what cannot be searched
+
+
+def test_a_model_that_looks_at_values_has_a_coverage_table_and_is_refused():
+    space = adapt(Looks(), SHAPE)
+    refusal = "the model looks at values while it runs .*bool.*: give a model that computes the same operations"
+    with pytest.raises(UserError, match=refusal):
+        _ = space.space
+    assert [row.name for row in space.coverage.rows] == ["conv", "fc"]
+    assert not any(row.searchable for row in space.coverage.rows)
+    text = str(space.coverage)
+    assert "cannot be searched: the model looks at values" in text
+    assert text.splitlines()[0].split("  ")[0] == "decision"
+
+
+class Tuple(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3)), x
+
+
+class OnlyWhileTraining(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 16, 3), nn.Linear(16, 5)
+
+    def forward(self, x):
+        out = self.fc(self.conv(x).mean((2, 3)))
+        return (out, out) if self.training else out
+
+
+def infinite():
+    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Flatten(), nn.Linear(16 * 36, 5))
+    nn.init.constant_(net[2].bias, torch.inf)
+    return net
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Tuple, "the model returns a tuple"),
+        (lambda: nn.Conv2d(3, 16, 3), r"the model returns a tensor \[2, 16, 6, 6\]"),
+        (OnlyWhileTraining, "the model returns something else while training"),
+        (infinite, "numbers that are not finite"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5)), "no part of the model can change"),
+    ],
+)
+def test_what_cannot_be_searched_says_why_in_one_line(model, message):
+    space = adapt(model(), SHAPE)
+    with pytest.raises(UserError, match=message) as caught:
+        _ = space.space
+    assert "\n" not in str(caught.value)
+    assert space.coverage.refused
+
+
+def test_what_is_no_module_is_refused():
+    with pytest.raises(UserError, match=r"the model is int: give a torch\.nn\.Module"):
+        adapt(3, SHAPE)
+
+
+def test_the_model_given_is_left_as_it_is():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.Dropout(0.5), nn.Flatten(), nn.Linear(576, 5))
+    model.train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    space = adapt(model, SHAPE)
+    net = space.supernet(3, 5)
+    assert torch.equal(torch.get_rng_state(), random)
+    net(torch.randn(4, *SHAPE), one_hot(space.space, space.reference)).sum().backward()
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(module.training and not module._forward_hooks for module in model.modules())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_drawing_names_every_decision():
+    space = adapt(nn.Sequential(nn.Conv2d(3, 16, 3), nn.Flatten(), nn.Linear(576, 5)), SHAPE)
+    assert space.draw(space.space.arch({"0": 8})) == "0  8 of 16"
+
+
+# --- the trace
+
+
+def test_a_trace_has_every_operation_its_shapes_and_its_module():
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(576, 5))
+    graph = trace(model, SHAPE)
+    assert graph.results == [
+        ("conv2d", ((2, 16, 6, 6),)),
+        ("relu", ((2, 16, 6, 6),)),
+        ("flatten", ((2, 576),)),
+        ("linear", ((2, 5),)),
+    ]
+    assert [node.module for node in graph.nodes] == ["0", "1", "2", "3"]
+    assert [node.macs for node in graph.nodes] == [16 * 27 * 36, 0, 0, 576 * 5]
+    assert {graph.named[v] for v in graph.named} == {"0.weight", "0.bias", "3.weight", "3.bias"}
+    assert [(call.module, call.start, call.end) for call in graph.calls][-1] == ("", 0, 4)
+
+
+@pytest.mark.parametrize("how", [float, int, bool, lambda t: t.item(), lambda t: t.tolist(), lambda t: t.numpy()])
+def test_every_way_of_looking_at_values_is_seen(how):
+    class Peek(nn.Module):
+        def forward(self, x):
+            how(x.sum())
+            return x
+
+    with pytest.raises(UserError, match="looks at values"):
+        trace(Peek(), SHAPE)

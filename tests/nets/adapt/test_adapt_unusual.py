@@ -1,0 +1,248 @@
+"""Models of users that do something unusual: searched, counted, saved and shrunk like any other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from renascent.core.errors import UserError
+from renascent.core.gates import one_hot, soft
+from renascent.costs import cost_of, macs, params
+from renascent.costs.sized import params_in
+from renascent.experiment.search import search
+from renascent.loops.weightsfile import load_weights, save_weights
+from renascent.nets.adapt import adapt
+from renascent.nets.sizes.layers import spreads
+from renascent.strategies.darts_second_order import DARTSSecondOrder
+from renascent.strategies.nes import NES
+from renascent.strategies.rsps import RSPS
+from renascent.tasks.images import ImageTask
+
+SHAPE = (3, 8, 8)
+
+
+class Plain(nn.Module):
+    """Two convolutions and a classifier; subclasses change one thing."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
+        self.c = nn.Conv2d(16, 16, 3, padding=1)
+        self.fc = nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = F.relu(self.b(F.relu(self.a(x))))
+        return self.fc(F.relu(self.c(x)).mean((2, 3)))
+
+
+class OwnTensors(Plain):
+    """Normalises by numbers that are no buffers."""
+
+    def forward(self, x):
+        return super().forward(x - torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1))
+
+
+class Tied(Plain):
+    """Two layers with one weight, which does not learn."""
+
+    def __init__(self):
+        super().__init__()
+        self.c.weight = self.b.weight
+        self.b.weight.requires_grad_(False)
+
+
+class Twice(Plain):
+    """One layer with two names, used once by each."""
+
+    def __init__(self):
+        super().__init__()
+        self.c = self.b
+
+
+class ByName(Plain):
+    """Calls operations with every argument by its name."""
+
+    def forward(self, x):
+        x = F.conv2d(input=x, weight=self.a.weight, bias=self.a.bias, padding=1)
+        x = torch.add(input=x, other=F.conv2d(weight=self.b.weight, input=x, padding=1))
+        x = F.max_pool2d(input=F.relu(x), kernel_size=2)
+        return F.linear(input=F.relu(self.c(x)).mean((2, 3)), weight=self.fc.weight)
+
+
+class Frozen(Plain):
+    """Its first layer is not to learn."""
+
+    def __init__(self):
+        super().__init__()
+        self.a.requires_grad_(False)
+
+
+class Grouped(Plain):
+    def __init__(self):
+        super().__init__()
+        self.b = nn.Conv2d(16, 16, 3, padding=1, groups=4)
+
+
+class Attention(nn.Module):
+    """A transformer that makes a tensor of its own, so that it cannot be counted on the meta device."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch = nn.Conv2d(3, 16, 4, 4)
+        self.query, self.key, self.value = (nn.Linear(16, 16) for _ in range(3))
+        self.out, self.fc = nn.Linear(16, 16), nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = self.patch(x - torch.tensor(0.5)).flatten(2).transpose(1, 2)
+        parts = (layer(x).unflatten(-1, (2, 8)).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        y = F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+        return self.fc((x + self.out(y)).mean(1))
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(16, 16, 3, padding=1)
+
+    def forward(self, x):
+        return x + F.relu(self.conv(x))
+
+
+class TiedToBlock(Plain):
+    """The last layer has the weight of a block that can be left out."""
+
+    def __init__(self):
+        super().__init__()
+        self.b = nn.Sequential(Block(), Block())
+        self.c.weight = self.b[1].conv.weight
+
+
+class InBlock(TiedToBlock):
+    """And here it is that block's layer itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.c = self.b[1].conv
+
+
+MODELS = (OwnTensors, Tied, Twice, ByName, Frozen, Grouped, Attention, TiedToBlock, InBlock)
+
+
+@pytest.fixture(params=MODELS, ids=lambda kind: kind.__name__)
+def space(request):
+    torch.manual_seed(0)
+    return adapt(request.param(), SHAPE, multiple=4)
+
+
+def some(space, count=3):
+    rng = np.random.default_rng(0)
+    return [space.reference, *(space.space.sample(rng) for _ in range(count))]
+
+
+def test_extract_is_the_supernet_and_costs_are_those_of_the_network(space):
+    x = torch.randn(4, *SHAPE)
+    net = space.supernet(3, 5)
+    held = [id(p) for p in net.parameters()]
+    for arch in some(space):
+        plain = net.extract(arch)
+        torch.testing.assert_close(net(x, one_hot(space.space, arch)), plain(x), rtol=1e-4, atol=1e-5)
+        row = space.space.indices(arch)[None]
+        assert space.macs.exact(row)[0] == macs(plain, SHAPE)
+        assert space.params.exact(row)[0] == params(plain)
+    assert [id(p) for p in net.parameters()] == held  # all were put back
+
+
+def test_weights_are_saved_and_read_again(space, tmp_path):
+    net, x = space.supernet(3, 5).extract(some(space)[1]), torch.randn(2, *SHAPE)
+    save_weights(tmp_path / "w.safetensors", net)
+    again = space.network(some(space)[1], 3, 5)
+    assert not torch.equal(again(x), net(x))
+    load_weights(again, tmp_path / "w.safetensors")
+    torch.testing.assert_close(again(x), net(x))
+
+
+def test_code_without_renascent_makes_the_same_module(space, tmp_path):
+    arch, told = some(space)[1], {}
+    small = space.supernet(3, 5).extract(arch)
+    exec(space.recipe(arch), told)
+    plain = told["shrink"](type(space.source)())
+    plain.load_state_dict(small.state_dict())
+    assert params(plain) == params(small)
+    assert [p.requires_grad for p in plain.parameters()] == [p.requires_grad for p in small.parameters()]
+    assert len(list(plain.parameters())) == len(list(small.parameters()))  # tied ones are tied
+    x = torch.randn(2, *SHAPE)
+    torch.testing.assert_close(plain(x), small(x))
+
+
+@pytest.mark.parametrize("kind", [Frozen, Tied])
+def test_frozen_weights_are_in_a_fresh_network_what_the_search_kept_of_them(kind):
+    space = adapt(kind(), SHAPE, multiple=4)
+    for arch in some(space):
+        net, kept = space.network(arch, 3, 5), space.supernet(3, 5).extract(arch)
+        for (name, p), q in zip(net.named_parameters(), kept.parameters(), strict=True):
+            assert torch.equal(p, q) is not p.requires_grad, name
+
+
+def test_second_order_darts_learns_beside_a_frozen_layer(tmp_path):
+    torch.set_default_dtype(torch.float32)
+    task = ImageTask.from_tensors(torch.rand(40, *SHAPE), torch.arange(40) % 5)
+    space = adapt(Frozen(), SHAPE, multiple=8)
+    result = search(space, DARTSSecondOrder(), task, epochs=1, batch=10, out=tmp_path / "r")
+    assert space.space.arch(result.arch) == result.arch
+
+
+def test_groups_of_a_convolution_count_in_what_latency_is_fitted_to():
+    space = adapt(Grouped(), SHAPE, multiple=4)
+    layers = space.layers(dict(space.reference), SHAPE, 5)
+    (grouped,) = [layer for layer in layers if layer.name == "b"]
+    assert params_in(grouped) == 16 * 4 * 9 + 2 * 16  # the normalisation that it has in spaces of ours
+
+
+@pytest.mark.parametrize("name", ["memory_access_bytes", "activation_bytes"])
+def test_bytes_that_are_not_counted_cannot_be_bounded(name):
+    with pytest.raises(UserError, match=f"{name} is not counted for a model of your own: bound macs"):
+        cost_of(name, adapt(Plain(), SHAPE), SHAPE, 5)
+
+
+def test_height_and_width_of_an_undecided_input_are_one_draw():
+    space = adapt(Plain(), (3, 16, 16), resolutions=(8,))
+    gates = soft(space.space, torch.zeros(len(space.space.decisions), 4).masked_fill(_padding(space), -torch.inf))
+    first = space.layers(spreads(space.space, gates), (3, 16, 16), 5)[0]
+    assert first.size[0].chances is first.size[1].chances
+    assert first.size[0].values.tolist() == [8, 16]
+
+
+@pytest.mark.parametrize(
+    ("model", "about", "says"),
+    [
+        (Plain().double(), {}, "weights of torch.float64: give a model in float32"),
+        (Plain(), {"pretrained": Plain().state_dict()}, "a model of your own starts from its weights"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_there_is_a_folder(model, about, says, tmp_path):
+    task = ImageTask.from_tensors(torch.rand(40, *SHAPE), torch.arange(40) % 5)
+    with pytest.raises(UserError, match=says):
+        search(adapt(model, SHAPE), RSPS(), task, epochs=1, batch=8, out=tmp_path / "r", **about)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_whole_search_of_tied_weights_and_own_tensors_ends(tmp_path):
+    torch.set_default_dtype(torch.float32)  # as images are; the fixture of this folder puts it back
+
+    class Both(Tied, OwnTensors):
+        pass
+
+    task = ImageTask.from_tensors(torch.rand(40, *SHAPE), torch.arange(40) % 5)
+    space = adapt(Both(), SHAPE, multiple=4)
+    result = search(space, NES(), task, epochs=1, batch=8, out=tmp_path / "r", budget="macs<=0.5x")
+    net = result.inherit()
+    assert net.b.weight is net.c.weight
+    assert result.facts["macs"] == space.macs.exact(space.space.indices(result.arch)[None])[0]
+
+
+def _padding(space):
+    counts = [len(d.options) for d in space.space.decisions.values()]
+    return torch.arange(4) >= torch.tensor(counts)[:, None]

@@ -1,0 +1,216 @@
+"""Supernets of sizes: what masks, interpolation and depths compute, against the papers' formulas written out."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from renascent.core.gates import Gate, one_hot, several_sizes
+from renascent.core.optimiser import WeightRule
+from renascent.core.protocols import Progress, Setup, State
+from renascent.core.space import Integer, Space
+from renascent.nets import SPACES
+from renascent.nets.sizes.mixture import stretching
+from renascent.nets.sizes.sized import Hand, MixedDepth, MixedSkip, MixedUnit, widest_arch
+from renascent.nets.sizes.units import Skip, Stage, Unit
+from renascent.strategies._bilevel import weight_step
+from renascent.tasks.images import ImageTask
+
+WIDTHS, BEFORE, DEPTHS = (2, 3, 5, 8), (3, 4, 6), (0, 1, 2)
+SPACE = Space({"width": Integer(WIDTHS), "before": Integer(BEFORE), "depth": Integer(DEPTHS)})
+
+
+def gates(width, before=(2,), depth=(2,), blend="sum", *, learning=True):
+    found = {}
+    for name, active in (("width", width), ("before", before), ("depth", depth)):
+        count = len(SPACE.decisions[name].options)
+        weight = torch.zeros(count)
+        weight[list(active)] = torch.rand(len(active)).softmax(0)
+        found[name] = Gate(weight.requires_grad_(learning and len(active) > 1), active, blend=blend)
+    return found
+
+
+def run(module, hand, x, given):
+    with hand.over(given):
+        return module(x)
+
+
+def norm(x, unit, width):
+    return functional.batch_norm(x, None, None, unit.norm.weight[:width], unit.norm.bias[:width], training=True)
+
+
+def shaped(unit):
+    """Give the normalisation a scale and a shift of its own."""
+    with torch.no_grad():
+        for p in (unit.norm.weight, unit.norm.bias):
+            p.normal_()
+    return unit
+
+
+UNITS = [(6, 3, 1), (6, 1, 1), (6, 1, 2), (9, 1, 1), (6, 3, 2)]
+"""Inputs, kernel and stride; a 1x1 convolution of stride 1 that widens is computed in another way."""
+
+
+def unit_of(inputs, kernel, stride):
+    unit = shaped(Unit(inputs, 8, kernel, stride, activation="relu", decision="width"))
+    hand = Hand(SPACE)
+    return unit, MixedUnit(unit, hand), hand
+
+
+@pytest.mark.parametrize(("inputs", "kernel", "stride"), UNITS)
+@pytest.mark.parametrize("active", [(0, 1, 2, 3), (0, 2), (1, 3)])
+def test_fbnet_v2_runs_the_sum_over_masked_copies(inputs, kernel, stride, active):
+    """arXiv:2004.05565, Eq. 3: masks of all widths on the widest output."""
+    unit, mixed, hand = unit_of(inputs, kernel, stride)
+    given, x = gates(active), torch.randn(4, inputs, 5, 5)
+    wide = WIDTHS[active[-1]]
+    full = norm(functional.conv2d(x, unit.conv.weight[:wide], None, stride, kernel // 2), unit, wide)
+    copies = [given["width"].weight[k] * full * (torch.arange(wide) < WIDTHS[k])[:, None, None] for k in active]
+    wanted = sum(copies).relu()
+    assert_alike(run(mixed, hand, x, given), wanted, (given["width"].weight, *unit.parameters()))
+
+
+@pytest.mark.parametrize(("inputs", "kernel", "stride"), UNITS)
+@pytest.mark.parametrize("active", [(0, 1, 2, 3), (0, 2), (1, 3), (1, 2)])
+def test_tas_runs_the_written_sum_over_interpolated_crops(inputs, kernel, stride, active):
+    """arXiv:1905.09717, Eq. 5: crop, normalise, stretch to the widest, weigh, one width after the other."""
+    unit, mixed, hand = unit_of(inputs, kernel, stride)
+    given, x = gates(active, blend="interpolate"), torch.randn(4, inputs, 5, 5)
+    wide = WIDTHS[active[-1]]
+    total = 0
+    for k in active:
+        crop = functional.conv2d(x, unit.conv.weight[: WIDTHS[k]], None, stride, kernel // 2)
+        out = norm(crop, unit, WIDTHS[k])
+        total = total + given["width"].weight[k] * torch.einsum("nchw,dc->ndhw", out, stretching(WIDTHS[k], wide))
+    assert_alike(run(mixed, hand, x, given), total.relu(), (given["width"].weight, *unit.parameters()))
+
+
+def assert_alike(ours, theirs, leaves):
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+    slope = torch.randn(ours.shape)
+    found = [torch.autograd.grad(out, leaves, slope, retain_graph=True) for out in (ours, theirs)]
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_the_gradient_of_the_weights_of_widths_is_that_of_finite_differences(kernel):
+    _, mixed, hand = unit_of(6, kernel, 1)
+    x, slope = torch.randn(4, 6, 4, 4), torch.randn(4, 8, 4, 4)
+
+    def value(weight):
+        given = gates((1, 3), blend="interpolate", learning=False)
+        given["width"] = replace(given["width"], weight=weight)
+        return (run(mixed, hand, x, given) * slope).sum()
+
+    assert torch.autograd.gradcheck(value, (torch.tensor([0.0, 0.4, 0.0, 0.6], requires_grad=True),))
+
+
+def test_channels_of_a_depthwise_unit_are_masked_again_and_not_stretched_again():
+    unit, hand = shaped(Unit(8, 8, 3, depthwise=True, tied="width")), Hand(SPACE)
+    mixed, x = MixedUnit(unit, hand), torch.randn(4, 5, 6, 6)
+    plain = norm(functional.conv2d(x, unit.conv.weight[:5], None, 1, 1, groups=5), unit, 5)
+    given = gates((0, 2))
+    opened = sum(given["width"].weight[k] * (torch.arange(5) < WIDTHS[k]) for k in (0, 2))
+    torch.testing.assert_close(run(mixed, hand, x, given), (plain * opened[:, None, None]).relu())
+    torch.testing.assert_close(run(mixed, hand, x, gates((0, 2), blend="interpolate")), plain.relu())
+
+
+def test_widths_without_a_normalisation_come_together_too():
+    unit, hand = Unit(3, 8, 1, activation="none", decision="width", norm=False), Hand(SPACE)
+    mixed, x = MixedUnit(unit, hand), torch.randn(2, 3, 4, 4)
+    out = functional.conv2d(x, unit.conv.weight[:5])
+    given = gates((0, 2))
+    opened = sum(given["width"].weight[k] * (torch.arange(5) < WIDTHS[k]) for k in (0, 2))
+    torch.testing.assert_close(run(mixed, hand, x, given), out * opened[:, None, None])
+    given = gates((0, 2), blend="interpolate")
+    w = given["width"].weight
+    wanted = w[0] * torch.einsum("nchw,dc->ndhw", out[:, :2], stretching(2, 5)) + w[2] * out
+    torch.testing.assert_close(run(mixed, hand, x, given), wanted)
+
+
+@pytest.mark.parametrize("blend", ["sum", "interpolate"])
+@pytest.mark.parametrize("active", [(0, 1, 2), (0, 2), (1, 2)])
+def test_depths_are_the_weighted_sum_of_the_outputs_at_each(active, blend):
+    """TAS, Eq. 7. A block may be wider than the one before."""
+    blocks, hand = [nn.Conv2d(2, 3, 1), nn.Conv2d(3, 5, 1)], Hand(SPACE)
+    mixed = MixedDepth(Stage(blocks, "depth", {0: 0, 1: 1, 2: 2}), hand)
+    given, x = gates((3,), depth=active, blend=blend), torch.randn(2, 2, 3, 3)
+    outputs = [x, blocks[0](x), blocks[1](blocks[0](x))]
+    wanted = torch.zeros(2, 5, 3, 3)
+    for k in active:
+        narrow = outputs[k].shape[1]
+        matrix = stretching(narrow, 5) if blend == "interpolate" else torch.eye(5)[:, :narrow]
+        wanted = wanted + given["depth"].weight[k] * torch.einsum("nchw,dc->ndhw", outputs[k], matrix)
+    leaves = (given["depth"].weight, *blocks[0].parameters())
+    assert_alike(run(mixed, hand, x, given), wanted, leaves)
+
+
+def test_depths_of_as_many_blocks_are_one():
+    """A network's depth may say nothing about one of its stages."""
+    hand = Hand(SPACE)
+    mixed = MixedDepth(Stage([nn.ReLU(), nn.Identity()], "depth", {0: 1, 1: 1, 2: 2}), hand)
+    x = torch.randn(2, 2, 3, 3)
+    assert torch.equal(run(mixed, hand, x, gates((3,), depth=(0, 1))), x.relu())
+    torch.testing.assert_close(run(mixed, hand, x, gates((3,), depth=(0, 1, 2))), x.relu())
+
+
+def test_a_skip_is_nothing_between_one_width_and_itself():
+    skip, hand = Skip(6, 8, "before", "width", forced=True), Hand(SPACE)
+    mixed, x = MixedSkip(skip, hand), torch.randn(2, 3, 4, 4)
+    skip.unit = mixed.unit = MixedUnit(skip.unit, hand)
+    assert run(mixed, hand, x, gates((1,), before=(0,))) is x
+    assert run(mixed, hand, x, gates((2,), before=(0,))).shape[1] == 5
+    assert run(mixed, hand, x, gates((0, 1), before=(0,))).shape[1] == 3
+
+
+def test_the_hand_is_empty_outside_of_a_forward_pass():
+    net = SPACES["nats-size"]().supernet(1, 2)
+    given = one_hot(net.space, net.space.at(0))
+    with pytest.raises(RuntimeError):
+        net(torch.zeros(2, 3, 4, 4), given)  # of another number of channels
+    with pytest.raises(AssertionError, match="call that, with gates"):
+        net.hand.gate("width-0")
+    assert net(torch.randn(2, 1, 4, 4), given).shape == (2, 2)
+
+
+@pytest.mark.parametrize("space", ["nats-size", "resnet20"])
+def test_of_one_sampled_size_the_loss_says_nothing(space):
+    """TAS, arXiv:1905.09717, Table 3.6 of the thesis: with one sample there is no gradient."""
+    net = SPACES[space]().supernet(1, 3)
+    counts = [len(d.options) for d in net.space.decisions.values()]
+    logits = torch.randn(len(counts), max(counts))
+    logits = logits.masked_fill(torch.arange(max(counts)) >= torch.tensor(counts)[:, None], -torch.inf).requires_grad_()
+    for samples in (1, 2):
+        given = several_sizes(net.space, logits, 1.0, torch.Generator().manual_seed(0), samples)
+        loss = net(torch.randn(4, 1, 8, 8), given).logsumexp(1).sum()
+        (slope,) = torch.autograd.grad(loss, logits)
+        assert bool(slope.abs().max() > 1e-6) is (samples == 2)
+
+
+def test_a_step_trains_nothing_but_the_sampled_crop():
+    """Value and momentum of all else stay as they are, bit by bit, whatever has moved them before."""
+    config = SPACES["resnet20"]()
+    net = config.supernet(1, 3)
+    task = ImageTask.from_tensors(torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8), torch.arange(8) % 3)
+    batch = tuple(part.double() if part.is_floating_point() else part for part in task.streams(0, 4).train.next())
+    setup = Setup(net, task, net.space, WeightRule(lr=0.1))
+    optimiser = setup.weights.optimiser(net)
+    state = State(setup, optimiser, setup.generator())
+    weight_step(state, batch, one_hot(net.space, widest_arch(net.space)), Progress(0, 2, 1))
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    momentum = {name: optimiser.state[p]["momentum_buffer"].clone() for name, p in net.named_parameters()}
+    narrow = net.space.from_indices([0] * len(net.space.decisions))
+    weight_step(state, batch, one_hot(net.space, narrow), Progress(1, 2, 1))
+    moved = 0
+    for name, p in net.named_parameters():
+        inside = torch.zeros(p.shape, dtype=torch.bool)
+        slim = dict(config.network(narrow, 1, 3).named_parameters()).get(name.removeprefix("net."))
+        if slim is not None:
+            inside[tuple(map(slice, slim.shape))] = True
+        moved += int((p != before[name])[inside].sum())
+        assert torch.equal(p[~inside], before[name][~inside])
+        assert torch.equal(optimiser.state[p]["momentum_buffer"][~inside], momentum[name][~inside])
+    assert moved > 500

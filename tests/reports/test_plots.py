@@ -1,0 +1,136 @@
+"""Figures: well-formed, the same each time, in the page's colours, and leaving no trace in matplotlib."""
+
+import io
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from renascent.reports import plots
+
+SVG = "{http://www.w3.org/2000/svg}"
+TIME = np.linspace(0, 100, 21)
+
+
+def rise(height):
+    mean = height - 50 * np.exp(-TIME / 10)
+    mean[0] = np.nan
+    return TIME, mean, mean - 1, mean + 1
+
+
+def all_figures():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(1, 9, 40)
+    front = np.zeros(40, dtype=bool)
+    front[[3, 5]] = True
+    return {
+        "bands": plots.bands({"rea": rise(90), "random & co": rise(88)}, "time (s)", "accuracy (%)", "A", {"best": 92}),
+        "log bands": plots.bands({"rea": (TIME + 1, *rise(90)[1:])}, "time (s)", "accuracy (%)", "L", log_x=True),
+        "scatter": plots.scatter(x, x**2, "x", "y", "Of x < 9", front=front, marked={"best": 3, "other": 7}),
+        "rankings": plots.rankings("a", {"a": np.arange(1, 41), "b": rng.permutation(40) + 1}, "C"),
+        "matrix": plots.matrix(["a", "b", "c", "d"], np.where(np.eye(4), 1, [[-0.25, np.nan, 0.5, 0]] * 4), "D"),
+    }
+
+
+@pytest.fixture(scope="module")
+def figures():
+    return all_figures()
+
+
+def words(picture):
+    root = ElementTree.fromstring(picture.svg)
+    return [text.text for text in root.iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize("name", ["bands", "log bands", "scatter", "rankings", "matrix"])
+def test_each_is_svg_and_png_of_one_shape(figures, name):
+    picture = figures[name]
+    root = ElementTree.fromstring(picture.svg)
+    _, _, width, height = map(float, root.get("viewBox").split())
+    with Image.open(io.BytesIO(picture.png)) as image:
+        image.load()
+        assert image.size[0] / image.size[1] == pytest.approx(width / height, rel=0.01)
+        assert len(image.getcolors(image.width * image.height)) > 10, "something is drawn"
+    assert root.get("aria-label") == picture.title
+    assert picture.title in words(picture)
+
+
+@pytest.mark.parametrize("name", ["bands", "log bands", "scatter", "rankings", "matrix"])
+def test_it_takes_the_colours_and_fonts_of_the_page_and_nothing_from_elsewhere(figures, name):
+    svg = figures[name].svg
+    for colour in re.findall(r"(?<!, )#[0-9a-f]{6}\b", svg):
+        assert colour not in plots.VARIABLES, "only as what a page without such variables shows"
+    assert "var(--ink, #1c2126)" in svg
+    assert "<style" not in svg and "<metadata" not in svg
+    assert "DejaVu" not in svg
+    links = set(re.findall(r'(?:href|src)="([^"]*)"', svg))
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
+
+
+def test_the_same_numbers_give_the_same_bytes(figures):
+    assert all_figures() == figures
+
+
+def test_ids_of_two_figures_differ(figures):
+    ids = [set(re.findall(r' id="([^"]+)"', picture.svg)) for picture in figures.values()]
+    assert all(ids[:3])
+    assert len(set().union(*ids)) == sum(map(len, ids))
+
+
+def test_matplotlib_is_left_as_it_was():
+    before = dict(matplotlib.rcParams)
+    plots.matrix(["a"], [[1.0]], "E")
+    assert dict(matplotlib.rcParams) == before
+    code = "import sys, renascent.reports.plots as p; assert 'matplotlib' not in sys.modules; "
+    code += "p.matrix(['a'], [[1.0]], 'E'); "
+    code += "assert 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_user_settings_change_nothing(figures):
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):
+        assert all_figures()["matrix"] == figures["matrix"]
+
+
+def test_curves_and_references_are_named(figures):
+    said = words(figures["bands"])
+    assert {"rea", "random & co", "best", "time (s)", "accuracy (%)"} <= set(said)
+
+
+def test_the_first_trials_do_not_squeeze_the_rest():
+    """They start 50 points lower; after a twentieth of the time, 30."""
+    low, high = plots._settled([rise(90)], [])
+    assert low == pytest.approx(90 - 50 * np.exp(-0.5) - 1, abs=3)
+    assert 91 < high < 94
+    assert plots._settled([], []) == pytest.approx((-0.06, 1.06))
+
+
+def test_large_scatters_are_pixels_and_small_ones_are_not(figures):
+    rng = np.random.default_rng(0)
+    large = plots.scatter(rng.normal(size=5000), rng.normal(size=5000), "x", "y", "F")
+    assert "<image" in large.svg
+    assert len(large.svg) < 500_000
+    assert "<image" not in figures["scatter"].svg
+
+
+def test_what_lies_far_below_is_counted_instead_of_drawn():
+    y = np.concatenate([np.full(4, 10.0), np.linspace(80, 95, 96)])
+    assert "x; 4 lower points lie outside" in words(plots.scatter(np.arange(100.0), y, "x", "y", "G"))
+    assert "x" in words(plots.scatter(np.arange(100.0), np.linspace(80, 95, 100), "x", "y", "H"))
+
+
+def test_a_missing_correlation_is_a_dash(figures):
+    said = words(figures["matrix"])
+    assert said.count("-") == 3
+    assert said.count("1.000") == 4
+    assert "-0.250" in said
+
+
+def test_numbers_above_a_thousand_have_commas():
+    said = words(plots.scatter([0, 20_000], [0, 3000], "x", "y", "I"))
+    assert "20,000" in said and "3,000" in said
