@@ -118,6 +118,7 @@ def main() -> int:
 def run(name: str) -> Any:
     """Return the numbers of one search or command; in one line why it was refused, where it was."""
     torch.set_num_threads(1)
+    torch.backends.mkldnn.enabled = False  # some of its convolutions of few channels end in "free(): invalid size"
     with tempfile.TemporaryDirectory() as folder:
         if name in COMMANDS:
             return _commands(COMMANDS[name], Path(folder))
