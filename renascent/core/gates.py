@@ -41,6 +41,9 @@ class Gate:
 Gates = Mapping[str, Gate]
 """Decision name -> gate. An architecture is the one-hot case."""
 
+ONE_HOT_DECISIONS = frozenset({"resolution"})
+"""Decisions that a network can follow for one option only: there is no sum of images of several sizes."""
+
 
 def one_hot(space: Space, arch: Arch, *, device: torch.device | str = "cpu") -> Gates:
     """Return the gates of one architecture: weight 1 on the chosen option (every chosen option of a `Subset`).

@@ -21,7 +21,7 @@ from renascent.costs.latency.clock import EAGER
 from renascent.costs.latency.cost import LatencyCost
 from renascent.experiment.result import Result
 from renascent.loops.run import Run, check_seed
-from renascent.loops.share import share
+from renascent.loops.share import begin, share
 from renascent.nets import RECORDED
 from renascent.nets.adapt import Adapted
 from renascent.nets.adapt.identity import model_of
@@ -98,7 +98,7 @@ def search(
         layout = getattr(space, "memory_format", torch.channels_last)
         net = net.to(task.device, memory_format=layout)  # type: ignore[call-overload]
         setup = Setup(net, task, net.space, rule, seed, goals, start)
-        state = strategy.init(setup)
+        state = begin(strategy, setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
         if (folder / "arch.json").exists() and (folder / "shared.safetensors").exists():
             return Result.load(folder, space)

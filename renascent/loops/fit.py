@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from renascent.core.errors import UserError, require
+from renascent.core.errors import UserError
+from renascent.core.fields import Count, Range, settings
 from renascent.core.protocols import Batch, Metrics, Progress, Say, Task, WeightRule
 from renascent.loops._drive import Stateful, drive
 from renascent.loops.run import Run
@@ -21,7 +21,7 @@ from renascent.loops.run import Run
 EVALUATION_BATCH = 512
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Fit:
     """How a fixed network is trained. The defaults are NATS-Bench's 200-epoch setting, arXiv:2009.00437, Table 3.
 
@@ -37,19 +37,17 @@ class Fit:
     ema: decay of a moving average of the weights that is then the result, such as 0.999; 0 means none.
     """
 
-    epochs: int = 200
-    batch: int = 256
+    epochs: Count = 200
+    batch: Count = 256
     weights: WeightRule = field(default_factory=lambda: WeightRule(lr=0.1, lr_end=0.0, clip=0.0))
-    label_smoothing: float = 0.0
-    drop_path: float = 0.0
+    label_smoothing: Annotated[float, Range(0, 0.9999)] = 0.0
+    drop_path: Annotated[float, Range(0, 0.9999)] = 0.0
     bf16: bool = False
     float64: bool = False
     compile: bool = False
-    ema: float = 0.0
+    ema: Annotated[float, Range(0, 0.9999)] = 0.0
 
     def __post_init__(self) -> None:
-        shares = dict.fromkeys(("label_smoothing", "drop_path", "ema"), (0, 0.9999))
-        require(self, epochs=(1, math.inf), batch=(1, math.inf), **shares)
         if self.bf16 and self.float64:
             raise UserError("bf16 and float64 are both on, and they exclude each other: choose one")
 

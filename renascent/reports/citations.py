@@ -58,7 +58,8 @@ def _of_training(settings: Json) -> Iterator[Citation]:
 def _cited(thing: object) -> list[str]:
     """Return the paragraphs of a docstring that name a paper."""
     paragraphs = ((inspect.getdoc(thing) if thing else "") or "").split("\n\n")
-    return [" ".join(text.split()) for text in paragraphs if "arXiv:" in text]
+    found = [text.removeprefix("References:") for text in paragraphs if "arXiv:" in text]
+    return [" ".join(text.split()) for text in found]
 
 
 def _linked(text: str) -> Markup:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from renascent.core.errors import UserError, require
+from renascent.core.errors import UserError
+from renascent.core.fields import Count, Share, settings
 from renascent.core.space import Arch, Space
 from renascent.nets.adapt.checks import copied, resolutions_of, trains_alike
 from renascent.nets.adapt.coverage import Coverage, NothingToSearch, nothing
@@ -29,7 +29,7 @@ from renascent.nets.sizes.layers import Layer
 ORDERS = ("magnitude", "given")
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Adapted:
     """A model of your own: the widths of its layers, the number of its blocks, the size of its input.
 
@@ -52,8 +52,8 @@ class Adapted:
     factory: str = ""
     weights: str = ""
     shape: tuple[int, ...] = (3, 32, 32)
-    multiple: int = 8
-    least: float = 0.25
+    multiple: Count = 8
+    least: Share = 0.25
     depth: bool = True
     resolutions: tuple[int, ...] = ()
     order: str = "magnitude"
@@ -64,7 +64,6 @@ class Adapted:
         object.__setattr__(self, "resolutions", _whole("resolutions", self.resolutions))
         if len(self.shape) != 3:
             raise UserError(f"shape is {','.join(map(str, self.shape))}: give channels,height,width, as in 3,32,32")
-        require(self, multiple=(1, math.inf), least=(0, 1))
         if self.resolutions:
             object.__setattr__(self, "resolutions", resolutions_of(self.shape, self.resolutions))
         if self.order not in ORDERS:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from renascent.core.codecs import nats_topology as topology
-from renascent.core.errors import require, unknown
+from renascent.core.errors import unknown
+from renascent.core.fields import Count, settings
 from renascent.core.gates import Gates
 from renascent.core.protocols import Supernet
 from renascent.core.space import Arch, Space
@@ -22,7 +21,7 @@ from renascent.nets.cells.ops import NAMES, Norm, ResidualDown, operation
 from renascent.nets.cells.routes import departures, edge_name
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class NatsTopology:
     """One operation on each edge of a cell, the same cell everywhere.
 
@@ -35,13 +34,12 @@ class NatsTopology:
     operations: candidate operations of an edge.
     """
 
-    channels: int = 16
-    cells: int = 5
+    channels: Count = 16
+    cells: Count = 5
     nodes: int = 4
     operations: tuple[str, ...] = topology.OPERATIONS
 
     def __post_init__(self) -> None:
-        require(self, channels=(1, math.inf), cells=(1, math.inf))
         for name in self.operations:
             if name not in NAMES:
                 raise unknown("operation", name, NAMES)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from renascent.core.errors import require
+from renascent.core.fields import Range, settings
 from renascent.core.space import Arch, Space
 from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer
@@ -32,7 +30,7 @@ BLOCKS = (
 """Channels and stride of each block."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class MobileNetV1:
     """The size space of NES on MobileNet V1: the widths of its 13 pointwise convolutions, 0.1 to 1.6 of the original's.
 
@@ -45,14 +43,13 @@ class MobileNetV1:
     resolution_step: between two resolutions, in pixels.
     """
 
-    width: float = 1.0
+    width: Annotated[float, Range(0.01)] = 1.0
     small: bool = False
     lowest: int = 96
     highest: int = 224
     resolution_step: int = 1
 
     def __post_init__(self) -> None:
-        require(self, width=(0.01, math.inf))
         resolutions(self.lowest, self.highest, self.resolution_step)  # refuses an empty range
 
     @property

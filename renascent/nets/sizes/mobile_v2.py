@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from torch import Tensor, nn
 
-from renascent.core.errors import require
+from renascent.core.fields import Range, settings
 from renascent.core.space import Arch, Integer, Space
 from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer, Quantity, present
@@ -46,7 +44,7 @@ class Place(NamedTuple):
     depth: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class MobileNetV2:
     """The size space of NES on MobileNet V2: widths, depth and resolution.
 
@@ -61,14 +59,13 @@ class MobileNetV2:
     resolution_step: between two resolutions, in pixels.
     """
 
-    width: float = 1.0
+    width: Annotated[float, Range(0.01)] = 1.0
     small: bool = False
     lowest: int = 96
     highest: int = 224
     resolution_step: int = 1
 
     def __post_init__(self) -> None:
-        require(self, width=(0.01, math.inf))
         resolutions(self.lowest, self.highest, self.resolution_step)  # refuses an empty range
 
     @property

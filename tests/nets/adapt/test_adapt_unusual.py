@@ -16,7 +16,7 @@ from renascent.experiment.search import search
 from renascent.loops.weightsfile import load_weights, save_weights
 from renascent.nets.adapt import adapt
 from renascent.nets.sizes.layers import spreads
-from renascent.strategies.darts_second_order import DARTSSecondOrder
+from renascent.strategies.darts import DARTSSecondOrder
 from renascent.strategies.nes import NES
 from renascent.strategies.rsps import RSPS
 from renascent.tasks.images import ImageTask
