@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from renascent.core.bounds import read_bound
 from renascent.core.errors import BudgetError, UserError, unknown
 from renascent.core.gates import Gates
 from renascent.core.knapsack import Bounded, cheapest
@@ -57,12 +57,12 @@ class Bound:
     @classmethod
     def parse(cls, text: str) -> Bound:
         """Read NAME<=NUMBER, the number with k, M, G or x behind it. Raises UserError for anything else."""
-        match = re.fullmatch(r"\s*([A-Za-z_]+)\s*<=\s*([-+.\deE]+?)\s*([A-Za-z]*)\s*", text)
-        if not match:
+        read = read_bound(text)
+        if read is None or not read.upper:
             raise UserError(
                 f"budget '{text.strip()}' cannot be read: write NAME<=NUMBER, as in macs<=0.5x or params<=2M"
             )
-        name, number, suffix = match.groups()
+        name, _, number, suffix = read
         if name not in (*COSTS, LATENCY):
             raise unknown("cost in the budget", name, (*COSTS, LATENCY))
         if suffix not in SUFFIXES or (suffix not in ("", "x") and name == LATENCY):
@@ -70,10 +70,9 @@ class Bound:
                 f"budget '{text.strip()}' has the unit '{suffix}': write a plain number, k, M or G behind it, or x "
                 f"for times the reference's ({LATENCY} is in milliseconds)"
             )
-        try:
-            value = float(number) * SUFFIXES[suffix]
-        except ValueError:
-            raise UserError(f"budget '{text.strip()}' has no number behind <=: write one, as in macs<=40e6") from None
+        value = number * SUFFIXES[suffix]
+        if np.isnan(value):
+            raise UserError(f"budget '{text.strip()}' has no number behind <=: write one, as in macs<=40e6")
         if not 0 < value < np.inf:
             says = "bounds nothing" if value > 0 else "allows nothing"
             raise UserError(f"budget '{text.strip()}' {says}: give a finite number above 0")
