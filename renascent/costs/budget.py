@@ -4,32 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from renascent.core.bounds import read_bound
 from renascent.core.errors import BudgetError, UserError, unknown
-from renascent.core.gates import Gates
 from renascent.core.knapsack import Bounded, cheapest
-from renascent.core.protocols import Goal, SpaceConfig
+from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.costs.counts import Additive
 from renascent.costs.named import COSTS, cost_of
-from renascent.costs.scaling import reference_of
 
 LATENCY = "latency_ms"
 
 SUFFIXES = {"": 1.0, "x": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
-
-
-class Priced(Protocol):
-    """A cost that can be asked for gates, and for option indices (n, decisions)."""
-
-    def __call__(self, gates: Gates) -> Tensor: ...
-
-    def exact(self, indices: NDArray[np.integer]) -> NDArray[np.float64]: ...
 
 
 class Feasible(NamedTuple):
@@ -203,15 +192,13 @@ def _row(config: SpaceConfig, goal: Goal) -> Feasible:
     space = config.space
     negative = replace(goal, limit=1.0, exact=lambda rows: -goal.exact(rows), terms=None)
     # a peak of memory stays where it is until two sizes grow: single changes alone may not find the dearest
-    last = [len(decision.options) - 1 for decision in space.decisions.values()]  # type: ignore[union-attr]
-    dear = goal.exact(np.stack([cheapest(space, [negative]), np.array(last)]))
+    dear = goal.exact(np.stack([cheapest(space, [negative]), np.array(space.counts) - 1]))
     least = float(goal.exact(cheapest(space, [replace(goal, limit=1.0)])[None])[0])
     return Feasible(goal.name, goal.limit, least, _reference(config, goal.exact), float(dear.max()))
 
 
 def _reference(config: SpaceConfig, exact: Callable[[NDArray[np.integer]], NDArray[np.float64]]) -> float | None:
-    arch = reference_of(config)
-    return None if arch is None else float(exact(config.space.indices(arch)[None])[0])
+    return None if config.reference is None else float(exact(config.space.indices(config.reference)[None])[0])
 
 
 def _least(name: str, value: float) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from renascent.core.errors import UserError
-from renascent.core.gates import Gates, one_hot, option_counts
+from renascent.core.gates import Gates, one_hot
 from renascent.core.protocols import Score
 from renascent.core.space import Arch, Space, Subset
 
@@ -25,7 +25,7 @@ class Logits(nn.Module):
     def __init__(self, space: Space, rng: torch.Generator, std: float = 1e-3) -> None:
         super().__init__()
         self.space = space
-        counts = option_counts(space)
+        counts = space.counts
         self.logits = nn.Parameter(std * torch.randn(len(counts), max(counts), generator=rng))
         columns = torch.arange(max(counts))
         self.register_buffer("mask", columns >= torch.tensor(counts)[:, None], persistent=False)
@@ -35,7 +35,7 @@ class Logits(nn.Module):
 
     def rows(self) -> dict[str, Tensor]:
         """Return the logits of each decision, (options,), detached."""
-        rows = zip(self.space.decisions, option_counts(self.space), self.logits.detach(), strict=True)
+        rows = zip(self.space.decisions, self.space.counts, self.logits.detach(), strict=True)
         return {name: row[:count] for name, count, row in rows}
 
     def probabilities(self) -> dict[str, Tensor]:
@@ -89,7 +89,7 @@ def uniform_gates(space: Space, rng: torch.Generator) -> Gates:
 
 def even(space: Space) -> Mapping[str, Tensor]:
     """Return equal probabilities for every option of every decision."""
-    counts = zip(space.decisions, option_counts(space), strict=True)
+    counts = zip(space.decisions, space.counts, strict=True)
     return {name: torch.full((count,), 1 / count) for name, count in counts}
 
 

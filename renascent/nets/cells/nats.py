@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from renascent.core.codecs import nats_topology as topology
 from renascent.core.errors import require, unknown
 from renascent.core.gates import Gates
-from renascent.core.protocols import Supernet
+from renascent.core.protocols import SpaceConfig, Supernet
 from renascent.core.space import Arch, Space
 from renascent.nets.cells.cell import SharedCell
 from renascent.nets.cells.norm import BatchStatisticsNorm
@@ -23,7 +23,7 @@ from renascent.nets.cells.routes import departures, edge_name
 
 
 @dataclass(frozen=True, kw_only=True)
-class NatsTopology:
+class NatsTopology(SpaceConfig):
     """One operation on each edge of a cell, the same cell everywhere.
 
     Dong and Yang, NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search, ICLR 2020,
