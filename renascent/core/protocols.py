@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from renascent.core.files import Json
 from renascent.core.gates import Gates
-from renascent.core.optimiser import CroppedSGD, Regions
+from renascent.core.optimiser import CroppedSGD
 from renascent.core.optimiser import WeightRule as WeightRule
 from renascent.core.space import Arch, Space
+from renascent.core.spaces import Priced as Priced
+from renascent.core.spaces import SpaceConfig as SpaceConfig
+from renascent.core.spaces import Supernet as Supernet
 
 Batch = tuple[Tensor, Tensor]
 """Inputs (batch, ...) and targets (batch, ...), on the task's device."""
@@ -35,41 +38,6 @@ P = TypeVar("P", bound=nn.Module | None)
 
 Score = Callable[[Arch], float]
 """Architecture -> its score inside the supernet (accuracy in [0, 1]; higher is better)."""
-
-
-class Supernet(nn.Module, ABC):
-    """A network that holds every architecture of `space`, with shared weights."""
-
-    space: Space
-
-    @abstractmethod
-    def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        """Map (batch, channels, h, w) to (batch, classes) under `gates`."""
-
-    @abstractmethod
-    def extract(self, arch: Arch) -> nn.Module:
-        """Return a plain network of `arch` with a copy of the shared weights: no gates, exportable."""
-
-    def crops(self, gates: Gates) -> Regions:
-        """Return which part of each parameter takes part under `gates`; those without an entry take part whole."""
-        return {}
-
-
-class SpaceConfig(Protocol):
-    """A frozen dataclass of a search space's parameters, from which its networks are built."""
-
-    @property
-    def space(self) -> Space:
-        """Every architecture that can be chosen."""
-
-    def supernet(self, channels_in: int, classes: int) -> Supernet:
-        """Build the network that shares weights between all architectures."""
-
-    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
-        """Build one architecture, fresh; `prune` drops operations that cannot reach the output."""
-
-    def draw(self, arch: Arch) -> str:
-        """Draw an architecture in text."""
 
 
 class Loss(NamedTuple):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from renascent.core.errors import UserError
-from renascent.core.gates import ONE_HOT_DECISIONS, Gate, one_hot, option_counts
+from renascent.core.gates import ONE_HOT_DECISIONS, Gate, one_hot
 from renascent.core.knapsack import SAMPLES, within
 from renascent.core.protocols import Batch, Goal, OneShot, Say, Score, Setup, State
 from renascent.core.space import Arch, Integer, Space, Subset
@@ -146,7 +146,7 @@ def derived(strategy: OneShot, state: State[Any], score: Score, goals: Sequence[
 
 def _random_inside(space: Space, goals: Sequence[Goal], seed: int) -> list[Arch]:
     """Return different random architectures inside the budget; few, or none, where blind draws hardly ever are."""
-    counts, rng = option_counts(space), np.random.default_rng([seed, 13])
+    counts, rng = space.counts, np.random.default_rng([seed, 13])
     if math.prod(counts) <= DRAWS:
         rows = rng.permutation(np.indices(counts).reshape(len(counts), -1).T)
     else:

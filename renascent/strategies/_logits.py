@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from renascent.core.gates import option_counts
 from renascent.core.space import Arch, Space
 
 
@@ -20,7 +19,7 @@ class Logits(nn.Module):
     def __init__(self, space: Space, rng: torch.Generator, std: float = 1e-3) -> None:
         super().__init__()
         self.space = space
-        counts = option_counts(space)
+        counts = space.counts
         self.logits = nn.Parameter(std * torch.randn(len(counts), max(counts), generator=rng))
         columns = torch.arange(max(counts))
         self.register_buffer("mask", columns >= torch.tensor(counts)[:, None], persistent=False)
@@ -30,7 +29,7 @@ class Logits(nn.Module):
 
     def rows(self) -> dict[str, Tensor]:
         """Return the logits of each decision, (options,), detached."""
-        rows = zip(self.space.decisions, option_counts(self.space), self.logits.detach(), strict=True)
+        rows = zip(self.space.decisions, self.space.counts, self.logits.detach(), strict=True)
         return {name: row[:count] for name, count, row in rows}
 
     def probabilities(self) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from renascent.core.gates import Gates, one_hot, option_counts
+from renascent.core.gates import Gates, one_hot
 from renascent.core.protocols import Score, State
 from renascent.core.space import Arch, Space
 
@@ -27,7 +27,7 @@ def uniform_gates(space: Space, rng: torch.Generator) -> Gates:
 
 def uniform_probabilities(strategy: object, s: State[None]) -> Mapping[str, Tensor]:
     """Be a method `probabilities`: return equal ones for all options of a decision."""
-    counts = zip(s.space.decisions, option_counts(s.space), strict=True)
+    counts = zip(s.space.decisions, s.space.counts, strict=True)
     return {name: torch.full((count,), 1 / count) for name, count in counts}
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from renascent.core.fields import Count, NonNegative, settings
-from renascent.core.gates import one_hot, option_counts
+from renascent.core.gates import one_hot
 from renascent.core.protocols import Batch, Data, Metrics, Progress, Score, Setup, State
 from renascent.core.space import Arch
 from renascent.strategies._bilevel import weight_step
@@ -59,7 +59,7 @@ class NES:
     takes_subsets = False
 
     def init(self, setup: Setup) -> State[None]:
-        counts, start = option_counts(setup.space), setup.start
+        counts, start = setup.space.counts, setup.start
         mean = torch.tensor(counts, dtype=torch.float64) / 2
         if start is not None:
             place, active = setup.space.indices(start), setup.space.active(start)
@@ -84,7 +84,7 @@ class NES:
 
     def probabilities(self, s: State[None]) -> Mapping[str, Tensor]:
         sigma = max(float(s.extra["sigma"]), BLUR) if self.sigma else 0.0
-        rows = zip(s.space.decisions, s.extra["mean"], option_counts(s.space), strict=True)
+        rows = zip(s.space.decisions, s.extra["mean"], s.space.counts, strict=True)
         return {name: floored(mean, sigma, count) for name, mean, count in rows}
 
     def _due(self, t: Progress) -> tuple[int, int]:
@@ -110,7 +110,7 @@ class NES:
         said = torch.tensor([[name in active[arch] for name in space.decisions] for arch in archs[1:]])
         moved = mean - lr * estimate(change, noise * said, sigma)
         # the middles of the first and the last option: beyond them, small noise would see no other option any more
-        s.extra["mean"] = moved.clamp(torch.tensor(0.5), torch.tensor(option_counts(space)) - 0.5)
+        s.extra["mean"] = moved.clamp(torch.tensor(0.5), torch.tensor(space.counts) - 0.5)
         return metrics
 
     @torch.no_grad()
@@ -128,6 +128,6 @@ class NES:
 
 def _archs(s: State[None], noise: Tensor) -> list[Arch]:
     """Return the architectures floor(H + n), for noise (n, decisions)."""
-    limits = torch.tensor(option_counts(s.space)) - 1
+    limits = torch.tensor(s.space.counts) - 1
     rows = (s.extra["mean"] + noise).floor().long().clamp(torch.zeros_like(limits), limits)
     return [s.space.from_indices(row) for row in rows.tolist()]

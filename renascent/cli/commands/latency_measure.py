@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from renascent.costs.latency.runtimes import check_runtime, named
 from renascent.costs.latency.table import Lut
 from renascent.loops.run import interruptible
 from renascent.nets import SPACES
-from renascent.nets.sizes.layers import SizedSpace
 
 EXAMPLE = "renascent latency measure resnet20 --out resnet20.json"
 
@@ -91,11 +90,9 @@ def command(words: Sequence[str]) -> Command:
     return Command(ABOUT, groups.parts, functools.partial(_run, groups), "space", place_help, tuple(alone[:1]))
 
 
-def sized_spaces() -> dict[str, SizedSpace]:
+def sized_spaces() -> dict[str, SpaceConfig]:
     """Return the spaces that can list their layers, by name."""
-    made = {name: make() for name, make in SPACES.items()}
-    # not by isinstance: that would ask every space for its reference
-    return {name: cast("SizedSpace", space) for name, space in made.items() if hasattr(type(space), "layers")}
+    return {name: space for name, make in SPACES.items() if (space := make()).layered}
 
 
 def _groups(space: SpaceConfig | None) -> Groups:
@@ -110,7 +107,6 @@ def _run(groups: Groups, word: str | None, values: Mapping[str, Any]) -> Outcome
     if flags.out is None:
         raise UserError("--out is missing: give the file to write, such as --out table.json")
     config, path, shape = groups.space.build(values), Path(flags.out), flags.shape()
-    assert isinstance(config, SizedSpace), "only such spaces can be named"
     device = Machine(device=flags.device).ready()
     check_runtime(flags.runtime, device)
     chosen = plan(config, shape, flags.classes, sampling)
@@ -141,7 +137,7 @@ def _run(groups: Groups, word: str | None, values: Mapping[str, Any]) -> Outcome
     return Outcome(facts_of(table, path), _summary(table, path))
 
 
-def _about(config: SizedSpace, flags: MeasureFlags, sampling: Sampling, device: torch.device) -> Json:
+def _about(config: SpaceConfig, flags: MeasureFlags, sampling: Sampling, device: torch.device) -> Json:
     """Return what a table says of itself; all but date and seconds must be equal for a build to be gone on with."""
     asked = {key: value for key, value in asdict(sampling).items() if key not in ("minutes", "visits")}
     return {

@@ -23,7 +23,6 @@ from renascent.experiment.recipes.recipe import SearchPart
 from renascent.experiment.search import search
 from renascent.loops.weightsfile import read_weights
 from renascent.nets import SPACES
-from renascent.nets.sizes.layers import SizedSpace
 from renascent.reports.summary import summary
 from renascent.strategies import STRATEGIES
 from renascent.tasks import DATASETS
@@ -209,6 +208,6 @@ def latency_from(table: str | None, space: SpaceConfig, task: Task) -> LatencyCo
     """Return what a look-up table says of a space; None without one. Raises UserError where the two do not fit."""
     if table is None:
         return None
-    if not isinstance(space, SizedSpace):
+    if not space.layered:
         raise UserError(f"--latency-table is for spaces of sizes, not for {name_of(space, SPACES)}: leave it out")
     return LatencyCost(space, Lut.load(table), (task.channels, *task.size), task.classes)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, Share, settings
+from renascent.core.fingerprint import fingerprint
+from renascent.core.protocols import SpaceConfig
 from renascent.core.space import Arch, Space
 from renascent.nets.adapt.checks import copied, resolutions_of, trains_alike
 from renascent.nets.adapt.coverage import Coverage, NothingToSearch, nothing
@@ -30,7 +32,7 @@ ORDERS = ("magnitude", "given")
 
 
 @settings
-class Adapted:
+class Adapted(SpaceConfig):
     """A model of your own: the widths of its layers, the number of its blocks, the size of its input.
 
     It runs once and every operation is written down; channels that an operation ties are one decision. Each decision
@@ -92,6 +94,12 @@ class Adapted:
     def is_trained(self) -> bool:
         """Whether its weights were given, and not only a function that makes it."""
         return bool(self.weights) or self.__dict__["_given"] is not None
+
+    @property
+    def model_fingerprint(self) -> str:
+        """Names and shapes of the model's weights; their values too, where a file holds them."""
+        state = self.source.state_dict()
+        return fingerprint(state if self.is_trained else {k: torch.tensor(v.shape) for k, v in state.items()})
 
     def inherit(self, arch: Arch, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights that `arch` keeps of the model, whose weights are in `state`: the most important first."""
@@ -173,8 +181,10 @@ class Adapted:
             p.data.copy_(held)
         return net
 
-    def counted(self, name: str, shape: tuple[int, int, int], classes: int) -> Polynomial:
-        """Return "macs" or "params", checked to be asked for data that the model takes."""
+    def cost(self, name: str, shape: tuple[int, int, int], classes: int) -> Polynomial:
+        """Return "macs" or "params". Raises UserError for bytes, and for data that the model does not take."""
+        if name not in ("macs", "params"):
+            raise UserError(f"{name} is not counted for a model of your own: bound macs, params or latency_ms")
         self._fits(shape, classes)
         return self.macs if name == "macs" else self.params
 

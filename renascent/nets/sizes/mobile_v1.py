@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from renascent.core.fields import Range, settings
 from renascent.core.space import Arch, Space
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer
 from renascent.nets.sizes.resolution import map_size, resolutions
@@ -31,7 +32,7 @@ BLOCKS = (
 
 
 @settings
-class MobileNetV1:
+class MobileNetV1(SizedSpace):
     """The size space of NES on MobileNet V1: the widths of its 13 pointwise convolutions, 0.1 to 1.6 of the original's.
 
     And the resolution. The first convolution keeps its width.

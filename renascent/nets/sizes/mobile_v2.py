@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from renascent.core.fields import Range, settings
 from renascent.core.space import Arch, Integer, Space
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer, Quantity, present
 from renascent.nets.sizes.resolution import RESOLUTION, map_size, resolutions
@@ -45,7 +46,7 @@ class Place(NamedTuple):
 
 
 @settings
-class MobileNetV2:
+class MobileNetV2(SizedSpace):
     """The size space of NES on MobileNet V2: widths, depth and resolution.
 
     The widths of the seven stages and of the last convolution, and the inner width of each of the 17 blocks (of the
@@ -83,7 +84,7 @@ class MobileNetV2:
     def reference(self) -> Arch:
         """The original network, at the highest resolution."""
         space = self.space
-        largest = {name: space.decisions[name].options[-1] for name in (RESOLUTION, "depth") if name in space.decisions}  # type: ignore[union-attr]
+        largest = {name: space.options(name)[-1] for name in (RESOLUTION, "depth") if name in space.decisions}
         return space.arch(largest | self.originals())
 
     def supernet(self, channels_in: int, classes: int) -> SizedSupernet:

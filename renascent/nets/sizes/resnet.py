@@ -11,6 +11,7 @@ from torch.nn import functional
 from renascent.core.errors import UserError
 from renascent.core.fields import Range, settings
 from renascent.core.space import Arch, Space
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer, Quantity
 from renascent.nets.sizes.resolution import map_size, resolutions
@@ -46,7 +47,7 @@ class Place(NamedTuple):
 
 
 @settings
-class ResNetImages:
+class ResNetImages(SizedSpace):
     """The size space of NES on ResNet-50: the widths of the four stages and the inner width of each block.
 
     From 0.1 to 1.6 of the original's; the two inner widths of a bottleneck are one. The stem keeps its 64 channels;
