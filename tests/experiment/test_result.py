@@ -91,9 +91,7 @@ def test_latency_is_measured_where_the_task_is(tmp_path: Path, monkeypatch: pyte
 
 def test_a_search_and_a_training_note_the_tasks_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[torch.device | None] = []
-    monkeypatch.setattr(
-        "renascent.loops.run.environment", lambda seed, device=None: {"device": given.append(device)}
-    )
+    monkeypatch.setattr("renascent.loops.run.environment", lambda seed, device=None: {"device": given.append(device)})
     run(tmp_path / "r").fit(sorted_task(40), Fit(epochs=1, batch=8))
     assert given == [torch.device("cpu")] * 2
 
