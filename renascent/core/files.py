@@ -27,14 +27,6 @@ def read_json(path: Path) -> Json:
     return value
 
 
-def read_whole(path: Path, kinds: Mapping[str, type | tuple[type, ...]], what: str) -> Json:
-    """Read an object that has a value of the right kind under each key. Raises UserError, to repeat `what`, if not."""
-    held = read_json(path)
-    if wrong := [key for key, kind in kinds.items() if not isinstance(held.get(key), kind)]:
-        raise UserError(f"{path} is damaged ({', '.join(wrong)} missing or no such value): repeat the {what}")
-    return held
-
-
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write one JSON object, whole or not at all. Raises UserError when it cannot be written."""
     write_text(path, json.dumps(value, indent=2) + "\n")

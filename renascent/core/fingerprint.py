@@ -12,7 +12,7 @@ from torch import Tensor
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
     """Return the SHA-256 of the weights and statistics of a network, given as its state dict.
 
-    >>> fingerprint(nn.Linear(2, 2).state_dict()) == fingerprint(nn.Linear(2, 2).state_dict())
+    >>> fingerprint({"bias": torch.zeros(2)}) == fingerprint({"bias": torch.ones(2)})
     False
     """
     digest = hashlib.sha256()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from renascent.core.files import read_json, write_json
+from renascent.core.files import write_json
 from renascent.core.protocols import Goal, Say, SpaceConfig, Task
+from renascent.core.schema import read_as, written
 from renascent.costs import Latency, Lut, macs, measure, params
 from renascent.loops.fit import Fit, Fitted
 from renascent.loops.share import Found, Scorer
@@ -17,6 +18,7 @@ from renascent.loops.weightsfile import save_weights
 from renascent.nets.sizes.resizing import at_resolution
 from renascent.nets.sizes.resolution import input_shape
 from renascent.results.budgeted import costs_of
+from renascent.results.facts import About, Asked
 from renascent.results.plane import plane
 from renascent.results.record import Record
 from renascent.results.retrain import Retraining, calibrate
@@ -42,35 +44,35 @@ class Result(Record):
         goals: the budget it keeps.  seen: its latency, where that was measured for the budget.  table: what predicted
         it, where a table did; it was then measured as the table was.
         """
-        config = read_json(folder / "config.json")
+        asked = read_as(Asked, folder / "config.json", "repeat the search")
         net = space.network(found.arch, task.channels, task.classes)
         shape = input_shape(found.arch, (task.channels, *task.size))
         latency = seen if seen is not None and table is None else measure(net.to(task.device), shape)
-        facts = {
-            "space": config["space"],
-            "arch": space.space.format(found.arch),
-            "strategy": config["strategy"],
-            "seed": config["seed"],
-            "task": config["task"]["name"],
-            "space_config": config["space_config"],
-            "channels": task.channels,
-            "size": list(task.size),
-            "classes": task.classes,
-            "search_score": found.score,
-            "search_seconds": round(found.seconds, 3),
-            **({"truth": {"accuracy": found.truth, **config["truth"]}} if "truth" in config else {}),
-            "params": params(net),
-            "macs": macs(net, shape),
-            "latency_ms": asdict(latency),
-            **({"costs": costs_of(space, found.arch, task, goals, seen, table)} if goals else {}),
-        }
-        if points := plane(space, found.arch, goals, Scorer(found.state), (task.channels, *task.size), task.classes):
-            facts["plane"] = points
+        score, given = Scorer(found.state), (task.channels, *task.size)
+        facts = About(
+            space=asked.space,
+            arch=space.space.format(found.arch),
+            strategy=asked.strategy,
+            seed=asked.seed,
+            task=asked.task.name,
+            space_config=asked.space_config,
+            channels=task.channels,
+            size=task.size,
+            classes=task.classes,
+            search_score=found.score,
+            search_seconds=round(found.seconds, 3),
+            truth=replace(asked.truth, accuracy=found.truth) if asked.truth else None,
+            params=params(net),
+            macs=macs(net, shape),
+            latency_ms=latency,
+            costs=costs_of(space, found.arch, task, goals, seen, table),
+            plane=plane(space, found.arch, goals, score, given, task.classes),
+        )
         inherited = found.state.net.extract(found.arch)
-        calibrate(at_resolution(inherited, found.arch), task, "train", config["seed"])
+        calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
         save_weights(folder / "shared.safetensors", inherited)
-        write_json(folder / "arch.json", facts)
-        return cls(folder, facts, space)
+        write_json(folder / "arch.json", written(facts))
+        return cls(folder, written(facts), space)
 
     def fit(
         self,

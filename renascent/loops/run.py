@@ -134,9 +134,16 @@ class Run:
 
 
 def read_events(folder: Path) -> list[Json]:
-    """Return the events of a run, in order, without a last line that a kill cut short. Raises ValueError if edited."""
+    """Return the events of a run, in order, without a last line that a kill cut short. Raises UserError if edited."""
     path = Path(folder) / "events.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]] if path.exists() else []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+        events = [json.loads(line) for line in lines]
+        if not all(isinstance(event, dict) and "event" in event for event in events):
+            raise ValueError("a line is no event")
+    except (ValueError, OSError) as e:
+        raise UserError(f"{path} cannot be read ({e}): it was edited; repeat the run") from None
+    return events
 
 
 def read_sessions(folder: Path) -> list[Json]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from markupsafe import Markup, escape
 
-from renascent.core.files import Json
 from renascent.loops.fit import Fit
 from renascent.nets.sizes.inherit import first_k
+from renascent.results.facts import Training
 from renascent.results.record import Record
 from renascent.strategies import STRATEGIES
 from renascent.tasks.augment import cutout
@@ -22,36 +22,35 @@ Citation = tuple[str, Markup]
 
 def citations(result: Record) -> Iterator[Citation]:
     """Cite exactly what was used. The texts are those of the docstrings, where they stand beside the code."""
-    config = result.config
-    strategy = STRATEGIES.get(config["strategy"])
-    sources = [(f"strategy {config['strategy']}", strategy), (f"space {config['space']}", type(result.space))]
+    asked = result.asked
+    strategy = STRATEGIES.get(asked.strategy)
+    sources = [(f"strategy {asked.strategy}", strategy), (f"space {asked.space}", type(result.space))]
     for what, kind in sources:
         yield from ((what, _linked(text)) for text in _cited(kind))
-    yield f"data {config['task']['name']}", _linked(str(config["task"].get("source", "given by the user")))
-    # a task of the user's own need not say how it augments
-    if config["task"].get("augmentation", {}).get("cutout", 0) > 0:
+    yield f"data {asked.task.name}", _linked(asked.task.source)
+    if asked.task.augmentation.cutout > 0:
         # the sentence describes the square, and names its source behind the colon
         yield from (("augmentation, cutout", _linked(text.rpartition(": ")[2])) for text in _cited(cutout))
-    if told := config.get("truth"):
-        yield f"truth table {told['table']}", _linked(told["source"] or "given by the user")
-    if result.fitted:
-        yield from _of_training(result.fitted["settings"])
-        yield from _of_lessons(result.fitted)
+    if told := asked.truth:
+        yield f"truth table {told.table}", _linked(told.source or "given by the user")
+    if training := result.training:
+        yield from _of_training(training.settings)
+        yield from _of_lessons(training)
 
 
-def _of_lessons(fitted: Json) -> Iterator[Citation]:
+def _of_lessons(training: Training) -> Iterator[Citation]:
     """Cite what a teacher and inherited weights are from."""
-    if fitted.get("teacher"):
+    if training.teacher:
         yield from (("training, distillation", _linked(text)) for text in _cited(Distillation))
-    if fitted.get("init") == "reference":
+    if training.init == "reference":
         yield from (("training, weights of the reference", _linked(text)) for text in _cited(first_k))
 
 
-def _of_training(settings: Json) -> Iterator[Citation]:
+def _of_training(settings: Fit) -> Iterator[Citation]:
     """Cite the options that are on; the docstring of `Fit` has one a line."""
     for line in (inspect.getdoc(Fit) or "").splitlines():
         name, _, text = line.partition(": ")
-        if "arXiv:" in text and settings.get(name):
+        if "arXiv:" in text and getattr(settings, name, None):
             yield f"training, {name.replace('_', ' ')}", _linked(text)
 
 

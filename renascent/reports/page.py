@@ -13,14 +13,16 @@ from markupsafe import Markup
 from renascent.core.codecs import nats_topology as topology
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
+from renascent.core.schema import written
 from renascent.costs.scaling import is_size_space
-from renascent.loops.run import read_events, read_sessions
+from renascent.loops.run import read_sessions
 from renascent.reports import sizes as sizereport
 from renascent.reports.beliefs import beliefs, spent, undecided
 from renascent.reports.citations import citations
 from renascent.reports.figures import Line, cell, chart, curves, short
 from renascent.reports.render import breakable, render
 from renascent.reports.summary import company, schooling
+from renascent.results.facts import Epoch, SearchEpoch, Training, Truth
 from renascent.results.record import Record
 
 Rows = list[tuple[str, str]]
@@ -47,33 +49,32 @@ def write_report(result: Record) -> Path:
 
 
 def _page(result: Record) -> Json:
-    facts, config = result.facts, result.config
-    epochs = [e for e in _events(result.folder) if e["event"] == "epoch"]
+    asked, training, epochs = result.asked, result.training, result.epochs
     sessions = read_sessions(result.folder) or [{}]  # a list that was removed is no reason to have no page
     styles = _styles(result)
     drawing, unreachable = (Markup(""), set()) if is_size_space(result.space) else _drawing(result, styles)
     return {
-        "facts": facts,
-        "arch": breakable(facts["arch"]),
+        "facts": result.facts,
+        "arch": breakable(result.about.arch),
         "started": sessions[0].get("time", ""),
         "notes": list(_notes(result, epochs)),
         "tiles": list(_tiles(result)),
         "drawing": drawing,
         "unreachable": unreachable,
         "decisions": _decisions(result, epochs),
-        "curves": curves(epochs, "the search"),
-        "truth": _truth(config.get("truth"), epochs),
-        "fit_curves": curves(_fit_epochs(result), "the training of the found network"),
+        "curves": curves(_metrics(epochs), "the search"),
+        "truth": _truth(asked.truth, epochs),
+        "fit_curves": curves(_metrics(result.training_epochs), "the training of the found network"),
         "beliefs": beliefs(result, epochs, styles),
-        "undecided": undecided(result, [e for e in epochs if "entropy" in e]),
+        "undecided": undecided(result, epochs),
         "spent": spent(epochs),
         "shapes": sizereport.shapes(result),
         "plane": sizereport.plane(result),
-        "budget": sizereport.budget(facts),
+        "budget": sizereport.budget(result.about.costs),
         "costs": _costs(result),
         "random_cells": _random_cells(result),
-        "company": company(result.fitted, "random ") if result.fitted else "",
-        "settings": _settings(config, result.fitted),
+        "company": company(training, "random ") if training else "",
+        "settings": _settings(result.config, training),
         "environment": _environment(sessions[0]),
         "resumed": [(s["time"], s["device"]) for s in sessions[1:]],
         "command": _command(sessions[0].get("command", [])),
@@ -81,24 +82,17 @@ def _page(result: Record) -> Json:
     }
 
 
-def _events(folder: Path) -> list[Json]:
-    try:
-        return read_events(folder)
-    except ValueError as e:
-        raise UserError(f"{folder / 'events.jsonl'} cannot be read ({e}): it was edited; repeat the run") from None
+def _metrics(epochs: Sequence[Epoch]) -> list[Json]:
+    return [{"epoch": e.epoch, **e.metrics} for e in epochs]
 
 
-def _fit_epochs(result: Record) -> list[Json]:
-    return [e for e in _events(result.folder / "fit") if e["event"] == "epoch"]
-
-
-def _notes(result: Record, epochs: Sequence[Json]) -> Iterator[str]:
+def _notes(result: Record, epochs: Sequence[Epoch]) -> Iterator[str]:
     """Say what the page cannot show."""
-    done, command = _fit_epochs(result), shlex.join(["renascent", "fit", str(result.folder)])
-    if result.fitted is None and done:
-        reached = f"epoch {done[-1]['epoch']} of {done[-1]['epochs']}"
+    done, command = result.training_epochs, shlex.join(["renascent", "fit", str(result.folder)])
+    if result.training is None and done:
+        reached = f"epoch {done[-1].epoch} of {done[-1].epochs}"
         yield f"The training of the found network has reached {reached}; to go on with it: {command} --resume"
-    elif result.fitted is None:
+    elif result.training is None:
         yield f"The found network was not trained alone yet: {command}"
     if not epochs:
         yield "The events of the search are missing, so there are no curves."
@@ -106,53 +100,53 @@ def _notes(result: Record, epochs: Sequence[Json]) -> Iterator[str]:
 
 def _tiles(result: Record) -> Iterator[tuple[str, str, str]]:
     """Give label, value and remark of every headline number."""
-    facts, fitted, latency = result.facts, result.fitted, result.latency
-    for split, score in fitted["scores"].items() if fitted else ():
+    about, training, latency = result.about, result.training, result.latency
+    for split, score in training.scores.items() if training else ():
         name = "test accuracy" if split == "test" else "validation accuracy"
-        yield name, _percent(score), _versus(fitted or {}, split)
-    yield "accuracy in the search", _percent(facts["search_score"]), "with shared weights, on one validation batch"
-    if told := facts.get("truth"):
-        known = told["accuracy"]
-        remark = f"{told['problem']} of {told['table']}: best {told['best']:.2f} %, mean of all {told['mean']:.2f} %"
+        yield name, _percent(score), _versus(training, split) if training else ""
+    yield "accuracy in the search", _percent(about.search_score), "with shared weights, on one validation batch"
+    if told := about.truth:
+        known = told.accuracy
+        remark = f"{told.problem} of {told.table}: best {told.best:.2f} %, mean of all {told.mean:.2f} %"
         yield "accuracy in the table", "not known" if known is None else f"{known:.2f} %", remark
-    yield "parameters", f"{facts['params']:,}", ""
-    yield "MACs", f"{facts['macs']:,}", "multiply-accumulates an image"
+    yield "parameters", f"{about.params:,}", ""
+    yield "MACs", f"{about.macs:,}", "multiply-accumulates an image"
     spread = f"p10 to p90: {latency.p10_ms:.2f} to {latency.p90_ms:.2f} ms"
     yield "latency", f"{latency.median_ms:.2f} ms", f"median, one image; {spread}; {latency.runtime}"
-    yield "search", _duration(facts["search_seconds"]), _multiple(result)
+    yield "search", _duration(about.search_seconds), _multiple(result)
 
 
-def _truth(told: Json | None, epochs: Sequence[Json]) -> list[Markup]:
+def _truth(told: Truth | None, epochs: Sequence[SearchEpoch]) -> list[Markup]:
     """Draw what the truth table says of the likeliest architecture at each epoch, if the search was given one."""
-    points = [(e["epoch"], e["truth"]) for e in epochs if e.get("truth") is not None]
+    points = [(e.epoch, e.truth) for e in epochs if e.truth is not None]
     if told is None or not points:
         return []
-    levels = {f"best {told['best']:.2f}": told["best"], f"mean of all {told['mean']:.2f}": told["mean"]}
-    title = f"accuracy in {told['table']} of the likeliest architecture in each epoch"
+    levels = {f"best {told.best:.2f}": told.best, f"mean of all {told.mean:.2f}": told.mean}
+    title = f"accuracy in {told.table} of the likeliest architecture in each epoch"
     line = Line("likeliest", points, "val")
-    return [chart([line], title=title, unit=f"accuracy in {told['table']} (%)", references=levels)]
+    return [chart([line], title=title, unit=f"accuracy in {told.table} (%)", references=levels)]
 
 
-def _versus(fitted: Json, split: str) -> str:
+def _versus(training: Training, split: str) -> str:
     """Compare the found network with random cells trained alike."""
-    others = [float(cell[split]) for cell in fitted["random_cells"]]
-    epochs = fitted["settings"]["epochs"]
-    alone = f"trained alone, {epochs} epoch{'' if epochs == 1 else 's'}{schooling(fitted)}"
-    if not fitted.get("same_data", True):
-        alone += f", on other data than the search's: {fitted['task']}"
+    others = [cell.scores[split] for cell in training.random_cells]
+    epochs = training.settings.epochs
+    alone = f"trained alone, {epochs} epoch{'' if epochs == 1 else 's'}{schooling(training)}"
+    if not training.same_data:
+        alone += f", on other data than the search's: {training.task}"
     if not others:
         return alone
     spread = f" ± {100 * stdev(others):.2f}" if len(others) > 1 else ""
-    gap = 100 * (fitted["scores"][split] - mean(others))
+    gap = 100 * (training.scores[split] - mean(others))
     side = f"{abs(gap):.2f} points {'above' if gap >= 0 else 'below'}"
-    return f"{alone}; {side} the mean of {company(fitted, 'random ')} ({100 * mean(others):.2f}{spread} %)"
+    return f"{alone}; {side} the mean of {company(training, 'random ')} ({100 * mean(others):.2f}{spread} %)"
 
 
 def _multiple(result: Record) -> str:
-    fitted = result.fitted
-    if fitted is None or not fitted["seconds"]:
+    training = result.training
+    if training is None or not training.seconds:
         return ""
-    return f"{result.facts['search_seconds'] / fitted['seconds']:.2f} times training the found network once"
+    return f"{result.about.search_seconds / training.seconds:.2f} times training the found network once"
 
 
 def _styles(result: Record) -> dict[object, str]:
@@ -177,9 +171,9 @@ def _drawing(result: Record, styles: Mapping[object, str]) -> tuple[Markup, set[
     return cell(edges, [pairs[name] for name in live], styles), unreachable
 
 
-def _decisions(result: Record, epochs: Sequence[Json]) -> list[tuple[str, str, str, str]]:
+def _decisions(result: Record, epochs: Sequence[SearchEpoch]) -> list[tuple[str, str, str, str]]:
     """List decision, the reference's option where there is one, the chosen one and the entropy (nats) it ended with."""
-    last = epochs[-1].get("entropy", {}) if epochs else {}
+    last = epochs[-1].entropy if epochs else {}
     before = {size.name: size for size in sizereport.sizes(result)}
     rows = []
     for name, value in result.arch.items():
@@ -190,20 +184,20 @@ def _decisions(result: Record, epochs: Sequence[Json]) -> list[tuple[str, str, s
 
 
 def _costs(result: Record) -> list[tuple[str, str, str]]:
-    facts, fitted, latency = result.facts, result.fitted, result.latency
+    about, training, latency = result.about, result.training, result.latency
     rows = [
-        ("parameters", f"{facts['params']:,}", "every chosen operation counted, reachable or not"),
-        ("MACs", f"{facts['macs']:,}", f"one image of {'x'.join(map(str, result.shape))}"),
+        ("parameters", f"{about.params:,}", "every chosen operation counted, reachable or not"),
+        ("MACs", f"{about.macs:,}", f"one image of {'x'.join(map(str, result.shape))}"),
         ("latency, median", f"{latency.median_ms:.3f} ms", f"one image, {latency.runtime}"),
         ("latency, p10 to p90", f"{latency.p10_ms:.3f} to {latency.p90_ms:.3f} ms", "of repeated passes"),
-        ("search", f"{facts['search_seconds']:,.1f} s", "training of the shared weights and the strategy"),
+        ("search", f"{about.search_seconds:,.1f} s", "training of the shared weights and the strategy"),
     ]
-    if fitted is None:
+    if training is None:
         return rows
-    for what, key in (("parameters", "params"), ("MACs", "macs")) if fitted["prune"] else ():
-        rows.append((f"{what} as trained", f"{fitted[key]:,}", "unreachable operations left out"))
-    epochs = fitted["settings"]["epochs"]
-    rows.append(("training once", f"{fitted['seconds']:,.1f} s", f"{epochs} epoch{'' if epochs == 1 else 's'}"))
+    for what, number in (("parameters", training.params), ("MACs", training.macs)) if training.prune else ():
+        rows.append((f"{what} as trained", f"{number:,}", "unreachable operations left out"))
+    epochs = training.settings.epochs
+    rows.append(("training once", f"{training.seconds:,.1f} s", f"{epochs} epoch{'' if epochs == 1 else 's'}"))
     if times := _multiple(result):
         rows.append(("search as a multiple", times.partition(" ")[0], "times training once"))
     return rows
@@ -213,21 +207,26 @@ def _random_cells(result: Record) -> list[tuple[Markup, str, str]]:
     """List what was trained alike, the best first: architecture, what it costs where it is bounded, score."""
     if is_size_space(result.space):
         return sizereport.rivals(result)
-    fitted = result.fitted or {"random_cells": [], "scores": {}}
-    split = next(iter(fitted["scores"]), "")
-    name = Markup("<strong>{}</strong>").format(breakable(result.facts["arch"]))
-    found = [(name, fitted["scores"][split])] if fitted["random_cells"] else []
-    others = [(breakable(cell["arch"]), float(cell[split])) for cell in fitted["random_cells"]]
-    return [(arch, "", _percent(score)) for arch, score in sorted(found + others, key=lambda row: -row[1])]
+    training = result.training
+    if training is None or not training.random_cells:
+        return []
+    split = next(iter(training.scores))
+    name = Markup("<strong>{}</strong>").format(breakable(result.about.arch))
+    others = [(breakable(cell.arch), cell.scores[split]) for cell in training.random_cells]
+    return [
+        (arch, "", _percent(score))
+        for arch, score in sorted([(name, training.scores[split]), *others], key=lambda row: -row[1])
+    ]
 
 
-def _settings(config: Json, fitted: Json | None) -> list[tuple[str, Rows]]:
+def _settings(config: Json, training: Training | None) -> list[tuple[str, Rows]]:
     """List the resolved configuration in groups."""
     plain = {key: value for key, value in config.items() if key not in GROUPS}
     groups = [("search", plain), *((heading, config.get(key, {})) for key, heading in GROUPS.items())]
-    if fitted:
-        how = {key: fitted[key] for key in ("seed", "prune", "init", "teacher", "distillation") if key in fitted}
-        groups.append(("training of the found network", {**fitted["settings"], **how}))
+    if training:
+        told: Json = written(training)
+        how = {key: told[key] for key in ("seed", "prune", "init", "teacher", "distillation")}
+        groups.append(("training of the found network", {**told["settings"], **how}))
     return [(heading, list(_flat(values))) for heading, values in groups if values]
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
 
-from renascent.core.files import Json
 from renascent.costs.named import COSTS, cost_of
 from renascent.costs.scaling import is_depth, is_size_space
 from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.reports.beliefs import Drawing
 from renascent.reports.sizefigures import Dots, Size, across, profile, scatter
 from renascent.reports.summary import amount
+from renascent.results.facts import Cell, Cost
 from renascent.results.record import Record
 
 UNITS = {"macs": "MACs", "params": "params", "latency_ms": "ms"}
@@ -58,12 +58,12 @@ def shapes(result: Record) -> list[Drawing]:
 
 def plane(result: Record) -> list[Drawing]:
     """Draw accuracy and cost: in the search beside the reference at several scales, and trained beside what was."""
-    points = result.facts.get("plane", [])
+    points = result.about.plane
     if not points:
         return []
-    cost = next(key for key in points[0] if key not in ("name", "score"))
+    cost = next(iter(points[0].costs))
     about: dict[str, Any] = {"x_unit": UNITS.get(cost, "bytes"), "limit": _limit(result, cost)}
-    at = {point["name"]: (point[cost], 100 * point["score"]) for point in points}
+    at = {point.name: (point.costs[cost], 100 * point.score) for point in points}
     scale = sorted((name for name in at if name != "found"), key=lambda name: at[name][0])
     series = [
         Dots("scaled", [at[name] for name in scale], "train", [f"reference, {name}" for name in scale], joined=True),
@@ -79,63 +79,62 @@ def plane(result: Record) -> list[Drawing]:
     return drawn
 
 
-def budget(facts: Json) -> list[tuple[str, str, str, str, str]]:
+def budget(costs: Mapping[str, Cost]) -> list[tuple[str, str, str, str, str]]:
     """List each bounded cost: its name, allowed, promised, measured, and how much of the bound that takes.
 
-    >>> budget({"costs": {"macs": {"limit": 2e6, "promised": 1.5e6, "measured": None}}})
+    >>> budget({"macs": Cost(limit=2e6, promised=1.5e6, measured=None)})
     [('macs', '2,000,000', '1,500,000', '-', '75.0 %')]
     """
     rows = []
-    for name, cost in facts.get("costs", {}).items():
-        last = cost["promised"] if cost["measured"] is None else cost["measured"]
-        shown = [amount(cost[key]) for key in ("limit", "promised", "measured")]
-        rows.append((name, shown[0], shown[1], shown[2], f"{100 * last / cost['limit']:.1f} %"))
+    for name, cost in costs.items():
+        shown = [amount(value) for value in (cost.limit, cost.promised, cost.measured)]
+        rows.append((name, shown[0], shown[1], shown[2], f"{100 * cost.used:.1f} %"))
     return rows
 
 
 def rivals(result: Record) -> list[tuple[Markup, str, str]]:
     """List random architectures trained alike, the best first: name, cost, score; the found one in bold."""
-    fitted = result.fitted or {"random_cells": [], "scores": {}}
-    split = next(iter(fitted["scores"]), "")
-    others, name = fitted["random_cells"], Markup('<span title="{}">random {}</span>')
+    training = result.training
+    if training is None or not training.random_cells:
+        return []
+    split, name = next(iter(training.scores)), Markup('<span title="{}">random {}</span>')
     rows = [
-        (name.format(cell["arch"], k), _prices(cell.get("costs", {})), float(cell[split]))
-        for k, cell in enumerate(others, start=1)
+        (name.format(cell.arch, k), _prices(cell.costs), cell.scores[split])
+        for k, cell in enumerate(training.random_cells, start=1)
     ]
-    if rows:
-        own = {key: cost["promised"] for key, cost in result.facts.get("costs", {}).items()}
-        found = Markup('<strong title="{}">found</strong>').format(result.facts["arch"])
-        rows.append((found, _prices(own), fitted["scores"][split]))
+    own = {key: cost.promised for key, cost in result.about.costs.items()}
+    found = Markup('<strong title="{}">found</strong>').format(result.about.arch)
+    rows.append((found, _prices(own), training.scores[split]))
     return [(what, cost, f"{100 * score:.2f} %") for what, cost, score in sorted(rows, key=lambda row: -row[2])]
 
 
 def _trained(result: Record, cost: str, at: dict[str, float]) -> list[Dots]:
-    fitted = result.fitted
-    if fitted is None:
+    training = result.training
+    if training is None:
         return []
-    split = next(iter(fitted["scores"]))
-    random = [(x, 100 * cell[split]) for cell in fitted["random_cells"] for x in _price(result, cell, cost)]
+    split = next(iter(training.scores))
+    random = [(x, 100 * cell.scores[split]) for cell in training.random_cells for x in _price(result, cell, cost)]
     found = [Dots("random", random, "train")] if random else []
-    if fitted.get("reference"):
-        found.append(Dots("reference", [(at["reference"], 100 * fitted["reference"]["scores"][split])], "s1"))
-    return [*found, Dots("found", [(at["found"], 100 * fitted["scores"][split])], "val")]
+    if training.reference:
+        found.append(Dots("reference", [(at["reference"], 100 * training.reference.scores[split])], "s1"))
+    return [*found, Dots("found", [(at["found"], 100 * training.scores[split])], "val")]
 
 
-def _price(result: Record, cell: Json, cost: str) -> Iterator[float]:
+def _price(result: Record, cell: Cell, cost: str) -> Iterator[float]:
     """Give what a random architecture costs, where that is known or can be counted."""
-    if cost in cell.get("costs", {}):
-        yield cell["costs"][cost]
+    if cost in cell.costs:
+        yield cell.costs[cost]
     elif cost in COSTS and result.space.layered:
-        height, width = result.facts["size"]
-        priced = cost_of(cost, result.space, (result.facts["channels"], height, width), result.facts["classes"])
+        about = result.about
+        priced = cost_of(cost, result.space, (about.channels, *about.size), about.classes)
         space = result.space.space
-        yield float(priced.exact(space.indices(space.parse(cell["arch"]))[None])[0])
+        yield float(priced.exact(space.indices(space.parse(cell.arch))[None])[0])
 
 
 def _limit(result: Record, cost: str) -> float | None:
-    held = result.facts.get("costs", {}).get(cost)
-    return held["limit"] if held else None
+    held = result.about.costs.get(cost)
+    return held.limit if held else None
 
 
-def _prices(costs: Json) -> str:
+def _prices(costs: Mapping[str, float]) -> str:
     return ", ".join(f"{amount(value)} {name}" for name, value in costs.items())

@@ -2,91 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from renascent.costs.budget import LATENCY
 
 if TYPE_CHECKING:
-    from renascent.core.files import Json
+    from renascent.results.facts import Cost, Training
     from renascent.results.record import Record
 
 
 def summary(result: Record) -> str:
     """Return the final table: the cell, its accuracy, what it costs, and what finding it cost."""
-    facts = result.facts
-    title = f"{facts['space']}, found by {facts['strategy']} on {facts['task']} (seed {facts['seed']})"
+    about = result.about
+    title = f"{about.space}, found by {about.strategy} on {about.task} (seed {about.seed})"
     cost, folder = ("search cost", _search_cost(result)), ("folder", str(result.folder))
     rows = [*_accuracies(result), *_costs(result), cost, folder]
     width = max(len(name) for name, _ in rows)
     cell = [f"  {line}" for line in result.space.draw(result.arch).splitlines()]
     table = [f"{name:<{width}}  {value}" for name, value in rows]
-    bounds = budget_table(facts.get("costs", {}))
-    return "\n".join([title, "", *cell, "", facts["arch"], "", *table, *([""] if bounds else []), *bounds])
+    bounds = budget_table(about.costs)
+    return "\n".join([title, "", *cell, "", about.arch, "", *table, *([""] if bounds else []), *bounds])
 
 
 def _accuracies(result: Record) -> list[tuple[str, str]]:
-    inside = percent(result.facts["search_score"])
+    inside = percent(result.about.search_score)
     rows = [("accuracy in the search", f"{inside} (shared weights, one validation batch)"), *_truth(result)]
-    fitted = result.fitted
-    if fitted is None:
+    training = result.training
+    if training is None:
         return rows
-    how = f"trained alone, {_count(fitted['settings']['epochs'], 'epoch')}{schooling(fitted)}"
-    if not fitted.get("same_data", True):
-        how += f"; on other data than the search's: {fitted['task']}"
-    for split, score in fitted["scores"].items():
+    how = f"trained alone, {_count(training.settings.epochs, 'epoch')}{schooling(training)}"
+    if not training.same_data:
+        how += f"; on other data than the search's: {training.task}"
+    for split, score in training.scores.items():
         name = "test accuracy" if split == "test" else f"accuracy on {split}"
         rows.append((name, f"{percent(score)} ({how})"))
-        if others := [cell[split] for cell in fitted["random_cells"]]:
-            what = "random architectures" if fitted.get("random_within") else "random cells"
-            rows.append((what, _compared(score, others, company(fitted))))
-        if reference := fitted.get("reference"):
-            origin = "as it was given" if reference.get("given") else "from fresh weights, untaught"
-            rows.append(("reference network", f"{percent(reference['scores'][split])} ({origin})"))
+        if others := [cell.scores[split] for cell in training.random_cells]:
+            what = "random architectures" if training.random_within else "random cells"
+            rows.append((what, _compared(score, others, company(training))))
+        if reference := training.reference:
+            origin = "as it was given" if reference.given else "from fresh weights, untaught"
+            rows.append(("reference network", f"{percent(reference.scores[split])} ({origin})"))
     return rows
 
 
-def schooling(fitted: Json) -> str:
+def schooling(training: Training) -> str:
     """Return in one phrase where the weights of a training began and who taught it; nothing for a plain training.
 
-    >>> schooling({"init": "shared", "teacher": None})
+    >>> from types import SimpleNamespace
+    >>> schooling(SimpleNamespace(init="shared", teacher=None, distillation=None))
     ", from the search's weights"
     """
     starts = {"shared": "the search's weights", "reference": "the reference's leading weights"}
-    init, teacher = fitted.get("init", "fresh"), fitted.get("teacher")
+    init, teacher, d = training.init, training.teacher, training.distillation
     parts = [] if init == "fresh" else [f"from {starts.get(init, 'the leading weights of a network given')}"]
-    if teacher:
-        d = fitted["distillation"]
-        squared = " T^2" if d["temperature_squared"] else ""
-        loss = f"{d['label_weight']:g} label + {d['soft_weight']:g}{squared} soft, T = {d['temperature']:g}"
-        parts.append(f"taught by {teacher['name']} ({loss})")
+    if teacher and d:
+        squared = " T^2" if d.temperature_squared else ""
+        loss = f"{d.label_weight:g} label + {d.soft_weight:g}{squared} soft, T = {d.temperature:g}"
+        parts.append(f"taught by {teacher.name} ({loss})")
     return "".join(f", {part}" for part in parts)
 
 
-def company(fitted: Json, kind: str = "") -> str:
+def company(training: Training, kind: str = "") -> str:
     """Return what the found network is compared with, and how that was trained. kind: put before the word.
 
-    >>> company({"random_cells": [{}, {}], "init": "shared", "random_init": "fresh"}, "random ")
+    >>> from types import SimpleNamespace
+    >>> told = SimpleNamespace(random_cells=[1, 2], random_within=None, init="shared", random_init="fresh")
+    >>> company(told, "random ")
     '2 random cells trained alike, but from fresh weights'
     """
-    count, init = len(fitted["random_cells"]), fitted.get("init", "fresh")
-    if budget := fitted.get("random_within"):
+    count = len(training.random_cells)
+    if budget := training.random_within:
         promised = " (latency as predicted)" if LATENCY in budget else ""
         what = f"{_count(count, f'{kind}architecture')} inside the budget{promised},"
     else:
         what = _count(count, f"{kind}cell")
-    same = fitted.get("random_init", init) == init
-    return f"{what} trained alike{'' if same else ', but from ' + fitted['random_init'] + ' weights'}"
+    same = training.random_init in ("", training.init)
+    return f"{what} trained alike{'' if same else f', but from {training.random_init} weights'}"
 
 
 def _truth(result: Record) -> list[tuple[str, str]]:
     """Return what a benchmark table knows of the chosen architecture, if the search was given one."""
-    told = result.facts.get("truth")
+    told = result.about.truth
     if told is None:
         return []
-    of = f"{told['problem']} of {told['table']}: best {told['best']:.2f} %, mean of all {told['mean']:.2f} %"
-    value = told["accuracy"]
+    of = f"{told.problem} of {told.table}: best {told.best:.2f} %, mean of all {told.mean:.2f} %"
+    value = told.accuracy
     return [("accuracy in the table", f"{'not known' if value is None else f'{value:.2f} %'} ({of})")]
 
 
@@ -100,21 +102,22 @@ def _costs(result: Record) -> list[tuple[str, str]]:
     latency = result.latency
     spread = f"{latency.p10_ms:.2f} to {latency.p90_ms:.2f} ms in 8 of 10 passes"
     return [
-        ("parameters", f"{result.facts['params']:,}"),
-        ("MACs", f"{result.facts['macs']:,} an image"),
+        ("parameters", f"{result.about.params:,}"),
+        ("MACs", f"{result.about.macs:,} an image"),
         ("latency", f"{latency.median_ms:.2f} ms an image ({spread}; {latency.runtime})"),
     ]
 
 
-def budget_table(costs: Json) -> list[str]:
+def budget_table(costs: Mapping[str, Cost]) -> list[str]:
     """Return lines that say of each bounded cost what it may be, was promised to be, and is; none without a budget.
 
-    >>> budget_table({"macs": {"limit": 2e6, "promised": 1.5e6, "measured": None}})
+    >>> from renascent.results.facts import Cost
+    >>> budget_table({"macs": Cost(limit=2e6, promised=1.5e6, measured=None)})
     ['budget    allowed   promised  measured', 'macs    2,000,000  1,500,000         -']
     """
     rows: list[tuple[str, ...]] = [("budget", "allowed", "promised", "measured")]
     for name, cost in costs.items():
-        rows.append((name, *(amount(cost[key]) for key in ("limit", "promised", "measured"))))
+        rows.append((name, *map(amount, (cost.limit, cost.promised, cost.measured))))
     wide = [max(len(row[k]) for row in rows) for k in range(4)]
     lines = [
         "  ".join([row[0].ljust(wide[0]), *(cell.rjust(w) for cell, w in zip(row[1:], wide[1:], strict=True))])
@@ -135,11 +138,11 @@ def amount(value: float | None) -> str:
 
 
 def _search_cost(result: Record) -> str:
-    seconds, fitted = result.facts["search_seconds"], result.fitted
-    if fitted is None or not fitted["seconds"]:
+    seconds, training = result.about.search_seconds, result.training
+    if training is None or not training.seconds:
         return f"{seconds:.1f} s"
-    times = seconds / fitted["seconds"]
-    return f"{seconds:.1f} s, {times:.2f} times training the found network once ({fitted['seconds']:.1f} s)"
+    times = seconds / training.seconds
+    return f"{seconds:.1f} s, {times:.2f} times training the found network once ({training.seconds:.1f} s)"
 
 
 def percent(score: float) -> str:

@@ -23,6 +23,7 @@ from renascent.costs.named import cost_of
 from renascent.costs.scaling import is_depth, scaled
 from renascent.loops.share import Found, Scorer, derived
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
+from renascent.results.facts import Cost
 
 LATENCY_FILE = "latency.json"
 """In a run folder: the latency that was fitted when the search began, so that a resume aims at the same."""
@@ -162,7 +163,7 @@ def costs_of(
     goals: Sequence[Goal],
     latency: Latency | None,
     table: Lut | None = None,
-) -> Json:
+) -> dict[str, Cost]:
     """Return what each bounded cost was allowed, promised and measured to be, by name.
 
     latency: as measured, None where that was not possible.  table: what promised it, where one did.
@@ -175,14 +176,14 @@ def costs_of(
         "params": lambda: params(net),
         **({LATENCY: lambda: latency.median_ms} if latency is not None else {}),
     }
-    by = {} if table is None else {"by": ", ".join(str(table.about.get(key)) for key in ("processor", "runtime"))}
+    by = "" if table is None else ", ".join(str(table.about.get(key)) for key in ("processor", "runtime"))
     return {
-        goal.name: {
-            "limit": goal.limit,
-            "promised": float(goal.exact(row)[0]),
-            "measured": float(counted[goal.name]()) if goal.name in counted else None,
-            **(by if goal.name == LATENCY else {}),
-        }
+        goal.name: Cost(
+            limit=goal.limit,
+            promised=float(goal.exact(row)[0]),
+            measured=float(counted[goal.name]()) if goal.name in counted else None,
+            by=by if goal.name == LATENCY else "",
+        )
         for goal in goals
     }
 

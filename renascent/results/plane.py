@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from renascent.core.files import Json
 from renascent.core.protocols import Goal, SpaceConfig
 from renascent.core.space import Arch
 from renascent.costs.named import cost_of
 from renascent.costs.scaling import Exact, is_size_space, scaled_to
+from renascent.results.facts import Point
 
 SHARES = (0.1, 0.25, 0.5, 0.75)
 """Shares of the reference's cost to which it is scaled."""
@@ -23,7 +23,7 @@ def plane(
     score: Callable[[Arch], float],
     shape: tuple[int, int, int],
     classes: int,
-) -> list[Json]:
+) -> list[Point]:
     """Return what each of some architectures costs, and scores inside the supernet: name, costs, score.
 
     Costs are those of the budget, macs without one; the first is scaled by. shape: (channels, h, w) of the data.
@@ -41,7 +41,7 @@ def plane(
     rows = np.stack([config.space.indices(arch) for arch in archs.values()])
     priced = {name: exact(rows).tolist() for name, exact in costs.items()}
     return [
-        {"name": name, **{cost: values[k] for cost, values in priced.items()}, "score": score(arch)}
+        Point(name=name, costs={cost: values[k] for cost, values in priced.items()}, score=score(arch))
         for k, (name, arch) in enumerate(archs.items())
     ]
 

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 from torch import nn
 
 from renascent.core.errors import UserError
-from renascent.core.files import Json, read_json, read_whole
+from renascent.core.files import Json, read_json
 from renascent.core.protocols import SpaceConfig, Task
+from renascent.core.schema import checked, read_as
 from renascent.core.space import Arch
 from renascent.costs import Latency
 from renascent.loops.weightsfile import load_weights
 from renascent.nets import space_from
 from renascent.nets.sizes.resolution import input_shape
-
-FACTS: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("space", "arch", "strategy", "task"), str),
-    **dict.fromkeys(("seed", "channels", "classes", "params", "macs"), int),
-    **dict.fromkeys(("search_score", "search_seconds"), (int, float)),
-    **dict.fromkeys(("space_config", "latency_ms"), dict),
-    "size": list,
-}
-"""What arch.json holds, by key."""
-
-FITTED: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("scores", "settings"), dict),
-    **dict.fromkeys(("seed", "params", "macs"), int),
-    "seconds": (int, float),
-    "prune": bool,
-    "random_cells": list,
-}
-"""What fit/result.json always holds, by key."""
+from renascent.results.facts import About, Asked, Epoch, SearchEpoch, Training, read_epochs
 
 
 class Record:
@@ -42,8 +25,13 @@ class Record:
 
     def __init__(self, folder: Path, facts: Json, space: SpaceConfig | None = None) -> None:
         self.folder, self.facts = Path(folder), facts
-        self.space: SpaceConfig = space or space_from(facts["space"], facts["space_config"])
-        self.arch: Arch = self.space.space.parse(facts["arch"])
+        path, advice = self.folder / "arch.json", "repeat the search"
+        self.about: About = checked(About, facts, path, advice)
+        try:
+            self.space: SpaceConfig = space or space_from(self.about.space, self.about.space_config)
+            self.arch: Arch = self.space.space.parse(self.about.arch)
+        except (TypeError, ValueError, AttributeError, LookupError) as e:
+            raise UserError(f"{path} is damaged (space_config: {e}): {advice}") from None
 
     @classmethod
     def load(cls, folder: str | Path, space: SpaceConfig | None = None) -> Self:
@@ -56,17 +44,38 @@ class Record:
             raise UserError(f"there is no folder {folder}: give the folder of a finished search")
         if not (folder / "arch.json").exists() and (folder / "config.json").exists():
             raise UserError(f"the search in {folder} has not finished: resume it (--resume on its command)")
-        path = folder / "arch.json"
-        facts = read_whole(path, FACTS, "search")
-        try:
-            return cls(folder, facts, space)
-        except TypeError as e:
-            raise UserError(f"{path} is damaged ({e}): repeat the search") from None
+        return cls(folder, read_json(folder / "arch.json"), space)
 
     @property
     def config(self) -> Json:
-        """The configuration of the search."""
+        """The configuration of the search, as its file has it."""
         return read_json(self.folder / "config.json")
+
+    @property
+    def asked(self) -> Asked:
+        """The configuration of the search, checked. Raises UserError when its file is damaged."""
+        return read_as(Asked, self.folder / "config.json", "repeat the search")
+
+    @property
+    def training(self) -> Training | None:
+        """What the last `fit` reached, checked; None before any. Raises UserError when its file is damaged."""
+        path = self.folder / "fit" / "result.json"
+        return read_as(Training, path, "repeat the fit") if path.exists() else None
+
+    @property
+    def fitted(self) -> Json | None:
+        """What the last `fit` reached, as its file has it; None before any. Raises UserError when that is damaged."""
+        return read_json(self.folder / "fit" / "result.json") if self.training else None
+
+    @property
+    def epochs(self) -> list[SearchEpoch]:
+        """The epochs of the search. Raises UserError when its events are damaged."""
+        return read_epochs(SearchEpoch, self.folder)
+
+    @property
+    def training_epochs(self) -> list[Epoch]:
+        """The epochs of the last `fit`, finished or not. Raises UserError when its events are damaged."""
+        return read_epochs(Epoch, self.folder / "fit")
 
     def searched_on(self, task: Task) -> bool:
         """Return whether `task` has the data of the search; how they are augmented or taught is no part."""
@@ -77,8 +86,7 @@ class Record:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape (channels, h, w) of one input of the chosen network: images at its resolution, where it has one."""
-        height, width = self.facts["size"]
-        return input_shape(self.arch, (self.facts["channels"], height, width))
+        return input_shape(self.arch, (self.about.channels, *self.about.size))
 
     @property
     def latency(self) -> Latency:
@@ -87,13 +95,7 @@ class Record:
         Where a share of the reference's was the bound: the share it takes, times what the reference took before the
         search.
         """
-        return Latency(**self.facts["latency_ms"])
-
-    @property
-    def fitted(self) -> Json | None:
-        """What the last `fit` reached; None before any. Raises UserError when its file is damaged."""
-        path = self.folder / "fit" / "result.json"
-        return read_whole(path, FITTED, "fit") if path.exists() else None
+        return self.about.latency_ms
 
     def build(self, *, prune: bool = False) -> nn.Module:
         """Return the chosen network as a plain module with fresh weights.
@@ -113,24 +115,24 @@ class Record:
 
     def trained(self) -> nn.Module:
         """Return the network of the last `fit`, in evaluation mode. Raises UserError before any."""
-        fitted = self.fitted
-        if fitted is None:
+        training = self.training
+        if training is None:
             raise UserError(f"nothing was trained in {self.folder} yet: run `renascent fit {self.folder}` first")
-        net = self.build(prune=fitted["prune"])
+        net = self.build(prune=training.prune)
         load_weights(net, self.folder / "fit" / "weights.safetensors")
         return net.eval()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.facts['arch']}, {self.folder})"
+        return f"{type(self).__name__}({self.about.arch}, {self.folder})"
 
     def network(self, arch: Arch, prune: bool) -> nn.Module:
         """Return the network of any architecture of the space, for the data of the search, with fresh weights."""
-        return self.space.network(arch, self.facts["channels"], self.facts["classes"], prune=prune)
+        return self.space.network(arch, self.about.channels, self.about.classes, prune=prune)
 
     def check_task(self, task: Task) -> None:
         """Raise UserError unless `task` has images and classes like those of the search."""
         given = (task.channels, *task.size, task.classes)
-        held = (self.facts["channels"], *self.facts["size"], self.facts["classes"])
+        held = (self.about.channels, *self.about.size, self.about.classes)
         if given != held:
             raise UserError(
                 f"the data have (channels, h, w, classes) = {given}, the search was on {held}: give the same data set"

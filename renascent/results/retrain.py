@@ -15,6 +15,7 @@ from renascent.core.errors import UserError, unknown
 from renascent.core.files import Json, write_json
 from renascent.core.fingerprint import fingerprint
 from renascent.core.protocols import Say, Task
+from renascent.core.schema import written
 from renascent.core.space import Arch
 from renascent.costs import macs, params
 from renascent.loops.fit import Fit, Fitted, _check_drop_path, accuracy, fit, recalibrate
@@ -22,6 +23,7 @@ from renascent.loops.run import Run, check_seed
 from renascent.loops.weightsfile import read_weights, save_weights
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resizing import at_resolution, resized
+from renascent.results.facts import Cell, Reference, Teacher, Training
 from renascent.results.rivals import Rivals
 from renascent.tasks.distill import Distillation, Distilled
 
@@ -69,9 +71,13 @@ class Retraining:
         chosen = self._finish(chosen_net, chosen_run, self.result.arch, task, state)
         cells = self._cells(rivals, task, how, None if self.init == "shared" else state)
         save_weights(self.folder / "weights.safetensors", chosen.net)
-        facts = self._facts(chosen, task, name) | {"reference": self._told(reference), "random_cells": cells}
-        facts |= {"random_within": rivals.budget} if rivals.budget else {}
-        write_json(self.folder / "result.json", facts)
+        training = replace(
+            self._training(chosen, task, name),
+            reference=self._told(reference),
+            random_cells=cells,
+            random_within=rivals.budget,
+        )
+        write_json(self.folder / "result.json", written(training))
         return chosen
 
     @property
@@ -87,18 +93,18 @@ class Retraining:
     def _check(self) -> None:
         check_seed(self.seed)
         self.result.check_task(self.task)
-        space, held = self.result.space, self.result.config.get("model")
+        space, held = self.result.space, self.result.asked.model
         if held is not None and held != space.model_fingerprint:
             raise UserError(f"the model is no longer the one that was searched in {self.result.folder}: put it back")
         if isinstance(self.init, str) and self.init not in INITS:
             raise unknown("init", self.init, INITS)
         if isinstance(self.teacher, str) and self.teacher != REFERENCE:
-            raise UserError(f"teacher is '{self.teacher}': give a module, the Record of a search, or '{REFERENCE}'")
+            raise UserError(f"teacher is '{self.teacher}': give a module, the Result of a search, or '{REFERENCE}'")
         if self.teacher is None and self.distillation is not None:
             raise UserError("a distillation is given and nobody to distil: give a teacher too, or leave it out")
         if REFERENCE in (self.teacher, self.init) and self.reference is None:
             raise UserError(
-                f"the space {self.result.facts['space']} has no reference network: give as teacher the folder of a "
+                f"the space {self.result.about.space} has no reference network: give as teacher the folder of a "
                 "trained search, and init 'fresh' or 'shared'"
             )
 
@@ -154,7 +160,7 @@ class Retraining:
         net, run = self._begin(self.folder / REFERENCE, self.reference, {}, prune=False)
         return self._finish(net, run, self.reference, self.task, None)
 
-    def _cells(self, rivals: Rivals, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> list[Json]:
+    def _cells(self, rivals: Rivals, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> list[Cell]:
         """Train random architectures with the same teacher and start, but for the search's shared weights.
 
         Those were extracted for the chosen architecture; the supernet that has them for others is not kept.
@@ -164,7 +170,7 @@ class Retraining:
         for number, arch in enumerate(rivals.archs, start=1):
             net, run = self._begin(self.folder / f"random-{number}", arch, how, prune=self.prune)
             scores = self._finish(net, run, arch, task, state).scores
-            found.append({"arch": self.result.space.space.format(arch), **rivals.costs(arch), **scores})
+            found.append(Cell(arch=self.result.space.space.format(arch), costs=rivals.costs(arch), scores=scores))
         return found
 
     def _begin(self, folder: Path, arch: Arch, how: Json, *, prune: bool) -> tuple[nn.Module, Run]:
@@ -210,32 +216,35 @@ class Retraining:
             torch.manual_seed(self.seed)
             yield
 
-    def _told(self, reference: Fitted | None) -> Json | None:
+    def _told(self, reference: Fitted | None) -> Reference | None:
         if reference is None or self.reference is None:
             return None
         given = self.result.space.trained is not None
         arch = self.result.space.space.format(self.reference)
-        return {"arch": arch, "scores": reference.scores, **({"given": True} if given else {})}
+        return Reference(arch=arch, scores=reference.scores, given=given)
 
-    def _facts(self, chosen: Fitted, task: Task, teacher: str | None) -> Json:
+    def _training(self, chosen: Fitted, task: Task, teacher: str | None) -> Training:
         plain = self.result.build(prune=self.prune)  # the trained one may be in double precision
         lessons = task if teacher is not None and isinstance(task, Distilled) else None
         init = self.init if isinstance(self.init, str) else "given"
-        return {
-            "task": self.task.name,
-            "same_data": self.result.searched_on(self.task),
-            "scores": chosen.scores,
-            "seconds": round(chosen.seconds, 3),
-            "settings": asdict(self.settings),
-            "seed": self.seed,
-            "prune": self.prune,
-            "params": params(plain),
-            "macs": macs(plain, self.result.shape),
-            "teacher": {"name": teacher, "sha256": fingerprint(lessons.teacher.state_dict())} if lessons else None,
-            "distillation": asdict(lessons.settings) if lessons else None,
-            "init": init,
-            "random_init": "fresh" if init == "shared" else init,
-        }
+        return Training(
+            task=self.task.name,
+            same_data=self.result.searched_on(self.task),
+            scores=chosen.scores,
+            seconds=round(chosen.seconds, 3),
+            settings=self.settings,
+            seed=self.seed,
+            prune=self.prune,
+            params=params(plain),
+            macs=macs(plain, self.result.shape),
+            teacher=Teacher(name=teacher, sha256=fingerprint(lessons.teacher.state_dict()))
+            if lessons and teacher
+            else None,
+            distillation=lessons.settings if lessons else None,
+            init=init,
+            random_init="fresh" if init == "shared" else init,
+            random_cells=[],
+        )
 
 
 def calibrate(net: nn.Module, task: Task, split: str, seed: int) -> None:

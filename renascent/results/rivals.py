@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from renascent.core.errors import UserError
-from renascent.core.files import Json, read_json
+from renascent.core.files import read_json
 from renascent.core.knapsack import Bounded, nearness, none_inside
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch, Space
@@ -43,12 +43,12 @@ class Rivals:
         if not goals:
             return cls(space, [space.space.sample(rng) for _ in range(count)])
         archs = [random_within(space.space, goals, rng) for _ in range(count)]
-        return cls(space, archs, goals, result.config["budget"])
+        return cls(space, archs, goals, result.asked.budget)
 
-    def costs(self, arch: Arch) -> Json:
+    def costs(self, arch: Arch) -> dict[str, float]:
         """Return what an architecture costs, of what is bounded: nothing without a budget."""
         row = self.space.space.indices(arch)[None]
-        return {"costs": {goal.name: float(goal.exact(row)[0]) for goal in self.goals}} if self.goals else {}
+        return {goal.name: float(goal.exact(row)[0]) for goal in self.goals}
 
 
 def goals_of(result: Record) -> tuple[Goal, ...]:
@@ -57,12 +57,11 @@ def goals_of(result: Record) -> tuple[Goal, ...]:
     Where the prediction was off by a factor for what was found, its bound is moved by that.
     Raises UserError when the folder lacks what predicted a bounded latency.
     """
-    text = result.config.get("budget")
+    text = result.asked.budget
     if text is None:
         return ()
     budget = Budget.parse(text)
-    height, width = result.facts["size"]
-    shape, classes = (result.facts["channels"], height, width), result.facts["classes"]
+    shape, classes = (result.about.channels, *result.about.size), result.about.classes
     latency: Priced | None = None
     fitted, table = result.folder / LATENCY_FILE, result.folder / TABLE_FILE
     held = read_json(fitted) if budget.timed and fitted.exists() else {}
@@ -76,9 +75,9 @@ def goals_of(result: Record) -> tuple[Goal, ...]:
             "architectures inside it: leave random_cells out"
         )
     goals = budget.goals(result.space, shape, classes, latency, held.get("reference_ms"))
-    told = result.facts.get("costs", {}).get(LATENCY, {})
+    told = result.about.costs.get(LATENCY)
     # the search let its promises move until what was measured fitted: what competes with it may have as much
-    return tightened(goals, LATENCY, told["promised"] / told["measured"]) if told.get("measured") else goals
+    return tightened(goals, LATENCY, told.promised / told.measured) if told and told.measured else goals
 
 
 def random_within(space: Space, goals: Sequence[Goal], rng: np.random.Generator) -> Arch:

@@ -91,9 +91,7 @@ def test_latency_is_measured_where_the_task_is(tmp_path: Path, monkeypatch: pyte
 
 def test_a_search_and_a_training_note_the_tasks_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[torch.device | None] = []
-    monkeypatch.setattr(
-        "renascent.core.environment.environment", lambda seed, device=None: {"device": given.append(device)}
-    )
+    monkeypatch.setattr("renascent.loops.run.environment", lambda seed, device=None: {"device": given.append(device)})
     run(tmp_path / "r").fit(sorted_task(40), Fit(epochs=1, batch=8))
     assert given == [torch.device("cpu")] * 2
 
@@ -153,5 +151,5 @@ def test_a_damaged_training_is_said_in_one_line(tmp_path: Path) -> None:
     path = found.folder / "fit" / "result.json"
     held = json.loads(path.read_text())
     path.write_text(json.dumps(held | {"scores": 3}))
-    with pytest.raises(UserError, match=r"damaged \(scores missing or no such value\): repeat the fit"):
+    with pytest.raises(UserError, match=r"result\.json is damaged \(scores is 3, no dict\): repeat the fit"):
         _ = Result.load(found.folder).fitted

@@ -100,7 +100,7 @@ def test_a_strategy_and_a_task_of_the_users_own(folder: Path, tmp_path: Path) ->
 
 
 def test_a_teacher_and_inherited_weights_are_cited_once_used(folder: Path, tmp_path: Path) -> None:
-    teacher = {"teacher": {"name": "reference", "sha256": "0"}, "init": "reference"}
+    teacher = {"teacher": {"name": "reference", "sha256": "0"}, "distillation": {}, "init": "reference"}
     cited = told(edited(folder, tmp_path / "run", "fit/result.json", lambda f: f | teacher))
     assert "Hinton, Vinyals and Dean" in cited["training, distillation"]
     assert "https://arxiv.org/abs/1503.02531" in cited["training, distillation"]

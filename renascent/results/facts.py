@@ -1,0 +1,211 @@
+"""What the files of a run folder say: one frozen dataclass for each object, its fields in the order of the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from renascent.core.errors import UserError
+from renascent.core.files import Json
+from renascent.core.schema import ABSENT, REST, checked
+from renascent.costs import Latency
+from renascent.loops.fit import Fit
+from renascent.loops.run import read_events
+from renascent.tasks.distill import Distillation
+
+E = TypeVar("E", bound="Epoch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What a benchmark table knows, in percent. accuracy: of what was found; best, mean: of all architectures."""
+
+    accuracy: float | None = None
+    table: str
+    problem: str
+    column: str = ""
+    best: float
+    mean: float
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """One bounded cost. promised: as predicted.  by: of a latency: whose table predicted it."""
+
+    limit: float
+    promised: float
+    measured: float | None
+    by: str = field(default="", metadata=ABSENT)
+
+    @property
+    def used(self) -> float:
+        """Share of the limit that it takes: as measured, where it was."""
+        return (self.promised if self.measured is None else self.measured) / self.limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """An architecture in the plane of accuracy and cost. costs: by name.  score: inside the supernet."""
+
+    name: str
+    costs: dict[str, float] = field(metadata=REST)
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """arch.json: what a search found, and what it costs."""
+
+    space: str
+    arch: str
+    strategy: str
+    seed: int
+    task: str
+    space_config: dict[str, Any]
+    channels: int
+    size: tuple[int, int]
+    classes: int
+    search_score: float
+    search_seconds: float
+    truth: Truth | None = field(default=None, metadata=ABSENT)
+    params: int
+    macs: int
+    latency_ms: Latency
+    costs: dict[str, Cost] = field(default_factory=dict, metadata=ABSENT)
+    plane: list[Point] = field(default_factory=list, metadata=ABSENT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What of a task's augmentation is cited. cutout: side of the square; 0 for none."""
+
+    cutout: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The task of a search. A task of the user's own need not say how it augments."""
+
+    name: str
+    source: str = "given by the user"
+    augmentation: Augmentation = Augmentation()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """config.json: what a search was asked for, as far as it is read again."""
+
+    space: str
+    space_config: dict[str, Any]
+    strategy: str
+    strategy_config: dict[str, Any]
+    task: Data
+    weights: dict[str, Any]
+    seed: int
+    truth: Truth | None = None
+    budget: str | None = None
+    model: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """Who taught, by name and by the weights' fingerprint."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The reference trained alike. given: it was trained before, by the user."""
+
+    arch: str
+    scores: dict[str, float]
+    given: bool = field(default=False, metadata=ABSENT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A random architecture trained alike. costs: of what is bounded.  scores: of each split."""
+
+    arch: str
+    costs: dict[str, float] = field(default_factory=dict, metadata=ABSENT)
+    scores: dict[str, float] = field(metadata=REST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """fit/result.json: what the last `fit` reached, how, and beside what. seconds: of training alone."""
+
+    task: str = ""
+    same_data: bool = True
+    scores: dict[str, float]
+    seconds: float
+    settings: Fit
+    seed: int
+    prune: bool
+    params: int
+    macs: int
+    teacher: Teacher | None = None
+    distillation: Distillation | None = None
+    init: str = "fresh"
+    random_init: str = ""
+    reference: Reference | None = None
+    random_cells: list[Cell]
+    random_within: str | None = field(default=None, metadata=ABSENT)
+
+    def __post_init__(self) -> None:
+        for split in self.scores:
+            if any(split not in cell.scores for cell in self.random_cells):
+                raise ValueError(f"random_cells: a score of {split} is missing")
+            if self.reference and split not in self.reference.scores:
+                raise ValueError(f"reference.scores.{split} is missing")
+        if not self.scores:
+            raise ValueError("scores is {}, no score")
+        if self.teacher and not self.distillation:
+            raise ValueError("distillation is missing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """The event of an epoch of any training. metrics: means over its steps, and what was judged after it."""
+
+    event: str
+    epoch: int
+    epochs: int
+    metrics: dict[str, float] = field(metadata=REST)
+    seconds: float = 0.0
+    time: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchEpoch(Epoch):
+    """The event of an epoch of a search: what the strategy then thinks.
+
+    entropy: of each decision (nats).  likeliest: the mode.  truth: of that, in percent.  costs: expected, in times the
+    budget's limit.  sizes: mean and standard deviation of each.
+    """
+
+    entropy: dict[str, float]
+    likeliest: str
+    truth: float | None = None
+    costs: dict[str, float] = field(default_factory=dict)
+    sizes: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def read_epochs(kind: type[E], folder: Path) -> list[E]:
+    """Return the events of all epochs of a run. Raises UserError where one is damaged, or lacks what the others say."""
+    path, advice = Path(folder) / "events.jsonl", "it was edited; repeat the run"
+    found = [checked(kind, event, path, advice) for event in read_events(folder) if event["event"] == "epoch"]
+    for name in ("entropy", "costs", "sizes"):
+        same_keys(path, name, [getattr(epoch, name, {}) for epoch in found])
+    return found
+
+
+def same_keys(path: Path, name: str, objects: Iterable[Json]) -> None:
+    """Raise UserError unless all objects have the same keys."""
+    if len({frozenset(held) for held in objects}) > 1:
+        raise UserError(f"{path} is damaged ({name} differs in its keys between epochs): repeat the run")
