@@ -9,11 +9,13 @@ from markupsafe import Markup
 
 from renascent.core.files import Json
 from renascent.costs.scaling import is_size_space
-from renascent.reports.figures import Line, bands, chart, short
+from renascent.reports.cell import short
+from renascent.reports.plots import COLOURS, Line, Picture, chart
+from renascent.reports.searchfigures import strips
 from renascent.reports.sizefigures import heat
 from renascent.results.record import Record
 
-Drawing = tuple[Markup, Markup]
+Drawing = tuple[Picture, Markup]
 """A figure and what stands below it."""
 
 FEW = 12
@@ -32,7 +34,7 @@ def beliefs(result: Record, epochs: Sequence[Json], styles: Mapping[object, str]
     archs = [result.space.space.parse(e["likeliest"]) for e in told]
     rows = {n: [a[n] for a in archs] for n in names if all(n in a for a in archs)}
     title = "likeliest option of each decision in each epoch"
-    return [first, (bands(rows, [e["epoch"] for e in told], styles, title), _legend(styles))]
+    return [first, (strips(rows, [e["epoch"] for e in told], styles, title), _legend(styles))]
 
 
 def spent(epochs: Sequence[Json]) -> list[Drawing]:
@@ -41,7 +43,7 @@ def spent(epochs: Sequence[Json]) -> list[Drawing]:
     if not told:
         return []
     lines = [
-        Line(name, [(e["epoch"], e["costs"][name]) for e in told], f"s{k % 6}")
+        Line(name, [(e["epoch"], e["costs"][name]) for e in told], COLOURS[k % 6])
         for k, name in enumerate(told[0]["costs"])
     ]
     title = "expected cost in each epoch, in times the budget"
@@ -59,14 +61,14 @@ def undecided(result: Record, told: Sequence[Json]) -> bool:
 
 
 def _curves(result: Record, told: Sequence[Json], names: Sequence[str]) -> Drawing:
-    lines = [Line(n, [(e["epoch"], e["entropy"][n]) for e in told], f"s{k % 6}") for k, n in enumerate(names)]
+    lines = [Line(n, [(e["epoch"], e["entropy"][n]) for e in told], COLOURS[k % 6]) for k, n in enumerate(names)]
     known = _options(result)
     counts = sorted({known.get(n, 0) for n in names} - {0, 1})
     even = {f"ln {n}: all {n} options alike": math.log(n) for n in counts}
     # from zero, unless all that happens is close to undecided
     base = 0.0 if min(y for line in lines for _, y in line.points) < max(even.values(), default=0.0) / 2 else None
-    title, height = "entropy of each decision in each epoch", max(236.0, 15.0 * len(names) + 64)
-    drawn = chart(lines, title=title, unit="entropy (nats)", base=base, references=even, height=height)
+    title = "entropy of each decision in each epoch"
+    drawn = chart(lines, title=title, unit="entropy (nats)", base=base, references=even)
     return drawn, Markup("Entropy of each decision: 0 is settled, the dashed line is undecided.")
 
 
@@ -90,7 +92,12 @@ def _sizes(result: Record, told: Sequence[Json]) -> list[Drawing]:
         rows = {n: [e["sizes"][n][place] / reference[n] for e in known] for n in names}
         high = max(floor, max(max(values) for values in rows.values()))
         title = f"{what} of each decision in each epoch, in times the reference's"
-        drawings.append((heat(rows, epochs, high=high, unit=f"{what} / reference", title=title), Markup(caption)))
+        drawings.append(
+            (
+                heat(rows, epochs, high=high, unit=f"{what.partition(' of')[0]} / reference", title=title),
+                Markup(caption),
+            )
+        )
     return drawings
 
 

@@ -13,13 +13,16 @@ from markupsafe import Markup
 from renascent.core.codecs import nats_topology as topology
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
+from renascent.core.text import percent
 from renascent.costs.scaling import is_size_space
 from renascent.loops.run import read_events, read_sessions
 from renascent.reports import sizes as sizereport
 from renascent.reports.beliefs import beliefs, spent, undecided
+from renascent.reports.cell import cell, short
 from renascent.reports.citations import citations
-from renascent.reports.figures import Line, cell, chart, curves, short
+from renascent.reports.plots import COLOURS, Line, Picture, chart
 from renascent.reports.render import breakable, render
+from renascent.reports.searchfigures import curves
 from renascent.reports.summary import company, schooling
 from renascent.results.record import Record
 
@@ -109,8 +112,8 @@ def _tiles(result: Record) -> Iterator[tuple[str, str, str]]:
     facts, fitted, latency = result.facts, result.fitted, result.latency
     for split, score in fitted["scores"].items() if fitted else ():
         name = "test accuracy" if split == "test" else "validation accuracy"
-        yield name, _percent(score), _versus(fitted or {}, split)
-    yield "accuracy in the search", _percent(facts["search_score"]), "with shared weights, on one validation batch"
+        yield name, percent(score), _versus(fitted or {}, split)
+    yield "accuracy in the search", percent(facts["search_score"]), "with shared weights, on one validation batch"
     if told := facts.get("truth"):
         known = told["accuracy"]
         remark = f"{told['problem']} of {told['table']}: best {told['best']:.2f} %, mean of all {told['mean']:.2f} %"
@@ -122,14 +125,14 @@ def _tiles(result: Record) -> Iterator[tuple[str, str, str]]:
     yield "search", _duration(facts["search_seconds"]), _multiple(result)
 
 
-def _truth(told: Json | None, epochs: Sequence[Json]) -> list[Markup]:
+def _truth(told: Json | None, epochs: Sequence[Json]) -> list[Picture]:
     """Draw what the truth table says of the likeliest architecture at each epoch, if the search was given one."""
     points = [(e["epoch"], e["truth"]) for e in epochs if e.get("truth") is not None]
     if told is None or not points:
         return []
     levels = {f"best {told['best']:.2f}": told["best"], f"mean of all {told['mean']:.2f}": told["mean"]}
     title = f"accuracy in {told['table']} of the likeliest architecture in each epoch"
-    line = Line("likeliest", points, "val")
+    line = Line("likeliest", points, COLOURS[0])
     return [chart([line], title=title, unit=f"accuracy in {told['table']} (%)", references=levels)]
 
 
@@ -218,7 +221,7 @@ def _random_cells(result: Record) -> list[tuple[Markup, str, str]]:
     name = Markup("<strong>{}</strong>").format(breakable(result.facts["arch"]))
     found = [(name, fitted["scores"][split])] if fitted["random_cells"] else []
     others = [(breakable(cell["arch"]), float(cell[split])) for cell in fitted["random_cells"]]
-    return [(arch, "", _percent(score)) for arch, score in sorted(found + others, key=lambda row: -row[1])]
+    return [(arch, "", percent(score)) for arch, score in sorted(found + others, key=lambda row: -row[1])]
 
 
 def _settings(config: Json, fitted: Json | None) -> list[tuple[str, Rows]]:
@@ -257,10 +260,6 @@ def _command(words: Sequence[str]) -> str:
     # `python -m renascent search` is recorded by the name of its file
     ours = program.removesuffix(".exe") == "renascent" or (program == "__main__.py" and given[:1] == ["search"])
     return shlex.join(["renascent", *given]) if ours else ""
-
-
-def _percent(score: float) -> str:
-    return f"{100 * score:.2f} %"
 
 
 def _duration(seconds: float) -> str:

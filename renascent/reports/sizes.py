@@ -8,13 +8,15 @@ from typing import Any
 from markupsafe import Markup
 
 from renascent.core.files import Json
+from renascent.core.text import number, percent
 from renascent.costs.named import COSTS, cost_of
 from renascent.costs.scaling import is_depth, is_size_space
 from renascent.nets.sizes.layers import SizedSpace
 from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.reports.beliefs import Drawing
-from renascent.reports.sizefigures import Dots, Size, across, profile, scatter
-from renascent.reports.summary import amount
+from renascent.reports.plots import COLOURS, SOFT
+from renascent.reports.sizefigures import Dots, Size, bars, profile
+from renascent.reports.sizefigures import plane as plane_figure
 from renascent.results.record import Record
 
 UNITS = {"macs": "MACs", "params": "params", "latency_ms": "ms"}
@@ -52,7 +54,7 @@ def shapes(result: Record) -> list[Drawing]:
             ),
         ]
     if whole:
-        drawn.append((across(whole, "depth and resolution, before and after"), Markup("Depths and resolution.")))
+        drawn.append((bars(whole, "depth and resolution, before and after"), Markup("Depths and resolution.")))
     return drawn
 
 
@@ -66,16 +68,16 @@ def plane(result: Record) -> list[Drawing]:
     at = {point["name"]: (point[cost], 100 * point["score"]) for point in points}
     scale = sorted((name for name in at if name != "found"), key=lambda name: at[name][0])
     series = [
-        Dots("scaled", [at[name] for name in scale], "train", [f"reference, {name}" for name in scale], joined=True),
-        Dots("found", [at["found"]], "val"),
+        Dots("scaled", [at[name] for name in scale], SOFT, [f"reference, {name}" for name in scale], joined=True),
+        Dots("found", [at["found"]], COLOURS[0]),
     ]
     unit = "accuracy in the search (%)"
     words = "With shared weights, on one validation batch: found, and the reference scaled uniformly."
-    drawn = [(scatter(series, title=f"{unit} and {cost}", y_unit=unit, **about), Markup(words))]
+    drawn = [(plane_figure(series, title=f"{unit} and {cost}", y_unit=unit, **about), Markup(words))]
     if trained := _trained(result, cost, {name: x for name, (x, _) in at.items()}):
         unit = "accuracy, trained (%)"
         words = "The same networks as far as they were trained alone."
-        drawn.append((scatter(trained, title=f"{unit} and {cost}", y_unit=unit, **about), Markup(words)))
+        drawn.append((plane_figure(trained, title=f"{unit} and {cost}", y_unit=unit, **about), Markup(words)))
     return drawn
 
 
@@ -88,7 +90,7 @@ def budget(facts: Json) -> list[tuple[str, str, str, str, str]]:
     rows = []
     for name, cost in facts.get("costs", {}).items():
         last = cost["promised"] if cost["measured"] is None else cost["measured"]
-        shown = [amount(cost[key]) for key in ("limit", "promised", "measured")]
+        shown = [number(cost[key]) for key in ("limit", "promised", "measured")]
         rows.append((name, shown[0], shown[1], shown[2], f"{100 * last / cost['limit']:.1f} %"))
     return rows
 
@@ -106,7 +108,7 @@ def rivals(result: Record) -> list[tuple[Markup, str, str]]:
         own = {key: cost["promised"] for key, cost in result.facts.get("costs", {}).items()}
         found = Markup('<strong title="{}">found</strong>').format(result.facts["arch"])
         rows.append((found, _prices(own), fitted["scores"][split]))
-    return [(what, cost, f"{100 * score:.2f} %") for what, cost, score in sorted(rows, key=lambda row: -row[2])]
+    return [(what, cost, percent(score)) for what, cost, score in sorted(rows, key=lambda row: -row[2])]
 
 
 def _trained(result: Record, cost: str, at: dict[str, float]) -> list[Dots]:
@@ -115,10 +117,10 @@ def _trained(result: Record, cost: str, at: dict[str, float]) -> list[Dots]:
         return []
     split = next(iter(fitted["scores"]))
     random = [(x, 100 * cell[split]) for cell in fitted["random_cells"] for x in _price(result, cell, cost)]
-    found = [Dots("random", random, "train")] if random else []
+    found = [Dots("random", random, SOFT)] if random else []
     if fitted.get("reference"):
-        found.append(Dots("reference", [(at["reference"], 100 * fitted["reference"]["scores"][split])], "s1"))
-    return [*found, Dots("found", [(at["found"], 100 * fitted["scores"][split])], "val")]
+        found.append(Dots("reference", [(at["reference"], 100 * fitted["reference"]["scores"][split])], COLOURS[1]))
+    return [*found, Dots("found", [(at["found"], 100 * fitted["scores"][split])], COLOURS[0])]
 
 
 def _price(result: Record, cell: Json, cost: str) -> Iterator[float]:
@@ -138,4 +140,4 @@ def _limit(result: Record, cost: str) -> float | None:
 
 
 def _prices(costs: Json) -> str:
-    return ", ".join(f"{amount(value)} {name}" for name, value in costs.items())
+    return ", ".join(f"{number(value)} {name}" for name, value in costs.items())
