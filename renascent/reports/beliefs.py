@@ -47,7 +47,7 @@ def spent(epochs: Sequence[Json]) -> list[Drawing]:
         for k, name in enumerate(told[0]["costs"])
     ]
     title = "expected cost in each epoch, in times the budget"
-    drawn = chart(lines, title=title, unit="expected cost / budget", references={"the budget": 1.0}, base=0.0)
+    drawn = chart(lines, title, "expected cost / budget", known={"the budget": 1.0}, base=0.0)
     caption = "What a network drawn by the strategy's chances costs on average. The result is inside the budget."
     return [(drawn, Markup(caption))]
 
@@ -68,7 +68,7 @@ def _curves(result: Record, told: Sequence[Json], names: Sequence[str]) -> Drawi
     # from zero, unless all that happens is close to undecided
     base = 0.0 if min(y for line in lines for _, y in line.points) < max(even.values(), default=0.0) / 2 else None
     title = "entropy of each decision in each epoch"
-    drawn = chart(lines, title=title, unit="entropy (nats)", base=base, references=even)
+    drawn = chart(lines, title, "entropy (nats)", base=base, known=even)
     return drawn, Markup("Entropy of each decision: 0 is settled, the dashed line is undecided.")
 
 

@@ -21,23 +21,16 @@ Curve = tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]
 
 
 def bands(
-    curves: Mapping[str, Curve],
-    xlabel: str,
-    ylabel: str,
-    title: str,
-    references: Mapping[str, float] | None = None,
-    *,
-    log_x: bool = False,
+    curves: Mapping[str, Curve], xlabel: str, ylabel: str, title: str, references: Mapping[str, float] | None = None
 ) -> Picture:
     """Draw a mean over time for each name, with a band around it.
 
-    references: label -> value of a dashed line across.  log_x: time in powers of ten.
+    references: label -> value of a dashed line across.
 
     The upright axis holds what is there after the first twentieth of the time: the first few trials are much lower,
     and would leave no room for the rest.
     """
     held = {name: [np.asarray(part, dtype=float) for part in curve] for name, curve in curves.items()}
-    known = dict(references or {})
 
     def paint(axes: Axes) -> None:
         lines = []
@@ -46,12 +39,9 @@ def bands(
             axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0)
             axes.plot(x, mean, color=colour, linestyle=DASHES[colour], linewidth=1.8)
             lines.append(Line(name, list(zip(x, mean, strict=True)), colour))
-        if log_x:
-            axes.set_xscale("log")
-        axes.set_xlim(min(np.min(x) for x, *_ in held.values()), max(np.max(x) for x, *_ in held.values()))
-        axes.set_ylim(*_settled(list(held.values()), list(known.values())))
-        axes.set(xlabel=xlabel, ylabel=ylabel)
-        levels(axes, known)
+        axes.margins(x=0)
+        axes.set(xlabel=xlabel, ylabel=ylabel, ylim=_settled(list(held.values()), list((references or {}).values())))
+        levels(axes, references or {})
         ends(axes, lines)
 
     return draw(title, paint)
@@ -66,7 +56,6 @@ def scatter(
     *,
     front: NDArray[np.bool_] | None = None,
     marked: Mapping[str, int] | None = None,
-    log_x: bool = False,
 ) -> Picture:
     """Draw a point for each architecture, (n,) each.
 
@@ -78,8 +67,6 @@ def scatter(
 
     def paint(axes: Axes) -> None:
         _cloud(axes, across, up, CLOUDS[0])
-        if log_x:
-            axes.set_xscale("log")
         hidden = np.zeros(len(up), dtype=bool)
         for values, limit in ((across, axes.set_xlim), (up, axes.set_ylim)):
             if (least := _least(values)) is not None:
@@ -115,10 +102,9 @@ def rankings(base: str, ranks: Mapping[str, ArrayLike], title: str) -> Picture:
             colour = CLOUDS[k % len(CLOUDS)]
             _cloud(axes, across, rank, colour)
             axes.plot([], [], "o", color=colour, markersize=5, label=name)
-        axes.plot([1, len(across)], [1, len(across)], color=INK, linewidth=1, label=base)
-        axes.set(xlabel=f"rank on {base}", ylabel="rank on the others")
-        axes.set_xlim(1, len(across))
-        axes.set_ylim(1, len(across))
+        limits = (1, len(across))
+        axes.plot(limits, limits, color=INK, linewidth=1, label=base)
+        axes.set(xlabel=f"rank on {base}", ylabel="rank on the others", xlim=limits, ylim=limits)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, handletextpad=0.4, handlelength=1.2)
 
     return draw(title, paint)
@@ -137,8 +123,7 @@ def matrix(names: Sequence[str], values: ArrayLike, title: str) -> Picture:
                 axes.add_patch(Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, color=colour, alpha=alpha, linewidth=0))
             words = f"{value:.3f}" if np.isfinite(value) else "-"
             axes.text(j, i, words, ha="center", va="center", color=INK)
-        axes.set_xlim(-0.5, len(names) - 0.5)
-        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5))
         lean, side = (30, "right") if len(names) > 3 else (0, "center")
         axes.set_xticks(range(len(names)), names, rotation=lean, ha=side)
         axes.set_yticks(range(len(names)), names)

@@ -133,7 +133,7 @@ def _truth(told: Json | None, epochs: Sequence[Json]) -> list[Picture]:
     levels = {f"best {told['best']:.2f}": told["best"], f"mean of all {told['mean']:.2f}": told["mean"]}
     title = f"accuracy in {told['table']} of the likeliest architecture in each epoch"
     line = Line("likeliest", points, COLOURS[0])
-    return [chart([line], title=title, unit=f"accuracy in {told['table']} (%)", references=levels)]
+    return [chart([line], title, f"accuracy in {told['table']} (%)", known=levels)]
 
 
 def _versus(fitted: Json, split: str) -> str:

@@ -83,7 +83,9 @@ class Picture:
     @property
     def png(self) -> bytes:
         """The same on paper, for everything but a page."""
-        return _saved(self.figure, self.title, format="png", dpi=200, metadata={"Software": None})
+        with _settings(self.title):
+            self.figure.savefig(target := io.BytesIO(), dpi=200, facecolor=PAPER, metadata={"Software": None})
+        return target.getvalue()
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,12 @@ def draw(title: str, paint: Callable[[Axes], object], *, height: float = 240, he
 
     title: what it shows, for those who cannot see it.  head: what stands above it; its title if not given.
     """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, ScalarFormatter, StrMethodFormatter
 
     with _settings(title):
-        figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72, facecolor=PAPER, layout="constrained")
+        figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72, facecolor="none", layout="constrained")
         axes = figure.add_subplot()
         axes.set_title(title if head is None else head, color=INK if head is None else SOFT)
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -112,27 +115,20 @@ def draw(title: str, paint: Callable[[Axes], object], *, height: float = 240, he
         for axis in (axes.xaxis, axes.yaxis):
             if isinstance(axis.get_major_formatter(), ScalarFormatter):  # neither names nor powers of ten
                 axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    svg = _saved(figure, title, format="svg", dpi=156, transparent=True, metadata=nothing)
-    return Picture(title, _embedded(svg.decode(), title), figure)
+        figure.set_dpi(156)  # of what is pixels; unlike `savefig`, what follows draws once
+        FigureCanvasSVG(figure).print_svg(svg := io.StringIO(), metadata={"Date": None})
+    return Picture(title, _embedded(svg.getvalue(), title), figure)
 
 
 def chart(
-    lines: Sequence[Line],
-    *,
-    title: str,
-    unit: str,
-    base: float | None = None,
-    references: Mapping[str, float] | None = None,
+    lines: Sequence[Line], title: str, unit: str, *, base: float | None = None, known: Mapping[str, float] | None = None
 ) -> Picture:
     """Draw curves over epochs, each named at its end.
 
-    unit: name and unit of the upright axis.  base: a value the axis starts at.  references: label -> value of a dashed
-    line across.
+    unit: of the upright axis, and its name.  base: where it starts.  known: label -> value of a dashed line across.
     """
-    known = dict(references or {})
-    xs = [x for line in lines for x, _ in line.points]
-    ys = [y for line in lines for _, y in line.points] + list(known.values()) + ([] if base is None else [base])
+    xs, ys = zip(*(point for line in lines for point in line.points), strict=True)
+    ys += (*(known or {}).values(), *(() if base is None else (base,)))
 
     def paint(axes: Axes) -> None:
         for line in lines:
@@ -142,7 +138,7 @@ def chart(
         low, high = room(ys, flat=0.01)
         axes.set_ylim(low if base is None else base, high)
         epoch_axis(axes, min(xs), max(xs))
-        levels(axes, known)
+        levels(axes, known or {})
         ends(axes, lines)
 
     return draw(title, paint, height=max(190, 13 * len(lines) + 62), head=unit)
@@ -179,8 +175,7 @@ def levels(axes: Axes, known: Mapping[str, float]) -> None:
     """Draw dashed lines across, named at their beginning."""
     for label, value in known.items():
         axes.axhline(value, color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
-        place = axes.get_yaxis_transform()
-        axes.text(0.01, value, label, color=SOFT, va="bottom", transform=place, fontsize=LETTERS - 0.5)
+        axes.text(0.01, value, label, color=SOFT, va="bottom", transform=axes.get_yaxis_transform())
 
 
 def bare(axes: Axes, names: Sequence[str], places: Sequence[float] = ()) -> None:
@@ -239,13 +234,6 @@ def _settings(title: str) -> Iterator[None]:
         # ids in the SVG are hashes: salted by the title, those of two figures in a page differ
         matplotlib.rcParams.update({**STYLE, "svg.hashsalt": f"renascent {title}"})
         yield
-
-
-def _saved(figure: Figure, title: str, **how: Any) -> bytes:
-    target = io.BytesIO()
-    with _settings(title):
-        figure.savefig(target, **how)
-    return target.getvalue()
 
 
 def _embedded(svg: str, title: str) -> Markup:

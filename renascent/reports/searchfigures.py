@@ -29,7 +29,7 @@ def curves(epochs: Sequence[Mapping[str, Any]], what: str) -> list[Picture]:
             if (points := [(e["epoch"], factor * e[key]) for e in epochs if (key := f"{split}_{metric}") in e])
         ]
         if lines:
-            drawn.append(chart(lines, title=f"{unit} in each epoch of {what}", unit=unit))
+            drawn.append(chart(lines, f"{unit} in each epoch of {what}", unit))
     return drawn
 
 

@@ -13,7 +13,6 @@ from renascent.core.text import number
 from renascent.reports.plots import (
     CLOUDS,
     COLOURS,
-    LETTERS,
     SOFT,
     Line,
     Picture,
@@ -60,22 +59,16 @@ def profile(sizes: Sequence[Size], *, unit: str, title: str, share: bool = False
 
     share: in times the size before.
     """
-    units = [size.before if share else 1.0 for size in sizes]
     wide = 0.84 if len(sizes) < 80 else 1.0
 
     def paint(axes: Axes) -> None:
-        pale = [(SOFT, 0.14 if size.after is None else 0.28) for size in sizes]
-        before = axes.bar(
-            range(len(sizes)), [s.before / u for s, u in zip(sizes, units, strict=True)], wide, color=pale
-        )
-        found = [(s.after or 0) / u for s, u in zip(sizes, units, strict=True)]
-        after = axes.bar(range(len(sizes)), found, wide, color=COLOURS[0])
-        for size, *bars in zip(sizes, before, after, strict=True):
-            now = "left out" if size.after is None else f"{size.after:g}"
-            for bar in bars:
-                bar.set_gid(tip(f"{size.name}: {size.before:g}, now {now}"))
-            bars[1].set_visible(size.after is not None)
-        axes.set_xlim(-0.5, len(sizes) - 0.5)
+        for k, size in enumerate(sizes):
+            whole, gone = size.before if share else 1.0, size.after is None
+            said = tip(f"{size.name}: {size.before:g}, now {'left out' if gone else f'{size.after:g}'}")
+            axes.bar(k, size.before / whole, wide, color=(SOFT, 0.14 if gone else 0.28), gid=said)
+            if size.after is not None:
+                axes.bar(k, size.after / whole, wide, color=COLOURS[0], gid=said)
+        axes.margins(x=0)
         _stages(axes, [size.name for size in sizes])
         axes.grid(visible=False, axis="x")
 
@@ -104,12 +97,10 @@ def heat(rows: Mapping[str, Sequence[float]], epochs: Sequence[int], *, high: fl
     """
     parts = np.array_split(np.array(list(rows.values())), min(BINS, len(epochs)), axis=1)
     means = np.stack([part.mean(1) for part in parts], axis=1) / high
-    edges = np.cumsum([0, *(part.shape[1] for part in parts)])
     tall = 13.0 if len(rows) <= ROWS else max(2.4, 340 / len(rows))
 
     def paint(axes: Axes) -> None:
-        # bins differ by an epoch at most, and the axis says where they are
-        extent = (epochs[0] - 0.5, epochs[0] - 0.5 + edges[-1], len(rows) - 0.5, -0.5)
+        extent = (epochs[0] - 0.5, epochs[-1] + 0.5, len(rows) - 0.5, -0.5)
         axes.imshow(_shaded(means), aspect="auto", interpolation="none", extent=extent)
         bare(axes, *_rows(list(rows), tall))
         epoch_axis(axes, epochs[0], epochs[-1], margin=0.5)
@@ -129,8 +120,7 @@ def plane(series: Sequence[Dots], *, title: str, x_unit: str, y_unit: str, limit
         axes.set_ylim(low, high if limit is None else high + 0.08 * (high - low))  # the budget's name stands on top
         if limit is not None:
             axes.axvline(limit, color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
-            place = axes.get_xaxis_transform()
-            axes.text(limit, 1, " budget", color=SOFT, va="top", transform=place, fontsize=LETTERS - 0.5)
+            axes.text(limit, 1, " budget", color=SOFT, va="top", transform=axes.get_xaxis_transform())
         for dots in series:
             if dots.joined:
                 axes.plot(*zip(*dots.points, strict=True), color=dots.colour, linewidth=1, linestyle=(0, (2, 3)))

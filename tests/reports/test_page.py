@@ -194,7 +194,7 @@ def test_curves_hold_every_epoch(folder: Path, drawing: Any) -> None:
 
 def test_a_curve_rises_where_the_numbers_do(drawing: Any) -> None:
     line = Line("a", [(1, 10.0), (2, 30.0), (3, 20.0)])
-    seen = drawing(chart([line], title="t", unit="accuracy (%)").svg)
+    seen = drawing(chart([line], "t", "accuracy (%)").svg)
     (x1, y1), (x2, y2), (x3, y3) = seen.line("a")
     assert x2 - x1 == pytest.approx(x3 - x2, abs=0.11)
     assert (y3 - y2) / (y1 - y2) == pytest.approx(0.5, abs=0.01)  # upright axes point down in SVG

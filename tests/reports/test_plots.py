@@ -33,9 +33,6 @@ def all_figures():
         "bands": benchfigures.bands(
             {"rea": rise(90), "random & co": rise(88)}, "time (s)", "accuracy (%)", "A", {"best": 92}
         ),
-        "log bands": benchfigures.bands(
-            {"rea": (TIME + 1, *rise(90)[1:])}, "time (s)", "accuracy (%)", "L", log_x=True
-        ),
         "scatter": benchfigures.scatter(x, x**2, "x", "y", "Of x < 9", front=front, marked={"best": 3, "other": 7}),
         "rankings": benchfigures.rankings("a", {"a": np.arange(1, 41), "b": rng.permutation(40) + 1}, "C"),
         "matrix": benchfigures.matrix(["a", "b", "c", "d"], np.where(np.eye(4), 1, [[-0.25, np.nan, 0.5, 0]] * 4), "D"),
@@ -52,7 +49,7 @@ def words(picture):
     return [text.text for text in root.iter(f"{SVG}text")]
 
 
-@pytest.mark.parametrize("name", ["bands", "log bands", "scatter", "rankings", "matrix"])
+@pytest.mark.parametrize("name", ["bands", "scatter", "rankings", "matrix"])
 def test_each_is_svg_and_png_of_one_shape(figures, name):
     picture = figures[name]
     root = ElementTree.fromstring(picture.svg)
@@ -65,7 +62,7 @@ def test_each_is_svg_and_png_of_one_shape(figures, name):
     assert picture.title in words(picture)
 
 
-@pytest.mark.parametrize("name", ["bands", "log bands", "scatter", "rankings", "matrix"])
+@pytest.mark.parametrize("name", ["bands", "scatter", "rankings", "matrix"])
 def test_it_takes_the_colours_and_fonts_of_the_page_and_nothing_from_elsewhere(figures, name):
     svg = figures[name].svg
     for colour in re.findall(r"(?<!, )#[0-9a-f]{6}\b", svg):
