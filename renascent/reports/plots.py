@@ -84,7 +84,9 @@ class Picture:
     def png(self) -> bytes:
         """The same on paper, for everything but a page."""
         with _settings(self.title):
-            self.figure.savefig(target := io.BytesIO(), dpi=200, facecolor=PAPER, metadata={"Software": None})
+            self.figure.savefig(
+                target := io.BytesIO(), format="png", dpi=200, facecolor=PAPER, metadata={"Software": None}
+            )
         return target.getvalue()
 
 
