@@ -42,6 +42,7 @@ GROUND = (
         "core.arch",
         "core.space",
         "core.space_json",
+        "core.text",
     ),
     *("core.codecs", "bench.tables", "strategies.trials"),
 )

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from renascent.core.errors import UserError
 from renascent.core.files import Json
-from renascent.reports.summary import percent
+from renascent.core.text import percent
 
 SHOWN = ("train_loss", "train_score", "val_loss", "val_score")
 """Metrics of an epoch that a line of progress shows, in this order, where they are there."""

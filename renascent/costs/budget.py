@@ -13,6 +13,7 @@ from renascent.core.bounds import read_bound
 from renascent.core.errors import BudgetError, UserError, unknown
 from renascent.core.knapsack import Bounded, cheapest
 from renascent.core.protocols import Goal, Priced, SpaceConfig
+from renascent.core.text import aligned, number
 from renascent.costs.counts import Additive
 from renascent.costs.named import COSTS, cost_of
 
@@ -147,7 +148,7 @@ def feasible(config: SpaceConfig, goals: Sequence[Goal]) -> list[Feasible]:
     for row in rows:
         if row.smallest > row.limit:
             raise BudgetError(
-                f"no architecture of space '{config.space.name}' has {row.name}<={_short(row.limit)}: "
+                f"no architecture of space '{config.space.name}' has {row.name}<={number(row.limit, short=True)}: "
                 f"the least is {_least(row.name, row.smallest)}"
             )
     usage = _tightest(config, goals)
@@ -167,14 +168,8 @@ def keepable(config: SpaceConfig, goals: Sequence[Goal]) -> bool:
 def feasibility_text(rows: Sequence[Feasible]) -> str:
     """Return the table that is shown before a search."""
     head = ("budget", "limit", "smallest", "reference", "largest")
-    body = [
-        (r.name, *(("-" if v is None else _short(v)) for v in (r.limit, r.smallest, r.reference, r.largest)))
-        for r in rows
-    ]
-    widths = [max(len(line[k]) for line in [head, *body]) for k in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in [head, *body]
-    )
+    body = [(r.name, *map(number, (r.limit, r.smallest, r.reference, r.largest))) for r in rows]
+    return aligned([head, *body], "<>")
 
 
 def tightened(goals: Sequence[Goal], name: str, ratio: float) -> tuple[Goal, ...]:
@@ -203,18 +198,4 @@ def _reference(config: SpaceConfig, exact: Callable[[NDArray[np.integer]], NDArr
 
 def _least(name: str, value: float) -> str:
     """Write a cost as the bound that allows just it; a latency in plain milliseconds."""
-    return f"{name}<={_short(value, up=True, units=name != LATENCY)}"
-
-
-def _short(value: float, *, up: bool = False, units: bool = True) -> str:
-    """Write a cost in four digits; rounded up where it is to be given as a bound. units: with k, M or G behind it.
-
-    >>> _short(40813184.0), _short(0.51234, up=True), _short(40813184.0, up=True)
-    ('40.81M', '0.5124', '40.82M')
-    """
-    suffix = next((s for s in "GMk" if abs(value) >= SUFFIXES[s]), "") if units else ""
-    number = value / SUFFIXES[suffix]
-    text = f"{number:.4g}"
-    if up and float(text) * SUFFIXES[suffix] < value:
-        text = f"{number + 10.0 ** (np.floor(np.log10(number)) - 3):.4g}"
-    return text + suffix
+    return f"{name}<={number(value, short=name != LATENCY, up=True)}"

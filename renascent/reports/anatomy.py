@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from renascent.bench.analysis import LEAST, View, front, ranks, shared
+from renascent.core.text import number
 from renascent.reports.bench import Listing, Section, arch_cell
-from renascent.reports.plots import Picture, matrix, rankings, scatter
+from renascent.reports.benchfigures import matrix, rankings, scatter
+from renascent.reports.plots import Picture
 
 Json = dict[str, Any]
 
@@ -35,14 +37,14 @@ def sections(seen: Sequence[View], facts: Json) -> list[Section]:
 def _overview(seen: Sequence[View], facts: Json) -> Section:
     told = facts["problems"]
     columns: list[tuple[str, Callable[[Json], str]]] = [
-        ("architectures", lambda p: f"{p['rows']:,}"),
-        ("mean (%)", lambda p: _number(p["mean"])),
-        ("deviation", lambda p: _number(p["std"])),
-        ("best (%)", lambda p: _number(p["best"]["accuracy"])),
+        ("architectures", lambda p: number(p["rows"])),
+        ("mean (%)", lambda p: number(p["mean"], places=2)),
+        ("deviation", lambda p: number(p["std"], places=2)),
+        ("best (%)", lambda p: number(p["best"]["accuracy"], places=2)),
         ("best architecture", lambda p: arch_cell(p["best"]["arch"])),
     ]
     if any(p["seed_std"] is not None for p in told.values()):
-        columns.insert(3, ("deviation between seeds", lambda p: _number(p["seed_std"])))
+        columns.insert(3, ("deviation between seeds", lambda p: number(p["seed_std"], places=2)))
     rows = [(name, *(cell(p) for _, cell in columns)) for name, p in told.items()]
     results = "; ".join(f"{view.name}: {view.columns['result']}" for view in seen)
     words = f"The result is the column by which an architecture is judged: {results}."
@@ -80,7 +82,10 @@ def _front_tables(fronts: Mapping[str, Sequence[Json]]) -> Iterator[Listing]:
         entries = fronts[metrics[0]]
         places = np.unique(np.linspace(0, len(entries) - 1, min(SHOWN, len(entries))).round().astype(int))
         some = [entries[k] for k in places]
-        rows = [(arch_cell(e["arch"]), *(_count(e[metric]) for metric in fronts), _number(e["accuracy"])) for e in some]
+        rows = [
+            (arch_cell(e["arch"]), *(number(e[metric]) for metric in fronts), number(e["accuracy"], places=2))
+            for e in some
+        ]
         names = " and against ".join(NAMES[metric] for metric in metrics)
         how = f"{len(rows)} of {len(entries)}, " if len(rows) < len(entries) else ""
         caption = f"Pareto front of accuracy against {names} ({how}cheapest first)"
@@ -92,7 +97,7 @@ def _across(seen: Sequence[View], facts: Json) -> Section:
     places = {view.name: ranks(view.result[rows]) for view in seen}
     names = list(places)
     table = [
-        (told["best_on"], arch_cell(told["arch"]), *(f"{told['ranks'][name]:,}" for name in names))
+        (told["best_on"], arch_cell(told["arch"]), *(number(told["ranks"][name]) for name in names))
         for told in facts["ranking"]
     ]
     words = f"Ranks by result among the {len(rows):,} architectures that all data sets know; 1 is the best."
@@ -159,16 +164,8 @@ def _judged(seen: Sequence[View], facts: Json, what: str) -> Listing:
     for view in seen:
         told = facts["problems"][view.name][what]
         best = told["best"]
-        agree = [_number(told[kind]) for kind in ("spearman", "kendall")]
-        reached = [f"{best['accuracy']:.2f}", f"{told['below_best']:.2f}"] if best else ["-", "-"]
-        rows.append((view.name, f"{told['rows']:,}", *agree, *reached, arch_cell(best["arch"]) if best else ""))
+        agree = [number(told[kind], places=3) for kind in ("spearman", "kendall")]
+        reached = [number(v, places=2) for v in (best["accuracy"], told["below_best"])] if best else ["-", "-"]
+        rows.append((view.name, number(told["rows"]), *agree, *reached, arch_cell(best["arch"]) if best else ""))
     header = ("data set", "architectures", "Spearman", "Kendall", "result of its best (%)", "below the optimum")
     return Listing((*header, "its best"), rows)
-
-
-def _count(value: int | None) -> str:
-    return "-" if value is None else f"{value:,}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}" if abs(value) <= 1 else f"{value:.2f}"

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from renascent.costs.scaling import is_size_space
-from renascent.reports.figures import Line, bands, chart, short
+from renascent.reports.cell import short
+from renascent.reports.plots import COLOURS, Line, Picture, chart
+from renascent.reports.searchfigures import strips
 from renascent.reports.sizefigures import heat
 from renascent.results.facts import SearchEpoch
 from renascent.results.record import Record
 
-Drawing = tuple[Markup, Markup]
+Drawing = tuple[Picture, Markup]
 """A figure and what stands below it."""
 
 FEW = 12
@@ -31,7 +33,7 @@ def beliefs(result: Record, epochs: Sequence[SearchEpoch], styles: Mapping[objec
     archs = [result.space.space.parse(e.likeliest) for e in epochs]
     rows = {n: [a[n] for a in archs] for n in names if all(n in a for a in archs)}
     title = "likeliest option of each decision in each epoch"
-    return [first, (bands(rows, [e.epoch for e in epochs], styles, title), _legend(styles))]
+    return [first, (strips(rows, [e.epoch for e in epochs], styles, title), _legend(styles))]
 
 
 def spent(epochs: Sequence[SearchEpoch]) -> list[Drawing]:
@@ -39,9 +41,11 @@ def spent(epochs: Sequence[SearchEpoch]) -> list[Drawing]:
     told = [e for e in epochs if e.costs]
     if not told:
         return []
-    lines = [Line(name, [(e.epoch, e.costs[name]) for e in told], f"s{k % 6}") for k, name in enumerate(told[0].costs)]
+    lines = [
+        Line(name, [(e.epoch, e.costs[name]) for e in told], COLOURS[k % 6]) for k, name in enumerate(told[0].costs)
+    ]
     title = "expected cost in each epoch, in times the budget"
-    drawn = chart(lines, title=title, unit="expected cost / budget", references={"the budget": 1.0}, base=0.0)
+    drawn = chart(lines, title, "expected cost / budget", known={"the budget": 1.0}, base=0.0)
     caption = "What a network drawn by the strategy's chances costs on average. The result is inside the budget."
     return [(drawn, Markup(caption))]
 
@@ -55,14 +59,14 @@ def undecided(result: Record, told: Sequence[SearchEpoch]) -> bool:
 
 
 def _curves(result: Record, told: Sequence[SearchEpoch], names: Sequence[str]) -> Drawing:
-    lines = [Line(n, [(e.epoch, e.entropy[n]) for e in told], f"s{k % 6}") for k, n in enumerate(names)]
+    lines = [Line(n, [(e.epoch, e.entropy[n]) for e in told], COLOURS[k % 6]) for k, n in enumerate(names)]
     known = _options(result)
     counts = sorted({known.get(n, 0) for n in names} - {0, 1})
     even = {f"ln {n}: all {n} options alike": math.log(n) for n in counts}
     # from zero, unless all that happens is close to undecided
     base = 0.0 if min(y for line in lines for _, y in line.points) < max(even.values(), default=0.0) / 2 else None
-    title, height = "entropy of each decision in each epoch", max(236.0, 15.0 * len(names) + 64)
-    drawn = chart(lines, title=title, unit="entropy (nats)", base=base, references=even, height=height)
+    title = "entropy of each decision in each epoch"
+    drawn = chart(lines, title, "entropy (nats)", base=base, known=even)
     return drawn, Markup("Entropy of each decision: 0 is settled, the dashed line is undecided.")
 
 
@@ -86,7 +90,8 @@ def _sizes(result: Record, told: Sequence[SearchEpoch]) -> list[Drawing]:
         rows = {n: [e.sizes[n][place] / reference[n] for e in known] for n in names}
         high = max(floor, max(max(values) for values in rows.values()))
         title = f"{what} of each decision in each epoch, in times the reference's"
-        drawings.append((heat(rows, epochs, high=high, unit=f"{what} / reference", title=title), Markup(caption)))
+        unit = f"{what.partition(' of')[0]} / reference"
+        drawings.append((heat(rows, epochs, high=high, unit=unit, title=title), Markup(caption)))
     return drawings
 
 

@@ -12,8 +12,10 @@ import numpy as np
 
 from renascent.bench.compare import Contest, Runs, at_fidelity, evaluator, step_seconds
 from renascent.core.files import Json
+from renascent.core.text import number
 from renascent.reports.bench import Listing, Section
-from renascent.reports.plots import Picture, bands
+from renascent.reports.benchfigures import bands
+from renascent.reports.plots import Picture
 from renascent.strategies.trials.protocol import Trials
 
 Strategies = Mapping[str, Trials[Any]]
@@ -51,11 +53,11 @@ def _results(contest: Contest, runs: Mapping[str, Runs], rows: Json) -> Section:
     table = [
         (
             name,
-            f"{row['mean']:.2f}" + (f" ± {row['ci95']:.2f}" if row["ci95"] is not None else ""),
-            _number(row["std"]),
-            f"{row['rank']:.2f}",
-            f"{row['trials']:.0f}",
-            *([f"{row['hypervolume']:.4f}"] if volumes else []),
+            number(row["mean"], places=2) + (f" ± {row['ci95']:.2f}" if row["ci95"] is not None else ""),
+            number(row["std"], places=2),
+            number(row["rank"], places=2),
+            number(row["trials"], places=0),
+            *([number(row["hypervolume"], places=4)] if volumes else []),
         )
         for name, row in rows.items()
     ]
@@ -71,8 +73,8 @@ def _pairs(name: str, paired: Json, order: Sequence[str]) -> Iterator[tuple[str,
     """List the pairs that begin with a strategy, each pair once."""
     for other in order[order.index(name) + 1 :]:
         told = paired[other]
-        p = "-" if told["p"] is None else f"{max(told['p'], 1e-4):.4f}"
-        yield f"{name} - {other}", f"{told['difference']:+.3f}", f"{told['standard_error']:.3f}", p
+        p = number(told["p"] and max(told["p"], 1e-4), places=4)
+        yield f"{name} - {other}", f"{told['difference']:+.3f}", number(told["standard_error"], places=3), p
 
 
 def _figure(contest: Contest, runs: Mapping[str, Runs]) -> Picture:
@@ -129,7 +131,3 @@ def _sources(strategies: Strategies) -> Section:
         paragraphs = (inspect.getdoc(type(strategy)) or "").split("\n\n")
         rows.append((name, " ".join(" ".join(text.split()) for text in paragraphs if "arXiv:" in text)))
     return Section("What to cite", tables=[Listing(("strategy", "source"), rows)])
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

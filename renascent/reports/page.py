@@ -14,13 +14,16 @@ from renascent.core.codecs import nats_topology as topology
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
 from renascent.core.schema import written
+from renascent.core.text import percent
 from renascent.costs.scaling import is_size_space
 from renascent.loops.run import read_sessions
 from renascent.reports import sizes as sizereport
 from renascent.reports.beliefs import beliefs, spent, undecided
+from renascent.reports.cell import cell, short
 from renascent.reports.citations import citations
-from renascent.reports.figures import Line, cell, chart, curves, short
+from renascent.reports.plots import COLOURS, Line, Picture, chart
 from renascent.reports.render import breakable, render
+from renascent.reports.searchfigures import curves
 from renascent.reports.summary import company, schooling
 from renascent.results.facts import Epoch, SearchEpoch, Training, Truth
 from renascent.results.record import Record
@@ -103,8 +106,8 @@ def _tiles(result: Record) -> Iterator[tuple[str, str, str]]:
     about, training, latency = result.about, result.training, result.latency
     for split, score in training.scores.items() if training else ():
         name = "test accuracy" if split == "test" else "validation accuracy"
-        yield name, _percent(score), _versus(training, split) if training else ""
-    yield "accuracy in the search", _percent(about.search_score), "with shared weights, on one validation batch"
+        yield name, percent(score), _versus(training, split) if training else ""
+    yield "accuracy in the search", percent(about.search_score), "with shared weights, on one validation batch"
     if told := about.truth:
         known = told.accuracy
         remark = f"{told.problem} of {told.table}: best {told.best:.2f} %, mean of all {told.mean:.2f} %"
@@ -116,15 +119,15 @@ def _tiles(result: Record) -> Iterator[tuple[str, str, str]]:
     yield "search", _duration(about.search_seconds), _multiple(result)
 
 
-def _truth(told: Truth | None, epochs: Sequence[SearchEpoch]) -> list[Markup]:
+def _truth(told: Truth | None, epochs: Sequence[SearchEpoch]) -> list[Picture]:
     """Draw what the truth table says of the likeliest architecture at each epoch, if the search was given one."""
     points = [(e.epoch, e.truth) for e in epochs if e.truth is not None]
     if told is None or not points:
         return []
     levels = {f"best {told.best:.2f}": told.best, f"mean of all {told.mean:.2f}": told.mean}
     title = f"accuracy in {told.table} of the likeliest architecture in each epoch"
-    line = Line("likeliest", points, "val")
-    return [chart([line], title=title, unit=f"accuracy in {told.table} (%)", references=levels)]
+    line = Line("likeliest", points, COLOURS[0])
+    return [chart([line], title, f"accuracy in {told.table} (%)", known=levels)]
 
 
 def _versus(training: Training, split: str) -> str:
@@ -213,10 +216,8 @@ def _random_cells(result: Record) -> list[tuple[Markup, str, str]]:
     split = next(iter(training.scores))
     name = Markup("<strong>{}</strong>").format(breakable(result.about.arch))
     others = [(breakable(cell.arch), cell.scores[split]) for cell in training.random_cells]
-    return [
-        (arch, "", _percent(score))
-        for arch, score in sorted([(name, training.scores[split]), *others], key=lambda row: -row[1])
-    ]
+    rows = sorted([(name, training.scores[split]), *others], key=lambda row: -row[1])
+    return [(arch, "", percent(score)) for arch, score in rows]
 
 
 def _settings(config: Json, training: Training | None) -> list[tuple[str, Rows]]:
@@ -256,10 +257,6 @@ def _command(words: Sequence[str]) -> str:
     # `python -m renascent search` is recorded by the name of its file
     ours = program.removesuffix(".exe") == "renascent" or (program == "__main__.py" and given[:1] == ["search"])
     return shlex.join(["renascent", *given]) if ours else ""
-
-
-def _percent(score: float) -> str:
-    return f"{100 * score:.2f} %"
 
 
 def _duration(seconds: float) -> str:

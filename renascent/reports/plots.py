@@ -1,57 +1,62 @@
-"""Figures of benchmark reports: curves with bands, scatters, rankings and correlations, drawn by matplotlib.
+"""The drawing system of all reports: matplotlib, in the colours of the page's style sheet.
 
-Each comes twice: as SVG to stand in a page, coloured by the page's style sheet so that it follows light and dark, and
-as PNG to be used elsewhere. Points of large scatters are pixels in both. The same numbers give the same bytes.
+A figure is SVG that stands in a page, with text as text and colours as the style sheet's variables, so that it follows
+light and dark; and the same as PNG where a page lays its figures beside it. Images and points of large scatters are
+pixels in both. The same numbers give the same bytes.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup, escape
-from numpy.typing import ArrayLike, NDArray
 
-from renascent.reports.figures import spread
-
-if TYPE_CHECKING:  # it takes a second to load, so that only drawing loads it
+if TYPE_CHECKING:  # it takes half a second to load, so that only drawing loads it
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PAPER, INK, SOFT, RULE = "#fdfcfa", "#1c2126", "#626970", "#dedbd4"
 
-COLOURS = ("#1f5f99", "#b07d1e", "#2a8c84", "#8a5a9e", "#a8503f", "#5e7a2e")
+HUES = ("#8a8f96", "#2a8c84", "#1f5f99", "#b07d1e", "#8a5a9e", "#a8503f", "#5e7a2e", "#4d5a8f")
+"""The colours --c0 to --c7 of the style sheet."""
+
+COLOURS = tuple(HUES[k] for k in (2, 3, 1, 4, 5, 6))
 """Of curves, in their order; the dashes differ as well, for those who see fewer colours."""
 
-DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (4, 1, 1, 1, 1, 1)), (0, (1, 1)))
+DASHES: dict[str, Any] = dict(
+    zip(
+        COLOURS,
+        ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (4, 1, 1, 1, 1, 1)), (0, (1, 1))),
+        strict=True,
+    )
+)
 
 CLOUDS = ("#4f8fc9", "#c08f35", "#3f9f97", "#a173b5")
-"""Of points that are pixels: light enough for a dark page, dark enough for a light one."""
+"""Of what is pixels: light enough for a dark page, dark enough for a light one."""
 
-VARIABLES = {
-    PAPER: "--paper",
-    INK: "--ink",
-    SOFT: "--soft",
-    RULE: "--rule",
-    **dict(zip(COLOURS, ("--c2", "--c3", "--c1", "--c4", "--c5", "--c6"), strict=True)),
+VARIABLES = {PAPER: "--paper", INK: "--ink", SOFT: "--soft", RULE: "--rule"} | {
+    c: f"--c{k}" for k, c in enumerate(HUES)
 }
 """Colour -> variable of the page's style sheet."""
 
-MANY = 2000
-"""Points from which on a scatter is drawn as pixels."""
+WIDTH, LETTERS = 360, 10.5
+"""Of every figure and its letters, in units: 72 are an inch, and one is a pixel where a page is 390 pixels wide."""
 
 STYLE: dict[Any, Any] = {
-    **dict.fromkeys(("font.size", "axes.labelsize"), 11.5),
+    **dict.fromkeys(("font.size", "axes.labelsize"), LETTERS),
     **dict.fromkeys(("text.color", "axes.titlecolor"), INK),
     **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), SOFT),
     **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
-    "axes.titlesize": 12.5,
+    "axes.titlesize": 11.0,
     "axes.titlelocation": "left",
-    "axes.titlepad": 10.0,
+    "axes.titlepad": 9.0,
     "axes.facecolor": "none",
     "grid.color": RULE,
     "grid.linewidth": 0.7,
@@ -61,240 +66,190 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure. svg: to stand in a page.  png: the same on paper, for everything else."""
+    """A figure. svg: to stand in a page, as which a template takes it."""
 
     title: str
     svg: Markup
-    png: bytes
+    figure: Figure = field(repr=False, compare=False)
+
+    def __html__(self) -> str:
+        return self.svg
 
     @property
     def name(self) -> str:
-        """The name of its file, without an ending.
-
-        >>> Picture("Accuracy over time: cifar10 (12 epochs)", Markup(), b"").name
-        'accuracy-over-time-cifar10-12-epochs'
-        """
+        """The name of its file, without an ending."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
+    @property
+    def png(self) -> bytes:
+        """The same on paper, for everything but a page."""
+        with _settings(self.title):
+            self.figure.savefig(
+                target := io.BytesIO(), format="png", dpi=200, facecolor=PAPER, metadata={"Software": None}
+            )
+        return target.getvalue()
 
-Curve = tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]
-"""x, and at each x the mean, the lower and the upper end of its band; NaN where nothing is known."""
+
+@dataclass(frozen=True)
+class Line:
+    """One curve. points: (x, y), x increasing."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    colour: str = SOFT
 
 
-def bands(
-    curves: Mapping[str, Curve],
-    xlabel: str,
-    ylabel: str,
-    title: str,
-    references: Mapping[str, float] | None = None,
-    *,
-    log_x: bool = False,
-) -> Picture:
-    """Draw a mean over time for each name, with a band around it.
+def draw(title: str, paint: Callable[[Axes], object], *, height: float = 240, head: str | None = None) -> Picture:
+    """Return what `paint` draws.
 
-    references: label -> value of a dashed line across.  log_x: time in powers of ten.
-
-    The upright axis holds what is there after the first twentieth of the time: the first few trials are much lower,
-    and would leave no room for the rest.
+    title: what it shows, for those who cannot see it.  head: what stands above it; its title if not given.
     """
-    held = {name: [np.asarray(part, dtype=float) for part in curve] for name, curve in curves.items()}
-    levels = dict(references or {})
-
-    def paint(axes: Axes) -> None:
-        for k, (name, (x, mean, low, high)) in enumerate(held.items()):
-            colour = COLOURS[k % len(COLOURS)]
-            axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0)
-            axes.plot(x, mean, color=colour, linestyle=DASHES[k % len(DASHES)], linewidth=1.8, label=name)
-        if log_x:
-            axes.set_xscale("log")
-        axes.set_xlim(min(np.min(x) for x, *_ in held.values()), max(np.max(x) for x, *_ in held.values()))
-        axes.set_ylim(*_settled(list(held.values()), list(levels.values())))
-        axes.set(xlabel=xlabel, ylabel=ylabel)
-        _references(axes, levels)
-        _ends(axes, {name: (x, mean) for name, (x, mean, _, _) in held.items()})
-
-    return _draw(title, paint)
-
-
-def scatter(
-    x: ArrayLike,
-    y: ArrayLike,
-    xlabel: str,
-    ylabel: str,
-    title: str,
-    *,
-    front: NDArray[np.bool_] | None = None,
-    marked: Mapping[str, int] | None = None,
-    log_x: bool = False,
-) -> Picture:
-    """Draw a point for each architecture, (n,) each.
-
-    front: those on the Pareto front, joined by steps.  marked: label -> a point to be named.
-
-    An axis leaves out its lowest twentieth where that would take most of the room; the figure says how many these are.
-    """
-    across, up = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-
-    def paint(axes: Axes) -> None:
-        _cloud(axes, across, up, CLOUDS[0])
-        if log_x:
-            axes.set_xscale("log")
-        hidden = np.zeros(len(up), dtype=bool)
-        for values, limit in ((across, axes.set_xlim), (up, axes.set_ylim)):
-            if (least := _least(values)) is not None:
-                least -= 0.04 * (values.max() - least)
-                limit(least)
-                hidden |= values < least
-        if front is not None and front.any():
-            order = np.argsort(across[front], kind="stable")
-            points = across[front][order], up[front][order]
-            axes.plot(*points, color=COLOURS[4], linewidth=1.3, drawstyle="steps-post")
-            axes.plot(*points, "o", color=COLOURS[4], markersize=4, label="Pareto front")
-        for k, (label, at) in enumerate((marked or {}).items()):
-            colour, shape, size = (COLOURS[3], "D", 10) if k == 0 else (COLOURS[1], "s", 6)
-            axes.plot(across[at], up[at], shape, color=colour, markersize=size, markeredgecolor=PAPER, label=label)
-        words = f"{xlabel}; {hidden.sum():,} lower points lie outside" if hidden.any() else xlabel
-        axes.set(xlabel=words, ylabel=ylabel)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="lower right", handletextpad=0.4)
-
-    return _draw(title, paint)
-
-
-def rankings(base: str, ranks: Mapping[str, ArrayLike], title: str) -> Picture:
-    """Draw the rank of each architecture on some data sets against its rank on another, 1 being the best.
-
-    base: the data set across.  ranks: data set -> rank of each architecture (n,); the same order in all.
-    """
-    across = np.asarray(ranks[base])
-    others = {name: np.asarray(rank) for name, rank in ranks.items() if name != base}
-
-    def paint(axes: Axes) -> None:
-        for k, (name, rank) in enumerate(others.items()):
-            colour = CLOUDS[k % len(CLOUDS)]
-            _cloud(axes, across, rank, colour)
-            axes.plot([], [], "o", color=colour, markersize=5, label=name)
-        axes.plot([1, len(across)], [1, len(across)], color=INK, linewidth=1, label=base)
-        axes.set(xlabel=f"rank on {base}", ylabel="rank on the others")
-        axes.set_xlim(1, len(across))
-        axes.set_ylim(1, len(across))
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, handletextpad=0.4, handlelength=1.2)
-
-    return _draw(title, paint)
-
-
-def matrix(names: Sequence[str], values: ArrayLike, title: str) -> Picture:
-    """Draw correlations (n, n) from -1 to 1 as a map with numbers in it; NaN stays empty."""
-    from matplotlib.patches import Rectangle
-
-    cells = np.asarray(values, dtype=float)
-
-    def paint(axes: Axes) -> None:
-        for (i, j), value in np.ndenumerate(cells):
-            if np.isfinite(value):
-                colour, alpha = COLOURS[0 if value >= 0 else 4], 0.04 + 0.46 * abs(value) ** 2
-                axes.add_patch(Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, color=colour, alpha=alpha, linewidth=0))
-            words = f"{value:.3f}" if np.isfinite(value) else "-"
-            axes.text(j, i, words, ha="center", va="center", color=INK)
-        axes.set_xlim(-0.5, len(names) - 0.5)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        lean, side = (30, "right") if len(names) > 3 else (0, "center")
-        axes.set_xticks(range(len(names)), names, rotation=lean, ha=side)
-        axes.set_yticks(range(len(names)), names)
-        axes.grid(visible=False)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-
-    return _draw(title, paint, height=min(1.4 + 0.55 * len(names), 5.0))
-
-
-def _draw(title: str, paint: Callable[[Axes], None], *, height: float = 4.0) -> Picture:
-    """Return what `paint` draws, 6 inches wide; 72 units of the SVG are an inch."""
-    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, ScalarFormatter, StrMethodFormatter
 
-    svg, png = io.StringIO(), io.BytesIO()
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        # ids in the SVG are hashes: salted by the title, those of two figures in a page differ
-        matplotlib.rcParams.update({**STYLE, "svg.hashsalt": f"renascent {title}"})
-        figure = Figure(figsize=(6.0, height), dpi=72, facecolor=PAPER, layout="constrained")
+    with _settings(title):
+        figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72, facecolor="none", layout="constrained")
         axes = figure.add_subplot()
-        axes.set_title(title)
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set_title(title if head is None else head, color=INK if head is None else SOFT)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         paint(axes)
         for axis in (axes.xaxis, axes.yaxis):
             if isinstance(axis.get_major_formatter(), ScalarFormatter):  # neither names nor powers of ten
                 axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(svg, format="svg", dpi=130, transparent=True, metadata=nothing)
-        figure.savefig(png, format="png", dpi=170, metadata={"Software": None})
-    return Picture(title, _embedded(svg.getvalue(), title), png.getvalue())
+        figure.set_dpi(156)  # of what is pixels; unlike `savefig`, what follows draws once
+        canvas: Any = FigureCanvasSVG(figure)  # its methods have no types
+        canvas.print_svg(svg := io.StringIO(), metadata={"Date": None})
+    return Picture(title, _embedded(svg.getvalue(), title), figure)
+
+
+def chart(
+    lines: Sequence[Line], title: str, unit: str, *, base: float | None = None, known: Mapping[str, float] | None = None
+) -> Picture:
+    """Draw curves over epochs, each named at its end.
+
+    unit: of the upright axis, and its name.  base: where it starts.  known: label -> value of a dashed line across.
+    """
+    xs, ys = zip(*(point for line in lines for point in line.points), strict=True)
+    ys += (*(known or {}).values(), *(() if base is None else (base,)))
+
+    def paint(axes: Axes) -> None:
+        for line in lines:
+            dash, mark = DASHES.get(line.colour, "-"), "o" if len(line.points) == 1 else ""  # one epoch makes no line
+            points = zip(*line.points, strict=True)
+            axes.plot(*points, marker=mark, color=line.colour, linestyle=dash, linewidth=1.6, gid=tip(line.name))
+        low, high = room(ys, flat=0.01)
+        axes.set_ylim(low if base is None else base, high)
+        epoch_axis(axes, min(xs), max(xs))
+        levels(axes, known or {})
+        ends(axes, lines)
+
+    return draw(title, paint, height=max(190, 13 * len(lines) + 62), head=unit)
+
+
+def tip(words: str) -> str:
+    """Return what an element's `gid` must be for a page to show these words beside it."""
+    return f"tip {words}"
+
+
+def room(values: Sequence[float], *, flat: float = 0.0) -> tuple[float, float]:
+    """Return the limits of an axis. flat: a spread below this share is rounding, and is not blown up.
+
+    >>> room([90.0, 100.0]), room([2.0, 2.0]), room([])
+    ((89.4, 100.6), (1.9, 2.1), (-0.06, 1.06))
+    """
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    pad = 0.06 * (high - low) if high - low > flat * abs(high) else 0.05 * abs(high) or 1.0
+    return low - pad, high + pad
+
+
+def epoch_axis(axes: Axes, first: float, last: float, margin: float = 0.0) -> None:
+    """Mark the lower axis with whole epochs, the first among them."""
+    from matplotlib.ticker import MaxNLocator
+
+    marks = MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]).tick_values(first, last)
+    axes.set_xticks([first, *(m for m in marks if (last - first) / 12 < m - first <= last - first)])
+    if last > first or margin:
+        axes.set_xlim(first - margin, last + margin)
+    axes.set_xlabel("epoch")
+
+
+def levels(axes: Axes, known: Mapping[str, float]) -> None:
+    """Draw dashed lines across, named at their beginning."""
+    for label, value in known.items():
+        axes.axhline(value, color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
+        axes.text(0.01, value, label, color=SOFT, va="bottom", transform=axes.get_yaxis_transform())
+
+
+def bare(axes: Axes, names: Sequence[str], places: Sequence[float] = ()) -> None:
+    """Name rows without a frame, the first on top. places: of the names, where not each row has one."""
+    axes.set_yticks(list(places) or range(len(names)), names)
+    axes.set_ylim(*sorted(axes.get_ylim(), reverse=True))
+    axes.grid(visible=False)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[:].set_visible(False)
+
+
+def ends(axes: Axes, lines: Sequence[Line]) -> None:
+    """Name every curve at its last point, names that would touch moved apart."""
+    bottom, top = axes.get_ylim()
+    known = [(line, last[-1]) for line in lines if (last := [p for p in line.points if np.isfinite(p[1])])]
+    gap = (LETTERS + 2) / axes.bbox.height
+    places = spread([(y - bottom) / (top - bottom) for _, (_, y) in known], gap, 0.0, 1.0)
+    for (line, end), place in zip(known, places, strict=True):
+        axes.annotate(
+            line.name,
+            xy=end,
+            xytext=(1.03, place),
+            textcoords="axes fraction",
+            color=line.colour,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": line.colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
+        )
+
+
+def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Move places apart to at least `gap`, in order, within low to high where there is room.
+
+    >>> spread([10.0, 10.0, 40.0], 12.0, 0.0, 50.0)
+    [4.0, 16.0, 40.0]
+    """
+    order = sorted(range(len(places)), key=lambda k: places[k])
+    groups: list[list[float]] = []  # centre, members
+    for k in order:
+        groups.append([places[k], 1])
+        while len(groups) > 1 and groups[-1][0] - groups[-2][0] < gap * (groups[-1][1] + groups[-2][1]) / 2:
+            (b, m), (a, n) = groups.pop(), groups.pop()
+            groups.append([(a * n + b * m) / (n + m), n + m])
+        half = gap * (groups[-1][1] - 1) / 2
+        groups[-1][0] = min(max(groups[-1][0], low + half), max(high - half, low + half))
+    moved = [centre + gap * (i - (n - 1) / 2) for centre, n in groups for i in range(int(n))]
+    return [place for _, place in sorted(zip(order, moved, strict=True))]
+
+
+@contextmanager
+def _settings(title: str) -> Iterator[None]:
+    """Draw by our settings and by none of the user's; leave theirs as they were."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        # ids in the SVG are hashes: salted by the title, those of two figures in a page differ
+        matplotlib.rcParams.update({**STYLE, "svg.hashsalt": f"renascent {title}"})
+        yield
 
 
 def _embedded(svg: str, title: str) -> Markup:
     """Return a drawing as an element of a page: its colours are the page's, and it says what it shows."""
     drawing = svg[svg.index("<svg") :]
     # its own style sheet would hold for the whole page
-    drawing = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", drawing, flags=re.DOTALL)
+    drawing = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r"font-family: [^;\"]*", "font-family: inherit", drawing)
+    drawing = re.sub(r"\n\s*", " ", re.sub(r"(\.\d\d)\d+", r"\1", drawing))
+    drawing = re.sub(r'<g id="tip ([^"]*)">', r"<g><title>\1</title>", drawing)
     used = set(re.findall(r"#(\w+)", drawing))
     drawing = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", drawing)
     for colour, variable in VARIABLES.items():
         drawing = drawing.replace(colour, f"var({variable}, {colour})")
     about = f'role="img" aria-label="{escape(title)}" stroke-linejoin="round"'
     return Markup(drawing.replace("<svg ", f"<svg {about} ", 1))
-
-
-def _cloud(axes: Axes, x: NDArray[Any], y: NDArray[Any], colour: str) -> None:
-    many = len(x) > MANY
-    size, alpha = (3.0, 0.25) if many else (14.0, 0.6)
-    axes.scatter(x, y, s=size, color=colour, alpha=alpha, linewidths=0, rasterized=many)
-
-
-def _least(values: NDArray[Any]) -> float | None:
-    """Return where an axis is to begin; None where it may begin at the lowest value."""
-    if len(values) < 20:
-        return None
-    bulk = float(np.quantile(values, 0.05))
-    return bulk if bulk - values.min() > 0.4 * (values.max() - values.min()) else None
-
-
-def _settled(curves: Sequence[Sequence[NDArray[Any]]], levels: Sequence[float]) -> tuple[float, float]:
-    """Return the limits of the upright axis."""
-    seen = list(levels)
-    for x, mean, low, high in curves:
-        late = x >= x[0] + 0.05 * (x[-1] - x[0])
-        told = np.concatenate([part[late & np.isfinite(part)] for part in (mean, low, high)])
-        seen += [float(told.min()), float(told.max())] if len(told) else []
-    low_end, high_end = (min(seen), max(seen)) if seen else (0.0, 1.0)
-    room = 0.06 * (high_end - low_end) or 0.05 * abs(high_end) or 1.0
-    return low_end - room, high_end + room
-
-
-def _references(axes: Axes, levels: Mapping[str, float]) -> None:
-    for label, value in levels.items():
-        axes.axhline(value, color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
-        place = axes.get_yaxis_transform()
-        axes.text(0.01, value, label, color=SOFT, va="bottom", transform=place, fontsize=10.5)
-
-
-def _ends(axes: Axes, lines: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> None:
-    """Name every curve at its last point, names that would touch moved apart."""
-    bottom, top = axes.get_ylim()
-    known = {name: (x[ok], y[ok]) for name, (x, y) in lines.items() if (ok := np.isfinite(y)).any()}
-    ends = {name: (float(x[-1]), float(y[-1])) for name, (x, y) in known.items()}
-    heights = [(y - bottom) / (top - bottom) for _, y in ends.values()]
-    places = spread(heights, 0.065, 0.0, 1.0)
-    for (name, end), place in zip(ends.items(), places, strict=True):
-        colour = COLOURS[list(lines).index(name) % len(COLOURS)]
-        axes.annotate(
-            name,
-            xy=end,
-            xytext=(1.03, place),
-            textcoords="axes fraction",
-            color=colour,
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
-        )

@@ -1,31 +1,31 @@
-"""Drawings of sizes: before and after, over a search, and what they cost; SVG as text, as in `figures`."""
+"""Figures of sizes: before and after, over a search, and what they cost."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup, escape
+import numpy as np
 
-from renascent.reports.figures import (
-    BOTTOM,
-    LEFT,
-    RIGHT,
-    TOP,
-    WIDTH,
-    Frame,
+from renascent.core.text import number
+from renascent.reports.plots import (
+    CLOUDS,
+    COLOURS,
+    SOFT,
+    Line,
+    Picture,
+    bare,
+    draw,
+    ends,
     epoch_axis,
-    spread,
-    svg,
-    text,
-    ticks,
-    upright,
+    room,
+    tip,
 )
 
-NARROW = 12.0
-"""Right margin of drawings without labels there."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LABEL = 20
 """Letters of a decision's name that a drawing has room for."""
@@ -47,194 +47,142 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Dots:
-    """Points (x, y) of one kind. style: its class in the style sheet.  names: beside each point.  joined: by a line."""
+class Dots(Line):
+    """Points of one kind. names: of each point, its kind's if not given.  joined: by a line."""
 
-    name: str
-    points: Sequence[tuple[float, float]]
-    style: str
     names: Sequence[str] = ()
     joined: bool = False
 
 
-def profile(sizes: Sequence[Size], *, unit: str, title: str, share: bool = False) -> Markup:
+def profile(sizes: Sequence[Size], *, unit: str, title: str, share: bool = False) -> Picture:
     """Draw sizes layer by layer as columns: pale before, full after; only pale where a layer is not there any more.
 
     share: in times the size before.
     """
-    rows = [Size(s.name, 1.0, s.after and s.after / s.before) for s in sizes] if share else sizes
-    high = max(max(row.before, row.after or 0) for row in rows)
-    frame = Frame(0, 1, 0, 1.04 * high, 236.0, right=NARROW)
-    wide = (WIDTH - LEFT - NARROW) / len(rows)
-    parts = upright(frame, unit)
-    for k, (row, size) in enumerate(zip(rows, sizes, strict=True)):
-        now = "left out" if size.after is None else f"{size.after:g}"
-        bars = [_column(frame, k, wide, row.before, "before" + (" gone" if row.after is None else ""))]
-        bars += [] if row.after is None else [_column(frame, k, wide, row.after, "after")]
-        tip = f"<title>{escape(size.name)}: {size.before:g}, now {now}</title>"
-        parts.append(f"<g>{tip}{''.join(bars)}</g>")
-    y = frame.height - BOTTOM
-    parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - NARROW}" y1="{y:.1f}" y2="{y:.1f}"/>')
-    return svg([*parts, *_stages([s.name for s in sizes], y, wide)], frame.height, title)
+    wide = 0.84 if len(sizes) < 80 else 1.0
+
+    def paint(axes: Axes) -> None:
+        for k, size in enumerate(sizes):
+            whole, gone = size.before if share else 1.0, size.after is None
+            said = tip(f"{size.name}: {size.before:g}, now {'left out' if gone else f'{size.after:g}'}")
+            axes.bar(k, size.before / whole, wide, color=(SOFT, 0.14 if gone else 0.28), gid=said)
+            if size.after is not None:
+                axes.bar(k, size.after / whole, wide, color=COLOURS[0], gid=said)
+        axes.margins(x=0)
+        _stages(axes, [size.name for size in sizes])
+        axes.grid(visible=False, axis="x")
+
+    return draw(title, paint, height=190, head=unit)
 
 
-def across(sizes: Sequence[Size], title: str) -> Markup:
+def bars(sizes: Sequence[Size], title: str) -> Picture:
     """Draw a few sizes, such as depths, as bars across: pale before, full after."""
-    left, right, gap = 130.0, 96.0, 26.0
-    parts = []
-    for k, size in enumerate(sizes):
-        y, after = 8 + gap * k, size.after or 0
-        unit = (WIDTH - left - right) / max(size.before, after)
-        parts.append(text(left - 8, y + 13, _named(size.name), "tick end"))
-        for style, value in (("before", size.before), ("after", after)):
-            parts.append(
-                f'<rect class="{style}" x="{left}" y="{y:.1f}" width="{max(unit * value, 0.1):.1f}" height="18"/>'
-            )
-        parts.append(text(WIDTH - right + 8, y + 13, f"{after:g} of {size.before:g}", "tick"))
-    return svg(parts, gap * len(sizes) + 10, title)
+
+    def paint(axes: Axes) -> None:
+        for k, size in enumerate(sizes):
+            before, after = size.before, size.after or 0
+            for value, colour in ((before, (SOFT, 0.28)), (after, COLOURS[0])):
+                axes.barh(k, value / max(before, after), 0.72, color=colour, gid=tip(f"{value:g}"))
+            axes.text(1.03, k, f"{after:g} of {before:g}", color=SOFT, va="center")
+        bare(axes, [_named(size.name) for size in sizes])
+        axes.set(xlim=(0, 1), xticks=[])
+
+    return draw(title, paint, height=21 * len(sizes) + 10, head="")
 
 
-def heat(rows: Mapping[str, Sequence[float]], epochs: Sequence[int], *, high: float, unit: str, title: str) -> Markup:
+def heat(rows: Mapping[str, Sequence[float]], epochs: Sequence[int], *, high: float, unit: str, title: str) -> Picture:
     """Draw a number of each decision (a row) at each epoch, the larger the darker. high: of the darkest.
 
     Of hundreds of epochs, neighbouring ones are drawn as their mean; so are shades a few.
     """
-    left = 150.0 if len(rows) <= ROWS else 84.0
-    tall = 14.0 if len(rows) <= ROWS else max(2.4, 364.0 / len(rows))
-    height = TOP + tall * len(rows) + 6 + BOTTOM
-    frame = Frame(epochs[0] - 0.5, epochs[-1] + 0.5, 0, 1, height, left=left, right=56.0)
-    shades: dict[int, list[str]] = {}
-    edges = _edges(epochs)
-    for k, (name, values) in enumerate(rows.items()):
-        assert len(values) == len(epochs), name
-        for shade, start, end in _runs(values, edges, high):
-            x, right = frame.x(epochs[start] - 0.5), frame.x(epochs[end - 1] + 0.5)
-            shades.setdefault(shade, []).append(f"M{x:.1f},{TOP + tall * (k + 0.5):.1f}h{right - x:.1f}")
-    parts = [text(0, 12, unit, "tick"), *_key(high)]
-    for shade, runs in sorted(shades.items()):
-        style = f'stroke-width="{tall:.2f}" stroke-opacity="{max(shade / SHADES, 0.04):.2f}"'
-        parts.append(f'<path class="heat" {style} d="{"".join(runs)}"/>')
-    parts += _names(list(rows), left, tall)
-    return svg([*parts, *epoch_axis(frame, epochs[0], epochs[-1])], height, title)
+    parts = np.array_split(np.array(list(rows.values())), min(BINS, len(epochs)), axis=1)
+    means = np.stack([part.mean(1) for part in parts], axis=1) / high
+    tall = 13.0 if len(rows) <= ROWS else max(2.4, 340 / len(rows))
+
+    def paint(axes: Axes) -> None:
+        extent = (epochs[0] - 0.5, epochs[-1] + 0.5, len(rows) - 0.5, -0.5)
+        axes.imshow(_shaded(means), aspect="auto", interpolation="none", extent=extent)
+        bare(axes, *_rows(list(rows), tall))
+        epoch_axis(axes, epochs[0], epochs[-1], margin=0.5)
+        _key(axes, high)
+
+    return draw(title, paint, height=tall * len(rows) + 70, head=unit)
 
 
-def scatter(series: Sequence[Dots], *, title: str, x_unit: str, y_unit: str, limit: float | None = None) -> Markup:
+def plane(series: Sequence[Dots], *, title: str, x_unit: str, y_unit: str, limit: float | None = None) -> Picture:
     """Draw points in a plane. limit: where a dashed line goes upright."""
     xs = [x for dots in series for x, _ in dots.points] + ([] if limit is None else [limit])
     ys = [y for dots in series for _, y in dots.points]
-    pad = 0.1 * (max(ys) - min(ys)) or 1.0
-    frame = Frame(0, 1.04 * max(xs), min(ys) - pad, max(ys) + pad, 260.0)
-    parts = [*upright(frame, y_unit), *_across_axis(frame, x_unit)]
-    if limit is not None:
-        x = frame.x(limit)
-        parts.append(
-            f'<line class="reference" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{frame.height - BOTTOM:.1f}"/>'
-            + text(x + 4, TOP + 2, "budget", "tick")
-        )
-    for dots in series:
-        places = [(frame.x(x), frame.y(y)) for x, y in dots.points]
-        if dots.joined and len(places) > 1:
-            line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-            parts.append(f'<polyline class="curve thin {dots.style}" points="{line}"/>')
-        for k, (x, y) in enumerate(places):
-            tip = dots.names[k] if dots.names else dots.name
-            tip = f"<title>{escape(tip)}: {_short(dots.points[k][0])}, {dots.points[k][1]:.2f}</title>"
-            parts.append(f'<circle class="dot {dots.style}" cx="{x:.1f}" cy="{y:.1f}" r="4">{tip}</circle>')
-    return svg([*parts, *_legend(frame, series)], frame.height, title)
+
+    def paint(axes: Axes) -> None:
+        axes.set_xlim(0, 1.04 * max(xs))
+        low, high = room(ys)
+        axes.set_ylim(low, high if limit is None else high + 0.08 * (high - low))  # the budget's name stands on top
+        if limit is not None:
+            axes.axvline(limit, color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
+            axes.text(limit, 1, " budget", color=SOFT, va="top", transform=axes.get_xaxis_transform())
+        for dots in series:
+            if dots.joined:
+                axes.plot(*zip(*dots.points, strict=True), color=dots.colour, linewidth=1, linestyle=(0, (2, 3)))
+            for name, (x, y) in zip(dots.names or itertools.repeat(dots.name), dots.points, strict=False):
+                said = tip(f"{name}: {number(x, 3, short=True)}, {y:.2f}")
+                axes.plot(x, y, "o", color=dots.colour, markersize=6, gid=said, clip_on=False)
+        axes.xaxis.set_major_formatter(lambda value, _: number(value, 3, short=True))
+        axes.set_xlabel(x_unit)
+        ends(axes, series)
+
+    return draw(title, paint, height=215, head=y_unit)
 
 
-def _column(frame: Frame, k: int, wide: float, value: float, style: str) -> str:
-    thick = wide * (0.84 if wide > 4 else 1.0)
-    x, y = LEFT + wide * k + (wide - thick) / 2, frame.y(value)
-    tall = frame.height - BOTTOM - y
-    return f'<rect class="{style}" x="{x:.2f}" y="{y:.1f}" width="{thick:.2f}" height="{tall:.1f}"/>'
+def _key(axes: Axes, high: float) -> None:
+    """Show on the upper right what the depths of colour mean, 0 to `high`."""
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    key: dict[str, Any] = {"xy": (1, 1), "xycoords": "axes fraction"}
+    for x, side, words in ((-83, "right", "0"), (-28, "left", f"{high:.3g}")):
+        axes.annotate(words, xytext=(x, 9), textcoords="offset points", ha=side, color=SOFT, **key)
+    image = OffsetImage(_shaded(np.linspace(0, 1, SHADES + 1)[None].repeat(8, 0).repeat(4, 1)), interpolation="none")
+    about: dict[str, Any] = {"boxcoords": "offset points", "box_alignment": (0, 0), "frameon": False, "pad": 0}
+    axes.add_artist(AnnotationBbox(image, xybox=(-78, 9), **about, **key))
 
 
-def _stages(names: Sequence[str], y: float, wide: float) -> Iterator[str]:
-    """Name runs of decisions that begin alike, where there is room."""
-    at = 0
-    for stage, run in itertools.groupby(names, key=lambda name: name.partition(".")[0]):
-        count = len(list(run))
-        x, right = LEFT + wide * at, LEFT + wide * (at + count)
-        yield f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{y + 4:.1f}"/>'
-        if right - x > 7 * len(stage):
-            yield text((x + right) / 2, y + 17, stage, "tick middle")
-        at += count
+def _shaded(shares: np.ndarray) -> np.ndarray:
+    """Return an image of one colour, the more opaque the larger the share of one."""
+    from matplotlib.colors import to_rgb
+
+    opacity = np.maximum(np.round(np.clip(shares, 0, 1) * SHADES) / SHADES, 0.04)
+    return np.concatenate([np.broadcast_to(to_rgb(CLOUDS[0]), (*shares.shape, 3)), opacity[..., None]], axis=-1)
 
 
-def _names(names: Sequence[str], left: float, tall: float) -> Iterator[str]:
-    """Name every row; where there are many, runs of them that begin alike."""
+def _stages(axes: Axes, names: Sequence[str]) -> None:
+    """Name runs of decisions that begin alike on the lower axis, where there is room."""
+    runs = list(_runs(names))
+    axes.set_xticks([first - 0.5 for _, first, _ in runs], minor=True)
+    held = [run for run in runs if 300 * run[2] / len(names) > 6.5 * len(run[0])]
+    axes.set_xticks([first + (count - 1) / 2 for _, first, count in held], [stage for stage, *_ in held])
+    axes.tick_params(axis="x", length=0, which="major")
+
+
+def _rows(names: Sequence[str], tall: float) -> tuple[list[str], list[float]]:
+    """Return a name for every row and where it stands; where there are many, of runs of them that begin alike."""
     if len(names) <= ROWS:
-        for k, name in enumerate(names):
-            yield text(left - 7, TOP + tall * (k + 0.5) + 4, _named(name), "tick end")
-        return
-    at, free = 0, TOP
+        return [_named(name) for name in names], list(range(len(names)))
+    places: dict[float, str] = {}
+    for stage, first, count in _runs(names):
+        middle = first + (count - 1) / 2
+        if not places or tall * (middle - max(places)) >= 13:
+            places[middle] = _named(stage, 12)
+    return list(places.values()), list(places)
+
+
+def _runs(names: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    """Return (what they begin with, first, count) of neighbouring names that begin alike."""
+    first = 0
     for stage, run in itertools.groupby(names, key=lambda name: name.partition(".")[0]):
         count = len(list(run))
-        middle = TOP + tall * (at + count / 2)
-        if middle - 6 >= free:
-            yield text(left - 7, middle + 4, _named(stage, 12), "tick end")
-            free = middle + 7
-        at += count
+        yield stage, first, count
+        first += count
 
 
 def _named(name: str, most: int = LABEL) -> str:
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
-
-
-def _edges(epochs: Sequence[int]) -> list[int]:
-    """Return where bins of epochs begin, and the end of the last."""
-    count = min(BINS, len(epochs))
-    return [len(epochs) * k // count for k in range(count + 1)]
-
-
-def _runs(values: Sequence[float], edges: Sequence[int], high: float) -> Iterator[tuple[int, int, int]]:
-    """Return (shade, first, end) of neighbouring bins that look the same."""
-    bins = [values[a:b] for a, b in itertools.pairwise(edges)]
-    shades = [min(SHADES, max(0, round(SHADES * sum(b) / len(b) / high))) for b in bins]
-    at = 0
-    for shade, run in itertools.groupby(shades):
-        count = len(list(run))
-        yield shade, edges[at], edges[at + count]
-        at += count
-
-
-def _key(high: float) -> Iterator[str]:
-    wide, x = 9.0, WIDTH - 56 - 9.0 * (SHADES + 1)
-    yield text(x - 5, 12, "0", "tick end")
-    for shade in range(SHADES + 1):
-        style = f'stroke-width="10" stroke-opacity="{max(shade / SHADES, 0.04):.2f}"'
-        yield f'<path class="heat" {style} d="M{x + wide * shade:.1f},8h{wide:.1f}"/>'
-    yield text(WIDTH - 51, 12, f"{high:.3g}", "tick")
-
-
-def _across_axis(frame: Frame, unit: str) -> Iterator[str]:
-    y = frame.height - BOTTOM
-    yield f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-    for mark in ticks(frame.x_low, frame.x_high, 4):
-        x = frame.x(mark)
-        yield f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{y + 4:.1f}"/>'
-        yield text(x, y + 17, _short(mark), "tick middle")
-    yield text(WIDTH - RIGHT + 15, y + 17, unit, "tick")
-
-
-def _legend(frame: Frame, series: Sequence[Dots]) -> Iterator[str]:
-    """Name each kind at its last point, apart from each other."""
-    ends = [(frame.x(dots.points[-1][0]), frame.y(dots.points[-1][1])) for dots in series]
-    places = spread([y for _, y in ends], 14.0, frame.top + 4, frame.height - BOTTOM - 4)
-    for dots, (x, y), place in zip(series, ends, places, strict=True):
-        hair = f'x1="{x + 5:.1f}" y1="{y:.1f}" x2="{WIDTH - RIGHT + 8}" y2="{place:.1f}"'
-        yield f'<line class="hair {dots.style}" {hair}/>'
-        yield text(WIDTH - RIGHT + 11, place + 4, dots.name, f"end-label {dots.style}")
-
-
-def _short(value: float) -> str:
-    """Write a number in a few letters.
-
-    >>> _short(40813184.0), _short(0.25), _short(0)
-    ('40.8M', '0.25', '0')
-    """
-    for suffix, unit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= unit:
-            return f"{float(f'{value / unit:.3g}'):g}{suffix}"
-    return f"{value:.3g}" if math.isfinite(value) else str(value)

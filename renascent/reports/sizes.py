@@ -7,12 +7,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from renascent.core.text import number, percent
 from renascent.costs.named import COSTS, cost_of
 from renascent.costs.scaling import is_depth, is_size_space
 from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.reports.beliefs import Drawing
-from renascent.reports.sizefigures import Dots, Size, across, profile, scatter
-from renascent.reports.summary import amount
+from renascent.reports.plots import COLOURS, SOFT
+from renascent.reports.sizefigures import Dots, Size, bars, profile
+from renascent.reports.sizefigures import plane as plane_figure
 from renascent.results.facts import Cell, Cost
 from renascent.results.record import Record
 
@@ -52,7 +54,7 @@ def shapes(result: Record) -> list[Drawing]:
             ),
         ]
     if whole:
-        drawn.append((across(whole, "depth and resolution, before and after"), Markup("Depths and resolution.")))
+        drawn.append((bars(whole, "depth and resolution, before and after"), Markup("Depths and resolution.")))
     return drawn
 
 
@@ -66,16 +68,16 @@ def plane(result: Record) -> list[Drawing]:
     at = {point.name: (point.costs[cost], 100 * point.score) for point in points}
     scale = sorted((name for name in at if name != "found"), key=lambda name: at[name][0])
     series = [
-        Dots("scaled", [at[name] for name in scale], "train", [f"reference, {name}" for name in scale], joined=True),
-        Dots("found", [at["found"]], "val"),
+        Dots("scaled", [at[name] for name in scale], SOFT, [f"reference, {name}" for name in scale], joined=True),
+        Dots("found", [at["found"]], COLOURS[0]),
     ]
     unit = "accuracy in the search (%)"
     words = "With shared weights, on one validation batch: found, and the reference scaled uniformly."
-    drawn = [(scatter(series, title=f"{unit} and {cost}", y_unit=unit, **about), Markup(words))]
+    drawn = [(plane_figure(series, title=f"{unit} and {cost}", y_unit=unit, **about), Markup(words))]
     if trained := _trained(result, cost, {name: x for name, (x, _) in at.items()}):
         unit = "accuracy, trained (%)"
         words = "The same networks as far as they were trained alone."
-        drawn.append((scatter(trained, title=f"{unit} and {cost}", y_unit=unit, **about), Markup(words)))
+        drawn.append((plane_figure(trained, title=f"{unit} and {cost}", y_unit=unit, **about), Markup(words)))
     return drawn
 
 
@@ -87,7 +89,7 @@ def budget(costs: Mapping[str, Cost]) -> list[tuple[str, str, str, str, str]]:
     """
     rows = []
     for name, cost in costs.items():
-        shown = [amount(value) for value in (cost.limit, cost.promised, cost.measured)]
+        shown = [number(value) for value in (cost.limit, cost.promised, cost.measured)]
         rows.append((name, shown[0], shown[1], shown[2], f"{100 * cost.used:.1f} %"))
     return rows
 
@@ -105,7 +107,7 @@ def rivals(result: Record) -> list[tuple[Markup, str, str]]:
     own = {key: cost.promised for key, cost in result.about.costs.items()}
     found = Markup('<strong title="{}">found</strong>').format(result.about.arch)
     rows.append((found, _prices(own), training.scores[split]))
-    return [(what, cost, f"{100 * score:.2f} %") for what, cost, score in sorted(rows, key=lambda row: -row[2])]
+    return [(what, cost, percent(score)) for what, cost, score in sorted(rows, key=lambda row: -row[2])]
 
 
 def _trained(result: Record, cost: str, at: dict[str, float]) -> list[Dots]:
@@ -114,10 +116,10 @@ def _trained(result: Record, cost: str, at: dict[str, float]) -> list[Dots]:
         return []
     split = next(iter(training.scores))
     random = [(x, 100 * cell.scores[split]) for cell in training.random_cells for x in _price(result, cell, cost)]
-    found = [Dots("random", random, "train")] if random else []
+    found = [Dots("random", random, SOFT)] if random else []
     if training.reference:
-        found.append(Dots("reference", [(at["reference"], 100 * training.reference.scores[split])], "s1"))
-    return [*found, Dots("found", [(at["found"], 100 * training.scores[split])], "val")]
+        found.append(Dots("reference", [(at["reference"], 100 * training.reference.scores[split])], COLOURS[1]))
+    return [*found, Dots("found", [(at["found"], 100 * training.scores[split])], COLOURS[0])]
 
 
 def _price(result: Record, cell: Cell, cost: str) -> Iterator[float]:
@@ -137,4 +139,4 @@ def _limit(result: Record, cost: str) -> float | None:
 
 
 def _prices(costs: Mapping[str, float]) -> str:
-    return ", ".join(f"{amount(value)} {name}" for name, value in costs.items())
+    return ", ".join(f"{number(value)} {name}" for name, value in costs.items())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
+from renascent.core.text import aligned, number, percent
 from renascent.costs.budget import LATENCY
 
 if TYPE_CHECKING:
@@ -19,11 +20,9 @@ def summary(result: Record) -> str:
     title = f"{about.space}, found by {about.strategy} on {about.task} (seed {about.seed})"
     cost, folder = ("search cost", _search_cost(result)), ("folder", str(result.folder))
     rows = [*_accuracies(result), *_costs(result), cost, folder]
-    width = max(len(name) for name, _ in rows)
     cell = [f"  {line}" for line in result.space.draw(result.arch).splitlines()]
-    table = [f"{name:<{width}}  {value}" for name, value in rows]
-    bounds = budget_table(about.costs)
-    return "\n".join([title, "", *cell, "", about.arch, "", *table, *([""] if bounds else []), *bounds])
+    bounds = [""] * bool(about.costs) + budget_table(about.costs)
+    return "\n".join([title, "", *cell, "", about.arch, "", aligned(rows), *bounds])
 
 
 def _accuracies(result: Record) -> list[tuple[str, str]]:
@@ -102,8 +101,8 @@ def _costs(result: Record) -> list[tuple[str, str]]:
     latency = result.latency
     spread = f"{latency.p10_ms:.2f} to {latency.p90_ms:.2f} ms in 8 of 10 passes"
     return [
-        ("parameters", f"{result.about.params:,}"),
-        ("MACs", f"{result.about.macs:,} an image"),
+        ("parameters", number(result.about.params)),
+        ("MACs", f"{number(result.about.macs)} an image"),
         ("latency", f"{latency.median_ms:.2f} ms an image ({spread}; {latency.runtime})"),
     ]
 
@@ -115,26 +114,8 @@ def budget_table(costs: Mapping[str, Cost]) -> list[str]:
     >>> budget_table({"macs": Cost(limit=2e6, promised=1.5e6, measured=None)})
     ['budget    allowed   promised  measured', 'macs    2,000,000  1,500,000         -']
     """
-    rows: list[tuple[str, ...]] = [("budget", "allowed", "promised", "measured")]
-    for name, cost in costs.items():
-        rows.append((name, *map(amount, (cost.limit, cost.promised, cost.measured))))
-    wide = [max(len(row[k]) for row in rows) for k in range(4)]
-    lines = [
-        "  ".join([row[0].ljust(wide[0]), *(cell.rjust(w) for cell, w in zip(row[1:], wide[1:], strict=True))])
-        for row in rows
-    ]
-    return lines if costs else []
-
-
-def amount(value: float | None) -> str:
-    """Write a cost: whole from a thousand on, in four digits below.
-
-    >>> amount(40813184.0), amount(5.2345), amount(None)
-    ('40,813,184', '5.234', '-')
-    """
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+    rows = [(name, *map(number, (cost.limit, cost.promised, cost.measured))) for name, cost in costs.items()]
+    return aligned([("budget", "allowed", "promised", "measured"), *rows], "<>").splitlines() if rows else []
 
 
 def _search_cost(result: Record) -> str:
@@ -143,10 +124,6 @@ def _search_cost(result: Record) -> str:
         return f"{seconds:.1f} s"
     times = seconds / training.seconds
     return f"{seconds:.1f} s, {times:.2f} times training the found network once ({training.seconds:.1f} s)"
-
-
-def percent(score: float) -> str:
-    return f"{100 * score:.2f} %"
 
 
 def _count(number: int, what: str) -> str:

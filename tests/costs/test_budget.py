@@ -228,8 +228,8 @@ def test_the_table_shows_the_ends_and_the_reference():
     assert macs.smallest < macs.limit == macs.reference / 2 < macs.largest
     head, *lines = feasibility_text(rows).splitlines()
     assert head.split() == ["budget", "limit", "smallest", "reference", "largest"]
-    assert re.fullmatch(r"macs +20\.41M +\S+ +40\.81M +\S+", lines[0])
-    assert re.fullmatch(r"params +200k +\S+ +272\.5k +\S+", lines[1])
+    assert re.fullmatch(r"macs +20,406,592 +\S+ +40,813,184 +\S+", lines[0])
+    assert re.fullmatch(r"params +200,000 +\S+ +272,474 +\S+", lines[1])
     alone = feasible(TOPOLOGY, goals_of("macs<=1G", TOPOLOGY))
     assert alone[0].reference is None
     assert feasibility_text(alone).splitlines()[1].split()[3] == "-"

@@ -4,7 +4,7 @@ import pytest
 
 from renascent.core.errors import UserError
 from renascent.reports.bench import Listing, Section, arch_cell, write_page
-from renascent.reports.plots import matrix
+from renascent.reports.benchfigures import matrix
 
 
 def test_a_page_holds_its_sections_in_order(tmp_path):

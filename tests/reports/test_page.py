@@ -24,8 +24,9 @@ from renascent.experiment.result import Result
 from renascent.experiment.search import search
 from renascent.loops.fit import Fit
 from renascent.nets.cells.nats import NatsTopology
-from renascent.reports.figures import Line, cell, chart, spread, ticks
+from renascent.reports.cell import cell
 from renascent.reports.page import _command, write_report
+from renascent.reports.plots import Line, chart, spread
 from renascent.strategies.gdas import GDAS
 from renascent.tasks.images import ImageTask
 
@@ -102,9 +103,9 @@ def report(folder: Path) -> Page:
     return Page(write_report(Result.load(folder)).read_text(encoding="utf-8"))
 
 
-def drawings(folder: Path) -> list[ElementTree.Element]:
+def drawings(folder: Path) -> list[str]:
     html = (folder / "report.html").read_text(encoding="utf-8")
-    return [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL)]
+    return re.findall(r"<svg.*?</svg>", html, re.DOTALL)
 
 
 def classed(root: ElementTree.Element, *wanted: str) -> list[ElementTree.Element]:
@@ -113,10 +114,10 @@ def classed(root: ElementTree.Element, *wanted: str) -> list[ElementTree.Element
 
 def test_the_page_needs_nothing_else(folder: Path) -> None:
     page = report(folder)
-    assert {tag for tag, _ in page.tags}.isdisjoint(
-        {"script", "link", "img", "iframe", "object", "use", "image", "base"}
-    )
-    assert not any("src" in attrs or "srcset" in attrs or "xlink:href" in attrs for _, attrs in page.tags)
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "img", "iframe", "object", "base"})
+    assert not any("src" in attrs or "srcset" in attrs for _, attrs in page.tags)
+    inner = [attrs["xlink:href"] or "" for _, attrs in page.tags if "xlink:href" in attrs]
+    assert all(href.startswith(("#", "data:image/png;base64,")) for href in inner)
     links = [(tag, attrs["href"] or "") for tag, attrs in page.tags if "href" in attrs]
     assert links
     assert all(tag == "a" and href.startswith("https://") for tag, href in links)
@@ -173,39 +174,38 @@ def test_random_cells_are_compared(folder: Path) -> None:
     assert "<i>x</i>" in page.words("random-cells")
 
 
-def test_curves_hold_every_epoch(folder: Path) -> None:
+def test_curves_hold_every_epoch(folder: Path, drawing: Any) -> None:
     report(folder)
-    search_loss, search_score, entropy, _, fit_loss, fit_score = drawings(folder)[1:]
-    for root, styles in (
-        (search_loss, "train val"),
-        (search_score, "train val"),
-        (fit_loss, "train"),
-        (fit_score, "train"),
+    search_loss, search_score, entropy, _, fit_loss, fit_score = map(drawing, drawings(folder)[1:])
+    for seen, names in (
+        (search_loss, ["train", "validation"]),
+        (search_score, ["train", "validation"]),
+        (fit_loss, ["train"]),
+        (fit_score, ["train"]),
     ):
-        assert [e.get("class") for e in classed(root, "curve")] == [f"curve {style}" for style in styles.split()]
-    assert all(len((e.get("points") or "").split()) == 3 for e in classed(entropy, "curve"))
-    assert len(classed(entropy, "curve")) == 6
-    assert len(classed(entropy, "reference")) == 1
-    ends = [e.text for e in classed(entropy, "end-label")]
-    assert sorted(map(str, ends)) == ["0-1", "0-2", "0-3", "1-2", "1-3", "2-3"]
-    assert [e.text for e in classed(search_loss, "end-label")] == ["train", "validation"]
+        assert [name for name, _ in seen.tips] == names
+        assert set(names) <= set(seen.words)  # at the ends of the curves
+    names = ["0-1", "0-2", "0-3", "1-2", "1-3", "2-3"]
+    assert sorted(name for name, _ in entropy.tips) == names
+    assert all(len(entropy.line(name)) == 3 for name in names)
+    assert set(names) <= set(entropy.words)
+    assert len(entropy.dashed) == 1
 
 
-def test_a_curve_rises_where_the_numbers_do() -> None:
-    line = Line("a", [(1, 10.0), (2, 30.0), (3, 20.0)], "train")
-    root = ElementTree.fromstring(chart([line], title="t", unit="accuracy (%)"))
-    places = [tuple(map(float, p.split(","))) for p in classed(root, "curve")[0].get("points", "").split()]
-    (x1, y1), (x2, y2), (x3, y3) = places
+def test_a_curve_rises_where_the_numbers_do(drawing: Any) -> None:
+    line = Line("a", [(1, 10.0), (2, 30.0), (3, 20.0)])
+    seen = drawing(chart([line], "t", "accuracy (%)").svg)
+    (x1, y1), (x2, y2), (x3, y3) = seen.line("a")
     assert x2 - x1 == pytest.approx(x3 - x2, abs=0.11)
     assert (y3 - y2) / (y1 - y2) == pytest.approx(0.5, abs=0.01)  # upright axes point down in SVG
-    marks = {e.text: float(e.get("y", "0")) - 4 for e in classed(root, "tick", "end")}
-    assert (marks["10"], marks["30"]) == pytest.approx((y1, y2), abs=0.11)
+    assert [seen.mark("30")[1] - seen.mark("10")[1]] == pytest.approx([y2 - y1], abs=0.11)
+    assert [seen.mark(epoch)[0] for epoch in "123"] == pytest.approx([x1, x2, x3], abs=0.11)
 
 
 def test_unreachable_operations_are_marked(folder: Path) -> None:
     set_arch(folder, "|nor_conv_3x3~0|+|none~0|none~1|+|nor_conv_1x1~0|none~1|avg_pool_3x3~2|")
     page = report(folder)
-    root = drawings(folder)[0]
+    root = ElementTree.fromstring(drawings(folder)[0])
     assert len(classed(root, "edge")) == 6
     assert [e.text for e in classed(root, "label", "dead")] == ["conv 3x3", "avg pool 3x3"]
     assert len(classed(root, "edge", "dead")) == 2
@@ -218,7 +218,7 @@ def test_unreachable_operations_are_marked(folder: Path) -> None:
 def test_a_cell_that_is_all_used_has_no_mark(folder: Path) -> None:
     set_arch(folder, "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|none~1|avg_pool_3x3~2|")
     page = report(folder)
-    assert classed(drawings(folder)[0], "dead") == []
+    assert classed(ElementTree.fromstring(drawings(folder)[0]), "dead") == []
     assert "unreachable" not in page.words("decisions")
     assert "no path" not in page.words("cell")
 
@@ -236,14 +236,14 @@ def test_a_cell_of_any_size_fits_its_drawing(nodes: int) -> None:
     assert len(heads) == len(edges)
 
 
-def test_entropy_is_drawn_beside_the_undecided(folder: Path) -> None:
+def test_entropy_is_drawn_beside_the_undecided(folder: Path, drawing: Any) -> None:
     edit_events(folder / "events.jsonl", lambda e: settle(e, 0.2))
     assert "ln 5: all 5 options alike" in report(folder).words("beliefs")
-    entropy = drawings(folder)[3]
-    level = float(classed(entropy, "reference")[0].get("y1", "0"))
-    zero = next(float(e.get("y", "0")) - 4 for e in classed(entropy, "tick", "end") if e.text == "0.0")
-    one = next(float(e.get("y", "0")) - 4 for e in classed(entropy, "tick", "end") if e.text == "1.0")
-    assert (zero - level) / (zero - one) == pytest.approx(math.log(5), abs=0.01)
+    entropy = drawing(drawings(folder)[3])
+    [[(_, level), _]] = entropy.dashed
+    (_, low), _, _ = entropy.line("0-1")
+    unit = 2 * (entropy.mark("0")[1] - entropy.mark("0.5")[1])
+    assert (low - level) / unit == pytest.approx(math.log(5) - 0.2, abs=0.01)
 
 
 def settle(event: dict[str, Any], nats: float) -> dict[str, Any]:
@@ -257,26 +257,30 @@ def test_a_strategy_that_learns_nothing_about_decisions_is_said_to(folder: Path)
     assert "beliefs" not in page.text
 
 
-def test_what_was_likeliest_is_named(folder: Path) -> None:
+def test_what_was_likeliest_is_named(folder: Path, drawing: Any) -> None:
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     last = [e for e in events if e["event"] == "epoch"][-1]["likeliest"]
     report(folder)
-    names = [e.text for e in classed(drawings(folder)[4], "end-label")]
-    arch = NatsTopology().space.parse(last)
-    assert names == [
-        str(v).replace("nor_", "").replace("skip_connect", "skip").replace("_", " ") for v in arch.values()
-    ]
+    seen, arch = drawing(drawings(folder)[4]), NatsTopology().space.parse(last)
+    names = [str(v).replace("nor_", "").replace("skip_connect", "skip").replace("_", " ") for v in arch.values()]
+    assert [word for word in seen.words if word in names] == names
+    told = {edge: seen.box(group) for edge in arch for tip, group in seen.tips if tip.startswith(f"{edge}: ")}
+    assert len({round(right, 1) for _, _, right, _ in told.values()}) == 1  # each row goes on to the last epoch
+    tops = [top for _, top, _, _ in told.values()]
+    assert tops == sorted(tops)
+    lasts = {tip.partition(": ")[0]: tip for tip, _ in seen.tips}
+    assert all(lasts[e].startswith(f"{e}: {n}, ") for e, n in zip(arch, names, strict=True))
 
 
-def test_without_validation_curves_and_with_one_epoch(folder: Path) -> None:
+def test_without_validation_curves_and_with_one_epoch(folder: Path, drawing: Any) -> None:
     first, *_ = (folder / "events.jsonl").read_text().splitlines()
     kept = {k: v for k, v in json.loads(first).items() if not k.startswith("val_")}
     (folder / "events.jsonl").write_text(json.dumps(kept) + "\n")
     report(folder)
-    loss = drawings(folder)[1]
-    assert [e.get("class") for e in classed(loss, "dot")] == ["dot train"]
-    assert classed(loss, "curve") == []
-    assert [e.text for e in classed(loss, "end-label")] == ["train"]
+    loss = drawing(drawings(folder)[1])
+    assert [name for name, _ in loss.tips] == ["train"]
+    assert len(list(loss["train"][0].iter("{http://www.w3.org/2000/svg}use"))) == 1  # a dot
+    assert "train" in loss.words and "validation" not in loss.words
 
 
 def test_before_any_training(folder: Path) -> None:
@@ -401,10 +405,3 @@ def test_labels_keep_apart_and_in_order(places: list[float]) -> None:
     assert all(b - a >= 14 - 1e-9 for a, b in pairwise(ordered))
     assert min(moved) >= 0
     assert max(moved) <= 100
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (1, 2), (1, 200), (-3.2, 7.9), (0.001, 0.0013), (97.1, 97.4)])
-def test_ticks_are_few_and_inside(low: float, high: float) -> None:
-    marks = ticks(low, high)
-    assert 3 <= len(marks) <= 9
-    assert all(low - 1e-9 <= mark <= high + 1e-9 for mark in marks)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 
@@ -64,11 +63,11 @@ def text(html: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
-def drawings(html: str) -> list[ElementTree.Element]:
-    return [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL)]
+def drawings(html: str) -> list[str]:
+    return re.findall(r"<svg.*?</svg>", html, re.DOTALL)
 
 
-def test_every_decision_is_there_before_and_after(folder: Path) -> None:
+def test_every_decision_is_there_before_and_after(folder: Path, drawing: Any) -> None:
     arch = SPACE.space.arch({**SPACE.reference, "resolution": 6, "depth2": 1, "stem": 8})
     edit(folder / "arch.json", lambda f: f | {"arch": SPACE.space.format(arch)})
     sizes = {size.name: size for size in sizereport.sizes(Result.load(folder))}
@@ -77,14 +76,13 @@ def test_every_decision_is_there_before_and_after(folder: Path) -> None:
     assert (sizes["resolution"].before, sizes["resolution"].after) == (8, 6)
     assert sizes["stage2.block2.conv1"].after is None
     html = page(folder)
-    absolute, share, whole = drawings(section(html, "shapes"))
+    absolute, share, whole = map(drawing, drawings(section(html, "shapes")))
     widths = [name for name in sizes if not name.startswith(("depth", "resolution"))]
-    for root in (absolute, share):
-        before = [e for e in root.iter() if (e.get("class") or "").startswith("before")]
-        assert len(before) == len(widths)
-        assert sum("gone" in (e.get("class") or "") for e in before) == 2
-    said = [str(e.text) for e in whole.iter() if e.tag.endswith("text")]
-    assert {"6 of 8", "1 of 2", "2 of 2"} <= set(said)
+    for seen in (absolute, share):
+        assert {tip.partition(": ")[0] for tip, _ in seen.tips} == set(widths)
+        assert sum(tip.endswith("now left out") for tip, _ in seen.tips) == 2
+        assert len(seen.tips) == 2 * len(widths) - 2  # pale before, full after where there is an after
+    assert {"6 of 8", "1 of 2", "2 of 2"} <= set(whole.words)
     rows = dict(re.findall(r"<tr><th>(.*?)</th>(.*?)</tr>", section(html, "decisions")))
     assert text(rows["stem"]).startswith("16 8 ")
     assert "left out" in text(rows["stage2.block2.conv1"])
@@ -98,22 +96,21 @@ def test_the_budget_is_the_facts(folder: Path) -> None:
     assert f"macs {numbers} {100 * cost['measured'] / cost['limit']:.1f} %" in shown
 
 
-def test_the_plane_holds_every_point_and_the_trained_ones(folder: Path) -> None:
+def test_the_plane_holds_every_point_and_the_trained_ones(folder: Path, drawing: Any) -> None:
     result = Result.load(folder)
     points, fitted = result.facts["plane"], result.fitted
     assert fitted is not None
     assert points[0]["score"] == result.facts["search_score"]
     assert points[0]["macs"] == result.facts["macs"] == result.facts["costs"]["macs"]["promised"]
-    inside, trained = drawings(section(page(folder), "plane"))
-    assert len([e for e in inside.iter() if "dot" in (e.get("class") or "").split()]) == len(points)
-    # two random ones, the reference, the found one
-    assert len([e for e in trained.iter() if "dot" in (e.get("class") or "").split()]) == 4
+    inside, trained = map(drawing, drawings(section(page(folder), "plane")))
+    assert len(inside.tips) == len(points)
+    assert [tip.partition(":")[0] for tip, _ in trained.tips] == ["random", "random", "reference", "found"]
     edit(folder / "fit" / "result.json", lambda f: {k: v for k, v in f.items() if k != "reference"})
     (folder / "fit" / "result.json").write_text(
         json.dumps(fitted | {"random_cells": [{"arch": points_arch(result), "test": 0.5}], "reference": None})
     )
-    _, trained = drawings(section(page(folder), "plane"))
-    assert len([e for e in trained.iter() if "dot" in (e.get("class") or "").split()]) == 2
+    _, trained = map(drawing, drawings(section(page(folder), "plane")))
+    assert [tip.partition(":")[0] for tip, _ in trained.tips] == ["random", "found"]
 
 
 def points_arch(result: Result) -> str:
@@ -130,23 +127,21 @@ def test_random_architectures_are_named_with_what_they_cost(folder: Path) -> Non
     assert ">found</strong>" in rows
 
 
-def test_beliefs_are_rows_of_colour_where_there_are_many(folder: Path) -> None:
+def test_beliefs_are_rows_of_colour_where_there_are_many(folder: Path, drawing: Any) -> None:
     events = [e for e in read_events(folder) if e["event"] == "epoch"]
     assert len(events[0]["entropy"]) > 12
     html = page(folder)
     entropy, sizes, spreads = drawings(section(html, "beliefs"))
     assert "How undecided each decision was" in text(html)
-    assert [root.get("aria-label", "").partition(" of each")[0] for root in (sizes, spreads)] == [
-        "expected size",
-        "spread of the size",
-    ]
-    for root in (entropy, sizes, spreads):
-        assert [e for e in root.iter() if (e.get("class") or "") == "heat"]
-        assert not [e for e in root.iter() if "curve" in (e.get("class") or "")]
-    (spent,) = drawings(section(html, "spent").partition('id="beliefs"')[0])
-    (curve,) = [e for e in spent.iter() if "curve" in (e.get("class") or "").split()]
-    assert len((curve.get("points") or "").split()) == 3
-    assert "the budget" in [e.text for e in spent.iter()]
+    titles = [drawing(svg).title.partition(" of each")[0] for svg in (sizes, spreads)]
+    assert titles == ["expected size", "spread of the size"]
+    for svg in (entropy, sizes, spreads):
+        assert svg.count("<image") == 2  # the map, and its key
+        assert drawing(svg).tips == []
+        assert {"stem", "depth1"} <= set(drawing(svg).words)
+    (spent,) = map(drawing, drawings(section(html, "spent").partition('id="beliefs"')[0]))
+    assert len(spent.line("macs")) == 3
+    assert "the budget" in spent.words
 
 
 def test_a_search_that_learnt_nothing_has_neither(folder: Path) -> None:
@@ -174,12 +169,12 @@ def test_a_run_of_before_has_no_plane_and_no_sizes(folder: Path) -> None:
     assert len(drawings(section(html, "beliefs"))) == 1
 
 
-def test_few_sizes_have_curves(tmp_path: Path) -> None:
+def test_few_sizes_have_curves(tmp_path: Path, drawing: Any) -> None:
     result = search(NatsSize(), NES(), digits(), epochs=2, batch=100, out=tmp_path / "run")
     html = page(result.folder)
     entropy, sizes, _ = drawings(section(html, "beliefs"))
-    assert len([e for e in entropy.iter() if "curve" in (e.get("class") or "")]) == 5
-    assert [e for e in sizes.iter() if (e.get("class") or "") == "heat"]
+    assert [name for name, _ in drawing(entropy).tips] == [f"width-{k}" for k in range(5)]
+    assert "<image" in sizes
     assert [p["name"] for p in result.facts["plane"]][:2] == ["found", "reference"]
     assert 'id="budget"' not in html
     assert result.facts["arch"] in html

@@ -14,6 +14,7 @@ from renascent.cli.commands.command import Command, Outcome, Output
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_json, writing
+from renascent.core.text import aligned
 
 ABOUT = """Draw the anatomy of a benchmark table: accuracy against cost with the Pareto front, ranking across data sets,
 correlations over all architectures and over the best, validation against test.
@@ -62,10 +63,10 @@ def _run(where: Part[TableFlags], what: Part[AnalyseFlags], word: str | None, va
 
 
 def _text(facts: Json, page: Path) -> str:
-    lines = [f"{facts['table']}, {facts['rows']:,} architectures", ""]
-    width = max(map(len, facts["problems"]))
+    rows = []
     for name, told in facts["problems"].items():
         best, signal = told["best"], told["signal"]["best"]
         chosen = f"; the best by signal reaches {signal['accuracy']:.2f}" if signal else ""
-        lines.append(f"{name:<{width}}  mean {told['mean']:.2f} %, best {best['accuracy']:.2f} %{chosen}")
-    return "\n".join([*lines, "", *facts["notes"], f"report: {page}"])
+        rows.append((name, f"mean {told['mean']:.2f} %, best {best['accuracy']:.2f} %{chosen}"))
+    title = f"{facts['table']}, {facts['rows']:,} architectures"
+    return "\n".join([title, "", aligned(rows), "", *facts["notes"], f"report: {page}"])

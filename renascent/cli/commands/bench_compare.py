@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from renascent.cli.progress import Counted
 from renascent.core.environment import environment
 from renascent.core.errors import UserError, unknown
 from renascent.core.files import Json, write_json, writing
+from renascent.core.text import aligned
 from renascent.strategies.trials import MULTITRIAL
 from renascent.strategies.trials.protocol import Trials
 
@@ -207,9 +209,9 @@ def _text(facts: Json, page: Path) -> str:
     lines = []
     for problem, rows in facts.items():
         lines.append(f"{problem}: test accuracy (%) of {next(iter(rows.values()))['runs']} runs")
-        width = max(map(len, rows))
+        cells = []
         for name, row in rows.items():
             spread = f" +- {row['std']:.2f}" if row["std"] is not None else ""
-            lines.append(f"  {name:<{width}}  {row['mean']:.2f}{spread}  rank {row['rank']:.2f}")
-        lines.append("")
+            cells.append((name, f"{row['mean']:.2f}{spread}", f"rank {row['rank']:.2f}"))
+        lines += [textwrap.indent(aligned(cells), "  "), ""]
     return "\n".join([*lines, f"report: {page}"])

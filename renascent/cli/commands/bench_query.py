@@ -15,6 +15,7 @@ from renascent.cli.commands.command import Command, Outcome, Output
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
 from renascent.core.files import Json
+from renascent.core.text import aligned
 
 ABOUT = """Look up an architecture in a benchmark table: by its exchange string, or by its row."""
 
@@ -60,9 +61,8 @@ def _run(where: Part[TableFlags], what: Part[QueryFlags], word: str | None, valu
     found = _values(table, row, flags)
     arch = table.space.format(table.arch(row))
     facts = {"table": table.name, "row": row, "arch": arch, "values": found}
-    width = max(map(len, found))
-    lines = [f"{key:<{width}}  {_shown(key, value)}" for key, value in found.items()]
-    return Outcome(facts, "\n".join([f"{table.name}, row {row}", arch, "", *lines]))
+    lines = aligned([(key, _shown(key, value)) for key, value in found.items()])
+    return Outcome(facts, "\n".join([f"{table.name}, row {row}", arch, "", lines]))
 
 
 def _values(table: Table, row: int, flags: QueryFlags) -> Json:

@@ -14,11 +14,11 @@ from renascent.core.errors import UserError, unknown
 from renascent.core.names import name_of
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch
+from renascent.core.text import aligned, number
 from renascent.costs import COSTS, Latency, LatencyCost, Lut, cost_of, measure
 from renascent.costs.budget import LATENCY, Budget, Feasible, feasibility_text, feasible
 from renascent.nets import SPACES
 from renascent.nets.sizes.resolution import input_shape
-from renascent.reports.summary import amount
 from renascent.tasks.prepare import ImageOptions
 
 EXAMPLE = "renascent cost resnet20"
@@ -190,7 +190,7 @@ def _over(case: Case, goals: Sequence[Goal]) -> list[str]:
         return []
     row = case.config.space.indices(case.arch)[None]
     costs = [(goal, float(goal.exact(row)[0])) for goal in goals]
-    return [f"{goal.name} {amount(cost)} > {amount(goal.limit)}" for goal, cost in costs if cost > goal.limit]
+    return [f"{goal.name} {number(cost)} > {number(goal.limit)}" for goal, cost in costs if cost > goal.limit]
 
 
 def _table(case: Case, rows: Sequence[Feasible], measured: Latency | None) -> list[str]:
@@ -199,23 +199,13 @@ def _table(case: Case, rows: Sequence[Feasible], measured: Latency | None) -> li
     if case.arch and case.given:
         lines.append(case.config.space.format(case.arch))
     head = ("cost", *(("architecture",) if case.given else ()), "smallest", "reference", "largest")
-    body = [
-        (
-            r.name,
-            *((amount(r.limit),) if case.given else ()),
-            *(amount(v) for v in (r.smallest, r.reference, r.largest)),
-        )
-        for r in rows
-    ]
-    wide = [max(len(line[k]) for line in (head, *body)) for k in range(len(head))]
-    lines.append("")
-    for line in (head, *body):
-        cells = [cell.rjust(w) for cell, w in zip(line[1:], wide[1:], strict=True)]
-        lines.append("  ".join([line[0].ljust(wide[0]), *cells]))
+    own = [(r.limit,) if case.given else () for r in rows]
+    body = [(r.name, *map(number, (*o, r.smallest, r.reference, r.largest))) for r, o in zip(rows, own, strict=True)]
+    lines += ["", aligned([head, *body], "<>")]
     if measured:
-        spread = f"{measured.p10_ms:.3g} to {measured.p90_ms:.3g} ms in 8 of 10 passes"
+        spread = f"{number(measured.p10_ms, 3)} to {number(measured.p90_ms, 3)} ms in 8 of 10 passes"
         what = "the architecture" if case.given else "the reference"
-        lines += ["", f"measured: {what} takes {measured.median_ms:.3g} ms ({spread}; {measured.runtime})"]
+        lines += ["", f"measured: {what} takes {number(measured.median_ms, 3)} ms ({spread}; {measured.runtime})"]
     return lines
 
 

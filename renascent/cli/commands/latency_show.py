@@ -17,6 +17,7 @@ from renascent.core.errors import UserError
 from renascent.core.files import Json
 from renascent.core.protocols import SpaceConfig
 from renascent.core.space import Arch
+from renascent.core.text import aligned, number
 from renascent.costs.latency.build import layers_of
 from renascent.costs.latency.config import family_name
 from renascent.costs.latency.cost import LatencyCost
@@ -89,12 +90,14 @@ def _shown(table: Lut, families: Json) -> str:
         f"network: {calibration.constant_ms:.3g} ms + {calibration.scale:.3f} times the sum of its layers "
         f"(from {calibration.networks} networks)",
         "",
-        f"{'layers of':<22} {'measured':>8} {'fastest ms':>11} {'median ms':>10} {'slowest ms':>11}",
     ]
-    for name, row in families.items():
-        times = f"{row['fastest_ms']:>11.4f} {row['median_ms']:>10.4f} {row['slowest_ms']:>11.4f}"
-        lines.append(f"{name:<22} {row['layers']:>8} {times}")
-    return "\n".join(lines)
+    head = ("layers of", "measured", "fastest ms", "median ms", "slowest ms")
+    columns = ("fastest_ms", "median_ms", "slowest_ms")
+    rows = [
+        (name, number(row["layers"]), *(number(row[key], places=4) for key in columns))
+        for name, row in families.items()
+    ]
+    return "\n".join([*lines, aligned([head, *rows], "<>")])
 
 
 def _predicted(table: Lut, config: SpaceConfig, arch: Arch) -> Outcome:
@@ -106,6 +109,7 @@ def _predicted(table: Lut, config: SpaceConfig, arch: Arch) -> Outcome:
         {"layer": c.key, "ms": table.sum_ms([c]) * table.calibration.scale, "measured": c in table.layers}
         for c in layers
     ]
-    lines = [f"{row['ms']:>9.4f} ms  {'measured' if row['measured'] else 'filled':<8}  {row['layer']}" for row in rows]
+    lines = [(f"{row['ms']:.4f} ms", "measured" if row["measured"] else "filled", str(row["layer"])) for row in rows]
+    last = (f"{total:.4f} ms", "in all", f"on {table.about.get('processor')}")
     facts = {"arch": config.space.format(arch), "latency_ms": total, "layers": rows}
-    return Outcome(facts, "\n".join([*lines, f"{total:>9.4f} ms  in all, on {table.about.get('processor')}"]))
+    return Outcome(facts, aligned([*lines, last], "><"))

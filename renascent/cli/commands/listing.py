@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from renascent.cli.commands.command import Command, Outcome, Output
 from renascent.cli.flags import Part, first_line, papers
 from renascent.core.files import Json
+from renascent.core.text import aligned
 from renascent.experiment.recipes import RECIPES
 from renascent.nets import SPACES
 from renascent.strategies import STRATEGIES
@@ -52,10 +54,8 @@ def _files(data: DataSet) -> str:
 
 
 def _table(title: str, rows: Iterable[Json]) -> str:
-    rows = list(rows)
-    width = max(len(row["name"]) for row in rows)
-    lines = [f"  {row['name']:<{width}}  {row['about']} {_last(row)}".rstrip() for row in rows]
-    return "\n".join([title, *lines])
+    lines = aligned([(row["name"], f"{row['about']} {_last(row)}") for row in rows])
+    return f"{title}\n{textwrap.indent(lines, '  ')}"
 
 
 def _last(row: Json) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from renascent.core.errors import UserError
 from renascent.core.space import Arch, Choice, Codec, Space
+from renascent.core.text import aligned
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The candidate operations, in the order of NAS-Bench-201's own index (arXiv:2001.00326, Sec. 2.1)."""
@@ -112,14 +113,11 @@ def draw(arch: Arch) -> str:
     """
     nodes, live = _nodes(arch), reachable(arch)
     cells = {pair: _label(arch, live, *pair) for pair in _pairs(nodes)}
-    width = [max(len(cells[source, target]) for target in range(source + 1, nodes)) for source in range(nodes - 1)]
-    lines = ["node 0  input"]
-    for target in range(1, nodes):
-        inputs = [cells[source, target].ljust(width[source]) for source in range(target)]
-        lines.append("  ".join([f"node {target}", *inputs, "output" if target == nodes - 1 else ""]).rstrip())
-    if any(cell.endswith("*") for cell in cells.values()):
-        lines.append("* on no path from input to output")
-    return "\n".join(lines)
+    rows = [[f"node {target}", *(cells[source, target] for source in range(target))] for target in range(nodes)]
+    rows[0].append("input")
+    rows[-1].append("output")
+    dead = any(cell.endswith("*") for cell in cells.values())
+    return aligned(rows) + ("\n* on no path from input to output" if dead else "")
 
 
 def _label(arch: Arch, live: frozenset[str], source: int, target: int) -> str:

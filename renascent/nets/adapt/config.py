@@ -16,6 +16,7 @@ from renascent.core.fields import Count, Share, settings
 from renascent.core.fingerprint import fingerprint
 from renascent.core.protocols import SpaceConfig
 from renascent.core.space import Arch, Space
+from renascent.core.text import aligned
 from renascent.nets.adapt.checks import copied, resolutions_of, trains_alike
 from renascent.nets.adapt.coverage import Coverage, NothingToSearch, nothing
 from renascent.nets.adapt.edits import shrunk
@@ -199,13 +200,8 @@ class Adapted(SpaceConfig):
 
     def draw(self, arch: Arch) -> str:
         """Draw an architecture in text: each decision beside the model's own value."""
-        wide = max(len(name) for name in self.space.decisions)
-        active = set(self.space.active(arch))
-        lines = [
-            f"{name.ljust(wide)}  {arch[name] if name in active else '-'} of {self.reference[name]}"
-            for name in self.space.decisions
-        ]
-        return "\n".join(lines)
+        active, names = set(self.space.active(arch)), self.space.decisions
+        return aligned([(n, f"{arch[n] if n in active else '-'} of {self.reference[n]}") for n in names])
 
     def recipe(self, arch: Arch) -> str:
         """Return Python code that shrinks the model to `arch` with PyTorch alone, to load extracted weights into."""

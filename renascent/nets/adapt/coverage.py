@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from renascent.core.errors import UserError
+from renascent.core.text import aligned
 
 HEAD = ("decision", "now", "options", "what changes, or why nothing does")
 
@@ -43,11 +44,8 @@ class Coverage:
 
     def __str__(self) -> str:
         lines = [(r.name, r.now, spelled(r.options) if r.searchable else "fixed", r.about) for r in self.rows]
-        table = [HEAD, *sorted(lines, key=lambda line: line[2] == "fixed")]
-        wide = [max(len(line[k]) for line in table) for k in range(3)]
-        text = ["  ".join([*(cell.ljust(w) for cell, w in zip(line, wide, strict=False)), line[3]]) for line in table]
         last = f"cannot be searched: {self.refused}" if self.refused else f"{self.share:.0%} of the MACs can change"
-        return "\n".join([*text, last])
+        return "\n".join([aligned([HEAD, *sorted(lines, key=lambda line: line[2] == "fixed")]), last])
 
 
 def spelled(options: Sequence[int]) -> str:

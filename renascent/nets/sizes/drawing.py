@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 
 from renascent.core.space import Arch, Space
+from renascent.core.text import aligned
 
 LINES = 40
 """More decisions than this share lines."""
@@ -19,30 +20,28 @@ def draw_sizes(space: Space, reference: Mapping[str, object], arch: Arch) -> str
     >>> from renascent.core.space import Integer
     >>> space = Space({"stem": Integer((8, 16))})
     >>> print(draw_sizes(space, {"stem": 16}, space.arch({"stem": 8})))
-    stem      8 of   16  ##########..........
+    stem  8  of  16  ##########..........
     """
     names = space.active(arch)
     if len(names) > LINES:
         return _in_blocks({name: f"{arch[name]} of {reference[name]}" for name in names})
-    wide = max(map(len, names))
-    return "\n".join(_line(name.ljust(wide), reference[name], arch[name]) for name in names)
+    return aligned([(name, *_change(reference[name], arch[name])) for name in names], "<><><")
 
 
-def _line(name: str, before: object, after: object) -> str:
+def _change(before: object, after: object) -> tuple[str, ...]:
     assert isinstance(before, int) and isinstance(after, int)
     filled = round(20 * min(after / max(before, 1), 1.5))
-    return f"{name}  {after:5d} of {before:4d}  {'#' * filled}{'.' * (20 - filled)}"
+    return str(after), "of", str(before), "#" * filled + "." * (20 - filled)
 
 
 def _in_blocks(values: Mapping[str, str]) -> str:
     """Return one line for each run of decisions whose names differ behind the last dot only."""
     blocks = [(place, list(run)) for place, run in itertools.groupby(values, key=lambda name: name.rpartition(".")[0])]
-    wide = max(len(place or name) for place, names in blocks for name in names)
-    lines = []
+    lines: list[tuple[str, str]] = []
     for place, names in blocks:
         if place:
             parts = [f"{name.rpartition('.')[2]} {values[name]}" for name in names]
-            lines.append(f"{place.ljust(wide)}  {', '.join(parts)}")
+            lines.append((place, ", ".join(parts)))
         else:
-            lines += [f"{name.ljust(wide)}  {values[name]}" for name in names]
-    return "\n".join(lines)
+            lines += [(name, values[name]) for name in names]
+    return aligned(lines)

@@ -1,0 +1,68 @@
+"""How numbers and tables are written as text, wherever a user reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import zip_longest
+
+UNITS = {"G": 1e9, "M": 1e6, "k": 1e3}
+
+
+def number(
+    value: float | None, digits: int = 4, *, places: int | None = None, short: bool = False, up: bool = False
+) -> str:
+    """Write a number: whole from a thousand on, in a few digits below; a dash where there is none.
+
+    Args:
+        value: The number.
+        digits: How many digits count below a thousand.
+        places: How many decimal places it has instead, whatever its size, as in a column of measurements.
+        short: Whether thousands, millions and billions are written as k, M and G, in so many digits.
+        up: Whether it is rounded up and has no commas, as a bound that must allow the number.
+
+    >>> number(40813184.0), number(5.2345), number(None), number(5, places=2)
+    ('40,813,184', '5.234', '-', '5.00')
+    >>> number(40813184.0, short=True), number(40813184.0, short=True, up=True), number(0.51234, up=True)
+    ('40.81M', '40.82M', '0.5124')
+    """
+    if value is None:
+        return "-"
+    if places is not None:
+        return f"{value:,.{places}f}"
+    unit, factor = next(((u, f) for u, f in UNITS.items() if short and abs(value) >= f), ("", 1.0))
+    scaled = value / factor
+    if abs(scaled) >= 1000:
+        return str(math.ceil(scaled)) if up else f"{scaled:,.0f}"
+    text = f"{scaled:.{digits}g}"
+    if up and float(text) * factor < value:
+        text = f"{scaled + 10.0 ** (math.floor(math.log10(scaled)) + 1 - digits):.{digits}g}"
+    return text + unit
+
+
+def percent(share: float) -> str:
+    """Write a share of one in percent.
+
+    >>> percent(0.91256)
+    '91.26 %'
+    """
+    return f"{100 * share:.2f} %"
+
+
+def aligned(rows: Sequence[Sequence[str]], sides: str = "<") -> str:
+    """Write rows in columns, each as wide as its widest cell. A row may be shorter than others.
+
+    Args:
+        rows: The cells of each row, a head among them where there is one.
+        sides: `<` for a column set to the left, `>` for one to the right; the last one is for all that follow.
+
+    >>> print(aligned([("cost", "limit"), ("macs", "2,000,000"), ("params", "512")], "<>"))
+    cost        limit
+    macs    2,000,000
+    params        512
+    """
+    wide = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    sides = sides.ljust(len(wide), sides[-1])
+    return "\n".join(
+        "  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, wide, strict=False)).rstrip() for row in rows
+    )
