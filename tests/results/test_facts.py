@@ -104,3 +104,10 @@ def test_any_damage_is_one_line(folder: Path, name: str, capsys: pytest.CaptureF
     (folder / name).write_text(whole[: len(whole) // 2] + "{\n")
     assert main(["report", str(folder)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_search_in_a_budget_of_before_is_read_as_before() -> None:
+    result = Result.load(BEFORE / "sizes")
+    assert json.dumps(written(result.about), indent=2) + "\n" == (BEFORE / "sizes" / "arch.json").read_text()
+    assert set(result.about.costs) == {"macs", "latency_ms"}
+    assert _page(result)["plane"]
