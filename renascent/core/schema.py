@@ -98,7 +98,8 @@ def _object(kind: Any, held: Json, prefix: str) -> Any:
     for name, annotation in _hints(kind).items():
         field = known[name]
         if field.metadata == REST:
-            found[name] = {key: _value(get_args(annotation)[1], held[key], prefix + key) for key in held.keys() - known}
+            others, inner = [key for key in held if key not in known], get_args(annotation)[1]
+            found[name] = {key: _value(inner, held[key], prefix + key) for key in others}
         elif name in held:
             found[name] = _value(annotation, held[name], prefix + name)
         elif field.default is MISSING and field.default_factory is MISSING:

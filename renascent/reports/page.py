@@ -13,7 +13,7 @@ from markupsafe import Markup
 from renascent.core.codecs import nats_topology as topology
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
-from renascent.core.schema import written
+from renascent.core.schema import checked, written
 from renascent.core.text import percent
 from renascent.costs.scaling import is_size_space
 from renascent.loops.run import read_sessions
@@ -25,7 +25,7 @@ from renascent.reports.plots import COLOURS, Line, Picture, chart
 from renascent.reports.render import breakable, render
 from renascent.reports.searchfigures import curves
 from renascent.reports.summary import company, schooling
-from renascent.results.facts import Epoch, SearchEpoch, Training, Truth
+from renascent.results.facts import Epoch, SearchEpoch, Session, Training, Truth
 from renascent.results.record import Record
 
 Rows = list[tuple[str, str]]
@@ -53,13 +53,15 @@ def write_report(result: Record) -> Path:
 
 def _page(result: Record) -> Json:
     asked, training, epochs = result.asked, result.training, result.epochs
-    sessions = read_sessions(result.folder) or [{}]  # a list that was removed is no reason to have no page
+    path, advice = result.folder / "environment.json", "remove that file to begin the list again"
+    # a list that was removed is no reason to have no page
+    sessions = [checked(Session, held, path, advice) for held in read_sessions(result.folder)]
     styles = _styles(result)
     drawing, unreachable = (Markup(""), set()) if is_size_space(result.space) else _drawing(result, styles)
     return {
         "facts": result.facts,
         "arch": breakable(result.about.arch),
-        "started": sessions[0].get("time", ""),
+        "started": sessions[0].time if sessions else "",
         "notes": list(_notes(result, epochs)),
         "tiles": list(_tiles(result)),
         "drawing": drawing,
@@ -78,9 +80,9 @@ def _page(result: Record) -> Json:
         "random_cells": _random_cells(result),
         "company": company(training, "random ") if training else "",
         "settings": _settings(result.config, training),
-        "environment": _environment(sessions[0]),
-        "resumed": [(s["time"], s["device"]) for s in sessions[1:]],
-        "command": _command(sessions[0].get("command", [])),
+        "environment": _environment(sessions[0] if sessions else None),
+        "resumed": [(s.time, s.device) for s in sessions[1:]],
+        "command": _command(sessions[0].command if sessions else []),
         "citations": list(citations(result)),
     }
 
@@ -239,13 +241,13 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield prefix + key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _environment(session: Json) -> Rows:
+def _environment(session: Session | None) -> Rows:
     if not session:
         return [("environment", "not recorded: environment.json is missing")]
-    git = session["git"]
-    state = f"{git['commit'][:12]}{', with local changes' if git['changed'] else ''}" if git else "not a checkout"
-    machine = [(name, str(session[name])) for name in ("processor", "device", "threads", "platform")]
-    return [*machine, ("git", state), ("python", session["python"]), *session["versions"].items()]
+    git = session.git
+    state = f"{git.commit[:12]}{', with local changes' if git.changed else ''}" if git else "not a checkout"
+    machine = [(name, str(getattr(session, name))) for name in ("processor", "device", "threads", "platform")]
+    return [*machine, ("git", state), ("python", session.python), *session.versions.items()]
 
 
 def _command(words: Sequence[str]) -> str:

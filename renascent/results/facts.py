@@ -170,6 +170,29 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Git:
+    """The state of a checkout. changed: files differ from the commit."""
+
+    commit: str
+    changed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """Where and by what command one session worked, of environment.json."""
+
+    time: str
+    command: list[str]
+    python: str
+    platform: str
+    processor: str
+    device: str
+    threads: int
+    versions: dict[str, str]
+    git: Git | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Epoch:
     """The event of an epoch of any training. metrics: means over its steps, and what was judged after it."""
 

@@ -377,7 +377,7 @@ def test_a_page_that_cannot_be_written_is_one_line(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Widths:
+class Widths(SpaceConfig):
     """A space of a user's own, whose architectures are no cells."""
 
     @property

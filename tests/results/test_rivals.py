@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.reports.summary import summary
 from renascent.results.budgeted import LATENCY_FILE
+from renascent.results.facts import Cost
 from renascent.results.rivals import Rivals, goals_of, random_within
 from renascent.strategies.rsps import RSPS
 from renascent.tasks.load import load
@@ -131,9 +133,10 @@ def test_rivals_may_take_what_was_measured_to_fit(found: Result) -> None:
     timed(found, "latency_ms<=0.5x")
     held = {"weights": [0.1, 1e-6, 1e-7, 0.01], "error": 0.05, "reference_ms": 6.0}
     (found.folder / LATENCY_FILE).write_text(json.dumps(held))
-    found.facts["costs"] = {"latency_ms": {"limit": 3.0, "promised": 4.0, "measured": 3.0}}
+    cost = Cost(limit=3.0, promised=4.0, measured=3.0)
+    found.about = replace(found.about, costs={"latency_ms": cost})
     assert [goal.limit for goal in goals_of(found)] == [4.0]
-    found.facts["costs"]["latency_ms"]["measured"] = None
+    found.about = replace(found.about, costs={"latency_ms": replace(cost, measured=None)})
     assert [goal.limit for goal in goals_of(found)] == [3.0]
 
 
