@@ -244,8 +244,9 @@ def _embedded(svg: str, title: str) -> Markup:
     # its own style sheet would hold for the whole page
     drawing = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r"font-family: [^;\"]*", "font-family: inherit", drawing)
-    drawing = re.sub(r"\n\s*", " ", re.sub(r"(\.\d\d)\d+", r"\1", drawing))
-    drawing = re.sub(r'<g id="tip ([^"]*)">', r"<g><title>\1</title>", drawing)
+    drawing = re.sub(r'<g id="tip ([^"]*)">', r"<g><title>\1</title>", re.sub(r"\n\s*", " ", drawing))
+    # places to a hundredth are enough; numbers that are read stay as they are
+    drawing = re.sub(r'="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), drawing)
     used = set(re.findall(r"#(\w+)", drawing))
     drawing = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", drawing)
     for colour, variable in VARIABLES.items():
