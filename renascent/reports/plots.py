@@ -118,7 +118,9 @@ def draw(title: str, paint: Callable[[Axes], object], *, height: float = 240, he
             if isinstance(axis.get_major_formatter(), ScalarFormatter):  # neither names nor powers of ten
                 axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
         figure.set_dpi(156)  # of what is pixels; unlike `savefig`, what follows draws once
-        FigureCanvasSVG(figure).print_svg(svg := io.StringIO(), metadata={"Date": None})
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(svg := io.StringIO(), metadata={"Date": None})
+        figure.set_layout_engine("none")  # each drawing after this one would move things a little
     return Picture(title, _embedded(svg.getvalue(), title), figure)
 
 
