@@ -120,6 +120,7 @@ def draw(title: str, paint: Callable[[Axes], object], *, height: float = 240, he
         figure.set_dpi(156)  # of what is pixels; unlike `savefig`, what follows draws once
         canvas: Any = FigureCanvasSVG(figure)  # its methods have no types
         canvas.print_svg(svg := io.StringIO(), metadata={"Date": None})
+        figure.set_layout_engine("none")  # each drawing after this one would move things a little
     return Picture(title, _embedded(svg.getvalue(), title), figure)
 
 
@@ -245,8 +246,9 @@ def _embedded(svg: str, title: str) -> Markup:
     # its own style sheet would hold for the whole page
     drawing = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r"font-family: [^;\"]*", "font-family: inherit", drawing)
-    drawing = re.sub(r"\n\s*", " ", re.sub(r"(\.\d\d)\d+", r"\1", drawing))
-    drawing = re.sub(r'<g id="tip ([^"]*)">', r"<g><title>\1</title>", drawing)
+    drawing = re.sub(r'<g id="tip ([^"]*)">', r"<g><title>\1</title>", re.sub(r"\n\s*", " ", drawing))
+    # places to a hundredth are enough; numbers that are read stay as they are
+    drawing = re.sub(r'="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), drawing)
     used = set(re.findall(r"#(\w+)", drawing))
     drawing = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", drawing)
     for colour, variable in VARIABLES.items():

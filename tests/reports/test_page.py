@@ -17,8 +17,10 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from torch import nn
 
 from renascent.core.errors import UserError
+from renascent.core.protocols import SpaceConfig, Supernet
 from renascent.core.space import Integer, Space
 from renascent.experiment.result import Result
 from renascent.experiment.search import search
@@ -384,6 +386,12 @@ class Widths(SpaceConfig):
     def space(self) -> Space:
         return Space({"width": Integer((8, 16))})
 
+    def supernet(self, channels_in: int, classes: int) -> Supernet:
+        raise AssertionError("a page builds no network")
+
+    def network(self, arch: Any, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
+        raise AssertionError("a page builds no network")
+
     def draw(self, arch: Any) -> str:
         return f"width <{arch['width']}>"
 
@@ -392,7 +400,7 @@ def test_a_space_without_cells_is_drawn_in_text(folder: Path) -> None:
     facts = json.loads((folder / "arch.json").read_text()) | {"space": "Widths", "arch": "width=16"}
     told = {"entropy": {"width": 0.3}, "likeliest": "width=8"}
     edit_events(folder / "events.jsonl", lambda e: e | told if e["event"] == "epoch" else e)
-    page = Page(write_report(Result(folder, facts, Widths())).read_text(encoding="utf-8"))  # type: ignore[arg-type]
+    page = Page(write_report(Result(folder, facts, Widths())).read_text(encoding="utf-8"))
     assert page.words("cell") == "width <16>"
     assert page.words("decisions").endswith("width 16 0.300")
     assert "ln 2: all 2 options alike" in page.words("beliefs")
