@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 
-from renascent.core.errors import Interrupted, RenascentError
+from renascent.core.errors import Interrupted, RenascentError, UserError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,7 +21,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         from renascent.cli.parsing import run  # only here: what it loads takes a second, in which Ctrl-C is no bug
 
-        run(words)
+        if text := run(words):
+            emit(text)
     except Interrupted as e:
         return _fail(words, f"{e}: {_resume(words)}", e.exit_code)
     except RenascentError as e:
@@ -30,6 +32,21 @@ def main(argv: list[str] | None = None) -> int:
         hint = f"; to go on: {_resume(words)}" if words[:1] == ["fit"] else ""
         return _fail(words, f"interrupted{hint}", Interrupted.exit_code)
     return 0
+
+
+def emit(text: str) -> None:
+    """Print on standard output, and see to it that it arrives; a reader who went away (`| head`) is no error.
+
+    Raises UserError when it cannot be written.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as e:
+        # what is still held would fail once more when Python closes the stream
+        with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        if not isinstance(e, BrokenPipeError):
+            raise UserError(f"cannot write to standard output: {e.strerror or e}; free some space") from None
 
 
 def _json_after(words: list[str]) -> list[str]:

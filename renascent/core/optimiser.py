@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from renascent.core.errors import require
+from renascent.core.fields import NonNegative, Share, settings
 
 Region = tuple[slice, ...] | Tensor
 """Which part of a parameter takes part: a slice of each leading dimension, or a mask (bool) of its shape."""
@@ -18,28 +17,25 @@ Regions = Mapping[str, Region]
 """Name of a parameter, as in `state_dict`, -> its region. A parameter without one takes part whole."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class WeightRule:
     """How network weights learn: SGD with a cosine from `lr` to `lr_end`. The defaults are the search's.
 
-    lr: learning rate at the first step.
-    lr_end: learning rate at the last step.
-    momentum: of SGD.
-    nesterov: use Nesterov's momentum.
-    weight_decay: L2 penalty, on every parameter.
-    clip: largest gradient norm; 0 means no clipping.
+    Args:
+        lr: learning rate at the first step.
+        lr_end: learning rate at the last step.
+        momentum: of SGD.
+        nesterov: use Nesterov's momentum.
+        weight_decay: L2 penalty, on every parameter.
+        clip: largest gradient norm; 0 means no clipping.
     """
 
-    lr: float = 0.025
-    lr_end: float = 0.001
-    momentum: float = 0.9
+    lr: NonNegative = 0.025
+    lr_end: NonNegative = 0.001
+    momentum: Share = 0.9
     nesterov: bool = True
-    weight_decay: float = 5e-4
-    clip: float = 5.0
-
-    def __post_init__(self) -> None:
-        rates = dict.fromkeys(("lr", "lr_end", "weight_decay", "clip"), (0, math.inf))
-        require(self, momentum=(0, 1), **rates)
+    weight_decay: NonNegative = 5e-4
+    clip: NonNegative = 5.0
 
     def optimiser(self, net: nn.Module) -> CroppedSGD:
         return CroppedSGD(

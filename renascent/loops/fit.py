@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from renascent.core.errors import UserError, require
+from renascent.core.errors import UserError
+from renascent.core.fields import Count, Range, settings
 from renascent.core.protocols import Batch, Metrics, Progress, Say, Task, WeightRule
 from renascent.loops._drive import Stateful, drive
 from renascent.loops.run import Run
@@ -21,35 +21,44 @@ from renascent.loops.run import Run
 EVALUATION_BATCH = 512
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """How a fixed network is trained. The defaults are NATS-Bench's 200-epoch setting, arXiv:2009.00437, Table 3.
+Below1 = Annotated[float, Range(0, 0.9999)]
 
-    epochs: passes over the training images.
-    batch: images a step.
-    weights: rule of the optimiser.
-    label_smoothing: share of the target spread evenly over all classes, arXiv:1512.00567.
-    drop_path: chance of dropping an edge for an image, growing linearly to this, arXiv:1605.07648.
-    bf16: run the forward pass in bfloat16 where it is safe (slow for depthwise convolutions on a CPU).
-    float64: compute in double precision: slower, and the same but for the last digits on every processor, where single
-    precision grows apart from step to step.
-    compile: compile the network first; pays for long trainings only.
-    ema: decay of a moving average of the weights that is then the result, such as 0.999; 0 means none.
+
+@settings
+class Fit:
+    """How a fixed network is trained. The defaults are NATS-Bench's 200-epoch setting.
+
+    Args:
+        epochs: passes over the training images.
+        batch: images a step.
+        weights: rule of the optimiser.
+        label_smoothing: share of the target spread evenly over all classes.
+        drop_path: chance of dropping an edge for an image, growing linearly to this.
+        bf16: run the forward pass in bfloat16 where it is safe (slow for depthwise convolutions on a CPU).
+        float64: compute in double precision: slower, and the same but for the last digits on every processor, where
+            single precision grows apart from step to step.
+        compile: compile the network first; pays for long trainings only.
+        ema: decay of a moving average of the weights that is then the result, such as 0.999; 0 means none.
+
+    References:
+        NATS-Bench, arXiv:2009.00437, Table 3.
+
+        label_smoothing: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, Rethinking the Inception Architecture for
+            Computer Vision, CVPR 2016, arXiv:1512.00567.
+        drop_path: Larsson, Maire and Shakhnarovich, FractalNet, ICLR 2017, arXiv:1605.07648.
     """
 
-    epochs: int = 200
-    batch: int = 256
+    epochs: Count = 200
+    batch: Count = 256
     weights: WeightRule = field(default_factory=lambda: WeightRule(lr=0.1, lr_end=0.0, clip=0.0))
-    label_smoothing: float = 0.0
-    drop_path: float = 0.0
+    label_smoothing: Below1 = 0.0
+    drop_path: Below1 = 0.0
     bf16: bool = False
     float64: bool = False
     compile: bool = False
-    ema: float = 0.0
+    ema: Below1 = 0.0
 
     def __post_init__(self) -> None:
-        shares = dict.fromkeys(("label_smoothing", "drop_path", "ema"), (0, 0.9999))
-        require(self, epochs=(1, math.inf), batch=(1, math.inf), **shares)
         if self.bf16 and self.float64:
             raise UserError("bf16 and float64 are both on, and they exclude each other: choose one")
 

@@ -22,11 +22,13 @@ from renascent.strategies._sizes import refuse_resolution
 class DARTS:
     """Mix all options by a softmax whose logits learn from the validation loss at the present weights.
 
-    Liu, Simonyan and Yang, DARTS: Differentiable Architecture Search, ICLR 2019, arXiv:1806.09055, Eq. 2 and
-    Algorithm 1 with xi = 0.
+    Args:
+        arch_lr: Adam learning rate of the logits.
+        arch_weight_decay: L2 penalty on the logits.
 
-    arch_lr: Adam learning rate of the logits.
-    arch_weight_decay: L2 penalty on the logits.
+    References:
+        Liu, Simonyan and Yang, DARTS: Differentiable Architecture Search, ICLR 2019, arXiv:1806.09055, Eq. 2 and
+        Algorithm 1 with xi = 0.
     """
 
     arch_lr: float = 3e-4

@@ -25,10 +25,12 @@ class DARTSSecondOrder:
 
     The second-order term is an exact Hessian-vector product, not the paper's finite difference.
 
-    Liu, Simonyan and Yang, DARTS: Differentiable Architecture Search, ICLR 2019, arXiv:1806.09055, Eqs 5-7.
+    Args:
+        arch_lr: Adam learning rate of the logits.
+        arch_weight_decay: L2 penalty on the logits.
 
-    arch_lr: Adam learning rate of the logits.
-    arch_weight_decay: L2 penalty on the logits.
+    References:
+        Liu, Simonyan and Yang, DARTS: Differentiable Architecture Search, ICLR 2019, arXiv:1806.09055, Eqs 5-7.
     """
 
     arch_lr: float = 3e-4

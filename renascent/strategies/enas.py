@@ -26,20 +26,22 @@ SIZES = ("controller_lr", "entropy_weight", "tanh_constant", "clip")
 class ENAS:
     """Train shared weights at architectures an LSTM writes; after every epoch, train the LSTM by REINFORCE.
 
-    Pham, Guan, Zoph, Le and Dean, Efficient Neural Architecture Search via Parameter Sharing, ICML 2018,
-    arXiv:1802.03268, Sec. 2.2; settings of NATS-Bench, arXiv:2009.00437.
+    Args:
+        controller_lr: Adam learning rate of the LSTM.
+        controller_steps: updates of the LSTM after every epoch.
+        controller_samples: architectures averaged in one update.
+        entropy_weight: weight of the entropy bonus.
+        baseline_decay: decay of the moving average of rewards; at 0 each reward would be its own baseline.
+        hidden: LSTM units a layer.
+        layers: LSTM layers.
+        tanh_constant: bound of the logits.
+        temperature: divides the logits before the tanh.
+        clip: largest gradient norm of the LSTM.
+        candidates: architectures drawn from the LSTM and scored at the end.
 
-    controller_lr: Adam learning rate of the LSTM.
-    controller_steps: updates of the LSTM after every epoch.
-    controller_samples: architectures averaged in one update.
-    entropy_weight: weight of the entropy bonus.
-    baseline_decay: decay of the moving average of rewards; at 0 each reward would be its own baseline.
-    hidden: LSTM units a layer.
-    layers: LSTM layers.
-    tanh_constant: bound of the logits.
-    temperature: divides the logits before the tanh.
-    clip: largest gradient norm of the LSTM.
-    candidates: architectures drawn from the LSTM and scored at the end.
+    References:
+        Pham, Guan, Zoph, Le and Dean, Efficient Neural Architecture Search via Parameter Sharing, ICML 2018,
+        arXiv:1802.03268, Sec. 2.2; settings of NATS-Bench, arXiv:2009.00437.
     """
 
     controller_lr: float = 1e-3

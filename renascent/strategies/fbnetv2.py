@@ -25,16 +25,19 @@ class FBNetV2:
 
     The weight step and the architecture step draw once each. The cost is that of the policy, not of the sample.
 
-    Wan et al., FBNetV2: Differentiable Neural Architecture Search for Spatial and Channel Dimensions, CVPR 2020,
-    arXiv:2004.05565, Eqs 2-5; loss and settings of FBNet, arXiv:1812.03443, Eq. 2 and Sec. 4.1.
+    Args:
+        arch_lr: Adam learning rate of the logits.
+        arch_weight_decay: L2 penalty on the logits.
+        tau_start: temperature of the Gumbel-softmax at the first step.
+        tau_end: temperature at the last step; falls exponentially in between.
+        cost_exponent: power of log cost, once the expected cost is above the limit; 0 means that no budget is looked
+            at.
+        filter_warmup: share of the search in which weight steps may train all filters.
+        policy_warmup: share of the search before the logits learn.
 
-    arch_lr: Adam learning rate of the logits.
-    arch_weight_decay: L2 penalty on the logits.
-    tau_start: temperature of the Gumbel-softmax at the first step.
-    tau_end: temperature at the last step; falls exponentially in between.
-    cost_exponent: power of log cost, once the expected cost is above the limit; 0 means that no budget is looked at.
-    filter_warmup: share of the search in which weight steps may train all filters.
-    policy_warmup: share of the search before the logits learn.
+    References:
+        Wan et al., FBNetV2: Differentiable Neural Architecture Search for Spatial and Channel Dimensions, CVPR 2020,
+        arXiv:2004.05565, Eqs 2-5; loss and settings of FBNet, arXiv:1812.03443, Eq. 2 and Sec. 4.1.
     """
 
     arch_lr: float = 1e-2

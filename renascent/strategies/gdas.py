@@ -24,13 +24,15 @@ class GDAS:
 
     One sample serves all copies of a cell; the weight step and the architecture step draw one each.
 
-    Dong and Yang, Searching for a Robust Neural Architecture in Four GPU Hours, CVPR 2019, arXiv:1910.04465,
-    Eqs 3-5 and Algorithm 1.
+    Args:
+        arch_lr: Adam learning rate of the logits.
+        arch_weight_decay: L2 penalty on the logits.
+        tau_start: softmax temperature at the first step.
+        tau_end: softmax temperature at the last step; linear in between.
 
-    arch_lr: Adam learning rate of the logits.
-    arch_weight_decay: L2 penalty on the logits.
-    tau_start: softmax temperature at the first step.
-    tau_end: softmax temperature at the last step; linear in between.
+    References:
+        Dong and Yang, Searching for a Robust Neural Architecture in Four GPU Hours, CVPR 2019, arXiv:1910.04465, Eqs
+        3-5 and Algorithm 1.
     """
 
     arch_lr: float = 3e-4

@@ -34,18 +34,21 @@ class NES:
     options (k + 1/2), so that floor(H + n) scatters evenly around them, and stays from 1/2 to options - 1/2. The loss
     of an architecture is that of one validation batch plus rho (R / R_t - 1)^2 for each bound R_t of the budget.
 
-    Wierstra et al., Natural Evolution Strategies, JMLR 2014, arXiv:1106.4487; its estimator as in Salimans et al.,
-    arXiv:1703.03864, here with the loss at floor(H) as baseline (Eq. 7 of the paper on architecture sizes).
+    Args:
+        sigma: deviation of n at the start, in options; falls linearly to 0.
+        mean_lr: learning rate of H at the start; falls linearly to 0.
+        rho: weight of the squared distance from the budget.
+        rounds: times that weight steps give way to updates of H.
+        updates: updates of H in a round.
+        evaluations: architectures in an update, all on one validation batch.
+        work: evaluations for each weight step, at most: short runs make fewer updates, then smaller ones; 0 means no
+            limit.
+        antithetic: evaluate each n with its opposite.
+        rank_shaping: use ranks from -1/2 to 1/2 in place of losses.
 
-    sigma: deviation of n at the start, in options; falls linearly to 0.
-    mean_lr: learning rate of H at the start; falls linearly to 0.
-    rho: weight of the squared distance from the budget.
-    rounds: times that weight steps give way to updates of H.
-    updates: updates of H in a round.
-    evaluations: architectures in an update, all on one validation batch.
-    work: evaluations for each weight step, at most: short runs make fewer updates, then smaller ones; 0 means no limit.
-    antithetic: evaluate each n with its opposite.
-    rank_shaping: use ranks from -1/2 to 1/2 in place of losses.
+    References:
+        Wierstra et al., Natural Evolution Strategies, JMLR 2014, arXiv:1106.4487; its estimator as in Salimans et al.,
+        arXiv:1703.03864, here with the loss at floor(H) as baseline (Eq. 7 of the paper on architecture sizes).
     """
 
     sigma: float = 1.25

@@ -19,10 +19,12 @@ from renascent.strategies._policy import best_of, even, uniform, uniform_gates
 class RSPS:
     """Train the shared weights at uniformly sampled architectures, then return the best of some random ones.
 
-    Li and Talwalkar, Random Search and Reproducibility for Neural Architecture Search, UAI 2019, arXiv:1902.07638,
-    Sec. 3.
+    Args:
+        candidates: architectures scored at the end.
 
-    candidates: architectures scored at the end.
+    References:
+        Li and Talwalkar, Random Search and Reproducibility for Neural Architecture Search, UAI 2019, arXiv:1902.07638,
+        Sec. 3.
     """
 
     candidates: int = 100

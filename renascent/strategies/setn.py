@@ -24,12 +24,14 @@ class SETN:
     Uniform sampling trains every candidate fairly, so that the evaluator, a softmax over options that learns from the
     validation loss, proposes architectures without the bias of those already trained most.
 
-    Dong and Yang, One-Shot Neural Architecture Search via Self-Evaluated Template Network, ICCV 2019,
-    arXiv:1910.05733, Sec. 3.
+    Args:
+        arch_lr: Adam learning rate of the logits.
+        arch_weight_decay: L2 penalty on the logits.
+        candidates: architectures drawn from the softmax and scored at the end.
 
-    arch_lr: Adam learning rate of the logits.
-    arch_weight_decay: L2 penalty on the logits.
-    candidates: architectures drawn from the softmax and scored at the end.
+    References:
+        Dong and Yang, One-Shot Neural Architecture Search via Self-Evaluated Template Network, ICCV 2019,
+        arXiv:1910.05733, Sec. 3.
     """
 
     arch_lr: float = 3e-4

@@ -25,17 +25,19 @@ class TAS:
 
     The weight step and the architecture step draw once each. The cost is that of the policy, not of the sample.
 
-    Dong and Yang, Network Pruning via Transformable Architecture Search, NeurIPS 2019, arXiv:1905.09717, Eqs 2-7.
+    Args:
+        arch_lr: Adam learning rate of the logits.
+        arch_weight_decay: L2 penalty on the logits.
+        tau_start: temperature of the Gumbel-softmax at the first step.
+        tau_end: temperature at the last step; linear in between.
+        samples: sizes of each decision that are interpolated; of one alone, the validation loss says nothing.
+        cost_weight: weight of the cost loss; 0 means that the budget is not looked at.
+        tolerance: share of the budget that the expected cost may be off without a loss.
+        filter_warmup: share of the search in which weight steps may train all filters.
+        policy_warmup: share of the search before the logits learn.
 
-    arch_lr: Adam learning rate of the logits.
-    arch_weight_decay: L2 penalty on the logits.
-    tau_start: temperature of the Gumbel-softmax at the first step.
-    tau_end: temperature at the last step; linear in between.
-    samples: sizes of each decision that are interpolated; of one alone, the validation loss says nothing.
-    cost_weight: weight of the cost loss; 0 means that the budget is not looked at.
-    tolerance: share of the budget that the expected cost may be off without a loss.
-    filter_warmup: share of the search in which weight steps may train all filters.
-    policy_warmup: share of the search before the logits learn.
+    References:
+        Dong and Yang, Network Pruning via Transformable Architecture Search, NeurIPS 2019, arXiv:1905.09717, Eqs 2-7.
     """
 
     arch_lr: float = 1e-3

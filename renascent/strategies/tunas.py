@@ -27,16 +27,18 @@ class TuNAS:
     Its reward is accuracy - cost_weight |T / T_0 - 1| for each bound T_0 of the budget, less a moving baseline. No
     gradient goes through the network in the policy's step.
 
-    Bender et al., Can Weight Sharing Outperform Random Architecture Search? An Investigation With TuNAS, CVPR 2020,
-    arXiv:2008.06120, Secs 3 and 5.
+    Args:
+        arch_lr: Adam learning rate of the logits when they begin to learn.
+        arch_lr_growth: by how much that has grown at the end, exponentially.
+        arch_weight_decay: L2 penalty on the logits.
+        cost_weight: weight of the distance from the budget, minus the paper's beta; 0 means that it is not looked at.
+        baseline_decay: decay of the moving average of rewards; at 0 each reward would be its own baseline.
+        filter_warmup: share of the search in which weight steps may train all filters.
+        policy_warmup: share of the search before the logits learn.
 
-    arch_lr: Adam learning rate of the logits when they begin to learn.
-    arch_lr_growth: by how much that has grown at the end, exponentially.
-    arch_weight_decay: L2 penalty on the logits.
-    cost_weight: weight of the distance from the budget, minus the paper's beta; 0 means that it is not looked at.
-    baseline_decay: decay of the moving average of rewards; at 0 each reward would be its own baseline.
-    filter_warmup: share of the search in which weight steps may train all filters.
-    policy_warmup: share of the search before the logits learn.
+    References:
+        Bender et al., Can Weight Sharing Outperform Random Architecture Search? An Investigation With TuNAS, CVPR 2020,
+        arXiv:2008.06120, Secs 3 and 5.
     """
 
     arch_lr: float = 4.8e-3

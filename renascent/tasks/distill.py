@@ -2,48 +2,50 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renascent.core.errors import UserError, require
+from renascent.core.errors import UserError
+from renascent.core.fields import NonNegative, Range, settings
 from renascent.core.fingerprint import fingerprint
 from renascent.core.gates import Gates
 from renascent.core.protocols import Batch, Data, Loss, Stream, Task
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Distillation:
     """How much a teacher counts. The defaults are the recipe for small images, 0.1 label + 0.9 T^2 KL at T = 4.
 
     With the logits of student and teacher softened by the temperature T, the loss is
     label_weight * L_label + soft_weight * T^2 * KL(softmax(teacher / T) || softmax(student / T)).
 
-    Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, Secs 2 and 2.1.
+    Args:
+        label_weight: factor of the labels' own loss.
+        soft_weight: factor of the soft targets' loss.
+        temperature: what both networks' logits are divided by; higher is softer.
+        temperature_squared: multiply the soft loss by T^2, which keeps its gradient the same size at every temperature.
 
-    label_weight: factor of the labels' own loss.
-    soft_weight: factor of the soft targets' loss.
-    temperature: what both networks' logits are divided by; higher is softer.
-    temperature_squared: multiply the soft loss by T^2, which keeps its gradient the same size at every temperature.
+    References:
+        Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, Secs 2 and 2.1.
 
-    Raises UserError for numbers below 0 and where nothing is left of the loss.
+    Raises:
+        UserError: for numbers below 0 and where nothing is left of the loss.
 
     >>> Distillation()
     Distillation(label_weight=0.1, soft_weight=0.9, temperature=4.0, temperature_squared=True)
     """
 
-    label_weight: float = 0.1
-    soft_weight: float = 0.9
-    temperature: float = 4.0
+    label_weight: NonNegative = 0.1
+    soft_weight: NonNegative = 0.9
+    temperature: Annotated[float, Range(0.01)] = 4.0
     temperature_squared: bool = True
 
     def __post_init__(self) -> None:
-        require(self, label_weight=(0, math.inf), soft_weight=(0, math.inf), temperature=(0.01, math.inf))
         if not self.label_weight + self.soft_weight:
             raise UserError("label_weight and soft_weight are both 0, which leaves no loss: give one of them")
 

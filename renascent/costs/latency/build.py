@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 
-from renascent.core.errors import UserError, require
+from renascent.core.errors import UserError
+from renascent.core.fields import Count, NonNegative, Range, Whole, settings
 from renascent.core.space import Arch, Integer, Space
 from renascent.costs.latency.config import LayerConfig, configs_of, distinct
 from renascent.costs.latency.gp import by_family, spread_out
@@ -28,30 +29,29 @@ DRAWN = 2000
 """Random architectures whose layers are the candidates."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Sampling:
     """What is measured for a table, and how long.
 
-    limit: layer configurations at most; of a space that has more, a well-spread sample is measured.
-    networks: whole random networks, to calibrate the sum of the layers by.
-    resolution: only input sizes from LOW-HIGH, such as 96-160; all of the space if not given.
-    visits: to each layer and network, one after the other in turns.
-    passes: timed in a visit, after two untimed ones.
-    minutes: in all, of every session; what is measured by then is the table.
-    seed: of the random architectures.
+    Args:
+        limit: layer configurations at most; of a space that has more, a well-spread sample is measured.
+        networks: whole random networks, to calibrate the sum of the layers by.
+        resolution: only input sizes from LOW-HIGH, such as 96-160; all of the space if not given.
+        visits: to each layer and network, one after the other in turns.
+        passes: timed in a visit, after two untimed ones.
+        minutes: in all, of every session; what is measured by then is the table.
+        seed: of the random architectures.
     """
 
-    limit: int = 1500
-    networks: int = 20
+    limit: Count = 1500
+    networks: Whole = 20
     resolution: str | None = None
-    visits: int = 15
-    passes: int = 5
-    minutes: float = 5.0
-    seed: int = 0
+    visits: Count = 15
+    passes: Count = 5
+    minutes: NonNegative = 5.0
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
 
     def __post_init__(self) -> None:
-        require(self, limit=(1, math.inf), networks=(0, math.inf), visits=(1, math.inf), passes=(1, math.inf))
-        require(self, minutes=(0, math.inf), seed=(0, 2**63 - 1))
         self.span()
 
     def span(self) -> tuple[int, int]:

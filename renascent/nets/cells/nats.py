@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from renascent.core.codecs import nats_topology as topology
-from renascent.core.errors import require, unknown
+from renascent.core.errors import unknown
+from renascent.core.fields import Count, settings
 from renascent.core.gates import Gates
 from renascent.core.protocols import Supernet
 from renascent.core.space import Arch, Space
@@ -22,26 +21,27 @@ from renascent.nets.cells.ops import NAMES, Norm, ResidualDown, operation
 from renascent.nets.cells.routes import departures, edge_name
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class NatsTopology:
     """One operation on each edge of a cell, the same cell everywhere.
 
-    Dong and Yang, NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search, ICLR 2020,
-    arXiv:2001.00326, Sec. 2.1. Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437, Sec. 3.1.
+    Args:
+        channels: width C of the stem; the three stages have C, 2C and 4C.
+        cells: number N of cells in each of the three stages.
+        nodes: feature maps in a cell, the input included.
+        operations: candidate operations of an edge.
 
-    channels: width C of the stem; the three stages have C, 2C and 4C.
-    cells: number N of cells in each of the three stages.
-    nodes: feature maps in a cell, the input included.
-    operations: candidate operations of an edge.
+    References:
+        Dong and Yang, NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search, ICLR 2020,
+        arXiv:2001.00326, Sec. 2.1. Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437, Sec. 3.1.
     """
 
-    channels: int = 16
-    cells: int = 5
-    nodes: int = 4
+    channels: Count = 16
+    cells: Count = 5
+    nodes: Count = 4
     operations: tuple[str, ...] = topology.OPERATIONS
 
     def __post_init__(self) -> None:
-        require(self, channels=(1, math.inf), cells=(1, math.inf))
         for name in self.operations:
             if name not in NAMES:
                 raise unknown("operation", name, NAMES)

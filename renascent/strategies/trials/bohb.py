@@ -51,17 +51,19 @@ class Memory:
 class BOHB:
     """Propose what is likelier among good architectures than among bad ones; train it on Hyperband's schedule.
 
-    Falkner, Klein and Hutter, BOHB: Robust and Efficient Hyperparameter Optimization at Scale, ICML 2018,
-    arXiv:1807.01774, Sec. 3 and Algorithm 2; settings of NATS-Bench, arXiv:2009.00437.
+    Args:
+        samples: candidates drawn from the model, of which the best ratio is proposed.
+        random_fraction: share of proposals that are random.
+        bandwidth_factor: the model's widths are multiplied by this when candidates are drawn.
+        min_bandwidth: smallest width of the model.
+        good: share of the architectures that count as good.
+        eta: one in `eta` goes on to the next rung.
+        min_epochs: of the shortest training.
+        max_epochs: of the longest training.
 
-    samples: candidates drawn from the model, of which the best ratio is proposed.
-    random_fraction: share of proposals that are random.
-    bandwidth_factor: the model's widths are multiplied by this when candidates are drawn.
-    min_bandwidth: smallest width of the model.
-    good: share of the architectures that count as good.
-    eta: one in `eta` goes on to the next rung.
-    min_epochs: of the shortest training.
-    max_epochs: of the longest training.
+    References:
+        Falkner, Klein and Hutter, BOHB: Robust and Efficient Hyperparameter Optimization at Scale, ICML 2018,
+        arXiv:1807.01774, Sec. 3 and Algorithm 2; settings of NATS-Bench, arXiv:2009.00437.
     """
 
     samples: int = 4

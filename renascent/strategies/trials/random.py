@@ -16,8 +16,9 @@ from renascent.strategies.trials.protocol import Outcome, Proposal, option_count
 class RandomSearch:
     """Propose architectures uniformly at random.
 
-    Bergstra and Bengio, Random Search for Hyper-Parameter Optimization, JMLR 2012; for architectures Li and Talwalkar,
-    UAI 2019, arXiv:1902.07638.
+    References:
+        Bergstra and Bengio, Random Search for Hyper-Parameter Optimization, JMLR 2012; for architectures Li and
+        Talwalkar, UAI 2019, arXiv:1902.07638.
     """
 
     def init(self, space: Space) -> tuple[int, ...]:

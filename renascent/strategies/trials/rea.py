@@ -26,11 +26,13 @@ class Population(NamedTuple):
 class REA:
     """Mutate the best of a few members drawn from a population; each child takes the place of the oldest.
 
-    Real, Aggarwal, Huang and Le, Regularized Evolution for Image Classifier Architecture Search, AAAI 2019,
-    arXiv:1802.01548, Algorithm 1; settings of NATS-Bench, arXiv:2009.00437.
+    Args:
+        population: members alive at a time.
+        sample: members drawn, with replacement, of which the best is the parent.
 
-    population: members alive at a time.
-    sample: members drawn, with replacement, of which the best is the parent.
+    References:
+        Real, Aggarwal, Huang and Le, Regularized Evolution for Image Classifier Architecture Search, AAAI 2019,
+        arXiv:1802.01548, Algorithm 1; settings of NATS-Bench, arXiv:2009.00437.
     """
 
     population: int = 10

@@ -37,11 +37,13 @@ class Policy(NamedTuple):
 class REINFORCE:
     """Sample each decision from its own softmax, and follow the score's gradient estimate by Adam.
 
-    Williams, Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning, Machine
-    Learning 1992; settings of NATS-Bench, arXiv:2009.00437.
+    Args:
+        lr: Adam learning rate of the logits.
+        baseline_decay: of the moving average of scores that is taken off each score; at 0 each would be its own.
 
-    lr: Adam learning rate of the logits.
-    baseline_decay: of the moving average of scores that is taken off each score; at 0 each would be its own.
+    References:
+        Williams, Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning, Machine
+        Learning 1992; settings of NATS-Bench, arXiv:2009.00437.
     """
 
     lr: float = 0.01
