@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,15 @@ def emit(text: str) -> None:
             raise UserError(f"cannot write to standard output: {e.strerror or e}; free some space") from None
 
 
+def flagged(text: str) -> str:
+    """Return a text of the library with the flags for the settings that it names in backquotes.
+
+    >>> flagged("give a smaller `image_size`, or `resume=True`")
+    'give a smaller --image-size, or --resume'
+    """
+    return re.sub(r"`([a-z_]+)(?:=True)?`", lambda found: "--" + found[1].replace("_", "-"), text)
+
+
 def _json_after(words: list[str]) -> list[str]:
     """Move --json from before the command to the command's flags, where it is one."""
     before = words[:1] == ["--json"] and len(words) > 1 and not words[1].startswith("-")
@@ -56,7 +66,7 @@ def _json_after(words: list[str]) -> list[str]:
 
 
 def _fail(words: Sequence[str], message: str, code: int) -> int:
-    line = " ".join(message.split())
+    line = flagged(" ".join(message.split()))
     with contextlib.suppress(OSError):  # with nobody left to tell, the exit code still does
         print(f"renascent: {line}", file=sys.stderr)
         if "--json" in words:

@@ -83,7 +83,7 @@ def static(place: str) -> Any:
     if isinstance(node, ast.ClassDef):
         return _outline(place, node)
     if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-        return _value(module, node.value)
+        return vars(sys.modules[module])[name] if module in sys.modules else _value(module, node.value)
     if isinstance(node, ast.alias):
         return _imported(node.name)
     raise AttributeError(f"{module} defines no value of the name {name}")
@@ -104,7 +104,7 @@ def _outline(place: str, node: ast.ClassDef) -> type:
     module, text = place.partition(":")[0], ast.get_docstring(node) or ""
     meanings: dict[str, str] = {}
     rows: dict[str, tuple[str, Any, Any]] = {}
-    for name in [n.id for base in node.bases for n in ast.walk(base) if isinstance(n, ast.Name)]:
+    for name in [ast.unparse(base).partition("[")[0] for base in node.bases]:
         if name in _definitions(module) and dataclasses.is_dataclass(base := static(f"{module}:{name}")):
             meanings |= arguments(base.__doc__ or "")
             rows |= {f.name: (f.name, f.type, f) for f in dataclasses.fields(base)}
@@ -149,13 +149,11 @@ def _path(module: str) -> Path | None:
     if loaded is not None:
         return Path(loaded)
     top, *rest = module.split(".")  # not by find_spec of the whole: that imports the packages in between
-    spec = importlib.util.find_spec(top) if top != "__main__" else None
-    for root in (spec and spec.submodule_search_locations) or ():
-        path = Path(root, *rest)
-        for found in (path.with_suffix(".py"), path / "__init__.py"):
-            if found.is_file():
-                return found
-    return None
+    spec = importlib.util.find_spec(top) if top not in ("", "__main__") else None
+    if spec is None or not rest:
+        return Path(spec.origin) if spec and (spec.origin or "").endswith(".py") else None
+    found = [Path(root, *rest) for root in spec.submodule_search_locations or ()]
+    return next((p for path in found for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
 
 
 @functools.cache

@@ -21,9 +21,6 @@ from renascent.loops.run import Run
 EVALUATION_BATCH = 512
 
 
-Below1 = Annotated[float, Range(0, 0.9999)]
-
-
 @settings
 class Fit:
     """How a fixed network is trained. The defaults are NATS-Bench's 200-epoch setting.
@@ -51,12 +48,12 @@ class Fit:
     epochs: Count = 200
     batch: Count = 256
     weights: WeightRule = field(default_factory=lambda: WeightRule(lr=0.1, lr_end=0.0, clip=0.0))
-    label_smoothing: Below1 = 0.0
-    drop_path: Below1 = 0.0
+    label_smoothing: Annotated[float, Range(0, 0.9999)] = 0.0
+    drop_path: Annotated[float, Range(0, 0.9999)] = 0.0
     bf16: bool = False
     float64: bool = False
     compile: bool = False
-    ema: Below1 = 0.0
+    ema: Annotated[float, Range(0, 0.9999)] = 0.0
 
     def __post_init__(self) -> None:
         if self.bf16 and self.float64:

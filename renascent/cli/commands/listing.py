@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from renascent.cli.commands.command import Command, Outcome
+from renascent.cli.entry import flagged
 from renascent.core.files import Json
 from renascent.core.names import Names
 from renascent.core.source import docstring, references
@@ -31,7 +32,7 @@ def run() -> Outcome:
         "strategies": _named(STRATEGIES),
         "multi-trial strategies": _named(MULTITRIAL),
         "data": [
-            {"name": name, "about": _first(place.partition(":")[0]), "files": DOWNLOADS[name]}
+            {"name": name, "about": _first(place.partition(":")[0]), "files": flagged(DOWNLOADS[name])}
             for name, (place, _) in DATASETS.places.items()
         ],
         "recipes": [{"name": name, "about": s.about, "paper": s.paper} for name, s in SUMMARIES.items()],

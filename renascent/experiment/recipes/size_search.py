@@ -1,4 +1,4 @@
-"""Searches for sizes, as the papers set them. A budget is given when they are run: `--budget "macs<=0.5x"`.
+"""Searches for sizes, as the papers set them. A budget is given when they are run, such as "macs<=0.5x".
 
 Where a paper's text does not give a number, the docstring says so, and what is used.
 """
@@ -19,7 +19,7 @@ from renascent.strategies.tunas import TuNAS
 from renascent.tasks.prepare import ImageOptions
 
 IMAGENET = "imagenet"
-"""A folder of images: of this name where the search is started, or given by `--data`."""
+"""A folder of images: of this name where the search is started, or given as `data`."""
 
 
 def nes_mobilenet_v1() -> Recipe:

@@ -87,7 +87,7 @@ def test_bad_input_is_one_line(say: Any, tmp_path: Path, line: str, fragment: st
 RELEASE = """
 import bz2, pickle, sys
 from pathlib import Path
-from renascent.topology import official_arch, topology_space
+from renascent.core.codecs.nats_topology import official_arch, topology_space
 
 names = [topology_space().format(official_arch(i)) for i in range({count})]
 folder = Path("nats")
