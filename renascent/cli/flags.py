@@ -225,7 +225,7 @@ def _split(argv: Sequence[str], parts: Iterable[Part[Any]]) -> tuple[list[str], 
         if not name.startswith("-") or _is_number(word):
             alone.append(word)
         else:
-            takes = not equals and name not in plain and left
+            takes = not equals and name not in plain and left and not left[0].startswith("--")
             values[name] = left.pop(0) if takes else value
     return alone, values
 

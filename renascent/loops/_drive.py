@@ -105,7 +105,9 @@ def drive(
                 save(number + 1)
                 saved = time.monotonic()
             if asked and number + 1 < steps:
-                raise Interrupted(f"interrupted after step {number + 1} of {steps}; add `resume=True` to go on from here")
+                raise Interrupted(
+                    f"interrupted after step {number + 1} of {steps}; add `resume=True` to go on from here"
+                )
     return before + time.monotonic() - began
 
 

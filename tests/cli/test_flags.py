@@ -124,7 +124,12 @@ def test_glance_reads_values_that_look_like_words() -> None:
 
 
 def test_glance_knows_the_switches_of_all_that_can_be_named() -> None:
-    for words in (["--tied", "resnet20"], ["resnet20", "--tied"], ["--antithetic", "resnet20", "--no-widths"]):
+    for words in (
+        ["resnet20", "--no-depths", "--strategy", "nes"],
+        ["--tied", "resnet20"],
+        ["resnet20", "--tied"],
+        ["--antithetic", "resnet20", "--no-widths"],
+    ):
         assert glance(words, [], SPACES, STRATEGIES)[0] == ["resnet20"]
 
 

@@ -1,4 +1,4 @@
-"""Cheap answers are cheap, and complete under `python -OO`: no torch is loaded for help, lists, look-ups and mistakes."""
+"""Help, lists, look-ups and mistakes are answered without torch, and completely under `python -OO`."""
 
 from __future__ import annotations
 
