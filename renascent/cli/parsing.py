@@ -84,9 +84,9 @@ def _app(name: str, chosen: Command | None) -> App:
     for group in groups.values():
         app.command(group)
     for other in [name] if chosen else COMMANDS if name != "--version" else ():
-        command = chosen or COMMANDS[other]([])
-        takes = signed(command.words, [*command.parts.values(), OUTPUT]) if chosen else lambda: None
-        groups.get(other.split()[0], app).command(takes, name=other.split()[-1], help=command.about)
+        about = importlib.import_module(COMMANDS.places[other][0].partition(":")[0]).ABOUT
+        takes = signed(chosen.words, [*chosen.parts.values(), OUTPUT]) if chosen else lambda: None
+        groups.get(other.split()[0], app).command(takes, name=other.split()[-1], help=about)
     return app
 
 

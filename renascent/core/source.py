@@ -151,7 +151,8 @@ def _path(module: str) -> Path | None:
     top, *rest = module.split(".")  # not by find_spec of the whole: that imports the packages in between
     spec = importlib.util.find_spec(top) if top not in ("", "__main__") else None
     if spec is None or not rest:
-        return Path(spec.origin) if spec and (spec.origin or "").endswith(".py") else None
+        origin = (spec and spec.origin) or ""
+        return Path(origin) if origin.endswith(".py") else None
     found = [Path(root, *rest) for root in spec.submodule_search_locations or ()]
     return next((p for path in found for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
 

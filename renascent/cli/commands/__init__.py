@@ -1,4 +1,4 @@
-"""The commands of `renascent`, one a file: what each takes. What the larger ones do is in `cli.work`."""
+"""The commands of `renascent`, one a file: `ABOUT` it, and what it takes. What the larger ones do is in `cli.work`."""
 
 from collections.abc import Callable, Sequence
 

@@ -35,7 +35,6 @@ def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
     part = Part[AnalyseFlags]("Analyse", AnalyseFlags())
     return Command(
-        about=ABOUT,
         parts={"where": TABLE, "flags": part},
         run="renascent.cli.commands.bench_analyse:run",
         check=functools.partial(_check, part),

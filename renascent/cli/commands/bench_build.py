@@ -74,7 +74,6 @@ def command(words: Sequence[str]) -> Command:
     }
     space = space_of(words, [main, *others.values()])
     return Command(
-        about=ABOUT,
         parts={"flags": main, **space_part(space), **others},
         run="renascent.cli.work.bench_build:run",
         words={"space": f"The space whose architectures are trained: {', '.join(SPACES)}."},

@@ -58,7 +58,6 @@ def command(words: Sequence[str]) -> Command:
     names = given["--strategies"].split(",") if given.get("--strategies") else list(MULTITRIAL)
     main = Part[CompareFlags]("Compare", CompareFlags())
     return Command(
-        about=ABOUT,
         parts={"where": TABLE, "flags": main, **{name: _part(name) for name in dict.fromkeys(names)}},
         run="renascent.cli.work.bench_compare:run",
         check=functools.partial(_check, main),

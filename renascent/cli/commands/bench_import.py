@@ -38,7 +38,6 @@ def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
     part = Part[ImportFlags]("Import", ImportFlags())
     return Command(
-        about=ABOUT,
         parts={"flags": part},
         run="renascent.cli.commands.bench_import:run",
         words={"source": "What to import: a file or a folder."},

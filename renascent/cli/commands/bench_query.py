@@ -50,7 +50,6 @@ class QueryFlags:
 def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
     return Command(
-        about=ABOUT,
         parts={"where": TABLE, "flags": Part("Query", QueryFlags())},
         run="renascent.cli.commands.bench_query:run",
         words={"arch": "Exchange string, or row."},

@@ -35,7 +35,6 @@ class Command:
     """One command, ready to be parsed.
 
     Args:
-        about: for its help.
         parts: its flags; each group is an argument of `run`, by this name.
         run: "module:function" that is called with the words and the settings, and returns an Outcome.
         words: name and meaning of each word that it takes.
@@ -44,7 +43,6 @@ class Command:
         check: raises UserError for what can be told from the words and the flags that were given.
     """
 
-    about: str
     parts: Mapping[str, Part[Any]] = field(default_factory=dict)
     run: str
     words: Mapping[str, str] = field(default_factory=dict)

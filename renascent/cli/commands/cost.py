@@ -47,7 +47,6 @@ def command(words: Sequence[str]) -> Command:
     main = Part[CostFlags]("Cost", CostFlags())
     space = space_of(words, [main, MACHINE])
     return Command(
-        about=ABOUT,
         parts={"flags": main, **space_part(space), "machine": MACHINE},
         run="renascent.cli.work.cost:run",
         words={

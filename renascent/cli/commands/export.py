@@ -36,7 +36,6 @@ def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
     part = Part[ExportFlags]("Export", ExportFlags())
     return Command(
-        about=ABOUT,
         parts={"flags": part},
         run="renascent.cli.commands.export:run",
         words={"dir": "The folder of a finished search."},

@@ -60,7 +60,6 @@ def command(words: Sequence[str]) -> Command:
     _, given = glance(words, owned()[""])
     parts = _parts(recipe_of(given.get("--recipe"), "fit"))
     return Command(
-        about=ABOUT,
         parts=parts,
         run="renascent.cli.work.fit:run",
         words={"dir": "The folder of a finished search."},

@@ -37,7 +37,6 @@ def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
     part = Part[FitFlags]("Fit", FitFlags())
     return Command(
-        about=ABOUT,
         parts={"flags": part},
         run="renascent.cli.commands.latency_fit:run",
         words={"table": "File of a latency table."},

@@ -63,7 +63,6 @@ def command(words: Sequence[str]) -> Command:
     sampling = Part[Any]("Sampling", static("renascent.costs.latency.build:Sampling")())
     space = space_of(words, [main, sampling], SIZED)
     return Command(
-        about=ABOUT,
         parts={"flags": main, **space_part(space), "sampling": sampling},
         run="renascent.cli.work.latency_measure:run",
         words={"space": f"The space whose layers are measured: {', '.join(SIZED)}."},

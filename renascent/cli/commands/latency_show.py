@@ -25,7 +25,6 @@ class ShowFlags:
 def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
     return Command(
-        about=ABOUT,
         parts={"flags": Part("Show", ShowFlags())},
         run="renascent.cli.work.latency_show:run",
         words={"table": "File of a latency table."},

@@ -22,7 +22,7 @@ ABOUT = """List the spaces, strategies, data sets and recipes."""
 
 def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
-    return Command(about=ABOUT, run="renascent.cli.commands.listing:run")
+    return Command(run="renascent.cli.commands.listing:run")
 
 
 def run() -> Outcome:

@@ -12,7 +12,6 @@ ABOUT = """Write the report of a finished search: one HTML page that needs no ot
 def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
     return Command(
-        about=ABOUT,
         run="renascent.cli.commands.report:run",
         words={"dir": "The folder of a finished search."},
         check=lambda words, values: check_folder(words, "report"),

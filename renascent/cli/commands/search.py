@@ -125,7 +125,6 @@ def command(words: Sequence[str]) -> Command:
         "machine": MACHINE,
     }
     return Command(
-        about=ABOUT,
         parts=parts,
         run="renascent.cli.work.search:run",
         words={"space": f"The space to search: {', '.join(SPACES)}. A recipe names one."},

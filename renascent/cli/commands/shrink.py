@@ -67,7 +67,6 @@ def command(words: Sequence[str]) -> Command:
     strategy, main = chosen("strategy", STRATEGIES, name), Part[ShrinkFlags]("Shrink", ShrinkFlags(strategy=name))
     taken = keys(*(part.settings for part in (main, options, weights, MACHINE, OUTPUT)))
     return Command(
-        about=ABOUT,
         parts={
             "flags": main,
             "strategy": Part(f"Strategy {name}", strategy, name, taken),
