@@ -47,6 +47,7 @@ from renascent.costs.budget import Budget
 from renascent.costs.named import COSTS, cost_of
 from renascent.loops.run import Run, read_events
 from renascent.loops.share import Scorer, share
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer, Quantity, present
 from renascent.nets.sizes.resnet_cifar import Block
@@ -76,7 +77,7 @@ SHAPE, CLASSES = (1, 8, 8), 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmallSpace:
+class SmallSpace(SizedSpace):
     """Three widths and two depths: a stage of residual blocks with an inner width, a stride, another stage."""
 
     widths: tuple[int, ...] = (2, 4, 6, 8, 10, 12, 14, 16)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from renascent.core.codecs.nats_topology import official_arch, official_order
 from renascent.core.environment import environment
 from renascent.core.files import write_json
-from renascent.costs import macs_of, params, params_of
+from renascent.costs import cost_of, params
 from renascent.nets.cells.nats import NatsTopology
 
 DATASETS = {"c10": (10, 32), "c100": (100, 32), "in16": (120, 16)}
@@ -67,7 +67,7 @@ def compared(name: str, table: Any) -> dict[str, Any]:
     ours, (classes, side) = counted(name), DATASETS[name]
     theirs = [table[f"{column}_{name}"] * 1e6 for column in ("params_m", "flops_m")]
     difference = np.round(theirs[1]).astype(np.int64) - ours[:, 1]
-    additive = [cost.exact(official_order()) for cost in (params_of(NatsTopology(), 3, classes), _macs(classes, side))]
+    additive = [cost.exact(official_order()) for cost in (_cost("params", classes, side), _cost("macs", classes, side))]
     return {
         "cells": len(ours),
         "params_largest_relative_error": float(np.abs(theirs[0] / ours[:, 0] - 1).max()),
@@ -78,8 +78,8 @@ def compared(name: str, table: Any) -> dict[str, Any]:
     }
 
 
-def _macs(classes: int, side: int) -> Any:
-    return macs_of(NatsTopology(), (3, side, side), classes)
+def _cost(name: str, classes: int, side: int) -> Any:
+    return cost_of(name, NatsTopology(), (3, side, side), classes)
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ from renascent.nets.sizes.layers import largest_active
 from renascent.nets.sizes.resolution import RESOLUTION, resize
 from renascent.nets.sizes.sized import widest_arch
 from renascent.strategies._bilevel import arch_step, weight_step
-from renascent.strategies._policy import Logits
+from renascent.strategies._logits import Logits
 from renascent.tasks.images import ImageTask
 from renascent.tasks.streams import Batch
 

@@ -43,7 +43,7 @@ from renascent.core.files import write_json
 from renascent.core.space import Arch
 from renascent.costs import macs
 from renascent.costs.scaling import is_depth
-from renascent.nets.sizes.layers import SizedSpace
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 
 LEAST = 0.02

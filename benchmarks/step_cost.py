@@ -32,9 +32,8 @@ from renascent.core.protocols import Progress, Setup, State
 from renascent.nets.cells.cell import SharedCell
 from renascent.nets.cells.nats import NatsSupernet, NatsTopology
 from renascent.strategies._bilevel import arch_step, frozen, weight_step
-from renascent.strategies._policy import Logits
-from renascent.strategies.darts import DARTS
-from renascent.strategies.darts_second_order import DARTSSecondOrder, unrolled_gradient
+from renascent.strategies._logits import Logits
+from renascent.strategies.darts import DARTS, DARTSSecondOrder, unrolled_gradient
 from renascent.strategies.enas import ENAS
 from renascent.tasks.images import ImageTask
 

@@ -71,7 +71,7 @@ def best_ms(work: Callable[[], object], rounds: int = 20) -> float:
 OPENING = """
 import sys, time
 import numpy as np
-import renascent.importers
+import renascent.bench.importers
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20

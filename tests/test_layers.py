@@ -164,7 +164,7 @@ def test_the_rule_refuses(importer: str, imported: str) -> None:
     ("importer", "imported"),
     [
         ("renascent.costs.counts", "renascent.nets"),
-        ("renascent.strategies.gdas", "renascent.strategies._policy"),
+        ("renascent.strategies.gdas", "renascent.strategies._bilevel"),
         ("renascent.loops.trials", "renascent.strategies.trials.protocol"),
         ("renascent.cli.entry", "renascent"),
         ("renascent.reports.page", "renascent.results.record"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renascent.bench.tables.table import Table
+from renascent.core.bounds import read_bound
 from renascent.core.errors import BudgetError, UserError
 
 
@@ -28,14 +28,10 @@ class Constraint:
     @classmethod
     def parse(cls, text: str) -> Constraint:
         """Read COLUMN<=NUMBER or COLUMN>=NUMBER. Raises UserError for anything else."""
-        match = re.fullmatch(r"\s*([^<>=\s]+)\s*(<=|>=)\s*([^<>=\s]+)\s*", text)
-        try:
-            bound = float(match[3]) if match else np.nan
-        except ValueError:
-            bound = np.nan
-        if not match or not np.isfinite(bound):
+        read = read_bound(text)
+        if read is None or read.suffix or not np.isfinite(read.number):
             raise UserError(f"constraint '{text}' cannot be read: write COLUMN<=NUMBER, as in latency_ms:pixel3<=6")
-        return cls(match[1], bound, match[2] == "<=")
+        return cls(read.name, read.number, read.upper)
 
     def __str__(self) -> str:
         return f"{self.column}{'<=' if self.upper else '>='}{self.bound:g}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable
 
 
@@ -55,24 +54,6 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(str(given).lower(), folded, n=1)
     hint = f"did you mean '{folded[near[0]]}'? " if near else ""
     return UserError(f"unknown {kind} '{given}': {hint}known: {', '.join(names) or 'none'}")
-
-
-def require(settings: object, **ranges: tuple[float, float]) -> None:
-    """Check numbers of a dataclass of settings: field=(least, most), both allowed.
-
-    Raises UserError for the first that is outside or not a number.
-
-    >>> from types import SimpleNamespace
-    >>> require(SimpleNamespace(lr=0.1), lr=(0, math.inf))
-    >>> require(SimpleNamespace(ema=2), ema=(0, 1))
-    Traceback (most recent call last):
-    renascent.core.errors.UserError: ema is 2: give a number from 0 to 1
-    """
-    for name, (least, most) in ranges.items():
-        value = getattr(settings, name)
-        if not least <= value <= most or not math.isfinite(value):
-            span = f"from {least:g} to {most:g}" if most < math.inf else f"of at least {least:g}"
-            raise UserError(f"{name} is {value}: give a number {span}")
 
 
 class Diverged(RenascentError):

@@ -51,14 +51,14 @@ def settings(cls: type[T]) -> type[T]:
     Traceback (most recent call last):
     renascent.core.errors.UserError: lr is -1: give a number of at least 0
     """
-    own: Callable[[Any], None] | None = cls.__dict__.get("__post_init__")
+    own: Callable[..., None] | None = cls.__dict__.get("__post_init__")
 
-    def check(self: Any) -> None:
+    def check(self: Any, *given: Any) -> None:
         for name, range_ in ranges(cls).items():
             if (value := getattr(self, name)) not in range_:
                 raise UserError(f"{name} is {value}: give a number {range_}")
         if own is not None:
-            own(self)
+            own(self, *given)
 
     cls.__post_init__ = check  # type: ignore[attr-defined]
     return dataclass(frozen=True, kw_only=True)(cls)

@@ -9,8 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from renascent.core.errors import UserError
-from renascent.core.space import Arch, Real, Space, Subset
+from renascent.core.space import Arch, Space, Subset
 
 Blend = Literal["sum", "interpolate"]
 
@@ -40,6 +39,9 @@ class Gate:
 
 Gates = Mapping[str, Gate]
 """Decision name -> gate. An architecture is the one-hot case."""
+
+ONE_HOT_DECISIONS = frozenset({"resolution"})
+"""Decisions that a network can follow for one option only: there is no sum of images of several sizes."""
 
 
 def one_hot(space: Space, arch: Arch, *, device: torch.device | str = "cpu") -> Gates:
@@ -127,7 +129,7 @@ def several_sizes(space: Space, logits: Tensor, tau: float, rng: torch.Generator
     picks = [
         # the least float, so that as many as are asked for can be drawn although some have underflowed to zero
         torch.multinomial(row[:count].clamp_min(torch.finfo(row.dtype).tiny), min(samples, count), generator=rng)
-        for row, count in zip(chances, option_counts(space), strict=True)
+        for row, count in zip(chances, space.counts, strict=True)
     ]
     active = [tuple(sorted(row.tolist())) for row in picks]
     weight = torch.stack([_among(row, chosen) for row, chosen in zip(perturbed, active, strict=True)])
@@ -144,27 +146,13 @@ def scales(space: Space, values: Tensor) -> Gates:
     >>> scales(Space({"a": Subset(("x", "y"))}), torch.tensor([[0.0, 0.3]]))["a"].active
     (1,)
     """
-    rows = zip((values != 0).tolist(), option_counts(space), strict=True)
+    rows = zip((values != 0).tolist(), space.counts, strict=True)
     # what lies behind a decision's last option is padding, whatever its value
     return _gates(space, values, _each(space, [tuple(k for k in range(count) if row[k]) for row, count in rows]))
 
 
-def option_counts(space: Space) -> tuple[int, ...]:
-    """Return the number of options of each decision, in the order of `space`.
-
-    Raises UserError for a `Real` decision, which has no options to put a gate on.
-    """
-    for name, decision in space.decisions.items():
-        if isinstance(decision, Real):
-            raise UserError(
-                f"decision '{name}' is a Real and has no options, so it cannot be gated: "
-                "use Choice or Integer, or search it with an ask/tell strategy"
-            )
-    return tuple(len(decision.options) for decision in space.decisions.values())  # type: ignore[union-attr]
-
-
 def _width(space: Space) -> int:
-    return max(option_counts(space))
+    return max(space.counts)
 
 
 def _perturbed(logits: Tensor, tau: float, rng: torch.Generator) -> Tensor:
@@ -183,11 +171,11 @@ def _chosen(space: Space, arch: Arch, name: str) -> tuple[int, ...]:
     decision, value = space.decisions[name], arch[name]
     if isinstance(decision, Subset):
         return tuple(k for k, option in enumerate(decision.options) if option in value)  # type: ignore[operator]
-    return (decision.options.index(value),)  # type: ignore[union-attr]
+    return (space.options(name).index(value),)
 
 
 def _all(space: Space) -> dict[str, tuple[int, ...]]:
-    return _each(space, [tuple(range(count)) for count in option_counts(space)])
+    return _each(space, [tuple(range(count)) for count in space.counts])
 
 
 def _each(space: Space, active: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
@@ -196,7 +184,7 @@ def _each(space: Space, active: Sequence[tuple[int, ...]]) -> dict[str, tuple[in
 
 def _gates(space: Space, weights: Tensor, active: Mapping[str, tuple[int, ...]]) -> Gates:
     """Slice stacked weights (decisions, options) into one gate a decision."""
-    counts = option_counts(space)
+    counts = space.counts
     rows = weights.unbind(0)
     return {
         name: Gate(row if count == len(row) else row[:count], active[name])

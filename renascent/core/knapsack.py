@@ -156,9 +156,9 @@ def knapsack(values: NDArray[np.float64], goals: Sequence[Goal], filled: float =
     problem = _Knapsack(values, goals)
     # using most of one bound is enough: the others may leave room
     rows = [problem.solved(values, {k: filled}) for k in range(len(goals))] if filled else []
+    if all(row is None for row in rows):
+        rows = [problem.solved(values)]
     found = [row for row in rows if row is not None]
-    if not found and (row := problem.solved(values)) is not None:
-        found = [row]
     return max(found, key=lambda row: float(values[np.arange(len(values)), row].sum())) if found else None
 
 
@@ -175,9 +175,7 @@ class _Knapsack:
 
     def solved(self, values: NDArray[np.float64], least: Mapping[int, float] | None = None) -> Indices | None:
         """Return the row of the largest value inside all bounds that uses at least `least` of some; None if none is."""
-        low = np.full(len(self.base), -np.inf)
-        for k, share in (least or {}).items():
-            low[k] = share - self.base[k]
+        low = np.array([(least or {}).get(k, -np.inf) - base for k, base in enumerate(self.base)])
         rules = [self.one, LinearConstraint(self.spent, low, 1 - self.base)]
         while True:
             found = _solved(values[self.there], rules)
@@ -227,16 +225,12 @@ def within(
     drawn = [logs.argmax(1), *_draws(logs, samples, np.random.default_rng([seed, 7]))]
     # the likeliest is improved, from several sides; what was drawn is moved as little as can be
     rows = [bounded.best(drawn[0], *_ends(space, goals, bounded.counts))]
-    rows += [
-        Bounded(goals, _near(space, logs, row)).best(row)
-        for row in [*drawn[1:], *(space.indices(arch) for arch in others)]
-    ]
+    rows += [Bounded(goals, nearness(space, row)).best(row) for row in [*drawn[1:], *map(space.indices, others)]]
     usage = bounded.usage(np.stack(rows))
     inside = usage <= 1
     fits = inside & (usage >= min(FILLED, usage[inside].max(initial=0) - SLACK))
     if not inside.any():
-        names = ", ".join(f"{goal.name}<={goal.limit:g}" for goal in goals)
-        raise BudgetError(f"no architecture of space '{space.name}' was found with {names}: give a larger budget")
+        raise none_inside(space, goals)
     found = {arch: score(arch) for arch in dict.fromkeys(map(space.from_indices, np.stack(rows)[fits]))}
     return max(found, key=found.__getitem__)
 
@@ -246,12 +240,11 @@ def cheapest(space: Space, goals: Sequence[Goal]) -> Indices:
 
     Exactly, where all costs add up; else by changes of single decisions.
     """
-    counts = [len(decision.options) for decision in space.decisions.values()]  # type: ignore[union-attr]
-    values = np.where(np.arange(max(counts)) < np.array(counts)[:, None], 0.0, -np.inf)
+    values = np.where(_options(space), 0.0, -np.inf)
     if all(goal.terms is not None for goal in goals):
         return _Knapsack(values, goals).least()
     bounded = Bounded(goals, values)
-    row = np.zeros(len(counts), dtype=np.int64)
+    row = np.zeros(len(values), dtype=np.int64)
     while True:
         rows = np.concatenate([row[None], bounded.singles(row)])
         usage = bounded.usage(rows)
@@ -261,13 +254,27 @@ def cheapest(space: Space, goals: Sequence[Goal]) -> Indices:
         row = rows[int(usage.argmin())]
 
 
+def nearness(space: Space, row: Indices) -> NDArray[np.float64]:
+    """Return values that fall with the distance from a row: in options where these are ordered, else 1 for another."""
+    distance = np.abs(np.arange(max(space.counts)) - row[:, None]).astype(np.float64)
+    ordered = np.array([isinstance(decision, Integer) for decision in space.decisions.values()])
+    distance = np.where(ordered[:, None], distance, np.minimum(distance, 1))
+    return np.where(_options(space), -distance, -np.inf)
+
+
+def none_inside(space: Space, goals: Sequence[Goal]) -> BudgetError:
+    """Return the error to raise where no architecture inside the budget was found."""
+    names = ", ".join(f"{goal.name}<={goal.limit:g}" for goal in goals)
+    return BudgetError(f"no architecture of space '{space.name}' was found with {names}: give a larger budget")
+
+
 def _logs(space: Space, chances: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
     """Return logarithms of chances, (decisions, options), -inf where there is no option."""
-    found = [np.asarray(chances[name], dtype=np.float64) for name in space.decisions]
-    logs = np.full((len(found), max(map(len, found))), -np.inf)
-    for row, chance in zip(logs, found, strict=True):
+    logs = np.full(_options(space).shape, -np.inf)
+    for row, name in zip(logs, space.decisions, strict=True):
         with np.errstate(divide="ignore"):
-            row[: len(chance)] = np.maximum(np.log(chance), LEAST_LOG)
+            found = np.log(np.asarray(chances[name], dtype=np.float64))
+        row[: len(found)] = np.maximum(found, LEAST_LOG)
     return logs
 
 
@@ -282,12 +289,9 @@ def _ends(space: Space, goals: Sequence[Goal], counts: Indices) -> list[Indices]
     return [cheapest(space, goals), *(np.floor(share * (counts - 1) + 1e-9).astype(np.int64) for share in shares)]
 
 
-def _near(space: Space, logs: NDArray[np.float64], start: Indices) -> NDArray[np.float64]:
-    """Return values that fall with the distance from a row: in options where these are ordered, else 1 for another."""
-    distance = np.abs(np.arange(logs.shape[1])[None, :] - np.asarray(start)[:, None]).astype(np.float64)
-    ordered = np.array([isinstance(decision, Integer) for decision in space.decisions.values()])
-    distance = np.where(ordered[:, None], distance, np.minimum(distance, 1))
-    return np.where(np.isfinite(logs), -distance, -np.inf)
+def _options(space: Space) -> NDArray[np.bool_]:
+    """Return where a row of a table of options has one, (decisions, options)."""
+    return np.asarray(np.arange(max(space.counts)) < np.array(space.counts)[:, None])
 
 
 def _solved(values: NDArray[np.float64], rules: Sequence[LinearConstraint]) -> NDArray[np.float64] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from renascent.core.files import Json
 from renascent.core.gates import Gates
-from renascent.core.optimiser import CroppedSGD, Regions
+from renascent.core.optimiser import CroppedSGD
 from renascent.core.optimiser import WeightRule as WeightRule
 from renascent.core.space import Arch, Space
+from renascent.core.spaces import Priced as Priced
+from renascent.core.spaces import SpaceConfig as SpaceConfig
+from renascent.core.spaces import Supernet as Supernet
 
 Batch = tuple[Tensor, Tensor]
 """Inputs (batch, ...) and targets (batch, ...), on the task's device."""
@@ -30,43 +33,11 @@ Cost = Callable[[Gates], Tensor]
 Say = Callable[[Json], None]
 """Hears every event as it happens, to show progress."""
 
+P = TypeVar("P", bound=nn.Module | None)
+"""What a strategy learns about decisions."""
+
 Score = Callable[[Arch], float]
 """Architecture -> its score inside the supernet (accuracy in [0, 1]; higher is better)."""
-
-
-class Supernet(nn.Module, ABC):
-    """A network that holds every architecture of `space`, with shared weights."""
-
-    space: Space
-
-    @abstractmethod
-    def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        """Map (batch, channels, h, w) to (batch, classes) under `gates`."""
-
-    @abstractmethod
-    def extract(self, arch: Arch) -> nn.Module:
-        """Return a plain network of `arch` with a copy of the shared weights: no gates, exportable."""
-
-    def crops(self, gates: Gates) -> Regions:
-        """Return which part of each parameter takes part under `gates`; those without an entry take part whole."""
-        return {}
-
-
-class SpaceConfig(Protocol):
-    """A frozen dataclass of a search space's parameters, from which its networks are built."""
-
-    @property
-    def space(self) -> Space:
-        """Every architecture that can be chosen."""
-
-    def supernet(self, channels_in: int, classes: int) -> Supernet:
-        """Build the network that shares weights between all architectures."""
-
-    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
-        """Build one architecture, fresh; `prune` drops operations that cannot reach the output."""
-
-    def draw(self, arch: Arch) -> str:
-        """Draw an architecture in text."""
 
 
 class Loss(NamedTuple):
@@ -211,23 +182,27 @@ class Setup:
 
 
 @dataclass
-class State:
+class State(Generic[P]):
     """Everything that changes during a one-shot search, visible in one place.
 
-    optimiser: of the shared weights.  policy: what the strategy learns about decisions, None if nothing.
+    optimiser: of the shared weights.  policy: what the strategy learns about decisions, None if no module does.
     rng: for every random draw of the strategy.  extra: small named values, such as a reward baseline.
     """
 
     setup: Setup
     optimiser: CroppedSGD
     rng: torch.Generator
-    policy: nn.Module | None = None
+    policy: P
     policy_optimiser: torch.optim.Optimizer | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def net(self) -> Supernet:
         return self.setup.net
+
+    @property
+    def space(self) -> Space:
+        return self.setup.space
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain dictionaries and tensors, the shared weights included."""
@@ -249,19 +224,23 @@ class State:
 
 @runtime_checkable
 class OneShot(Protocol):
-    """A search over shared weights: a frozen dataclass of hyperparameters. All that changes lives in `State`."""
+    """A search over shared weights: a frozen dataclass of hyperparameters. All that changes lives in `State`.
 
-    def init(self, setup: Setup) -> State:
+    A class attribute `takes_one_hot = False` says that it learns nothing of a decision whose gates are one-hot only,
+    `takes_subsets = False` that it takes one option of each decision: the loop then refuses spaces with such.
+    """
+
+    def init(self, setup: Setup) -> State[Any]:
         """Make the state of a new search."""
 
-    def step(self, s: State, data: Data, t: Progress) -> Metrics:
+    def step(self, s: State[Any], data: Data, t: Progress) -> Metrics:
         """Pull the batches one step needs, and learn from them.
 
         The network is in evaluation mode before and after: training the weights needs `train()`, as `weight_step` does.
         """
 
-    def derive(self, s: State, score: Score) -> Arch:
+    def derive(self, s: State[Any], score: Score) -> Arch:
         """Choose the final architecture; `score` is the accuracy inside the supernet."""
 
-    def probabilities(self, s: State) -> Mapping[str, Tensor]:
+    def probabilities(self, s: State[Any]) -> Mapping[str, Tensor]:
         """Return how likely each option of each decision now is, each (options,); for reports."""

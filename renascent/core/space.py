@@ -73,8 +73,8 @@ class Space:
     ('depth=2,op=conv', True)
     >>> space.discretise({"depth": [1.0, 0.0], "op": [0.0, 0.0, 1.0]})
     Arch({'depth': 1, 'op': 'skip'})
-    >>> space.active(space.arch({"depth": 1}))
-    ('depth',)
+    >>> space.active(space.arch({"depth": 1})), space.options("depth"), space.counts
+    (('depth',), (1, 2), (2, 3))
     >>> space.mutate(arch, np.random.default_rng(0)) == arch
     False
     >>> space.join(Space({"lr": Real(0.0, 1.0)})).size
@@ -174,6 +174,21 @@ class Space:
         if name not in self.decisions:
             raise unknown("decision", name, self.decisions)
         return self.decisions[name]
+
+    def options(self, name: str) -> tuple[Any, ...]:
+        """Return the options of a decision. Raises UserError for a Real, and an unknown name."""
+        decision = self._decision(name)
+        if isinstance(decision, Real):
+            raise UserError(
+                f"decision '{name}' is a Real and has no options, so it cannot be gated: "
+                "use Choice or Integer, or search it with an ask/tell strategy"
+            )
+        return decision.options
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """How many options each decision has, in order. Raises UserError with a Real."""
+        return tuple(len(self.options(name)) for name in self.decisions)
 
     def _discrete(self, what: str) -> list[tuple[str, Choice | Integer | Subset]]:
         """Return the decisions by name, all of which must have countable values."""

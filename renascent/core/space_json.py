@@ -24,17 +24,13 @@ def space_to_json(space: Space) -> dict[str, Any]:
     """
     if space.name == TOPOLOGY:
         nodes = 1 + max(int(name.partition("-")[2]) for name in space.decisions)
-        operations = next(iter(space.decisions.values()))
-        return {"name": TOPOLOGY, "nodes": nodes, "operations": list(operations.options)}  # type: ignore[union-attr]
+        return {"name": TOPOLOGY, "nodes": nodes, "operations": list(space.options(next(iter(space.decisions))))}
     if space.name == SIZE:
         return {"name": SIZE}
     plain = all(isinstance(d, Choice | Integer) and d.when is None for d in space.decisions.values())
     if not plain or space.codec or space.rule:
         raise UserError(f"space '{space.name}' cannot be written in a table: give Choice and Integer decisions only")
-    decisions = {
-        name: {"kind": type(d).__name__, "options": list(d.options)}  # type: ignore[union-attr]
-        for name, d in space.decisions.items()
-    }
+    decisions = {n: {"kind": type(d).__name__, "options": list(space.options(n))} for n, d in space.decisions.items()}
     return {"name": space.name, "decisions": decisions}
 
 

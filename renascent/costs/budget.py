@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
+from renascent.core.bounds import read_bound
 from renascent.core.errors import BudgetError, UserError, unknown
-from renascent.core.gates import Gates
 from renascent.core.knapsack import Bounded, cheapest
-from renascent.core.protocols import Goal, SpaceConfig
+from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.costs.counts import Additive
 from renascent.costs.named import COSTS, cost_of
-from renascent.costs.scaling import reference_of
 
 LATENCY = "latency_ms"
 
 SUFFIXES = {"": 1.0, "x": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
-
-
-class Priced(Protocol):
-    """A cost that can be asked for gates, and for option indices (n, decisions)."""
-
-    def __call__(self, gates: Gates) -> Tensor: ...
-
-    def exact(self, indices: NDArray[np.integer]) -> NDArray[np.float64]: ...
 
 
 class Feasible(NamedTuple):
@@ -57,12 +46,12 @@ class Bound:
     @classmethod
     def parse(cls, text: str) -> Bound:
         """Read NAME<=NUMBER, the number with k, M, G or x behind it. Raises UserError for anything else."""
-        match = re.fullmatch(r"\s*([A-Za-z_]+)\s*<=\s*([-+.\deE]+?)\s*([A-Za-z]*)\s*", text)
-        if not match:
+        read = read_bound(text)
+        if read is None or not read.upper:
             raise UserError(
                 f"budget '{text.strip()}' cannot be read: write NAME<=NUMBER, as in macs<=0.5x or params<=2M"
             )
-        name, number, suffix = match.groups()
+        name, _, number, suffix = read
         if name not in (*COSTS, LATENCY):
             raise unknown("cost in the budget", name, (*COSTS, LATENCY))
         if suffix not in SUFFIXES or (suffix not in ("", "x") and name == LATENCY):
@@ -70,10 +59,9 @@ class Bound:
                 f"budget '{text.strip()}' has the unit '{suffix}': write a plain number, k, M or G behind it, or x "
                 f"for times the reference's ({LATENCY} is in milliseconds)"
             )
-        try:
-            value = float(number) * SUFFIXES[suffix]
-        except ValueError:
-            raise UserError(f"budget '{text.strip()}' has no number behind <=: write one, as in macs<=40e6") from None
+        value = number * SUFFIXES[suffix]
+        if np.isnan(value):
+            raise UserError(f"budget '{text.strip()}' has no number behind <=: write one, as in macs<=40e6")
         if not 0 < value < np.inf:
             says = "bounds nothing" if value > 0 else "allows nothing"
             raise UserError(f"budget '{text.strip()}' {says}: give a finite number above 0")
@@ -204,15 +192,13 @@ def _row(config: SpaceConfig, goal: Goal) -> Feasible:
     space = config.space
     negative = replace(goal, limit=1.0, exact=lambda rows: -goal.exact(rows), terms=None)
     # a peak of memory stays where it is until two sizes grow: single changes alone may not find the dearest
-    last = [len(decision.options) - 1 for decision in space.decisions.values()]  # type: ignore[union-attr]
-    dear = goal.exact(np.stack([cheapest(space, [negative]), np.array(last)]))
+    dear = goal.exact(np.stack([cheapest(space, [negative]), np.array(space.counts) - 1]))
     least = float(goal.exact(cheapest(space, [replace(goal, limit=1.0)])[None])[0])
     return Feasible(goal.name, goal.limit, least, _reference(config, goal.exact), float(dear.max()))
 
 
 def _reference(config: SpaceConfig, exact: Callable[[NDArray[np.integer]], NDArray[np.float64]]) -> float | None:
-    arch = reference_of(config)
-    return None if arch is None else float(exact(config.space.indices(arch)[None])[0])
+    return None if config.reference is None else float(exact(config.space.indices(config.reference)[None])[0])
 
 
 def _least(name: str, value: float) -> str:

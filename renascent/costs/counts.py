@@ -12,12 +12,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from renascent.core.gates import Gates, option_counts
-from renascent.core.protocols import SpaceConfig
+from renascent.core.gates import Gates
 from renascent.core.space import Arch, Space
-from renascent.costs.sized import Sized, macs_in, params_in
 from renascent.nets.adapt.trace import unfused
-from renascent.nets.sizes.layers import SizedSpace
 
 
 def params(net: nn.Module) -> int:
@@ -65,7 +62,7 @@ class Additive:
         # in float64: a count of 10^8 and more has no exact float32
         terms = [
             (gates[name].weight.double() * torch.as_tensor(row[:count], device=gates[name].weight.device)).sum()
-            for name, row, count in zip(self.space.decisions, self.table, option_counts(self.space), strict=True)
+            for name, row, count in zip(self.space.decisions, self.table, self.space.counts, strict=True)
         ]
         return torch.stack(terms).sum() + self.base
 
@@ -80,31 +77,13 @@ def additive(space: Space, count: Callable[[Arch], float]) -> Additive:
 
     Only right where every option costs the same whatever the other decisions are, as operations on edges do.
     """
-    first = {name: decision.options[0] for name, decision in space.decisions.items()}  # type: ignore[union-attr]
+    first = {name: space.options(name)[0] for name in space.decisions}
     base = float(count(space.arch(first)))
-    counts = option_counts(space)
-    table = np.zeros((len(counts), max(counts)))
-    for row, (name, decision) in enumerate(space.decisions.items()):
-        for column, option in enumerate(decision.options[1:], start=1):  # type: ignore[union-attr]
+    table = np.zeros((len(space.counts), max(space.counts)))
+    for row, name in enumerate(space.decisions):
+        for column, option in enumerate(space.options(name)[1:], start=1):
             table[row, column] = count(space.arch(first | {name: option})) - base
     return Additive(space, base, table)
-
-
-def macs_of(config: SpaceConfig, shape: tuple[int, int, int], classes: int) -> Additive | Sized:
-    """Return the multiply-accumulates of every architecture of a space, on inputs (channels, h, w).
-
-    Of sizes, or additive: every option of a decision costs the same, whatever the others are.
-    """
-    if isinstance(config, SizedSpace):
-        return Sized(config, shape, classes, macs_in)
-    return additive(config.space, lambda arch: macs(_meta(config, arch, shape[0], classes), shape))
-
-
-def params_of(config: SpaceConfig, channels_in: int, classes: int) -> Additive | Sized:
-    """Return the parameters of every architecture of a space, of sizes or additive."""
-    if isinstance(config, SizedSpace):
-        return Sized(config, (channels_in, 1, 1), classes, params_in)
-    return additive(config.space, lambda arch: params(_meta(config, arch, channels_in, classes)))
 
 
 @torch.no_grad()
@@ -113,8 +92,3 @@ def _counted(net: nn.Module, x: Tensor) -> int:
     with unfused(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         net.eval()(x)
     return int(counter.get_total_flops()) // 2
-
-
-def _meta(config: SpaceConfig, arch: Arch, channels_in: int, classes: int) -> nn.Module:
-    with torch.device("meta"):
-        return config.network(arch, channels_in, classes)

@@ -15,16 +15,14 @@ from renascent.bench.truth import Truth, truth_of
 from renascent.core.errors import UserError
 from renascent.core.fingerprint import fingerprint
 from renascent.core.names import name_of
-from renascent.core.protocols import OneShot, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
-from renascent.costs.budget import Budget, Priced
+from renascent.core.protocols import OneShot, Priced, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
+from renascent.costs.budget import Budget
 from renascent.costs.latency.clock import EAGER
 from renascent.costs.latency.cost import LatencyCost
 from renascent.experiment.result import Result
 from renascent.loops.run import Run, check_seed
-from renascent.loops.share import share
+from renascent.loops.share import begin, share
 from renascent.nets import RECORDED
-from renascent.nets.adapt import Adapted
-from renascent.nets.adapt.identity import model_of
 from renascent.nets.sizes.inherit import first_k
 from renascent.results.budgeted import prepare, settle
 from renascent.strategies import STRATEGIES
@@ -79,7 +77,7 @@ def search(
     known = truth_of(truth, space.space, truth_problem or task.name) if truth is not None else None
     config = dict(_config(space, strategy, task, rule, known, epochs=epochs, batch=batch, seed=seed))
     config |= {"pretrained": fingerprint(pretrained)} if pretrained else {}
-    config |= {"model": model_of(space)} if isinstance(space, Adapted) else {}
+    config |= {"model": model} if (model := space.model_fingerprint) else {}
     names = (config["space"], config["strategy"], config["task"]["name"], seed)
     folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
@@ -95,10 +93,9 @@ def search(
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         net = _supernet(space, task, pretrained)
-        layout = getattr(space, "memory_format", torch.channels_last)
-        net = net.to(task.device, memory_format=layout)  # type: ignore[call-overload]
+        net = net.to(task.device, memory_format=space.memory_format)  # type: ignore[call-overload]
         setup = Setup(net, task, net.space, rule, seed, goals, start)
-        state = strategy.init(setup)
+        state = begin(strategy, setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
         if (folder / "arch.json").exists() and (folder / "shared.safetensors").exists():
             return Result.load(folder, space)
@@ -116,10 +113,10 @@ def search(
 def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] | None) -> Supernet:
     """Return the network that is searched. Raises UserError where it does not fit, or is not in single precision."""
     net = space.supernet(task.channels, task.classes)
-    if pretrained and isinstance(space, Adapted):
+    if pretrained and space.model_fingerprint:
         raise UserError("a model of your own starts from its weights: load `pretrained` into it, or give weights=FILE")
     if pretrained:
-        first_k(getattr(net, "net", net), pretrained)
+        first_k(net.plain, pretrained)
     if other := {p.dtype for p in net.parameters() if p.is_floating_point()} - {torch.float32}:
         raise UserError(f"the network has weights of {', '.join(map(str, other))}: give a model in float32 (.float())")
     return net

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from renascent.core.gates import Gate, one_hot, option_counts
+from renascent.core.errors import UserError
+from renascent.core.gates import ONE_HOT_DECISIONS, Gate, one_hot
 from renascent.core.knapsack import SAMPLES, within
 from renascent.core.protocols import Batch, Goal, OneShot, Say, Score, Setup, State
-from renascent.core.space import Arch, Integer, Space
+from renascent.core.space import Arch, Integer, Space, Subset
 from renascent.loops._drive import drive
 from renascent.loops.run import Run
 
@@ -42,7 +43,7 @@ class Found:
     arch: Arch
     score: float
     seconds: float
-    state: State
+    state: State[Any]
     truth: float | None = None
 
 
@@ -53,7 +54,7 @@ def share(
     epochs: int,
     batch: int,
     run: Run,
-    state: State | None = None,
+    state: State[Any] | None = None,
     say: Say = lambda event: None,
     truth: Callable[[Arch], float | None] | None = None,
 ) -> Found:
@@ -67,7 +68,7 @@ def share(
     """
     data = setup.task.streams(setup.seed, batch)
     setup.net.eval()  # a weight step trains; what compares architectures must not depend on a dropout's draws
-    state = state or strategy.init(setup)
+    state = state or begin(strategy, setup)
     scorer = Scorer(state)
     seconds = drive(
         run,
@@ -91,6 +92,23 @@ def share(
     return Found(arch, score, seconds, state, **known)
 
 
+def begin(strategy: OneShot, setup: Setup) -> State[Any]:
+    """Return the state of a new search. Raises UserError for decisions of which the strategy would learn nothing."""
+    kind = type(strategy).__name__
+    for name, decision in setup.space.decisions.items():
+        if name in ONE_HOT_DECISIONS and not getattr(strategy, "takes_one_hot", True):
+            raise UserError(
+                f"{kind} learns nothing of '{name}', of which a network follows one option at a time: "
+                "allow one size only, or use nes, tas, fbnetv2, tunas, enas or rsps"
+            )
+        if isinstance(decision, Subset) and not getattr(strategy, "takes_subsets", True):
+            raise UserError(
+                f"decision '{name}' is a Subset, and {kind} takes one option of each decision: "
+                "use Choice or Integer, or another strategy"
+            )
+    return strategy.init(setup)
+
+
 class Derived(NamedTuple):
     """What is chosen in the end. corrected: whether it took the place of what the strategy believes in."""
 
@@ -98,7 +116,7 @@ class Derived(NamedTuple):
     corrected: bool = False
 
 
-def derived(strategy: OneShot, state: State, score: Score, goals: Sequence[Goal] = ()) -> Derived:
+def derived(strategy: OneShot, state: State[Any], score: Score, goals: Sequence[Goal] = ()) -> Derived:
     """Return the architecture that a strategy chooses; with `goals`, the best inside the budget of what it believes.
 
     Where that scores no better than random architectures inside the budget do on average, the best of those.
@@ -128,7 +146,7 @@ def derived(strategy: OneShot, state: State, score: Score, goals: Sequence[Goal]
 
 def _random_inside(space: Space, goals: Sequence[Goal], seed: int) -> list[Arch]:
     """Return different random architectures inside the budget; few, or none, where blind draws hardly ever are."""
-    counts, rng = option_counts(space), np.random.default_rng([seed, 13])
+    counts, rng = space.counts, np.random.default_rng([seed, 13])
     if math.prod(counts) <= DRAWS:
         rows = rng.permutation(np.indices(counts).reshape(len(counts), -1).T)
     else:
@@ -141,7 +159,7 @@ def _random_inside(space: Space, goals: Sequence[Goal], seed: int) -> list[Arch]
 class Scorer:
     """Score architectures inside the supernet: accuracy on one plain validation batch, the same for all."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State[Any]) -> None:
         self.state = state
         self.batch: Batch | None = None
 
@@ -162,7 +180,7 @@ def _scoring_batch(setup: Setup) -> Batch:
     return torch.cat(inputs), torch.cat(targets)
 
 
-def _beliefs(strategy: OneShot, state: State, truth: Callable[[Arch], float | None] | None) -> Mapping[str, Any]:
+def _beliefs(strategy: OneShot, state: State[Any], truth: Callable[[Arch], float | None] | None) -> Mapping[str, Any]:
     """Return what the strategy now thinks: entropy (nats) of each decision, and the likeliest option of each.
 
     And the truth of these, unless all options of all decisions are as likely: then none is what the strategy thinks.
@@ -191,7 +209,7 @@ def _sizes(space: Space, chances: Mapping[str, Tensor]) -> dict[str, list[float]
     return found
 
 
-def _spent(state: State, chances: Mapping[str, Tensor]) -> Mapping[str, Any]:
+def _spent(state: State[Any], chances: Mapping[str, Tensor]) -> Mapping[str, Any]:
     """Return the expected costs of what the strategy now thinks, in times the budget's limit."""
     goals = state.setup.goals
     gates = {name: Gate(p, tuple(range(len(p)))) for name, p in chances.items()}

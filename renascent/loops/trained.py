@@ -54,8 +54,7 @@ def train_curves(space: SpaceConfig, arch: Arch, task: Task, settings: Fit, seed
     with one_thread(), torch.random.fork_rng(devices), tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(seed)
         net = _network(space, arch, task, settings)
-        layout = getattr(space, "memory_format", torch.channels_last)
-        net = net.to(memory_format=layout)  # type: ignore[call-overload]
+        net = net.to(memory_format=space.memory_format)  # type: ignore[call-overload]
         # not by `Run.start`: nobody reads this folder, and asking git for its state takes as long as some trainings
         run, splits = Run(Path(folder), {}), splits_of(task)
         done = fit(net, task, settings, run=run, seed=seed, split="train", evaluate=(), watch=splits, say=events.append)

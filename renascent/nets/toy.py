@@ -13,13 +13,13 @@ from torch.nn import functional
 
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
-from renascent.core.protocols import Supernet
+from renascent.core.protocols import SpaceConfig, Supernet
 from renascent.core.space import Arch, Choice, Space
 from renascent.nets.cells.mixed import MixedOp
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToySpace:
+class ToySpace(SpaceConfig):
     """Each row of the input is read through one of its channels; a linear map of each reading votes on the class.
 
     rows: decisions; the height of the input.
@@ -112,6 +112,6 @@ class ToySupernet(Supernet):
         """Return `arch` with a copy of the shared weights."""
         net = self.config.network(arch, self.config.channels, self.classes).to(next(self.parameters()))
         for reading, (name, mixed) in zip(net.readings, self.rows.items(), strict=True):
-            chosen = self.space.decisions[name].options.index(arch[name])  # type: ignore[union-attr]
+            chosen = self.space.options(name).index(arch[name])
             reading.load_state_dict(mixed.options[chosen].state_dict())  # type: ignore[union-attr, index]
         return net

@@ -83,7 +83,7 @@ def _sizes(result: Record, told: Sequence[Json]) -> list[Drawing]:
     known = [e for e in told if e.get("sizes")]
     if not known:
         return []
-    reference = result.space.reference  # type: ignore[attr-defined]
+    reference = {name: float(str(value)) for name, value in (result.space.reference or {}).items()}
     epochs, names = [e["epoch"] for e in known], [n for n in known[0]["sizes"] if n in reference]
     drawings: list[Drawing] = []
     for place, (what, floor, caption) in enumerate(_MOMENTS):

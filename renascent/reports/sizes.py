@@ -10,7 +10,6 @@ from markupsafe import Markup
 from renascent.core.files import Json
 from renascent.costs.named import COSTS, cost_of
 from renascent.costs.scaling import is_depth, is_size_space
-from renascent.nets.sizes.layers import SizedSpace
 from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.reports.beliefs import Drawing
 from renascent.reports.sizefigures import Dots, Size, across, profile, scatter
@@ -23,11 +22,12 @@ UNITS = {"macs": "MACs", "params": "params", "latency_ms": "ms"}
 
 def sizes(result: Record) -> list[Size]:
     """List every decision, before and after; nothing where a space is not all sizes, or has no reference."""
-    if not is_size_space(result.space):
+    reference = result.space.reference
+    if reference is None or not is_size_space(result.space):
         return []
-    active, reference = set(result.space.space.active(result.arch)), result.space.reference  # type: ignore[attr-defined]
+    active = set(result.space.space.active(result.arch))
     return [
-        Size(name, float(reference[name]), float(str(value)) if name in active else None)
+        Size(name, float(str(reference[name])), float(str(value)) if name in active else None)
         for name, value in result.arch.items()
     ]
 
@@ -125,7 +125,7 @@ def _price(result: Record, cell: Json, cost: str) -> Iterator[float]:
     """Give what a random architecture costs, where that is known or can be counted."""
     if cost in cell.get("costs", {}):
         yield cell["costs"][cost]
-    elif cost in COSTS and isinstance(result.space, SizedSpace):
+    elif cost in COSTS and result.space.layered:
         height, width = result.facts["size"]
         priced = cost_of(cost, result.space, (result.facts["channels"], height, width), result.facts["classes"])
         space = result.space.space

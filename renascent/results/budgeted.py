@@ -10,17 +10,17 @@ import torch
 
 from renascent.core.errors import BudgetError
 from renascent.core.files import Json, read_json, write_json
-from renascent.core.protocols import Goal, OneShot, SpaceConfig, Task
+from renascent.core.protocols import Goal, OneShot, Priced, SpaceConfig, Task
 from renascent.core.space import Arch
 from renascent.costs import Latency, macs, params
-from renascent.costs.budget import LATENCY, Budget, Feasible, Priced, feasibility_text, feasible, keepable, tightened
+from renascent.costs.budget import LATENCY, Budget, Feasible, feasibility_text, feasible, keepable, tightened
 from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency, latency_of
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import FittedLatency, fitted_latency, restored
 from renascent.costs.latency.runtimes import check_runtime
 from renascent.costs.latency.table import Lut
 from renascent.costs.named import cost_of
-from renascent.costs.scaling import is_depth, reference_of, scaled
+from renascent.costs.scaling import is_depth, scaled
 from renascent.loops.share import Found, Scorer, derived
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 
@@ -87,7 +87,7 @@ def prepare(
         fitted = fitted or _measured(config, task, clock)
         latency = restored(config, shape, task.classes, fitted)
     clock = replace(clock, known=latency is None or isinstance(latency, LatencyCost | FittedLatency))
-    reference = reference_of(config)
+    reference = config.reference
     reference_ms = latency.reference_ms if isinstance(latency, FittedLatency) else None
     goals = budget.goals(config, shape, task.classes, latency, reference_ms)
     if latency and reference and any(bound.relative for bound in budget.bounds if bound.name == LATENCY):
@@ -207,7 +207,7 @@ def _start(config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, in
     work = cost_of("macs", config, shape, classes)
     inside: list[tuple[float, Arch]] = []
     for moved in (widths, depths, names):
-        arch = scaled(config, goals, {name: name not in moved for name in names})
+        arch = scaled(config, goals, [name for name in names if name not in moved])
         row = config.space.indices(arch)[None]
         if moved and all(float(goal.exact(row)[0]) <= goal.limit for goal in goals):
             inside.append((float(work.exact(row)[0]), arch))

@@ -10,8 +10,7 @@ from renascent.core.files import Json
 from renascent.core.protocols import Goal, SpaceConfig
 from renascent.core.space import Arch
 from renascent.costs.named import cost_of
-from renascent.costs.scaling import Exact, is_size_space, reference_of, scaled_to
-from renascent.nets.sizes.layers import SizedSpace
+from renascent.costs.scaling import Exact, is_size_space, scaled_to
 
 SHARES = (0.1, 0.25, 0.5, 0.75)
 """Shares of the reference's cost to which it is scaled."""
@@ -31,7 +30,7 @@ def plane(
     Empty where a space has no reference, or not only sizes.
     """
     costs = _costs(config, goals, shape, classes)
-    reference = reference_of(config) if costs and is_size_space(config) else None
+    reference = config.reference if costs and is_size_space(config) else None
     if reference is None:
         return []
     archs = {"found": found, "reference": reference}
@@ -52,4 +51,4 @@ def _costs(
 ) -> Mapping[str, Exact]:
     if goals:
         return {goal.name: goal.exact for goal in goals}
-    return {"macs": cost_of("macs", config, shape, classes).exact} if isinstance(config, SizedSpace) else {}
+    return {"macs": cost_of("macs", config, shape, classes).exact} if config.layered else {}

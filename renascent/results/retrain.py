@@ -20,8 +20,6 @@ from renascent.costs import macs, params
 from renascent.loops.fit import Fit, Fitted, _check_drop_path, accuracy, fit, recalibrate
 from renascent.loops.run import Run, check_seed
 from renascent.loops.weightsfile import read_weights, save_weights
-from renascent.nets.adapt import Adapted
-from renascent.nets.adapt.identity import model_of
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resizing import at_resolution, resized
 from renascent.results.rivals import Rivals
@@ -84,13 +82,13 @@ class Retraining:
     @property
     def reference(self) -> Arch | None:
         """The reference architecture of the space; None where it has none."""
-        return getattr(self.result.space, REFERENCE, None)
+        return self.result.space.reference
 
     def _check(self) -> None:
         check_seed(self.seed)
         self.result.check_task(self.task)
         space, held = self.result.space, self.result.config.get("model")
-        if isinstance(space, Adapted) and held not in (None, model_of(space)):
+        if held is not None and held != space.model_fingerprint:
             raise UserError(f"the model is no longer the one that was searched in {self.result.folder}: put it back")
         if isinstance(self.init, str) and self.init not in INITS:
             raise unknown("init", self.init, INITS)
@@ -145,13 +143,12 @@ class Retraining:
 
     def _leading(self, arch: Arch, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return what an architecture takes of a larger network; a user's model knows better than the first of each."""
-        space = self.result.space
-        return space.inherit(arch, state) if isinstance(space, Adapted) and self.init != "shared" else state
+        return state if self.init == "shared" else self.result.space.inherit(arch, state)
 
     def _reference(self) -> Fitted:
         """Return the reference trained alike; a user's own model that is trained already, as it is."""
         assert self.reference is not None
-        if isinstance(self.result.space, Adapted) and (own := self.result.space.trained) is not None:
+        if (own := self.result.space.trained) is not None:
             net = own.to(self.task.device).eval()
             return Fitted(net, {self._splits[1]: accuracy(net, self.task, self._splits[1])}, 0.0)
         net, run = self._begin(self.folder / REFERENCE, self.reference, {}, prune=False)
@@ -182,7 +179,7 @@ class Retraining:
         }
         self.task.stream(self._splits[0], self.seed, self.settings.batch)
         with self._seeded():
-            layout = getattr(self.result.space, "memory_format", torch.channels_last)
+            layout = self.result.space.memory_format
             net = self.result.network(arch, prune).to(memory_format=layout)  # type: ignore[call-overload]
         _check_drop_path(net, self.settings)
         # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
@@ -216,7 +213,7 @@ class Retraining:
     def _told(self, reference: Fitted | None) -> Json | None:
         if reference is None or self.reference is None:
             return None
-        given = isinstance(self.result.space, Adapted) and self.result.space.is_trained
+        given = self.result.space.trained is not None
         arch = self.result.space.space.format(self.reference)
         return {"arch": arch, "scores": reference.scores, **({"given": True} if given else {})}
 

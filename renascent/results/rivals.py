@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from renascent.core.errors import BudgetError, UserError
+from renascent.core.errors import UserError
 from renascent.core.files import Json, read_json
-from renascent.core.knapsack import Bounded
-from renascent.core.protocols import Goal, SpaceConfig
-from renascent.core.space import Arch, Integer, Space
-from renascent.costs.budget import LATENCY, Budget, Priced, tightened
+from renascent.core.knapsack import Bounded, nearness, none_inside
+from renascent.core.protocols import Goal, Priced, SpaceConfig
+from renascent.core.space import Arch, Space
+from renascent.costs.budget import LATENCY, Budget, tightened
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import restored
 from renascent.costs.latency.table import Lut
-from renascent.nets.sizes.layers import SizedSpace
 from renascent.results.budgeted import LATENCY_FILE, TABLE_FILE
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def goals_of(result: Record) -> tuple[Goal, ...]:
     held = read_json(fitted) if budget.timed and fitted.exists() else {}
     if held:
         latency = restored(result.space, shape, classes, held)
-    elif budget.timed and table.exists() and isinstance(result.space, SizedSpace):
+    elif budget.timed and table.exists():
         latency = LatencyCost(result.space, Lut.load(table), shape, classes)
     elif budget.timed:
         raise UserError(
@@ -88,21 +87,15 @@ def random_within(space: Space, goals: Sequence[Goal], rng: np.random.Generator)
     It uses most of the tightest bound, where that can be, as what a search returns does. Raises BudgetError when none
     is inside.
 
+    >>> from renascent.core.space import Integer
     >>> space = Space({"a": Integer((1, 2, 3)), "b": Integer((1, 2, 3))})
     >>> goal = Goal("macs", 4.0, lambda gates: gates, lambda rows: ((rows + 1) ** 2).sum(1) / 2.0)
     >>> random_within(space, [goal], np.random.default_rng(0))
     Arch({'a': 2, 'b': 2})
     """
-    decisions = space.decisions.values()
-    counts = np.array([len(decision.options) for decision in decisions])  # type: ignore[union-attr]
-    drawn = rng.integers(counts)
-    places = np.arange(counts.max())
-    far = np.abs(places[None, :] - drawn[:, None]).astype(np.float64)
-    ordered = np.array([isinstance(decision, Integer) for decision in decisions])
-    near = -np.where(ordered[:, None], far, np.minimum(far, 1))
-    bounded = Bounded(goals, np.where(places[None, :] < counts[:, None], near, -np.inf))
+    drawn = rng.integers(space.counts)
+    bounded = Bounded(goals, nearness(space, drawn))
     row = bounded.best(drawn)
     if float(bounded.usage(row[None])[0]) > 1:
-        names = ", ".join(f"{goal.name}<={goal.limit:g}" for goal in goals)
-        raise BudgetError(f"no architecture of space '{space.name}' was found with {names}: give a larger budget")
+        raise none_inside(space, goals)
     return space.from_indices(row)

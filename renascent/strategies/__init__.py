@@ -13,7 +13,7 @@ STRATEGIES: Names[type[OneShot]] = Names(
     {
         "rsps": "renascent.strategies.rsps:RSPS",
         "darts": "renascent.strategies.darts:DARTS",
-        "darts-second-order": "renascent.strategies.darts_second_order:DARTSSecondOrder",
+        "darts-second-order": "renascent.strategies.darts:DARTSSecondOrder",
         "gdas": "renascent.strategies.gdas:GDAS",
         "setn": "renascent.strategies.setn:SETN",
         "enas": "renascent.strategies.enas:ENAS",

@@ -1,22 +1,61 @@
-"""One step of the shared weights, and one step of the architecture: what bilevel strategies are made of."""
+"""What bilevel strategies are made of: their state, a step of the weights, a step of the architecture, its argmax."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from renascent.core.gates import Gates
-from renascent.core.protocols import Batch, Metrics, Progress, State
+from renascent.core.protocols import Batch, Metrics, Progress, Score, Setup, State
+from renascent.core.space import Arch
+from renascent.strategies._logits import Logits as Logits
 
 
-def weight_step(s: State, batch: Batch, gates: Gates, t: Progress) -> Metrics:
+class Bilevel(Protocol):
+    """A strategy whose logits learn by Adam."""
+
+    @property
+    def arch_lr(self) -> float: ...
+
+    @property
+    def arch_weight_decay(self) -> float: ...
+
+
+def bilevel_state(strategy: Bilevel, setup: Setup) -> State[Logits]:
+    """Be the method `init` of logits that learn by Adam as in DARTS, arXiv:1806.09055, A.1: betas 0.5 and 0.999."""
+    return logits_state(setup, strategy.arch_lr, strategy.arch_weight_decay, (0.5, 0.999))
+
+
+def logits_state(setup: Setup, lr: float, weight_decay: float, betas: tuple[float, float]) -> State[Logits]:
+    """Make the state of logits that learn by Adam."""
+    rng = setup.generator()
+    policy = Logits(setup.space, rng)
+    optimiser = torch.optim.Adam(policy.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)
+    return State(setup, setup.weights.optimiser(setup.net), rng, policy, optimiser)
+
+
+def argmax(strategy: object, s: State[Logits], score: Score) -> Arch:
+    """Be a method `derive`: return the architecture of the largest logits."""
+    return s.policy.best()
+
+
+def softmax(strategy: object, s: State[Logits]) -> Mapping[str, Tensor]:
+    """Be a method `probabilities`: return the softmax of each decision."""
+    return s.policy.probabilities()
+
+
+def weight_step(s: State[Any], batch: Batch, gates: Gates, t: Progress) -> Metrics:
     """Move the shared weights against the training loss under `gates`. Weights that took no part stay as they are.
 
-    The network is in training mode for this, and in evaluation mode else: what compares architectures has no dropout.
+    No gradient goes to what `gates` were made of. The network is in training mode for this, and in evaluation mode
+    else: what compares architectures has no dropout.
     """
+    gates = {name: replace(gate, weight=gate.weight.detach()) for name, gate in gates.items()}
     s.optimiser.zero_grad(set_to_none=True)
     s.net.train()
     loss, score = s.setup.task.loss(s.net, batch, gates)
@@ -26,16 +65,22 @@ def weight_step(s: State, batch: Batch, gates: Gates, t: Progress) -> Metrics:
     return {"train_loss": loss.detach(), "train_score": score}
 
 
-def arch_step(s: State, batch: Batch, gates: Gates, charged: Callable[[Tensor], Tensor] = lambda loss: loss) -> Metrics:
+def arch_step(
+    s: State[Any], batch: Batch, gates: Gates, charged: Callable[[Tensor], Tensor] = lambda loss: loss
+) -> Metrics:
     """Move the policy against the validation loss under `gates`, which carry gradient to it.
 
     charged: what is minimised, of that loss: with a cost in it, as a rule.
     """
-    policy, optimiser = _learner(s)
     with frozen(s.net):
         loss, score = s.setup.task.loss(s.net, batch, gates)
-    apply_gradients(policy, optimiser, gradients(charged(loss), list(policy.parameters())))
+    policy_step(s, charged(loss))
     return {"val_loss": loss.detach(), "val_score": score}
+
+
+def policy_step(s: State[Any], loss: Tensor, *, lr: float | None = None, clip: float | None = None) -> None:
+    """Move the policy against a loss. lr: learning rate from now on.  clip: largest gradient norm."""
+    apply_gradients(s, gradients(loss, list(s.policy.parameters())), lr=lr, clip=clip)
 
 
 def gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
@@ -46,11 +91,16 @@ def gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
     return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
-def apply_gradients(policy: nn.Module, optimiser: torch.optim.Optimizer, found: list[Tensor]) -> None:
+def apply_gradients(s: State[Any], found: list[Tensor], *, lr: float | None = None, clip: float | None = None) -> None:
     """Take one step of the policy's optimiser with the given gradients."""
-    for parameter, gradient in zip(policy.parameters(), found, strict=True):
+    assert s.policy_optimiser is not None, "a policy that learns has an optimiser"
+    for parameter, gradient in zip(s.policy.parameters(), found, strict=True):
         parameter.grad = gradient
-    optimiser.step()
+    if clip is not None:
+        nn.utils.clip_grad_norm_(s.policy.parameters(), clip)
+    for group in s.policy_optimiser.param_groups:
+        group["lr"] = group["lr"] if lr is None else lr
+    s.policy_optimiser.step()
 
 
 @contextmanager
@@ -64,9 +114,3 @@ def frozen(net: nn.Module) -> Iterator[None]:
     finally:
         for p in learning:
             p.requires_grad_(True)
-
-
-def _learner(s: State) -> tuple[nn.Module, torch.optim.Optimizer]:
-    assert s.policy is not None, "an architecture step needs a policy"
-    assert s.policy_optimiser is not None, "and its optimiser"
-    return s.policy, s.policy_optimiser

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from renascent.core.gates import option_counts
 from renascent.core.space import Arch, Choice, Integer, Space
 
 
@@ -45,7 +44,7 @@ class Controller(nn.Module):
         temperature: float,
     ) -> None:
         super().__init__()
-        self.space, self.counts = space, option_counts(space)
+        self.space, self.counts = space, space.counts
         self.tanh_constant, self.temperature = tanh_constant, temperature
         self.start = nn.Parameter(torch.empty(1, 1, hidden))
         self.lstm = nn.LSTM(hidden, hidden, layers, batch_first=True)

@@ -1,58 +1,90 @@
-"""Sizes under gates: those that come one at a time, and the warm-up in which all filters are trained."""
+"""Sizes under gates: the step they share, those that are one-hot only, and the warm-up in which all filters train."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from renascent.core.errors import UserError
-from renascent.core.gates import Gate, Gates, gumbel_hard
-from renascent.core.protocols import Progress, State
+from renascent.core.gates import ONE_HOT_DECISIONS, Gate, Gates, gumbel_hard, soft
+from renascent.core.protocols import Data, Metrics, Progress, State
 from renascent.core.space import Integer, Space
+from renascent.strategies._bilevel import Logits, arch_step, weight_step
+from renascent.strategies._goals import costs, expected_usage
 from renascent.strategies._rewards import moving_average, reinforce_loss
-
-ONE_AT_A_TIME = frozenset({"resolution"})
-"""Decisions that a network can follow for one option only: there is no sum of images of several sizes."""
 
 BASELINE_DECAY = 0.95
 """Of the moving average of losses to which that of the drawn option is compared."""
 
 
-def refuse_resolution(space: Space, strategy: str) -> None:
-    """Raise UserError for a decision of which a strategy that learns from sums would learn nothing."""
-    for name in ONE_AT_A_TIME.intersection(space.decisions):
-        raise UserError(
-            f"{strategy} learns nothing of '{name}', of which a network follows one option at a time: "
-            "allow one size only, or use nes, tas, fbnetv2, tunas, enas or rsps"
-        )
+class SizeStrategy(Protocol):
+    """What differs between strategies that mix sampled sizes.
+
+    filter_warmup: share of the search in which weight steps may train all filters.
+    policy_warmup: share of the search before the logits learn.
+    """
+
+    @property
+    def filter_warmup(self) -> float: ...
+
+    @property
+    def policy_warmup(self) -> float: ...
+
+    def sample(self, s: State[Logits], logits: Tensor, t: Progress) -> Gates:
+        """Draw gates by logits (decisions, options)."""
+
+    def charge(self, loss: Tensor, usage: Tensor) -> Tensor:
+        """Return what logits minimise. usage: expected cost / limit of each goal, (goals,), float64, with gradient."""
 
 
-def alone(space: Space, gates: Gates, logits: Tensor, rng: torch.Generator) -> Gates:
+def size_step(strategy: SizeStrategy, s: State[Logits], data: Data, t: Progress) -> Metrics:
+    """Be a method `step`: train the weights at a sample, and the logits at another, charged their expected cost."""
+
+    def drawn(logits: Tensor) -> Gates:
+        return sample_resolution(s.space, strategy.sample(s, logits, t), logits, s.rng)
+
+    gates = with_filter_warmup(s.space, drawn(s.policy()), t, strategy.filter_warmup, s.rng)
+    metrics = weight_step(s, data.train.next(), gates, t)
+    if t.fraction < strategy.policy_warmup:
+        return metrics
+    logits = s.policy()
+    gates = drawn(logits)
+    usage = expected_usage(s.setup.goals, soft(s.space, logits))
+
+    def charged(loss: Tensor) -> Tensor:
+        return strategy.charge(loss, usage) + resolution_reinforce_loss(s, gates, logits, loss)
+
+    metrics |= arch_step(s, data.val.next(), gates, charged)
+    return metrics | costs(s.setup.goals, usage)
+
+
+def sample_resolution(space: Space, gates: Gates, logits: Tensor, rng: torch.Generator) -> Gates:
     """Return `gates`, resolution's replaced by one option drawn by its softmax. logits: (decisions, options)."""
-    names = ONE_AT_A_TIME.intersection(space.decisions)
+    names = ONE_HOT_DECISIONS.intersection(space.decisions)
     if not names:
         return gates
     hard = gumbel_hard(space, logits.detach(), 1.0, rng)
     return {name: hard[name] if name in names else gate for name, gate in gates.items()}
 
 
-def drawn_loss(s: State, gates: Gates, logits: Tensor, loss: Tensor) -> Tensor:
-    """Return a scalar whose gradient is that of the expected loss along the logits of what was drawn `alone`.
+def resolution_reinforce_loss(s: State[Logits], gates: Gates, logits: Tensor, loss: Tensor) -> Tensor:
+    """Return a scalar whose gradient is that of the expected loss along the logits of the sampled resolution.
 
     The network's output says nothing of the options that were not drawn, so this is REINFORCE, with a moving baseline.
     Zero where nothing was. logits: (decisions, options), with gradient.  loss: of the network under `gates`.
     """
-    rows = [k for k, name in enumerate(s.setup.space.decisions) if name in ONE_AT_A_TIME]
+    rows = [k for k, name in enumerate(s.space.decisions) if name in ONE_HOT_DECISIONS]
     if not rows:
         return torch.zeros_like(loss)
-    picks = [gates[name].active[0] for name in s.setup.space.decisions if name in ONE_AT_A_TIME]
+    picks = [gates[name].active[0] for name in s.space.decisions if name in ONE_HOT_DECISIONS]
     chance = logits.log_softmax(-1)[rows, picks].sum()
     reward = -loss.detach().to(chance)
     s.extra["baseline"] = moving_average(s.extra.get("baseline"), reward, BASELINE_DECAY)
     return reinforce_loss(chance, torch.zeros_like(chance), reward, s.extra["baseline"], 0.0).to(loss)
 
 
-def warmed(space: Space, gates: Gates, t: Progress, share: float, rng: torch.Generator) -> Gates:
+def with_filter_warmup(space: Space, gates: Gates, t: Progress, share: float, rng: torch.Generator) -> Gates:
     """Return the gates of a weight step: in the first `share` of a search sometimes those of all filters.
 
     Their chance falls linearly from 1 to 0, so that also the filters that only wide networks have get trained:
@@ -73,7 +105,7 @@ def all_filters(space: Space, gates: Gates) -> Gates:
     >>> all_filters(space, one_hot(space, space.arch({"width": 8})))["width"].active
     (1,)
     """
-    sizes = {name for name, decision in space.decisions.items() if isinstance(decision, Integer)} - ONE_AT_A_TIME
+    sizes = {name for name, decision in space.decisions.items() if isinstance(decision, Integer)} - ONE_HOT_DECISIONS
     return {name: _last(gate) if name in sizes else gate for name, gate in gates.items()}
 
 

@@ -1,28 +1,27 @@
 """ENAS: a controller writes architectures and learns from their validation accuracy."""
 
-from __future__ import annotations
-
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from renascent.core.errors import require
+from renascent.core.fields import Count, NonNegative, Positive, Range, settings
 from renascent.core.gates import one_hot
-from renascent.core.protocols import Data, Metrics, Progress, Score, Setup, State
+from renascent.core.protocols import Data, Metrics, Progress, Setup, State
 from renascent.core.space import Arch
-from renascent.strategies._bilevel import weight_step
+from renascent.strategies._bilevel import policy_step, weight_step
 from renascent.strategies._controller import Controller
-from renascent.strategies._policy import best_of
 from renascent.strategies._rewards import moving_average, reinforce_loss
-
-COUNTS = ("controller_steps", "controller_samples", "hidden", "layers", "candidates")
-SIZES = ("controller_lr", "entropy_weight", "tanh_constant", "clip")
+from renascent.strategies._sampling import best_of
 
 
-@dataclass(frozen=True, kw_only=True)
+@torch.no_grad()
+def _draw(s: State[Controller]) -> Arch:
+    return s.policy.arch(s.policy(1, s.rng).picks[0])
+
+
+@settings
 class ENAS:
     """Train shared weights at architectures an LSTM writes; after every epoch, train the LSTM by REINFORCE.
 
@@ -44,28 +43,21 @@ class ENAS:
         arXiv:1802.03268, Sec. 2.2; settings of NATS-Bench, arXiv:2009.00437.
     """
 
-    controller_lr: float = 1e-3
-    controller_steps: int = 50
-    controller_samples: int = 20
-    entropy_weight: float = 1e-4
-    baseline_decay: float = 0.99
-    hidden: int = 32
-    layers: int = 2
-    tanh_constant: float = 2.5
-    temperature: float = 5.0
-    clip: float = 5.0
-    candidates: int = 100
+    controller_lr: NonNegative = 1e-3
+    controller_steps: Count = 50
+    controller_samples: Count = 20
+    entropy_weight: NonNegative = 1e-4
+    baseline_decay: Annotated[float, Range(0.01, 1)] = 0.99
+    hidden: Count = 32
+    layers: Count = 2
+    tanh_constant: NonNegative = 2.5
+    temperature: Positive = 5.0
+    clip: NonNegative = 5.0
+    candidates: Count = 100
 
-    def __post_init__(self) -> None:
-        require(
-            self,
-            **dict.fromkeys(COUNTS, (1, math.inf)),
-            **dict.fromkeys(SIZES, (0, math.inf)),
-            temperature=(1e-6, math.inf),
-            baseline_decay=(0.01, 1),
-        )
+    derive = best_of(_draw)
 
-    def init(self, setup: Setup) -> State:
+    def init(self, setup: Setup) -> State[Controller]:
         rng = setup.generator()
         policy = Controller(
             setup.space,
@@ -78,44 +70,27 @@ class ENAS:
         optimiser = torch.optim.Adam(policy.parameters(), self.controller_lr, betas=(0.0, 0.999), eps=1e-3)
         return State(setup, setup.weights.optimiser(setup.net), rng, policy, optimiser)
 
-    def step(self, s: State, data: Data, t: Progress) -> Metrics:
-        with torch.no_grad():
-            gates = one_hot(s.setup.space, self._draw(s))
-        metrics = weight_step(s, data.train.next(), gates, t)
+    def step(self, s: State[Controller], data: Data, t: Progress) -> Metrics:
+        metrics = weight_step(s, data.train.next(), one_hot(s.space, _draw(s)), t)
         if not t.ends_epoch:
             return metrics
         rewards = [self._controller_step(s, data) for _ in range(self.controller_steps)]
         return metrics | {"val_score": torch.stack(rewards).mean()}
 
-    def derive(self, s: State, score: Score) -> Arch:
-        with torch.no_grad():
-            return best_of(self.candidates, lambda: self._draw(s), score)
-
-    def probabilities(self, s: State) -> Mapping[str, Tensor]:
-        assert isinstance(s.policy, Controller)
+    def probabilities(self, s: State[Controller]) -> Mapping[str, Tensor]:
         return s.policy.marginals()
 
-    def _draw(self, s: State) -> Arch:
-        assert isinstance(s.policy, Controller)
-        return s.policy.arch(s.policy(1, s.rng).picks[0])
-
-    def _controller_step(self, s: State, data: Data) -> Tensor:
+    def _controller_step(self, s: State[Controller], data: Data) -> Tensor:
         """Update the LSTM once; return the mean reward."""
-        assert isinstance(s.policy, Controller)
-        assert s.policy_optimiser is not None
         losses, rewards = zip(*(self._sample(s, data) for _ in range(self.controller_samples)), strict=True)
-        s.policy_optimiser.zero_grad()
-        torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(s.policy.parameters(), self.clip)
-        s.policy_optimiser.step()
+        policy_step(s, torch.stack(losses).mean(), clip=self.clip)
         return torch.stack(rewards).mean()
 
-    def _sample(self, s: State, data: Data) -> tuple[Tensor, Tensor]:
+    def _sample(self, s: State[Controller], data: Data) -> tuple[Tensor, Tensor]:
         """Return the REINFORCE loss and the reward, the accuracy on one validation batch, of one architecture."""
-        assert isinstance(s.policy, Controller)
         draw = s.policy(1, s.rng)
         with torch.no_grad():
-            gates = one_hot(s.setup.space, s.policy.arch(draw.picks[0]))
+            gates = one_hot(s.space, s.policy.arch(draw.picks[0]))
             reward = s.setup.task.loss(s.net, data.val.next(), gates).score.cpu()
         s.extra["baseline"] = moving_average(s.extra.get("baseline"), reward, self.baseline_decay)
         loss = reinforce_loss(

@@ -1,25 +1,16 @@
 """FBNet-V2: all sizes at once as a sum of masks on the widest, weighted by a Gumbel-softmax."""
 
-from __future__ import annotations
-
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor
 
-from renascent.core.errors import require
-from renascent.core.gates import Gates, gumbel_soft, soft
-from renascent.core.protocols import Data, Metrics, Progress, Score, Setup, State
-from renascent.core.space import Arch
-from renascent.strategies._bilevel import arch_step, weight_step
-from renascent.strategies._goals import costs, expected_usage, log_power
-from renascent.strategies._policy import Logits, adam
-from renascent.strategies._sizes import alone, drawn_loss, warmed
+from renascent.core.fields import NonNegative, Positive, Share, settings
+from renascent.core.gates import Gates, gumbel_soft
+from renascent.core.protocols import Progress, State
+from renascent.strategies._bilevel import Logits, argmax, bilevel_state, softmax
+from renascent.strategies._goals import log_power
+from renascent.strategies._sizes import size_step
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class FBNetV2:
     """Run the widest network under soft masks; their logits learn from validation loss times a power of log cost.
 
@@ -40,52 +31,20 @@ class FBNetV2:
         arXiv:2004.05565, Eqs 2-5; loss and settings of FBNet, arXiv:1812.03443, Eq. 2 and Sec. 4.1.
     """
 
-    arch_lr: float = 1e-2
-    arch_weight_decay: float = 5e-4
-    tau_start: float = 5.0
-    tau_end: float = 0.09
-    cost_exponent: float = 0.6
-    filter_warmup: float = 0.0
-    policy_warmup: float = 0.1
+    arch_lr: NonNegative = 1e-2
+    arch_weight_decay: NonNegative = 5e-4
+    tau_start: Positive = 5.0
+    tau_end: Positive = 0.09
+    cost_exponent: NonNegative = 0.6
+    filter_warmup: Share = 0.0
+    policy_warmup: Share = 0.1
 
-    def __post_init__(self) -> None:
-        require(self, **dict.fromkeys(("arch_lr", "arch_weight_decay", "cost_exponent"), (0, math.inf)))
-        require(self, **dict.fromkeys(("tau_start", "tau_end"), (1e-6, math.inf)))
-        require(self, filter_warmup=(0, 1), policy_warmup=(0, 1))
+    init, step, derive, probabilities = bilevel_state, size_step, argmax, softmax
 
-    def init(self, setup: Setup) -> State:
-        rng = setup.generator()
-        policy = Logits(setup.space, rng)
-        optimiser = adam(policy, self.arch_lr, self.arch_weight_decay)
-        return State(setup, setup.weights.optimiser(setup.net), rng, policy, optimiser)
-
-    def step(self, s: State, data: Data, t: Progress) -> Metrics:
-        assert isinstance(s.policy, Logits)
+    def sample(self, s: State[Logits], logits: Tensor, t: Progress) -> Gates:
         tau = self.tau_start * (self.tau_end / self.tau_start) ** t.fraction
-        with torch.no_grad():
-            gates = warmed(s.setup.space, self._sample(s, s.policy(), tau), t, self.filter_warmup, s.rng)
-        metrics = weight_step(s, data.train.next(), gates, t)
-        if t.fraction < self.policy_warmup:
-            return metrics
-        logits = s.policy()
-        gates = self._sample(s, logits, tau)
-        usage = expected_usage(s.setup.goals, soft(s.setup.space, logits))
+        return gumbel_soft(s.space, logits, tau, s.rng)
 
-        def charged(loss: Tensor) -> Tensor:
-            factor = log_power(usage, self.cost_exponent).to(loss)
-            return loss * factor + drawn_loss(s, gates, logits, loss)
-
-        metrics |= arch_step(s, data.val.next(), gates, charged)
-        return metrics | costs(s.setup.goals, usage)
-
-    def derive(self, s: State, score: Score) -> Arch:
-        assert isinstance(s.policy, Logits)
-        return s.policy.best()
-
-    def probabilities(self, s: State) -> Mapping[str, Tensor]:
-        assert isinstance(s.policy, Logits)
-        return s.policy.probabilities()
-
-    def _sample(self, s: State, logits: Tensor, tau: float) -> Gates:
-        gates = gumbel_soft(s.setup.space, logits, tau, s.rng)
-        return alone(s.setup.space, gates, logits, s.rng)
+    def charge(self, loss: Tensor, usage: Tensor) -> Tensor:
+        factor = log_power(usage, self.cost_exponent).to(loss)
+        return loss * factor

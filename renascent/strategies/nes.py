@@ -1,23 +1,18 @@
 """NES: evolution strategies on ordered decisions, around a mean that moves to lower loss at the wanted cost."""
 
-from __future__ import annotations
-
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from renascent.core.errors import require
-from renascent.core.gates import one_hot, option_counts
+from renascent.core.fields import Count, NonNegative, settings
+from renascent.core.gates import one_hot
 from renascent.core.protocols import Batch, Data, Metrics, Progress, Score, Setup, State
 from renascent.core.space import Arch
 from renascent.strategies._bilevel import weight_step
 from renascent.strategies._evolution import centred_ranks, estimate, floored, gaussian
 from renascent.strategies._goals import costs, exact_usage, squared
-from renascent.strategies._policy import refuse_subsets
 
 FEWEST = 10
 """Evaluations that even the shortest run makes for an update: fewer say nothing."""
@@ -26,7 +21,7 @@ BLUR = 0.5
 """Deviation that `probabilities` has at least, in options: what lies near the mean is likelier than what lies far."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class NES:
     """Train weights at floor(H + n), and move the mean H of all decisions by many evaluations around it.
 
@@ -51,48 +46,45 @@ class NES:
         arXiv:1703.03864, here with the loss at floor(H) as baseline (Eq. 7 of the paper on architecture sizes).
     """
 
-    sigma: float = 1.25
-    mean_lr: float = 5.0
-    rho: float = 1.0
-    rounds: int = 75
-    updates: int = 20
-    evaluations: int = 100
-    work: float = 2.0
+    sigma: NonNegative = 1.25
+    mean_lr: NonNegative = 5.0
+    rho: NonNegative = 1.0
+    rounds: Count = 75
+    updates: Count = 20
+    evaluations: Count = 100
+    work: NonNegative = 2.0
     antithetic: bool = False
     rank_shaping: bool = False
 
-    def __post_init__(self) -> None:
-        require(self, **dict.fromkeys(("sigma", "mean_lr", "rho", "work"), (0, math.inf)))
-        require(self, **dict.fromkeys(("rounds", "updates", "evaluations"), (1, math.inf)))
+    takes_subsets = False
 
-    def init(self, setup: Setup) -> State:
-        refuse_subsets(setup.space, "NES")
-        counts, start = option_counts(setup.space), setup.start
+    def init(self, setup: Setup) -> State[None]:
+        counts, start = setup.space.counts, setup.start
         mean = torch.tensor(counts, dtype=torch.float64) / 2
         if start is not None:
             place, active = setup.space.indices(start), setup.space.active(start)
             given = torch.tensor([name in active for name in setup.space.decisions])
             mean = torch.where(given, torch.from_numpy(place).double() + 0.5, mean)
         extra = {"mean": mean, "sigma": torch.tensor(self.sigma, dtype=torch.float64)}
-        return State(setup, setup.weights.optimiser(setup.net), setup.generator(), extra=extra)
+        return State(setup, setup.weights.optimiser(setup.net), setup.generator(), None, extra=extra)
 
-    def step(self, s: State, data: Data, t: Progress) -> Metrics:
+    def step(self, s: State[None], data: Data, t: Progress) -> Metrics:
         left = 1 - t.step / t.steps
         sigma = self.sigma * left
         s.extra["sigma"] = torch.tensor(sigma, dtype=torch.float64)
         (arch,) = _archs(s, gaussian(1, len(s.extra["mean"]), sigma, s.rng))
-        metrics = weight_step(s, data.train.next(), one_hot(s.setup.space, arch), t)
+        metrics = weight_step(s, data.train.next(), one_hot(s.space, arch), t)
         updates, evaluations = self._due(t)
         for _ in range(updates if sigma else 0):
             metrics |= self._update(s, data.val.next(), sigma, self.mean_lr * left, evaluations)
         return metrics
 
-    def derive(self, s: State, score: Score) -> Arch:
+    def derive(self, s: State[None], score: Score) -> Arch:
         return _archs(s, torch.zeros(1, len(s.extra["mean"])))[0]
 
-    def probabilities(self, s: State) -> Mapping[str, Tensor]:
+    def probabilities(self, s: State[None]) -> Mapping[str, Tensor]:
         sigma = max(float(s.extra["sigma"]), BLUR) if self.sigma else 0.0
-        rows = zip(s.setup.space.decisions, s.extra["mean"], option_counts(s.setup.space), strict=True)
+        rows = zip(s.space.decisions, s.extra["mean"], s.space.counts, strict=True)
         return {name: floored(mean, sigma, count) for name, mean, count in rows}
 
     def _due(self, t: Progress) -> tuple[int, int]:
@@ -106,9 +98,9 @@ class NES:
         updates = min(self.updates, max(allowed // self.evaluations, 1))
         return updates, min(self.evaluations, max(allowed // updates, FEWEST))
 
-    def _update(self, s: State, batch: Batch, sigma: float, lr: float, count: int) -> Metrics:
+    def _update(self, s: State[None], batch: Batch, sigma: float, lr: float, count: int) -> Metrics:
         """Move H against the estimated gradient: Eq. 7."""
-        mean, space = s.extra["mean"], s.setup.space
+        mean, space = s.extra["mean"], s.space
         noise = gaussian(count, len(mean), sigma, s.rng, antithetic=self.antithetic)
         archs = _archs(s, torch.cat([torch.zeros_like(noise[:1]), noise]))
         losses, metrics = self._losses(s, batch, archs)
@@ -118,11 +110,11 @@ class NES:
         said = torch.tensor([[name in active[arch] for name in space.decisions] for arch in archs[1:]])
         moved = mean - lr * estimate(change, noise * said, sigma)
         # the middles of the first and the last option: beyond them, small noise would see no other option any more
-        s.extra["mean"] = moved.clamp(torch.tensor(0.5), torch.tensor(option_counts(space)) - 0.5)
+        s.extra["mean"] = moved.clamp(torch.tensor(0.5), torch.tensor(space.counts) - 0.5)
         return metrics
 
     @torch.no_grad()
-    def _losses(self, s: State, batch: Batch, archs: Sequence[Arch]) -> tuple[Tensor, Metrics]:
+    def _losses(self, s: State[None], batch: Batch, archs: Sequence[Arch]) -> tuple[Tensor, Metrics]:
         """Return the loss of each, (n,), float64 on the CPU, and what is to be said of the first."""
         setup, different = s.setup, list(dict.fromkeys(archs))
         found = [setup.task.loss(s.net, batch, one_hot(setup.space, arch)) for arch in different]
@@ -134,8 +126,8 @@ class NES:
         return total[[place[arch] for arch in archs]], metrics
 
 
-def _archs(s: State, noise: Tensor) -> list[Arch]:
+def _archs(s: State[None], noise: Tensor) -> list[Arch]:
     """Return the architectures floor(H + n), for noise (n, decisions)."""
-    limits = torch.tensor(option_counts(s.setup.space)) - 1
+    limits = torch.tensor(s.space.counts) - 1
     rows = (s.extra["mean"] + noise).floor().long().clamp(torch.zeros_like(limits), limits)
-    return [s.setup.space.from_indices(row) for row in rows.tolist()]
+    return [s.space.from_indices(row) for row in rows.tolist()]

@@ -1,21 +1,12 @@
 """RSPS: random search with parameter sharing."""
 
-from __future__ import annotations
-
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-from torch import Tensor
-
-from renascent.core.errors import require
-from renascent.core.protocols import Data, Metrics, Progress, Score, Setup, State
-from renascent.core.space import Arch
+from renascent.core.fields import Count, settings
+from renascent.core.protocols import Data, Metrics, Progress, Setup, State
 from renascent.strategies._bilevel import weight_step
-from renascent.strategies._policy import best_of, even, uniform, uniform_gates
+from renascent.strategies._sampling import best_of, uniform, uniform_gates, uniform_probabilities
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class RSPS:
     """Train the shared weights at uniformly sampled architectures, then return the best of some random ones.
 
@@ -27,19 +18,12 @@ class RSPS:
         Sec. 3.
     """
 
-    candidates: int = 100
+    candidates: Count = 100
 
-    def __post_init__(self) -> None:
-        require(self, candidates=(1, math.inf))
+    derive, probabilities = best_of(lambda s: uniform(s.space, s.rng)), uniform_probabilities
 
-    def init(self, setup: Setup) -> State:
-        return State(setup, setup.weights.optimiser(setup.net), setup.generator())
+    def init(self, setup: Setup) -> State[None]:
+        return State(setup, setup.weights.optimiser(setup.net), setup.generator(), None)
 
-    def step(self, s: State, data: Data, t: Progress) -> Metrics:
-        return weight_step(s, data.train.next(), uniform_gates(s.setup.space, s.rng), t)
-
-    def derive(self, s: State, score: Score) -> Arch:
-        return best_of(self.candidates, lambda: uniform(s.setup.space, s.rng), score)
-
-    def probabilities(self, s: State) -> Mapping[str, Tensor]:
-        return even(s.setup.space)
+    def step(self, s: State[None], data: Data, t: Progress) -> Metrics:
+        return weight_step(s, data.train.next(), uniform_gates(s.space, s.rng), t)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from renascent.core.gates import Gate, gumbel_hard, one_hot, option_counts
+from renascent.core.gates import Gate, gumbel_hard, one_hot
 from renascent.costs import COSTS, Additive, cost_of, macs, params
 from renascent.nets import SPACES
 from renascent.nets.cells.nats import NatsTopology
-from renascent.nets.sizes.layers import SizedSpace
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 from renascent.nets.toy import ToySpace
 
@@ -72,7 +72,7 @@ def sample(config, count=20):
 
 
 def logits(config, seed):
-    counts = option_counts(config.space)
+    counts = config.space.counts
     values = torch.randn(len(counts), max(counts), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return values.masked_fill(torch.arange(max(counts)) >= torch.tensor(counts)[:, None], -torch.inf)
 
@@ -114,7 +114,7 @@ def test_the_expected_cost_is_the_mean_of_what_the_gates_mean(priced, seed):
     """Up to six decisions are open between up to three options each, all the others are decided."""
     config, cost, _, _ = priced
     rng = np.random.default_rng(seed)
-    counts = option_counts(config.space)
+    counts = config.space.counts
     depths = [k for k, name in enumerate(config.space.decisions) if name.startswith("depth") or name == RESOLUTION]
     opened = {*depths[seed % 2 :: 2], *rng.permutation(len(counts))[: 6 - len(depths[seed % 2 :: 2])].tolist()}
     supports = [

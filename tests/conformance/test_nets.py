@@ -9,9 +9,9 @@ import torch
 
 from renascent.core.gates import one_hot, several_sizes, soft
 from renascent.core.optimiser import WeightRule
-from renascent.costs import macs, macs_of, params, params_of
+from renascent.costs import cost_of, macs, params
 from renascent.nets import SPACES
-from renascent.nets.sizes.layers import SizedSpace
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape, resize
 from renascent.nets.toy import ToySpace
 
@@ -132,7 +132,7 @@ def test_pruning_keeps_the_function(given):
 def test_expected_costs_of_one_hot_gates_are_counted_costs(given):
     config, net, x, archs = given
     shape = tuple(x.shape[1:])
-    expected_macs, expected_params = macs_of(config, shape, CLASSES), params_of(config, shape[0], CLASSES)
+    expected_macs, expected_params = (cost_of(name, config, shape, CLASSES) for name in ("macs", "params"))
     for arch in archs[:6]:
         gates, plain = one_hot(config.space, arch), net.extract(arch)
         assert float(expected_macs(gates)) == macs(plain, input_shape(arch, shape))

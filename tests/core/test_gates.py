@@ -14,7 +14,6 @@ from renascent.core.gates import (
     gumbel_hard,
     gumbel_soft,
     one_hot,
-    option_counts,
     scales,
     several_sizes,
     soft,
@@ -35,7 +34,7 @@ CONDITIONAL = Space(
 
 def logits(seed: int = 0, space: Space = UNEVEN) -> torch.Tensor:
     """Return (decisions, options), shorter rows padded with -inf, as the strategies pass them."""
-    counts = option_counts(space)
+    counts = space.counts
     values = torch.randn(len(counts), max(counts), generator=rng(seed), dtype=torch.float64)
     return values.masked_fill(torch.arange(max(counts)) >= torch.tensor(counts)[:, None], -math.inf)
 
@@ -116,8 +115,8 @@ def test_a_row_for_every_decision(make) -> None:
 
 
 def test_option_counts() -> None:
-    assert option_counts(UNEVEN) == COUNTS
-    assert option_counts(CONDITIONAL) == (2, 2, 3)
+    assert UNEVEN.counts == COUNTS
+    assert CONDITIONAL.counts == (2, 2, 3)
 
 
 # --- soft

@@ -13,7 +13,7 @@ from renascent.core.errors import BudgetError, UserError
 from renascent.core.protocols import Goal
 from renascent.costs.budget import Bound, Budget, feasibility_text, feasible, keepable, tightened
 from renascent.costs.named import COSTS, cost_of
-from renascent.costs.scaling import reference_of, scaled
+from renascent.costs.scaling import scaled
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.mobile_v2 import MobileNetV2
 from renascent.nets.sizes.nats_size import NatsSize
@@ -127,7 +127,7 @@ def test_a_multiple_is_of_the_reference_never_of_the_largest():
 def test_a_multiple_without_a_reference_is_refused():
     with pytest.raises(UserError, match=r"has no reference network, so macs<=0\.5x means nothing: give a number"):
         goals_of("macs<=0.5x", TOPOLOGY)
-    assert reference_of(TOPOLOGY) is None
+    assert TOPOLOGY.reference is None
 
 
 def test_bytes_of_a_space_that_cannot_list_its_layers_are_refused():

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from renascent.core.codecs.nats_topology import official_arch, official_order
 from renascent.core.gates import gumbel_hard, one_hot, soft
 from renascent.core.space import Choice, Integer, Space
-from renascent.costs import Additive, macs, macs_of, params, params_of
+from renascent.costs import Additive, cost_of, macs, params
 from renascent.costs.counts import additive
 from renascent.nets.cells.nats import NatsTopology
 
@@ -39,7 +39,7 @@ def costs():
     @functools.cache
     def count(name: str) -> tuple[Additive, Additive]:
         classes, side = DATASETS[name]
-        return macs_of(NatsTopology(), (3, side, side), classes), params_of(NatsTopology(), 3, classes)
+        return tuple(cost_of(what, NatsTopology(), (3, side, side), classes) for what in ("macs", "params"))
 
     return count
 
@@ -171,7 +171,7 @@ def test_additive_agrees_with_what_it_counted():
 
 def test_expected_macs_of_a_supernets_gates_move_the_logits_towards_cheaper_operations():
     config = NatsTopology(channels=4, cells=1)
-    cost = macs_of(config, (3, 8, 8), 10)
+    cost = cost_of("macs", config, (3, 8, 8), 10)
     logits = torch.zeros(6, 5, dtype=torch.float64, requires_grad=True)
     cost(soft(config.space, logits)).backward()
     free, dear = [config.operations.index(name) for name in ("skip_connect", "nor_conv_3x3")]

@@ -1,15 +1,17 @@
 """The shared-weight loop, with a strategy that does almost nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from renascent.core.errors import UserError
 from renascent.core.protocols import Setup, State
+from renascent.core.space import Integer, Space, Subset
 from renascent.loops.run import Run, read_events
-from renascent.loops.share import Scorer, share
+from renascent.loops.share import Scorer, begin, share
 from renascent.nets.adapt import adapt
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.nets.toy import ToySpace
@@ -25,7 +27,7 @@ class Still:
     """Pulls batches, learns nothing, and derives the architecture that scores best of all."""
 
     def init(self, setup):
-        return State(setup, setup.weights.optimiser(setup.net), setup.generator())
+        return State(setup, setup.weights.optimiser(setup.net), setup.generator(), None)
 
     def step(self, s, data, t):
         data.train.next()
@@ -149,3 +151,21 @@ def test_choices_have_no_size(tmp_path):
     heard = []
     run(tmp_path / "r", say=heard.append)
     assert "sizes" not in heard[0]
+
+
+def test_begin_refuses_decisions_that_a_strategy_says_it_cannot_learn():
+    @dataclass(frozen=True)
+    class Picky(Still):
+        takes_one_hot = False
+        takes_subsets = False
+
+    parts = setup()
+    assert begin(Picky(), parts).space is parts.space
+    sizes = replace(parts, space=Space({"resolution": Integer((8, 16))}))
+    with pytest.raises(UserError, match="Picky learns nothing of 'resolution', of which a network follows one option"):
+        begin(Picky(), sizes)
+    subsets = replace(parts, space=Space({"s": Subset(("a", "b"))}))
+    with pytest.raises(UserError, match="'s' is a Subset, and Picky takes one option"):
+        begin(Picky(), subsets)
+    assert begin(Still(), sizes).space is sizes.space
+    assert begin(Still(), subsets).space is subsets.space

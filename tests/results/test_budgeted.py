@@ -18,8 +18,8 @@ from renascent.costs.latency.clock import Clock, latency_of
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import fitted_latency
 from renascent.costs.named import cost_of
-from renascent.costs.sized import Sized
 from renascent.loops.share import Found, Scorer, derived
+from renascent.nets.sizes.counted import Sized
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.results import budgeted as budgeting

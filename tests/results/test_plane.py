@@ -12,7 +12,7 @@ from renascent.core.space import Arch, Integer, Space
 from renascent.costs.named import cost_of
 from renascent.costs.scaling import FACTORS, is_size_space, scaled_to
 from renascent.nets.cells.nats import NatsTopology
-from renascent.nets.sizes.layers import SizedSpace
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.results.plane import SHARES, plane
 
@@ -83,6 +83,7 @@ class Unpriced:
     """Sizes, but no layers to count."""
 
     reference: Arch = Arch({"width": 16})  # noqa: RUF009
+    layered = False
 
     @property
     def space(self) -> Space:

@@ -17,7 +17,7 @@ from torch.nn import functional
 from renascent.core.errors import UserError
 from renascent.core.fingerprint import fingerprint
 from renascent.core.gates import Gates
-from renascent.core.protocols import Supernet, Task, WeightRule
+from renascent.core.protocols import SpaceConfig, Supernet, Task, WeightRule
 from renascent.core.space import Arch, Integer, Space
 from renascent.experiment.result import Result
 from renascent.experiment.search import search
@@ -79,7 +79,7 @@ class TinySupernet(Supernet):
 
 
 @dataclass(frozen=True)
-class Tiny:
+class Tiny(SpaceConfig):
     """A space of widths and resolutions, with a reference that is the widest."""
 
     widths: tuple[int, ...] = (4, 8)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from renascent.core.protocols import Batch, Data, Goal, Setup, State, WeightRule
-from renascent.costs.sized import Sized, macs_in
 from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.sizes.counted import Sized, macs_in
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.nets.toy import ToySpace
 from renascent.tasks.images import ImageTask

@@ -7,7 +7,14 @@ import torch
 
 from renascent.core.gates import one_hot, soft
 from renascent.core.protocols import Progress, WeightRule
-from renascent.strategies._bilevel import apply_gradients, arch_step, frozen, gradients, weight_step
+from renascent.strategies._bilevel import (
+    apply_gradients,
+    arch_step,
+    frozen,
+    gradients,
+    policy_step,
+    weight_step,
+)
 from renascent.strategies.darts import DARTS
 from renascent.strategies.rsps import RSPS
 
@@ -119,7 +126,28 @@ def test_apply_gradients_is_one_step_of_the_optimiser(cell):
     s = cell(DARTS(arch_lr=0.1, arch_weight_decay=0.2)).state
     before = s.policy.logits.detach().clone()
     gradient = torch.randn_like(before)
-    apply_gradients(s.policy, s.policy_optimiser, [gradient])
+    apply_gradients(s, [gradient])
     g = gradient + 0.2 * before
     # the first step of Adam: both moments corrected to g and g squared
     torch.testing.assert_close(s.policy.logits.detach(), before - 0.1 * g / (g.abs() + 1e-8))
+
+
+def test_the_policy_learns_by_the_papers_adam(cell):
+    (group,) = cell(DARTS(arch_lr=3e-4, arch_weight_decay=1e-3)).state.policy_optimiser.param_groups
+    assert (group["lr"], group["betas"], group["weight_decay"], group["eps"]) == (3e-4, (0.5, 0.999), 1e-3, 1e-8)
+
+
+def test_a_weight_step_gives_the_policy_no_gradient(cell):
+    held = cell(DARTS())
+    s = held.state
+    weight_step(s, held.train, soft(s.space, s.policy()), Progress(0, 10, 10))
+    assert s.policy.logits.grad is None
+
+
+@pytest.mark.parametrize("norm", [None, 1e-4])
+def test_policy_step_sets_the_rate_and_clips(cell, norm):
+    s = cell(DARTS(arch_lr=0.1)).state
+    policy_step(s, s.policy.logits.pow(2).sum(), lr=0.02, clip=norm)
+    assert [group["lr"] for group in s.policy_optimiser.param_groups] == [0.02]
+    found = float(s.policy.logits.grad.norm())
+    assert found == pytest.approx(1e-4, rel=1e-3) if norm else found > 1

@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from renascent.core.gates import soft
 from renascent.core.protocols import Data, Progress, WeightRule
-from renascent.strategies.darts_second_order import DARTSSecondOrder, unrolled_gradient
+from renascent.strategies.darts import DARTSSecondOrder, unrolled_gradient
 
 
 def explicit(s, train, val, lr):

@@ -10,6 +10,7 @@ from renascent.core.errors import UserError
 from renascent.core.gates import one_hot
 from renascent.core.protocols import Goal, Progress, Setup
 from renascent.core.space import Space, Subset
+from renascent.loops.share import begin
 from renascent.nets.toy import ToySpace
 from renascent.strategies._evolution import centred_ranks, floored, gaussian
 from renascent.strategies.nes import NES
@@ -227,7 +228,7 @@ def test_it_refuses_decisions_without_order_of_one():
     net = config.supernet(3, 4)
     space = Space({"row0": Subset(("a", "b"))})
     with pytest.raises(UserError, match="'row0' is a Subset, and NES takes one option"):
-        NES().init(Setup(net, ToyTask(rows=1, count_each=8), space))
+        begin(NES(), Setup(net, ToyTask(rows=1, count_each=8), space))
 
 
 def test_the_paper_setting():

@@ -7,11 +7,16 @@ import torch
 from scipy.stats import chisquare
 from torch import nn
 
-from renascent.core.gates import gumbel_soft, one_hot, several_sizes, soft
+from renascent.core.gates import ONE_HOT_DECISIONS, gumbel_soft, one_hot, several_sizes, soft
 from renascent.core.protocols import Loss, Progress, Setup, Supernet, WeightRule
 from renascent.core.space import Choice, Integer, Space
 from renascent.nets.sizes.resolution import RESOLUTION
-from renascent.strategies._sizes import ONE_AT_A_TIME, all_filters, alone, drawn_loss, warmed
+from renascent.strategies._sizes import (
+    all_filters,
+    resolution_reinforce_loss,
+    sample_resolution,
+    with_filter_warmup,
+)
 from renascent.strategies.fbnetv2 import FBNetV2
 from renascent.strategies.rsps import RSPS
 from renascent.strategies.tas import TAS
@@ -63,14 +68,14 @@ def rng(seed=0):
 
 
 def test_resolution_is_what_the_networks_call_it():
-    assert frozenset({RESOLUTION}) == ONE_AT_A_TIME
+    assert frozenset({RESOLUTION}) == ONE_HOT_DECISIONS
 
 
-def test_resolution_is_drawn_alone_by_its_softmax():
+def test_resolution_is_sampled_by_its_softmax():
     values, shared = logits(), rng(2)
     gates, counts = gumbel_soft(SPACE, values, 1.0, rng(1)), [0, 0, 0]
     for _ in range(3000):
-        found = alone(SPACE, gates, values, shared)
+        found = sample_resolution(SPACE, gates, values, shared)
         (k,) = found["resolution"].active
         assert found["resolution"].weight.tolist() == [float(j == k) for j in range(3)]
         assert not found["resolution"].weight.requires_grad
@@ -91,7 +96,7 @@ def test_the_mean_of_its_gradient_is_that_of_the_expected_loss(watched):
         # decay 0.95: what is subtracted is 0.95 b + 0.05 L, so that 0.95 (L - b) is left
         s.extra["baseline"] = torch.tensor(-0.6, dtype=torch.float64)
         gates = one_hot(SPACE, SPACE.arch({"resolution": (16, 24, 32)[k], "depth": 1, "op": "a"}))
-        (slope,) = torch.autograd.grad(drawn_loss(s, gates, values, loss), values, retain_graph=True)
+        (slope,) = torch.autograd.grad(resolution_reinforce_loss(s, gates, values, loss), values, retain_graph=True)
         mean += p[k].detach() * slope / 0.95
     torch.testing.assert_close(mean, wanted, rtol=1e-10, atol=1e-12)
     assert wanted[0].abs().min() > 1e-3
@@ -102,10 +107,10 @@ def test_without_a_resolution_nothing_is_drawn_and_nothing_added(watched):
     shared, values = rng(), torch.zeros(1, 2)
     gates = several_sizes(space, values, 1.0, shared)
     before = shared.get_state()
-    assert alone(space, gates, values, shared) is gates
+    assert sample_resolution(space, gates, values, shared) is gates
     assert torch.equal(shared.get_state(), before)
     s = watched(RSPS()).state
-    assert float(drawn_loss(s, gates, values, torch.tensor(2.0))) == 0
+    assert float(resolution_reinforce_loss(s, gates, values, torch.tensor(2.0))) == 0
     assert "baseline" not in s.extra
 
 
@@ -144,7 +149,7 @@ def test_the_chance_of_all_filters_falls_from_one_to_nothing():
     shared, steps = rng(3), 101
     for number, chance in ((0, 1.0), (5, 0.8), (20, 0.2), (24, 0.04), (25, 0.0), (90, 0.0)):
         t = Progress(number, steps, steps)
-        wide = sum(warmed(SPACE, gates, t, 0.25, shared)["width"].active == (2,) for _ in range(1000))
+        wide = sum(with_filter_warmup(SPACE, gates, t, 0.25, shared)["width"].active == (2,) for _ in range(1000))
         assert wide / 1000 == pytest.approx(chance, abs=0.05)
 
 
@@ -152,5 +157,5 @@ def test_without_warm_up_nothing_is_drawn():
     gates = one_hot(SPACE, SPACE.arch({"resolution": 16, "depth": 1, "op": "a"}))
     shared = rng()
     before = shared.get_state()
-    assert warmed(SPACE, gates, Progress(0, 10, 10), 0.0, shared) is gates
+    assert with_filter_warmup(SPACE, gates, Progress(0, 10, 10), 0.0, shared) is gates
     assert torch.equal(shared.get_state(), before)

@@ -23,14 +23,14 @@ def slopes_of(s, batch, gates):
 @pytest.mark.parametrize("tau", [5.0, 0.5])
 def test_the_arch_step_is_the_formula(sized, samples, tau):
     """dL/dlogit_m = sum over sampled k of dL/dw_k w_k (delta_km - w_m) / tau, and zero for what was not sampled."""
-    strategy = TAS(samples=samples)
+    strategy = TAS(samples=samples, tau_start=tau, tau_end=tau)
     held = sized(strategy)
     s = held.state
     logits = s.policy.logits.detach().clone()
     noise = torch.empty_like(logits).exponential_(generator=torch.Generator().manual_seed(3))
     noisy = (logits.log_softmax(-1) - noise.log()) / tau
     s.rng.manual_seed(3)
-    gates = strategy._sample(s, s.policy(), tau)
+    gates = strategy.sample(s, s.policy(), Progress(0, 10, 10))
     _, slopes = slopes_of(s, held.val, gates)
     wanted = torch.zeros_like(logits)
     for row, gate in enumerate(gates.values()):
@@ -53,7 +53,7 @@ def test_one_sampled_size_gives_no_gradient(sized):
     s = held.state
     for seed in range(3):
         s.rng.manual_seed(seed)
-        arch_step(s, held.val, strategy._sample(s, s.policy(), 1.0))
+        arch_step(s, held.val, strategy.sample(s, s.policy(), Progress(9, 10, 10)))
         assert torch.equal(s.policy.logits.grad, torch.zeros_like(s.policy.logits))
 
 

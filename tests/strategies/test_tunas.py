@@ -9,7 +9,7 @@ from renascent.core.errors import UserError
 from renascent.core.gates import one_hot
 from renascent.core.protocols import Goal, Progress
 from renascent.core.space import Choice, Integer, Space
-from renascent.strategies._policy import Logits
+from renascent.strategies._logits import Logits
 from renascent.strategies._rewards import reinforce_loss
 from renascent.strategies.tunas import TuNAS
 

@@ -112,15 +112,15 @@ def _cells(path: Path) -> NDArray[np.uint8]:
         from pyarrow import parquet  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
         raise missing_extra("pyarrow", "parquet") from None
-    edges = topology_space().decisions
+    space = topology_space()
     try:
         held = parquet.read_table(path).to_pydict()
-        named = [held[f"hp_x{k}"] for k in range(len(edges))]
+        named = [held[f"hp_x{k}"] for k in range(len(space.decisions))]
     except (OSError, pyarrow.ArrowException, KeyError) as e:
         raise UserError(f"{path} is damaged or of something else ({e!r:.100}): get the copy again") from None
     found = []
-    for operations, edge in zip(named, edges.values(), strict=True):
-        codes = {name: code for code, name in enumerate(edge.options)}  # type: ignore[union-attr]
+    for operations, edge in zip(named, space.decisions, strict=True):
+        codes = {name: code for code, name in enumerate(space.options(edge))}
         if strange := sorted(set(operations) - set(codes), key=str):
             raise unknown(f"operation in {path}:", str(strange[0]), codes)
         found.append([codes[name] for name in operations])

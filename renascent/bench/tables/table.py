@@ -142,8 +142,7 @@ class Table:
     @cached_property
     def radix(self) -> NDArray[np.int64]:
         """What an option index of each decision counts in a position of the space, (decisions,)."""
-        counts = [len(decision.options) for decision in self.space.decisions.values()]  # type: ignore[union-attr]
-        return np.cumprod([1, *counts[:0:-1]])[::-1].astype(np.int64)
+        return np.cumprod([1, *self.space.counts[:0:-1]])[::-1].astype(np.int64)
 
     @cached_property
     def places(self) -> NDArray[np.int64]:

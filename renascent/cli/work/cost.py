@@ -11,13 +11,11 @@ from renascent.cli.commands.latency_measure import MeasureFlags
 from renascent.cli.work.running import latency_from, ready, task_on
 from renascent.core.errors import UserError
 from renascent.core.names import name_of
-from renascent.core.protocols import Goal, SpaceConfig
+from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch
 from renascent.costs import COSTS, Latency, cost_of, measure
-from renascent.costs.budget import LATENCY, Budget, Feasible, Priced, feasibility_text, feasible
-from renascent.costs.scaling import reference_of
+from renascent.costs.budget import LATENCY, Budget, Feasible, feasibility_text, feasible
 from renascent.nets import SPACES
-from renascent.nets.sizes.layers import SizedSpace
 from renascent.nets.sizes.resolution import input_shape
 from renascent.reports.summary import amount
 from renascent.tasks.prepare import ImageOptions
@@ -64,7 +62,7 @@ def _case(config: SpaceConfig, flags: CostFlags, machine: Machine, given: str | 
         shape = replace(defaults, input=flags.input or defaults.input).shape()
         classes = defaults.classes if flags.classes is None else flags.classes
     named = given is not None and given != "reference"
-    arch = config.space.parse(given) if named and given is not None else reference_of(config)
+    arch = config.space.parse(given) if named and given is not None else config.reference
     if given == "reference" and arch is None:
         raise UserError(f"space '{config.space.name}' has no reference network: give an architecture of it")
     return Case(config, shape, classes, arch, named)
@@ -80,7 +78,7 @@ def _latency(case: Case, flags: CostFlags) -> Priced | None:
 
 def _rows(case: Case, latency: Priced | None) -> list[Feasible]:
     """Return, of each cost, that of the architecture as its limit, and what the space can have."""
-    names = COSTS if isinstance(case.config, SizedSpace) else COSTS[:2]
+    names = COSTS if case.config.layered else COSTS[:2]
     costs: dict[str, Priced] = {name: cost_of(name, case.config, case.shape, case.classes) for name in names}
     costs |= {LATENCY: latency} if latency else {}
     space, found = case.config.space, []

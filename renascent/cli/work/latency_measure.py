@@ -18,15 +18,15 @@ from renascent.core.environment import processor_name
 from renascent.core.errors import UserError
 from renascent.core.files import Json
 from renascent.core.names import name_of
+from renascent.core.protocols import SpaceConfig
 from renascent.costs.latency.build import Plan, Sampling, measured, plan
 from renascent.costs.latency.runtimes import check_runtime, named
 from renascent.costs.latency.table import Lut
 from renascent.loops.run import interruptible
 from renascent.nets import SPACES
-from renascent.nets.sizes.layers import SizedSpace
 
 
-def run(word: str | None, *, flags: MeasureFlags, space: SizedSpace, sampling: Sampling) -> Outcome:
+def run(word: str | None, *, flags: MeasureFlags, space: SpaceConfig, sampling: Sampling) -> Outcome:
     """Measure the layers of a space, and fill in what was not measured."""
     config, path, shape = space, Path(str(flags.out)), flags.shape()
     device = ready(Machine(device=flags.device))
@@ -59,7 +59,7 @@ def run(word: str | None, *, flags: MeasureFlags, space: SizedSpace, sampling: S
     return Outcome(facts_of(table, path), _summary(table, path))
 
 
-def _about(config: SizedSpace, flags: MeasureFlags, sampling: Sampling, device: torch.device) -> Json:
+def _about(config: SpaceConfig, flags: MeasureFlags, sampling: Sampling, device: torch.device) -> Json:
     """Return what a table says of itself; all but date and seconds must be equal for a build to be gone on with."""
     asked = {key: value for key, value in asdict(sampling).items() if key not in ("minutes", "visits")}
     return {

@@ -11,6 +11,7 @@ from renascent.cli.commands.latency_show import ShowFlags
 from renascent.cli.work.latency_measure import facts_of
 from renascent.core.errors import UserError
 from renascent.core.files import Json
+from renascent.core.protocols import SpaceConfig
 from renascent.core.space import Arch
 from renascent.costs.latency.build import layers_of
 from renascent.costs.latency.config import family_name
@@ -18,7 +19,6 @@ from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.gp import by_family
 from renascent.costs.latency.table import Lut
 from renascent.nets import SPACES
-from renascent.nets.sizes.layers import SizedSpace
 
 
 def run(path: str, *, flags: ShowFlags) -> Outcome:
@@ -29,10 +29,11 @@ def run(path: str, *, flags: ShowFlags) -> Outcome:
         return Outcome({**facts, "families": families}, _shown(table, families))
     config = space_of(table)
     named = config.reference if flags.arch == "reference" else config.space.parse(flags.arch)
+    assert named is not None, "only spaces of sizes are measured"
     return _predicted(table, config, named)
 
 
-def space_of(table: Lut) -> SizedSpace:
+def space_of(table: Lut) -> SpaceConfig:
     """Return the space a table was measured for. Raises UserError when it cannot be made here."""
     name, settings = table.about.get("space"), table.about.get("settings", {})
     try:
@@ -41,7 +42,6 @@ def space_of(table: Lut) -> SizedSpace:
         raise UserError(
             f"the table is of space '{name}', which is not here: measure one of {', '.join(SPACES)}"
         ) from None
-    assert isinstance(config, SizedSpace), "only such spaces are measured"
     return config
 
 
@@ -71,7 +71,7 @@ def _shown(table: Lut, families: Json) -> str:
     return "\n".join(lines)
 
 
-def _predicted(table: Lut, config: SizedSpace, arch: Arch) -> Outcome:
+def _predicted(table: Lut, config: SpaceConfig, arch: Arch) -> Outcome:
     channels, height, width = table.about["input"]
     shape, classes = (channels, height, width), table.about["classes"]
     total = float(LatencyCost(config, table, shape, classes).exact(config.space.indices(arch)[None])[0])

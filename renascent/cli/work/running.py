@@ -15,7 +15,6 @@ from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.table import Lut
 from renascent.experiment.result import Result
 from renascent.nets import SPACES
-from renascent.nets.sizes.layers import SizedSpace
 from renascent.reports.summary import summary
 from renascent.tasks.images import ImageTask
 from renascent.tasks.load import load
@@ -61,7 +60,7 @@ def latency_from(
     """Return what a look-up table says of a space; None without one. Raises UserError where the two do not fit."""
     if table is None:
         return None
-    if not isinstance(space, SizedSpace):
+    if not space.layered:
         raise UserError(f"--latency-table is for spaces of sizes, not for {name_of(space, SPACES)}: leave it out")
     return LatencyCost(space, Lut.load(table), shape, classes)
 

@@ -13,13 +13,14 @@ import torch
 
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, NonNegative, Range, Whole, settings
+from renascent.core.protocols import SpaceConfig
 from renascent.core.space import Arch, Integer, Space
 from renascent.costs.latency.config import LayerConfig, configs_of, distinct
 from renascent.costs.latency.gp import by_family, spread_out
 from renascent.costs.latency.measure import alone, timed, usable_device
 from renascent.costs.latency.runtimes import Pass, check_runtime, prepared
 from renascent.costs.latency.table import Entry, Lut, Network
-from renascent.nets.sizes.layers import SizedSpace, columns
+from renascent.nets.sizes.layers import columns
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 
 SAVE_SECONDS = 10.0
@@ -92,7 +93,7 @@ def random_archs(space: Space, count: int, sampling: Sampling, stream: int = 0) 
     return [space.arch({**arch, RESOLUTION: int(rng.choice(sizes))}) for arch in found]
 
 
-def plan(config: SizedSpace, shape: tuple[int, int, int], classes: int, sampling: Sampling) -> Plan:
+def plan(config: SpaceConfig, shape: tuple[int, int, int], classes: int, sampling: Sampling) -> Plan:
     """Choose the layers and the networks to be measured: those of random architectures, and of the extreme ones.
 
     shape: (channels, h, w) of the data.
@@ -106,7 +107,7 @@ def plan(config: SizedSpace, shape: tuple[int, int, int], classes: int, sampling
     return Plan(tuple(_ordered(layers, sampling)), networks)
 
 
-def layers_of(config: SizedSpace, arch: Arch, shape: tuple[int, int, int], classes: int) -> tuple[LayerConfig, ...]:
+def layers_of(config: SpaceConfig, arch: Arch, shape: tuple[int, int, int], classes: int) -> tuple[LayerConfig, ...]:
     """Return the layers of one architecture, repetitions included."""
     values = {name: int(column[0]) for name, column in columns(config.space, config.space.indices(arch)[None]).items()}  # type: ignore[index]
     return tuple(configs_of(config.layers(values, shape, classes)))
@@ -114,7 +115,7 @@ def layers_of(config: SizedSpace, arch: Arch, shape: tuple[int, int, int], class
 
 def measured(
     plan: Plan,
-    config: SizedSpace,
+    config: SpaceConfig,
     shape: tuple[int, int, int],
     classes: int,
     sampling: Sampling,

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from renascent.core.gates import Gates
+from renascent.core.protocols import SpaceConfig
 from renascent.costs.latency.config import group_of, size_rows
 from renascent.costs.latency.table import Lut
-from renascent.nets.sizes.layers import Layer, Quantity, SizedSpace, Spread, columns, spreads
+from renascent.nets.sizes.layers import Layer, Quantity, Spread, columns, spreads
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +31,7 @@ class LatencyCost:
     table: where single layers are looked up, or filled in.  shape: (channels, h, w) of the data.
     """
 
-    def __init__(self, config: SizedSpace, table: Lut, shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: SpaceConfig, table: Lut, shape: tuple[int, int, int], classes: int) -> None:
         self.config, self.space, self.table = config, config.space, table
         self.shape, self.classes = shape, classes
         self._grids: dict[Any, Floats] = {}

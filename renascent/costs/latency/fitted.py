@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
-from renascent.core.protocols import SpaceConfig
+from renascent.core.protocols import Priced, SpaceConfig
 from renascent.core.space import Arch
 from renascent.costs.latency.measure import measure_all, quiet
 from renascent.costs.named import COSTS, cost_of
-from renascent.costs.scaling import reference_of
-from renascent.costs.sized import Sized, memory_access_in
-from renascent.nets.sizes.layers import Amount, Layer, SizedSpace
+from renascent.nets.sizes.counted import Sized, memory_access_in
+from renascent.nets.sizes.layers import Amount, Layer
 from renascent.nets.sizes.resolution import input_shape
 
 Shape = tuple[int, int, int]
@@ -38,7 +37,7 @@ class FittedLatency:
 
     def __init__(
         self,
-        costs: Sequence[object],
+        costs: Sequence[Priced],
         weights: NDArray[np.float64],
         error: float,
         reference_ms: float | None = None,
@@ -47,7 +46,7 @@ class FittedLatency:
 
     def __call__(self, gates: Gates) -> Tensor:
         """Return the expected latency, a float64 scalar with gradient."""
-        terms = [cost(gates) * float(w) for cost, w in zip(self.costs, self.weights[1:], strict=True)]  # type: ignore[operator]
+        terms = [cost(gates) * float(w) for cost, w in zip(self.costs, self.weights[1:], strict=True)]
         return torch.stack(terms).sum() + float(self.weights[0])
 
     def exact(self, indices: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -73,7 +72,7 @@ def fitted_latency(
     Raises UserError when the device measures nothing usable.
     """
     rng = np.random.default_rng([seed, 3])
-    reference = reference_of(config)
+    reference = config.reference
     archs = list(dict.fromkeys([*([reference] if reference else []), *_spread_out(config, rng, networks)[::-1]]))
 
     def built(arch: Arch) -> tuple[nn.Module, Shape]:
@@ -119,15 +118,15 @@ def restored(config: SpaceConfig, shape: Shape, classes: int, held: Mapping[str,
 def _spread_out(config: SpaceConfig, rng: np.random.Generator, count: int) -> list[Arch]:
     """Return architectures from the smallest to the largest: drawn around a share of the options that varies."""
     found = []
-    counts = [len(decision.options) for decision in config.space.decisions.values()]  # type: ignore[union-attr]
+    counts = np.array(config.space.counts)
     for share in np.linspace(0, 1, count):
         middle = np.clip(share + 0.25 * rng.standard_normal(len(counts)), 0, 1)
-        found.append(config.space.from_indices(np.floor(middle * (np.array(counts) - 1e-9)).astype(int)))
+        found.append(config.space.from_indices(np.floor(middle * (counts - 1e-9)).astype(int)))
     return found
 
 
-def _costs(config: SpaceConfig, shape: Shape, classes: int) -> list[object]:
-    if isinstance(config, SizedSpace):
+def _costs(config: SpaceConfig, shape: Shape, classes: int) -> list[Priced]:
+    if config.layered:
         bytes_moved = Sized(config, shape, classes, memory_access_in)
         return [cost_of("macs", config, shape, classes), bytes_moved, Sized(config, shape, classes, _there)]
     return [cost_of(name, config, shape, classes) for name in COSTS[:2]]
@@ -138,8 +137,8 @@ def _there(layer: Layer) -> Amount:
     return 1.0 * layer.share
 
 
-def _features(costs: Sequence[object], indices: NDArray[np.integer]) -> NDArray[np.float64]:
-    columns = [cost.exact(indices) for cost in costs]  # type: ignore[attr-defined]
+def _features(costs: Sequence[Priced], indices: NDArray[np.integer]) -> NDArray[np.float64]:
+    columns = [cost.exact(indices) for cost in costs]
     return np.stack([np.ones(len(indices)), *columns], axis=1)
 
 

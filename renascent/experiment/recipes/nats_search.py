@@ -5,8 +5,7 @@ from __future__ import annotations
 from renascent.core.protocols import OneShot, WeightRule
 from renascent.experiment.recipes.recipe import Recipe, SearchPart
 from renascent.nets.cells.nats import NatsTopology
-from renascent.strategies.darts import DARTS
-from renascent.strategies.darts_second_order import DARTSSecondOrder
+from renascent.strategies.darts import DARTS, DARTSSecondOrder
 from renascent.strategies.enas import ENAS
 from renascent.strategies.gdas import GDAS
 from renascent.strategies.rsps import RSPS

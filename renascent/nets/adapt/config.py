@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from renascent.core.errors import UserError, require
+from renascent.core.errors import UserError
+from renascent.core.fields import Count, Share, settings
+from renascent.core.fingerprint import fingerprint
+from renascent.core.protocols import SpaceConfig
 from renascent.core.space import Arch, Space
 from renascent.nets.adapt.checks import copied, resolutions_of, trains_alike
 from renascent.nets.adapt.coverage import Coverage, NothingToSearch, nothing
@@ -29,8 +31,8 @@ from renascent.nets.sizes.layers import Layer
 ORDERS = ("magnitude", "given")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Adapted:
+@settings
+class Adapted(SpaceConfig):
     """A model of your own: the widths of its layers, the number of its blocks, the size of its input.
 
     It runs once and every operation is written down; channels that an operation ties are one decision. Each decision
@@ -56,8 +58,8 @@ class Adapted:
     factory: str = ""
     weights: str = ""
     shape: tuple[int, ...] = (3, 32, 32)
-    multiple: int = 8
-    least: float = 0.25
+    multiple: Count = 8
+    least: Share = 0.25
     depth: bool = True
     resolutions: tuple[int, ...] = ()
     order: str = "magnitude"
@@ -68,7 +70,6 @@ class Adapted:
         object.__setattr__(self, "resolutions", _whole("resolutions", self.resolutions))
         if len(self.shape) != 3:
             raise UserError(f"shape is {','.join(map(str, self.shape))}: give channels,height,width, as in 3,32,32")
-        require(self, multiple=(1, math.inf), least=(0, 1))
         if self.resolutions:
             object.__setattr__(self, "resolutions", resolutions_of(self.shape, self.resolutions))
         if self.order not in ORDERS:
@@ -97,6 +98,12 @@ class Adapted:
     def is_trained(self) -> bool:
         """Whether its weights were given, and not only a function that makes it."""
         return bool(self.weights) or self.__dict__["_given"] is not None
+
+    @property
+    def model_fingerprint(self) -> str:
+        """Names and shapes of the model's weights; their values too, where a file holds them."""
+        state = self.source.state_dict()
+        return fingerprint(state if self.is_trained else {k: torch.tensor(v.shape) for k, v in state.items()})
 
     def inherit(self, arch: Arch, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights that `arch` keeps of the model, whose weights are in `state`: the most important first."""
@@ -178,8 +185,10 @@ class Adapted:
             p.data.copy_(held)
         return net
 
-    def counted(self, name: str, shape: tuple[int, int, int], classes: int) -> Polynomial:
-        """Return "macs" or "params", checked to be asked for data that the model takes."""
+    def cost(self, name: str, shape: tuple[int, int, int], classes: int) -> Polynomial:
+        """Return "macs" or "params". Raises UserError for bytes, and for data that the model does not take."""
+        if name not in ("macs", "params"):
+            raise UserError(f"{name} is not counted for a model of your own: bound macs, params or latency_ms")
         self._fits(shape, classes)
         return self.macs if name == "macs" else self.params
 

@@ -82,7 +82,7 @@ class Costs:
         return constant, {self.names[g]: n for g, n in each.items()}
 
     def _depth(self, name: str, position: int) -> tuple[str, int] | None:
-        least = int(self.space.decisions[name].options[0])  # type: ignore[union-attr]
+        least = int(self.space.options(name)[0])
         return None if position < least else (name, position + 1)
 
     def block_at(self, node: int) -> tuple[str, int] | None:

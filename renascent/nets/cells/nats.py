@@ -13,7 +13,7 @@ from renascent.core.codecs import nats_topology as topology
 from renascent.core.errors import unknown
 from renascent.core.fields import Count, settings
 from renascent.core.gates import Gates
-from renascent.core.protocols import Supernet
+from renascent.core.protocols import SpaceConfig, Supernet
 from renascent.core.space import Arch, Space
 from renascent.nets.cells.cell import SharedCell
 from renascent.nets.cells.norm import BatchStatisticsNorm
@@ -22,7 +22,7 @@ from renascent.nets.cells.routes import departures, edge_name
 
 
 @settings
-class NatsTopology:
+class NatsTopology(SpaceConfig):
     """One operation on each edge of a cell, the same cell everywhere.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from renascent.core.gates import Gate, Gates
-from renascent.core.protocols import SpaceConfig
-from renascent.core.space import Arch, Integer, Space
+from renascent.core.space import Integer, Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,18 +87,6 @@ class Layer:
         if self.norm:
             found |= {f"{self.name}.norm.{what}": (self.outputs,) for what in ("weight", "bias")}
         return found
-
-
-@runtime_checkable
-class SizedSpace(SpaceConfig, Protocol):
-    """A search space of sizes: its decisions are `Integer`, and it can list its layers."""
-
-    @property
-    def reference(self) -> Arch:
-        """The published network, of which a budget such as macs<=0.5x takes half."""
-
-    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
-        """List the layers for the values of all decisions and an input of `shape` (channels, h, w)."""
 
 
 def spreads(space: Space, gates: Gates) -> dict[str, Quantity]:

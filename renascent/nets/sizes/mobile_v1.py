@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from renascent.core.errors import require
+from renascent.core.fields import Range, settings
 from renascent.core.space import Arch, Space
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer
 from renascent.nets.sizes.resolution import map_size, resolutions
@@ -32,8 +31,8 @@ BLOCKS = (
 """Channels and stride of each block."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MobileNetV1:
+@settings
+class MobileNetV1(SizedSpace):
     """The size space of NES on MobileNet V1: the widths of its 13 pointwise convolutions, 0.1 to 1.6 of the original's.
 
     And the resolution. The first convolution keeps its width.
@@ -49,14 +48,13 @@ class MobileNetV1:
         The network: Howard et al., MobileNets, 2017, arXiv:1704.04861, Table 1.
     """
 
-    width: float = 1.0
+    width: Annotated[float, Range(0.01)] = 1.0
     small: bool = False
     lowest: int = 96
     highest: int = 224
     resolution_step: int = 1
 
     def __post_init__(self) -> None:
-        require(self, width=(0.01, math.inf))
         resolutions(self.lowest, self.highest, self.resolution_step)  # refuses an empty range
 
     @property

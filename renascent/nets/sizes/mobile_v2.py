@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from torch import Tensor, nn
 
-from renascent.core.errors import require
+from renascent.core.fields import Range, settings
 from renascent.core.space import Arch, Integer, Space
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer, Quantity, present
 from renascent.nets.sizes.resolution import RESOLUTION, map_size, resolutions
@@ -46,8 +45,8 @@ class Place(NamedTuple):
     depth: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class MobileNetV2:
+@settings
+class MobileNetV2(SizedSpace):
     """The size space of NES on MobileNet V2: widths, depth and resolution.
 
     The widths of the seven stages and of the last convolution, and the inner width of each of the 17 blocks (of the
@@ -65,14 +64,13 @@ class MobileNetV2:
         The network: Sandler, Howard, Zhu, Zhmoginov and Chen, MobileNetV2, CVPR 2018, arXiv:1801.04381, Table 2.
     """
 
-    width: float = 1.0
+    width: Annotated[float, Range(0.01)] = 1.0
     small: bool = False
     lowest: int = 96
     highest: int = 224
     resolution_step: int = 1
 
     def __post_init__(self) -> None:
-        require(self, width=(0.01, math.inf))
         resolutions(self.lowest, self.highest, self.resolution_step)  # refuses an empty range
 
     @property
@@ -90,7 +88,7 @@ class MobileNetV2:
     def reference(self) -> Arch:
         """The original network, at the highest resolution."""
         space = self.space
-        largest = {name: space.decisions[name].options[-1] for name in (RESOLUTION, "depth") if name in space.decisions}  # type: ignore[union-attr]
+        largest = {name: space.options(name)[-1] for name in (RESOLUTION, "depth") if name in space.decisions}
         return space.arch(largest | self.originals())
 
     def supernet(self, channels_in: int, classes: int) -> SizedSupernet:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from renascent.core.codecs.nats_size import LAYERS, size_space
 from renascent.core.protocols import Supernet
 from renascent.core.space import Arch, Space
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer, Quantity, Spread, strided, widest
 from renascent.nets.sizes.sized import SizedSupernet, widest_arch
@@ -28,14 +29,14 @@ BLOCKS = (1, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NatsSize:
+class NatsSize(SizedSpace):
     """The widths of a small network: of the stem and first cell, of a residual block, a cell, a block and a cell.
 
     A skip between unequal widths is a 1x1 convolution with its normalisation; in the shared-weight network, wherever
     the two widths may be unequal.
 
     References:
-        Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437, Sec. 3.2.
+        References: Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437, Sec. 3.2.
     """
 
     @property

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renascent.core.errors import UserError, require
+from renascent.core.errors import UserError
+from renascent.core.fields import Range, settings
 from renascent.core.space import Arch, Space
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer, Quantity
 from renascent.nets.sizes.resolution import map_size, resolutions
@@ -46,8 +46,8 @@ class Place(NamedTuple):
         return f"stage{self.stage}.out"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResNetImages:
+@settings
+class ResNetImages(SizedSpace):
     """The size space of NES on ResNet-50: the widths of the four stages and the inner width of each block.
 
     From 0.1 to 1.6 of the original's; the two inner widths of a bottleneck are one. The stem keeps its 64 channels;
@@ -67,7 +67,7 @@ class ResNetImages:
     """
 
     layers_count: int = 50
-    width: float = 1.0
+    width: Annotated[float, Range(0.01)] = 1.0
     small: bool = False
     lowest: int = 224
     highest: int = 224
@@ -76,7 +76,6 @@ class ResNetImages:
     def __post_init__(self) -> None:
         if self.layers_count not in BLOCKS:
             raise UserError(f"layers_count is {self.layers_count}: give {', '.join(map(str, BLOCKS))}")
-        require(self, width=(0.01, math.inf))
         resolutions(self.lowest, self.highest, self.resolution_step)  # refuses an empty range
 
     @property

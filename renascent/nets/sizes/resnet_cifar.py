@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from renascent.core.errors import UserError
 from renascent.core.space import Arch, Integer, Space
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer, Quantity, chosen, present, strided, widest
 from renascent.nets.sizes.mixture import padded_sum
@@ -26,7 +27,7 @@ BASES = (16, 32, 64)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNetCifar:
+class ResNetCifar(SizedSpace):
     """The size space of TAS on CIFAR: a width for every convolution, a depth for every stage.
 
     Args:

@@ -19,8 +19,9 @@ from renascent.core.optimiser import Regions
 from renascent.core.protocols import Supernet
 from renascent.core.space import Arch, Integer, Space
 from renascent.nets.cells.pointwise import alone, folded
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.inherit import first_k
-from renascent.nets.sizes.layers import SizedSpace, largest_active
+from renascent.nets.sizes.layers import largest_active
 from renascent.nets.sizes.mixture import certain, interpolated, interpolated_rows, mask, padded, stretch
 from renascent.nets.sizes.resolution import RESOLUTION, resize
 from renascent.nets.sizes.units import Classifier, Norm, Skip, Stage, Unit
@@ -248,6 +249,10 @@ class SizedSupernet(Supernet):
         first_k(net, self.net.state_dict())
         return net
 
+    @property
+    def plain(self) -> nn.Module:
+        return self.net
+
     def crops(self, gates: Gates) -> Regions:
         """Return the leading part of each parameter that the widest active options use."""
         values = largest_active(self.space, gates)
@@ -261,7 +266,7 @@ class SizedSupernet(Supernet):
 
 def widest_arch(space: Space) -> Arch:
     """Return the architecture of the largest option of every decision."""
-    return space.arch({name: decision.options[-1] for name, decision in space.decisions.items()})  # type: ignore[union-attr]
+    return space.arch({name: space.options(name)[-1] for name in space.decisions})
 
 
 def _follow(net: nn.Module, hand: Hand) -> None:

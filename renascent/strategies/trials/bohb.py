@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import bisect
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from renascent.core.errors import UserError, require
+from renascent.core.errors import UserError
+from renascent.core.fields import Count, Range, Share, settings
 from renascent.core.space import Space
 from renascent.strategies.trials._halving import Answers, Place, Rung, rungs, vacancy
 from renascent.strategies.trials._kde import Density, even, fitted
@@ -47,7 +47,7 @@ class Memory:
     seen: Mapping[int, Seen] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class BOHB:
     """Propose what is likelier among good architectures than among bad ones; train it on Hyperband's schedule.
 
@@ -66,19 +66,16 @@ class BOHB:
         arXiv:1807.01774, Sec. 3 and Algorithm 2; settings of NATS-Bench, arXiv:2009.00437.
     """
 
-    samples: int = 4
-    random_fraction: float = 0.0
-    bandwidth_factor: float = 3.0
-    min_bandwidth: float = 0.3
-    good: float = 0.15
-    eta: int = 3
-    min_epochs: int = 1
-    max_epochs: int = 12
+    samples: Count = 4
+    random_fraction: Share = 0.0
+    bandwidth_factor: Annotated[float, Range(1)] = 3.0
+    min_bandwidth: Share = 0.3
+    good: Share = 0.15
+    eta: Annotated[int, Range(2)] = 3
+    min_epochs: Count = 1
+    max_epochs: Count = 12
 
     def __post_init__(self) -> None:
-        shares = dict.fromkeys(("random_fraction", "min_bandwidth", "good"), (0, 1))
-        counts = dict.fromkeys(("samples", "min_epochs", "max_epochs"), (1, math.inf))
-        require(self, **shares, **counts, bandwidth_factor=(1, math.inf), eta=(2, math.inf))
         if self.min_epochs > self.max_epochs:
             raise UserError(f"min_epochs is {self.min_epochs}: give at most max_epochs, {self.max_epochs}")
 

@@ -63,4 +63,4 @@ def option_counts(space: Space) -> tuple[int, ...]:
     for name, decision in space.decisions.items():
         if not isinstance(decision, Choice | Integer) or decision.when or space.rule:
             raise UserError(f"decision '{name}' cannot be searched by trials: give unconditional Choices and Integers")
-    return tuple(len(d.options) for d in space.decisions.values())  # type: ignore[union-attr]
+    return space.counts

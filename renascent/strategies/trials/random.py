@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from renascent.core.fields import settings
 from renascent.core.space import Space
 from renascent.strategies.trials._picks import uniform
 from renascent.strategies.trials.protocol import Outcome, Proposal, option_counts
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class RandomSearch:
     """Propose architectures uniformly at random.
 

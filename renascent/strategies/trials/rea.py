@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from renascent.core.errors import UserError, require
+from renascent.core.errors import UserError
+from renascent.core.fields import Count, settings
 from renascent.core.space import Space
 from renascent.strategies.trials._picks import mutated, uniform
 from renascent.strategies.trials.protocol import Outcome, Proposal, option_counts
@@ -22,7 +21,7 @@ class Population(NamedTuple):
     members: tuple[tuple[tuple[int, ...], float], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class REA:
     """Mutate the best of a few members drawn from a population; each child takes the place of the oldest.
 
@@ -35,11 +34,8 @@ class REA:
         arXiv:1802.01548, Algorithm 1; settings of NATS-Bench, arXiv:2009.00437.
     """
 
-    population: int = 10
-    sample: int = 3
-
-    def __post_init__(self) -> None:
-        require(self, population=(1, math.inf), sample=(1, math.inf))
+    population: Count = 10
+    sample: Count = 3
 
     def init(self, space: Space) -> Population:
         counts = option_counts(space)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from renascent.core.errors import require
+from renascent.core.fields import NonNegative, Range, settings
 from renascent.core.space import Space
 from renascent.strategies.trials.protocol import Outcome, Proposal, option_counts
 
@@ -33,7 +32,7 @@ class Policy(NamedTuple):
     weight: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class REINFORCE:
     """Sample each decision from its own softmax, and follow the score's gradient estimate by Adam.
 
@@ -46,11 +45,8 @@ class REINFORCE:
         Learning 1992; settings of NATS-Bench, arXiv:2009.00437.
     """
 
-    lr: float = 0.01
-    baseline_decay: float = 0.9
-
-    def __post_init__(self) -> None:
-        require(self, lr=(0, math.inf), baseline_decay=(0.01, 0.9999))
+    lr: NonNegative = 0.01
+    baseline_decay: Annotated[float, Range(0.01, 0.9999)] = 0.9
 
     def init(self, space: Space) -> Policy:
         counts = np.array(option_counts(space))

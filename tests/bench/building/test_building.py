@@ -525,8 +525,8 @@ def test_cells_of_the_shipped_table_come_out_again() -> None:
 OTHER_PROCESSOR = """
 import json, sys
 import torch
-from renascent.building.plan import Plan
-from renascent.building.work import train
+from renascent.bench.building.plan import Plan
+from renascent.bench.building.work import train
 text, arch = sys.stdin.read().split("\\n")
 print(json.dumps([torch.backends.cpu.get_cpu_capability(), train(text, arch, 2)["values"]]))
 """

@@ -164,7 +164,7 @@ def test_a_call_is_refused_by_name_and_not_made(
         (b"cnumpy.core.multiarray\narray\n.", "numpy.core.multiarray.array"),
         (b"ctorch._utils\n_rebuild_tensor_v2\n.", "torch._utils._rebuild_tensor_v2"),
         (b"ctorch\nFloatStorage\n.", "torch.FloatStorage"),
-        (b"crenascent.importers._plain\nMaker\n.", "renascent.bench.importers._plain.Maker"),
+        (b"crenascent.bench.importers._plain\nMaker\n.", "renascent.bench.importers._plain.Maker"),
     ],
 )
 def test_a_name_is_refused(read: Any, content: bytes, fragment: str) -> None:

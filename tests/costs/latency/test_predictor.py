@@ -8,8 +8,8 @@ import pytest
 from renascent.core.errors import UserError
 from renascent.costs.latency.build import Sampling, random_archs
 from renascent.costs.latency.predictor import ABSENT, Operators, fit_additive, fit_predictor, operators_of, rank, rmse
-from renascent.costs.sized import Sized, macs_in
 from renascent.nets import SPACES
+from renascent.nets.sizes.counted import Sized, macs_in
 from renascent.nets.sizes.layers import columns
 
 RNG = np.random.default_rng(0)

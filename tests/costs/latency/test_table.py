@@ -14,8 +14,8 @@ from renascent.costs.latency.build import LEAST, Sampling, layers_of, measured, 
 from renascent.costs.latency.config import LayerConfig, configs_of, distinct, family_name, macs_and_bytes
 from renascent.costs.latency.leaveout import leave_out
 from renascent.costs.latency.table import Calibration, Entry, Network
-from renascent.costs.sized import macs_in, memory_access_in
 from renascent.nets import SPACES
+from renascent.nets.sizes.counted import macs_in, memory_access_in
 from renascent.nets.sizes.layers import columns
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 

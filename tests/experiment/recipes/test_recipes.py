@@ -7,8 +7,7 @@ from renascent.experiment.recipes import RECIPES
 from renascent.loops.fit import Fit
 from renascent.nets.cells.nats import NatsTopology
 from renascent.strategies import STRATEGIES
-from renascent.strategies.darts import DARTS
-from renascent.strategies.darts_second_order import DARTSSecondOrder
+from renascent.strategies.darts import DARTS, DARTSSecondOrder
 from renascent.strategies.enas import ENAS
 from renascent.strategies.gdas import GDAS
 from renascent.strategies.rsps import RSPS

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from renascent.core.errors import UserError
-from renascent.core.gates import Gate, gumbel_hard, one_hot, option_counts, soft
+from renascent.core.gates import Gate, gumbel_hard, one_hot, soft
 from renascent.core.protocols import WeightRule
 from renascent.costs import macs, params
 from renascent.nets.adapt import adapt
@@ -51,7 +51,7 @@ def given():
 
 
 def logits(space, seed=0):
-    counts = option_counts(space.space)
+    counts = space.space.counts
     values = torch.randn(len(counts), max(counts), generator=torch.Generator().manual_seed(seed))
     return values.masked_fill(torch.arange(max(counts)) >= torch.tensor(counts)[:, None], -torch.inf)
 
@@ -271,7 +271,7 @@ def test_expected_costs_are_those_of_all_architectures_and_learn():
     chances = {name: gate.weight for name, gate in soft(space.space, values).items()}
     counted = {}
     expected = {"macs": 0.0, "params": 0.0}
-    for picks in itertools.product(*(range(n) for n in option_counts(space.space))):
+    for picks in itertools.product(*(range(n) for n in space.space.counts)):
         arch = space.space.from_indices(picks)
         if arch not in counted:
             plain = net.extract(arch)

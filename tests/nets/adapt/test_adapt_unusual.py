@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from renascent.core.errors import UserError
 from renascent.core.gates import one_hot, soft
 from renascent.costs import cost_of, macs, params
-from renascent.costs.sized import params_in
 from renascent.experiment.search import search
 from renascent.loops.weightsfile import load_weights, save_weights
 from renascent.nets.adapt import adapt
+from renascent.nets.sizes.counted import params_in
 from renascent.nets.sizes.layers import spreads
-from renascent.strategies.darts_second_order import DARTSSecondOrder
+from renascent.strategies.darts import DARTSSecondOrder
 from renascent.strategies.nes import NES
 from renascent.strategies.rsps import RSPS
 from renascent.tasks.images import ImageTask

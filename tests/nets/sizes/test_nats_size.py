@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from renascent.core.codecs import nats_topology as topology
 from renascent.core.gates import Gate, one_hot, soft
-from renascent.costs import macs, macs_of, params, params_of
+from renascent.costs import cost_of, macs, params
 from renascent.nets.sizes.nats_size import CONVOLUTIONS, NatsSize
 
 NAS = Path(os.environ.get("RENASCENT_DATA", "data")) / "nas"
@@ -112,7 +112,7 @@ def test_the_expected_cost_knows_where_a_skip_has_weights():
     gates = dict(one_hot(space, space.parse("8:16:24:16:16")))
     for name in ("width-1", "width-2", "width-4"):
         gates[name] = Gate(torch.rand(8).softmax(0).double().requires_grad_(), tuple(range(8)))
-    for cost in (macs_of(config, (3, 8, 8), 10), params_of(config, 3, 10)):
+    for cost in (cost_of("macs", config, (3, 8, 8), 10), cost_of("params", config, (3, 8, 8), 10)):
         rows = np.array([[0, a, b, 1, c] for a in range(8) for b in range(8) for c in range(8)])
         chances = torch.einsum("a,b,c->abc", *(gates[n].weight for n in ("width-1", "width-2", "width-4"))).flatten()
         wanted = (chances * torch.from_numpy(cost.exact(rows))).sum()
@@ -127,4 +127,4 @@ def test_the_expected_cost_knows_where_a_skip_has_weights():
 def test_the_reference_is_the_widest():
     config = NatsSize()
     assert config.space.format(config.reference) == "64:64:64:64:64"
-    assert float(params_of(config, 3, 10)(soft(config.space, torch.zeros(5, 8)))) > 0
+    assert float(cost_of("params", config, (3, 8, 8), 10)(soft(config.space, torch.zeros(5, 8)))) > 0

@@ -198,7 +198,7 @@ def test_a_step_trains_nothing_but_the_sampled_crop():
     batch = tuple(part.double() if part.is_floating_point() else part for part in task.streams(0, 4).train.next())
     setup = Setup(net, task, net.space, WeightRule(lr=0.1))
     optimiser = setup.weights.optimiser(net)
-    state = State(setup, optimiser, setup.generator())
+    state = State(setup, optimiser, setup.generator(), None)
     weight_step(state, batch, one_hot(net.space, widest_arch(net.space)), Progress(0, 2, 1))
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     momentum = {name: optimiser.state[p]["momentum_buffer"].clone() for name, p in net.named_parameters()}

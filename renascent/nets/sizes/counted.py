@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,14 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from renascent.core.gates import Gates
-from renascent.nets.sizes.layers import Amount, Layer, SizedSpace, columns, product, spreads
+from renascent.core.space import Arch
+from renascent.core.spaces import SpaceConfig
+from renascent.nets.sizes.layers import Amount, Layer, columns, product, spreads
 
 BYTES = 4
 """Of a float32 number."""
 
 
 class Sized:
-    """A cost of a size space. Call it with gates for the expected cost, a float64 scalar with gradient.
+    """A sum over a space's layers, or their peak. Call it with gates for the expected cost, a float64 scalar.
 
     of: the cost of one layer.  over: how layers come together, `total` or `peak`.
     shape: (channels, h, w) of the data.
@@ -31,7 +35,7 @@ class Sized:
 
     def __init__(
         self,
-        config: SizedSpace,
+        config: SpaceConfig,
         shape: tuple[int, int, int],
         classes: int,
         of: Callable[[Layer], Amount],
@@ -114,3 +118,29 @@ def _connected(layer: Layer) -> tuple[Amount, ...]:
 
 def _map(layer: Layer) -> tuple[Amount, Amount]:
     return (1, 1) if layer.kind == "linear" else layer.size
+
+
+COUNTED: Mapping[str, tuple[Callable[[Layer], Amount], Callable[[Sequence[Amount]], Amount]]] = {
+    "macs": (macs_in, total),
+    "params": (params_in, total),
+    "memory_access_bytes": (memory_access_in, total),
+    "activation_bytes": (activations_in, peak),
+}
+"""Name -> the cost of one layer, and how layers come together."""
+
+
+class SizedSpace(SpaceConfig):
+    """A search space of sizes: its decisions are `Integer`, it has a reference, and lists its layers."""
+
+    @property
+    @abstractmethod
+    def reference(self) -> Arch:
+        """The published network, of which a budget such as macs<=0.5x takes half."""
+
+    @abstractmethod
+    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
+        """List the layers for the values of all decisions and an input of `shape` (channels, h, w)."""
+
+    def cost(self, name: str, shape: tuple[int, int, int], classes: int) -> Sized:
+        """Return a cost by its name: a sum over the layers, or their peak."""
+        return Sized(self, shape, classes, *COUNTED[name])

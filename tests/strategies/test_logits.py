@@ -1,4 +1,4 @@
-"""Logits over decisions, uniform sampling, and the best of many."""
+"""Logits over decisions."""
 
 from collections import Counter
 
@@ -6,9 +6,8 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from renascent.core.errors import UserError
-from renascent.core.space import Arch, Choice, Integer, Space, Subset
-from renascent.strategies._policy import Logits, adam, best_of, even, refuse_subsets, uniform, uniform_gates
+from renascent.core.space import Arch, Choice, Integer, Space
+from renascent.strategies._logits import Logits
 
 UNEVEN = Space({"a": Choice(("x", "y", "z")), "b": Integer((8, 16))})
 VALUES = torch.tensor([[0.5, -1.0, 1.5], [0.2, -0.6, 99.0]])  # the last one is padding
@@ -64,41 +63,6 @@ def test_draw_is_by_the_softmax():
     assert chisquare([counts[arch] for arch in wanted], [c * scale for c in wanted.values()]).pvalue > 1e-3
 
 
-def test_uniform_is_uniform_and_goes_on_with_its_generator():
-    shared = rng(5)
-    counts = Counter(uniform(UNEVEN, shared) for _ in range(3000))
-    assert len(counts) == 6
-    assert chisquare(list(counts.values())).pvalue > 1e-3
-    held = shared.get_state()
-    after = [uniform(UNEVEN, shared) for _ in range(5)]
-    shared.set_state(held)
-    assert [uniform(UNEVEN, shared) for _ in range(5)] == after
-
-
-def test_uniform_gates_are_one_hot():
-    for gate in uniform_gates(UNEVEN, rng(6)).values():
-        (k,) = gate.active
-        assert gate.weight.sum() == gate.weight[k] == 1
-
-
-def test_even():
-    assert {name: p.tolist() for name, p in even(UNEVEN).items()} == {"a": [pytest.approx(1 / 3)] * 3, "b": [0.5, 0.5]}
-
-
-def test_best_of_scores_each_once_and_takes_the_first_of_equals():
-    a, b, c = (UNEVEN.at(k) for k in (0, 1, 2))
-    scores, asked = {a: 0.1, b: 0.7, c: 0.7}, []
-    drawn = iter([a, b, a, c, b])
-    assert best_of(5, lambda: next(drawn), lambda arch: asked.append(arch) or scores[arch]) == b
-    assert asked == [a, b, c]
-    assert list(drawn) == []
-
-
-def test_adam_is_the_papers():
-    (group,) = adam(logits(), 3e-4, 1e-3).param_groups
-    assert (group["lr"], group["betas"], group["weight_decay"], group["eps"]) == (3e-4, (0.5, 0.999), 1e-3, 1e-8)
-
-
 def test_log_probability_is_of_what_is_active():
     policy = logits()
     p, q = policy.probabilities().values()
@@ -109,9 +73,3 @@ def test_log_probability_is_of_what_is_active():
     conditional = Space({"a": Integer((1, 2)), "b": Integer((8, 16), when=("a", (2,)))})
     policy = Logits(conditional, rng(), std=1.0)
     torch.testing.assert_close(policy.log_probability(conditional.arch({"a": 1})), policy.probabilities()["a"][0].log())
-
-
-def test_subsets_are_refused_by_name():
-    refuse_subsets(UNEVEN, "X")
-    with pytest.raises(UserError, match="'s' is a Subset, and X takes one option"):
-        refuse_subsets(Space({"s": Subset(("a", "b"))}), "X")

@@ -10,10 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from renascent.core.errors import UserError
 from renascent.core.gates import Gate, gumbel_soft, one_hot
-from renascent.costs import COSTS, Additive, Sized, cost_of, macs_of, params_of
-from renascent.costs.sized import activations_in, macs_in, memory_access_in, params_in, peak, total
+from renascent.costs import COSTS, Additive, Sized, cost_of
 from renascent.nets import SPACES
 from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.sizes.counted import activations_in, macs_in, memory_access_in, params_in, peak, total
 from renascent.nets.sizes.layers import Layer
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resolution import input_shape
@@ -150,7 +150,7 @@ def test_a_depth_that_is_open_costs_its_expectation():
     gates = dict(one_hot(config.space, config.reference))
     gates["depth2"] = Gate(torch.tensor([0.5, 0.25, 0.25]), (0, 1, 2))
     block = 2 * 32 * 32 * 9 * 16 * 16
-    found = float(macs_of(config, (3, 32, 32), 10)(gates))
+    found = float(cost_of("macs", config, (3, 32, 32), 10)(gates))
     assert found == pytest.approx(40813184 - (0.5 * 2 + 0.25) * block, rel=1e-12)
 
 
@@ -163,13 +163,13 @@ def test_a_tied_width_counts_as_the_mean_of_its_square():
     options = config.space.decisions["stage3.block2.middle"].options
     low, high = options[0], options[50]
     inner = [c * 1024 * 2 * 14 * 14 + c * c * 9 * 14 * 14 for c in (low, high, 256)]
-    found = float(macs_of(config, (3, 224, 224), 1000)(gates))
+    found = float(cost_of("macs", config, (3, 224, 224), 1000)(gates))
     assert found == pytest.approx(4089184256 + (inner[0] + inner[1]) / 2 - inner[2], rel=1e-12)
 
 
 def test_the_gradient_of_an_expected_cost_is_that_of_finite_differences():
     config = NatsSize()
-    cost = macs_of(config, (3, 8, 8), 10)
+    cost = cost_of("macs", config, (3, 8, 8), 10)
     logits = torch.randn(5, 8, dtype=torch.float64, requires_grad=True)
 
     def value(logits):
@@ -179,8 +179,9 @@ def test_the_gradient_of_an_expected_cost_is_that_of_finite_differences():
 
 
 def test_the_kind_of_a_cost_follows_from_the_space():
-    assert isinstance(macs_of(NatsSize(), (3, 8, 8), 10), Sized) and isinstance(params_of(NatsSize(), 3, 10), Sized)
-    assert isinstance(macs_of(NatsTopology(channels=4, cells=1), (3, 8, 8), 10), Additive)
+    for name in ("macs", "params"):
+        assert isinstance(cost_of(name, NatsSize(), (3, 8, 8), 10), Sized)
+        assert isinstance(cost_of(name, NatsTopology(channels=4, cells=1), (3, 8, 8), 10), Additive)
     with pytest.raises(UserError, match=r"unknown cost 'flops'.*known: macs, params"):
         cost_of("flops", NatsSize(), (3, 8, 8), 10)
     assert "macs" in COSTS

@@ -1,0 +1,112 @@
+"""What a search space answers for itself: its networks, its reference, and what they cost."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from renascent.core.errors import UserError
+from renascent.core.gates import Gates
+from renascent.core.optimiser import Regions
+from renascent.core.space import Arch, Space
+
+
+class Priced(Protocol):
+    """A cost that can be asked for gates, and for option indices (n, decisions)."""
+
+    def __call__(self, gates: Gates) -> Tensor: ...
+
+    def exact(self, indices: NDArray[np.integer]) -> NDArray[np.float64]: ...
+
+
+class Supernet(nn.Module, ABC):
+    """A network that holds every architecture of `space`, with shared weights."""
+
+    space: Space
+
+    @abstractmethod
+    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+        """Map (batch, channels, h, w) to (batch, classes) under `gates`."""
+
+    @abstractmethod
+    def extract(self, arch: Arch) -> nn.Module:
+        """Return a plain network of `arch` with a copy of the shared weights: no gates, exportable."""
+
+    @property
+    def plain(self) -> nn.Module:
+        """The module whose weights have the names of those of an extracted network."""
+        return self
+
+    def crops(self, gates: Gates) -> Regions:
+        """Return which part of each parameter takes part under `gates`; those without an entry take part whole."""
+        return {}
+
+
+class SpaceConfig(ABC):
+    """A frozen dataclass of a search space's parameters, from which its networks are built.
+
+    The first four say all of a space; the others are what some spaces know of themselves beside.
+    """
+
+    @property
+    @abstractmethod
+    def space(self) -> Space:
+        """Every architecture that can be chosen."""
+
+    @abstractmethod
+    def supernet(self, channels_in: int, classes: int) -> Supernet:
+        """Build the network that shares weights between all architectures."""
+
+    @abstractmethod
+    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
+        """Build one architecture, fresh; `prune` drops operations that cannot reach the output."""
+
+    @abstractmethod
+    def draw(self, arch: Arch) -> str:
+        """Draw an architecture in text."""
+
+    @property
+    def reference(self) -> Arch | None:
+        """The published network, or the user's as given, of which a budget such as macs<=0.5x takes half."""
+        return None
+
+    @property
+    def trained(self) -> nn.Module | None:
+        """The reference network, where it comes with weights of its own."""
+        return None
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of maps that its networks run with."""
+        return torch.channels_last
+
+    @property
+    def model_fingerprint(self) -> str | None:
+        """What tells a user's model, which the fields only name, from others."""
+        return None
+
+    def cost(self, name: str, shape: tuple[int, int, int], classes: int) -> Priced | None:
+        """Return a counted cost for data of `shape` (channels, h, w); None: the options' costs add up, count them.
+
+        Raises UserError for a cost that the space does not know.
+        """
+        return None
+
+    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> Sequence[Any]:
+        """List the layers, as `renascent.nets.sizes.layers` has them. Raises UserError where a space cannot."""
+        raise UserError(f"space '{self.space.name}' does not list its layers: a latency table is for spaces of sizes")
+
+    @property
+    def layered(self) -> bool:
+        """Whether it lists its layers."""
+        return type(self).layers is not SpaceConfig.layers
+
+    def inherit(self, arch: Arch, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the weights whose leading parts `arch` takes, of those of the reference network."""
+        return state
