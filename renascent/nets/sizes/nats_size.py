@@ -36,7 +36,7 @@ class NatsSize(SizedSpace):
     the two widths may be unequal.
 
     References:
-        References: Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437, Sec. 3.2.
+        Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437, Sec. 3.2.
     """
 
     @property
