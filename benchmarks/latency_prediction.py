@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from renascent.cli.commands import COMMANDS
+from renascent.cli.entry import main as renascent
 from renascent.core.environment import environment
 from renascent.core.files import write_json
 from renascent.costs.latency.build import Sampling, random_archs
@@ -101,9 +101,9 @@ def local(asked: argparse.Namespace) -> dict[str, Any]:
     table_path, times_path = folder / f"{asked.space}.json", folder / f"{asked.space}-unseen.json"
     if not times_path.exists():
         words = [asked.space, *(["--resolution", asked.resolution] if asked.resolution else [])]
-        command = COMMANDS["latency measure"](words)
-        values = {"out": str(table_path), "resume": True, "minutes": asked.minutes, "resolution": asked.resolution}
-        print(command.run(asked.space, values).text, flush=True)
+        words += ["--out", str(table_path), "--resume", "--minutes", str(asked.minutes)]
+        if code := renascent(["latency", "measure", *words]):
+            raise SystemExit(code)
     table = Lut.load(table_path)
     config, shape, classes = SPACES[asked.space](), tuple(table.about["input"]), int(table.about["classes"])
     sampling = Sampling(seed=UNSEEN_SEED, resolution=asked.resolution)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,78 +69,25 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_WHERE = {
-    "search": ("experiment.search", "search"),
-    "Result": ("experiment.result", "Result"),
-    "NatsTopology": ("nets.cells.nats", "NatsTopology"),
-    "ResNetCifar": ("nets.sizes.resnet_cifar", "ResNetCifar"),
-    "RSPS": ("strategies.rsps", "RSPS"),
-    "DARTS": ("strategies.darts", "DARTS"),
-    "DARTSSecondOrder": ("strategies.darts", "DARTSSecondOrder"),
-    "GDAS": ("strategies.gdas", "GDAS"),
-    "SETN": ("strategies.setn", "SETN"),
-    "ENAS": ("strategies.enas", "ENAS"),
-    "NES": ("strategies.nes", "NES"),
-    "TAS": ("strategies.tas", "TAS"),
-    "FBNetV2": ("strategies.fbnetv2", "FBNetV2"),
-    "TuNAS": ("strategies.tunas", "TuNAS"),
-    "Fit": ("loops.fit", "Fit"),
-    "WeightRule": ("core.protocols", "WeightRule"),
-    "ImageTask": ("tasks.images", "ImageTask"),
-    "ImageOptions": ("tasks.prepare", "ImageOptions"),
-    "load_task": ("tasks.load", "load"),
-    "Distillation": ("tasks.distill", "Distillation"),
-    "Distilled": ("tasks.distill", "Distilled"),
-    "Space": ("core.space", "Space"),
-    "Choice": ("core.space", "Choice"),
-    "Integer": ("core.space", "Integer"),
-    "Real": ("core.space", "Real"),
-    "Subset": ("core.space", "Subset"),
-    "Arch": ("core.space", "Arch"),
-    "UserError": ("core.errors", "UserError"),
-    "RenascentError": ("core.errors", "RenascentError"),
-    "SPACES": ("nets", "SPACES"),
-    "STRATEGIES": ("strategies", "STRATEGIES"),
-    "DATASETS": ("tasks", "DATASETS"),
-    "RECIPES": ("experiment.recipes", "RECIPES"),
-    "open_table": ("bench.importers", "open_table"),
-    "Table": ("bench.tables.table", "Table"),
-    "Column": ("bench.tables.columns", "Column"),
-    "Problem": ("bench.tables.columns", "Problem"),
-    "MULTITRIAL": ("strategies.trials", "MULTITRIAL"),
-    "RandomSearch": ("strategies.trials.random", "RandomSearch"),
-    "REA": ("strategies.trials.rea", "REA"),
-    "REINFORCE": ("strategies.trials.reinforce", "REINFORCE"),
-    "BOHB": ("strategies.trials.bohb", "BOHB"),
-    "Proposal": ("strategies.trials.protocol", "Proposal"),
-    "Outcome": ("strategies.trials.protocol", "Outcome"),
-    "Tabular": ("bench.tabular", "Tabular"),
-    "Trained": ("loops.trained", "Trained"),
-    "Constraint": ("bench.constraints", "Constraint"),
-    "trials": ("loops.trials", "trials"),
-    "Simulated": ("loops.trials", "Simulated"),
-    "recorded": ("loops.replay", "recorded"),
-    "Run": ("loops.run", "Run"),
-    "Contest": ("bench.compare", "Contest"),
-    "compare": ("bench.compare", "compare"),
-    "standings": ("bench.standings", "standings"),
-    "pareto": ("bench.tables.objectives", "pareto"),
-    "hypervolume": ("bench.tables.objectives", "hypervolume"),
-    "RealTime": ("loops.trials", "RealTime"),
-}
-"""Public name -> (module, name in it). Looked up when first used, so that `renascent.core.space` loads no torch."""
+
+@functools.cache
+def _places() -> dict[str, tuple[str, str]]:
+    """Return public name -> (module, name in it), read off the imports above, so that each is made when first used."""
+    nodes = ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8")))
+    found = [(str(node.module), alias) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
+    return {alias.asname: (module, alias.name) for module, alias in found if alias.asname}
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("renascent")
-    if name not in _WHERE:
+    if name not in _places():
         raise AttributeError(f"module 'renascent' has no attribute '{name}'")
-    module, attribute = _WHERE[name]
-    value = getattr(importlib.import_module(f"renascent.{module}"), attribute)
+    module, attribute = _places()[name]
+    value = getattr(importlib.import_module(module), attribute)
     globals()[name] = value  # the next look-up is a plain one
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_WHERE, "__version__"])
+    return sorted([*globals(), *_places(), "__version__"])

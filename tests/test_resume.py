@@ -175,7 +175,7 @@ def test_asked_to_stop_it_saves_says_how_to_go_on_and_can(
     assert searches.end() == 130
     said = searches.log.read_text()
     assert said.startswith("interrupted after step ")
-    assert said.endswith("add --resume to go on from here")
+    assert said.endswith("add `resume=True` to go on from here")
     assert 0 < int(said.split("step ")[1].split()[0]) < EPOCHS * 12
     go("gdas", torn)
     assert_same(torn, whole)

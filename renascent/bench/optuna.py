@@ -33,10 +33,12 @@ class Told(NamedTuple):
 class OptunaSampler:
     """Let a sampler of Optuna propose. A Choice is a category to it, an Integer a whole number.
 
-    Akiba, Sano, Yanase, Ohta and Koyama, Optuna: A Next-generation Hyperparameter Optimization Framework, KDD 2019,
-    arXiv:1907.10902; and the sampler's own paper.
+    Args:
+        sampler: a class of optuna.samplers that a seed is enough to make.
 
-    sampler: a class of optuna.samplers that a seed is enough to make.
+    References:
+        Akiba, Sano, Yanase, Ohta and Koyama, Optuna: A Next-generation Hyperparameter Optimization Framework, KDD 2019,
+        arXiv:1907.10902; and the sampler's own paper.
     """
 
     sampler: str = "TPESampler"

@@ -70,8 +70,8 @@ def truth_of(table: Table, space: Space, problem: str) -> Truth:
     if problem not in table.problems:
         known = ", ".join(table.problems) or "none"
         raise UserError(
-            f"the truth table '{table.name}' has no problem '{problem}': name one of its own with --truth-problem "
-            f"(truth_problem in Python): {known}"
+            f"the truth table '{table.name}' has no problem '{problem}': name one of its own with `truth_problem`: "
+            f"{known}"
         )
     truth = Truth(table, problem)
     if np.isnan(truth.values).all():

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
 
-from renascent.core.errors import Interrupted, RenascentError
+from renascent.core.errors import Interrupted, RenascentError, UserError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,7 +22,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         from renascent.cli.parsing import run  # only here: what it loads takes a second, in which Ctrl-C is no bug
 
-        run(words)
+        if text := run(words):
+            emit(text)
     except Interrupted as e:
         return _fail(words, f"{e}: {_resume(words)}", e.exit_code)
     except RenascentError as e:
@@ -32,6 +35,30 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def emit(text: str) -> None:
+    """Print on standard output, and see to it that it arrives; a reader who went away (`| head`) is no error.
+
+    Raises UserError when it cannot be written.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as e:
+        # what is still held would fail once more when Python closes the stream
+        with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        if not isinstance(e, BrokenPipeError):
+            raise UserError(f"cannot write to standard output: {e.strerror or e}; free some space") from None
+
+
+def flagged(text: str) -> str:
+    """Return a text of the library with the flags for the settings that it names in backquotes.
+
+    >>> flagged("give a smaller `image_size`, or `resume=True`")
+    'give a smaller --image-size, or --resume'
+    """
+    return re.sub(r"`([a-z_]+)(?:=True)?`", lambda found: "--" + found[1].replace("_", "-"), text)
+
+
 def _json_after(words: list[str]) -> list[str]:
     """Move --json from before the command to the command's flags, where it is one."""
     before = words[:1] == ["--json"] and len(words) > 1 and not words[1].startswith("-")
@@ -39,7 +66,7 @@ def _json_after(words: list[str]) -> list[str]:
 
 
 def _fail(words: Sequence[str], message: str, code: int) -> int:
-    line = " ".join(message.split())
+    line = flagged(" ".join(message.split()))
     with contextlib.suppress(OSError):  # with nobody left to tell, the exit code still does
         print(f"renascent: {line}", file=sys.stderr)
         if "--json" in words:

@@ -1,10 +1,12 @@
-"""Command-line flags derived from frozen dataclasses of settings, their help from the classes' docstrings."""
+"""Command-line flags of the fields of settings: their types, ranges, defaults and meanings.
+
+Cyclopts reads a dataclass itself, but not one whose defaults depend on the command line, whose nested settings have
+defaults of their own, or that is not imported. So each field becomes one parameter of a function that it reads.
+"""
 
 from __future__ import annotations
 
 import inspect
-import math
-import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,16 +15,25 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 
 from cyclopts import Group, Parameter, Token
 
-from renascent.core.errors import UserError
+from renascent.core.errors import UserError, unknown
+from renascent.core.fields import Range
+from renascent.core.names import Names, name_of
+from renascent.core.source import arguments, place_of, realised, static
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag. key: its name with `_` for `-`.  kind: type of its value.  default: None where there is none.
+    """One flag.
 
-    optional: whether it can be left open, so that a switch has three states.  help: what it means.
+    Args:
+        key: its name with `_` for `-`.
+        kind: type of its value.
+        default: None where there is none.
+        optional: whether it can be left open, so that a switch has three states.
+        help: what it means.
+        range: which numbers it takes.
     """
 
     key: str
@@ -30,12 +41,13 @@ class Flag:
     default: Any
     optional: bool
     help: str
+    range: Range
 
     @property
     def name(self) -> str:
         """The flag as it is typed.
 
-        >>> Flag("arch_lr", float, 3e-4, False, "").name
+        >>> Flag("arch_lr", float, 3e-4, False, "", Range()).name
         '--arch-lr'
         """
         return "--" + self.key.replace("_", "-")
@@ -45,20 +57,19 @@ class Flag:
         """The flag that switches this one off, where there is something to switch off."""
         return (f"--no-{self.name[2:]}",) if self.kind is bool and (self.optional or self.default) else ()
 
-    @property
-    def least(self) -> int:
-        """The smallest number taken: a count that starts above 0 stays there, unless its help says what 0 means."""
-        return int(self.kind is int and bool(self.default) and "0 means" not in self.help)
-
     def parameter(self, group: Group) -> inspect.Parameter:
         """Return the flag as a parameter of a function that cyclopts reads."""
-        convert = _CONVERTERS.get(self.kind)
+        converters: dict[type, Callable[[Any, Sequence[Token]], Any]] = {
+            int: lambda _, tokens: self._number(tokens[0].value),
+            float: lambda _, tokens: self._number(tokens[0].value),
+            tuple: lambda _, tokens: tuple(tokens[0].value.split(",")),
+        }
         about = Parameter(
             name=self.name,
             negative=self.negative,
             help=self.help,
             group=group,
-            converter=convert(self) if convert else None,
+            converter=converters.get(self.kind),
             show_default=False if self.default is None or self.default is False else _shown,
         )
         kind: Any = str if self.kind is tuple else self.kind
@@ -67,17 +78,32 @@ class Flag:
             self.key, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, about], default=self.default
         )
 
+    def _number(self, text: str) -> float:
+        """Return the number that is given. Cyclopts would round 1.5 to a whole one, and take nan."""
+        what = "a whole number" if self.kind is int else "a number"
+        try:
+            value: float = self.kind(text)
+        except ValueError:
+            value = float("nan")
+        if value not in self.range:
+            raise UserError(f"{self.name} is '{text}': give {what} {self.range}".removesuffix(" of at least -inf"))
+        return value
+
 
 @dataclass(frozen=True)
 class Part(Generic[T]):
-    """A dataclass of settings as one group of flags. title: heading in the help.  settings: hold the defaults.
+    """Settings as one group of flags.
 
-    prefix: put before the flags whose names are in `taken`.
-    blank: show no defaults, since they are only known when the command runs.
+    Args:
+        title: heading in the help.
+        settings: hold the defaults; of a class by `static`, the real one is made once a command runs.
+        prefix: put before the flags whose names are in `taken`.
+        taken: names of flags of other groups.
+        blank: show no defaults, since they are only known when the command runs.
     """
 
     title: str
-    settings: T
+    settings: Any
     prefix: str = ""
     taken: frozenset[str] = frozenset()
     blank: bool = False
@@ -87,19 +113,26 @@ class Part(Generic[T]):
         return list(self._flags(self.settings))
 
     def build(self, values: Mapping[str, Any]) -> T:
-        """Return the settings with what `values`, by `Flag.key`, gives; None leaves a setting as it is."""
-        return cast("T", self._build(self.settings, values))
+        """Return the settings with what `values`, by `Flag.key`, gives; None leaves a setting as it is.
+
+        Of a blank group only what is given is returned, by name.
+        """
+        if self.blank:
+            given = {flag.key: values.get(flag.key) for flag in self.flags()}
+            return cast("T", {key: value for key, value in given.items() if value is not None})
+        return cast("T", realised(self._build(self.settings, values)))
 
     def _flags(self, settings: Any) -> Iterable[Flag]:
-        kinds, help_of = typing.get_type_hints(type(settings)), meanings(type(settings))
-        for f in fields(settings):
+        outline = outline_of(settings)
+        meanings = arguments(outline.__doc__ or "")
+        for f in fields(outline):
             value = getattr(settings, f.name)
             if is_dataclass(value):
                 yield from self._flags(value)
             else:
-                kind, optional = _plain(kinds[f.name])
+                kind, optional, span = _plain(f.type)
                 default = None if self.blank else value
-                yield Flag(self._key(f.name), kind, default, optional or self.blank, help_of[f.name])
+                yield Flag(self._key(f.name), kind, default, optional or self.blank, meanings[f.name], span)
 
     def _build(self, settings: Any, values: Mapping[str, Any]) -> Any:
         changes: dict[str, Any] = {}
@@ -115,91 +148,42 @@ class Part(Generic[T]):
         return f"{self.prefix}_{name}".replace("-", "_") if name in self.taken else name
 
 
-def keys(settings: Any) -> frozenset[str]:
+def outline_of(settings: object) -> Any:
+    """Return the class of some settings as its source has it: with its docstring, and annotations evaluated."""
+    return static(getattr(type(settings), "stands_for", None) or place_of(type(settings)))
+
+
+def chosen(kind: str, table: Names[Any], name: str | None, recipes: Any = None) -> Any:
+    """Return the named settings' defaults, or the recipe's if they are of that name; the recipe's if none is named.
+
+    Raises UserError for an unknown name.
+    """
+    if name is None or (recipes is not None and name_of(recipes, table) == name):
+        return recipes
+    if name not in table:
+        raise unknown(kind, name, table)
+    place, settings = table.places[name]
+    return static(place)(**settings)
+
+
+def keys(*settings: Any) -> frozenset[str]:
     """Return the names of all settings, nested ones included."""
-    return frozenset(flag.key for flag in Part("", settings).flags())
+    return frozenset(flag.key for each in settings for flag in Part("", each).flags())
 
 
-def switches(parts: Iterable[Part[Any]]) -> frozenset[str]:
-    """Return the flags of `parts` that take no value.
+def signed(words: Mapping[str, str], parts: Iterable[Part[Any]]) -> Callable[..., Any]:
+    """Return a function whose signature has positional words and the flags of `parts`; it returns what it gets.
 
-    >>> @dataclass
-    ... class Lamp:
-    ...     '''on: lit.'''
-    ...     on: bool = True
-    >>> sorted(switches([Part("Lamp", Lamp())]))
-    ['--help', '--no-on', '--on', '-h']
-    """
-    plain = [flag for part in parts for flag in part.flags() if flag.kind is bool]
-    return frozenset(["--help", "-h", *(flag.name for flag in plain), *(n for flag in plain for n in flag.negative)])
-
-
-def meanings(kind: type) -> dict[str, str]:
-    """Return what each field means, from the lines `name: meaning.` or `a, b: meaning.` of the class docstring.
-
-    A meaning goes on in the following lines, up to an empty one; two spaces after a full stop may start another name.
-
-    >>> @dataclass
-    ... class Shape:
-    ...     '''A box.
-    ...
-    ...     width, height: in
-    ...     pixels.  depth: in bytes.
-    ...     '''
-    ...     width: int; height: int; depth: int
-    >>> meanings(Shape)
-    {'width': 'in pixels.', 'height': 'in pixels.', 'depth': 'in bytes.'}
-    """
-    names = {f.name for f in fields(kind)}
-    found: dict[str, str] = {}
-    now: list[str] = []
-    for line in re.split(r"\n|(?<=\.)  (?=\w+: )", inspect.getdoc(kind) or ""):
-        head, colon, rest = line.partition(": ")
-        given = [name.strip() for name in head.split(",")]
-        if colon and names.issuperset(given):
-            now = given
-            found |= dict.fromkeys(now, rest.strip())
-        else:
-            now = now if line.strip() else []
-            found |= {name: f"{found[name]} {line.strip()}" for name in now}
-    return found
-
-
-def first_line(thing: object) -> str:
-    """Return the first line of a docstring: what the thing is.
-
-    >>> first_line(Flag)[:9]
-    'One flag.'
-    """
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
-
-
-def papers(thing: object) -> list[str]:
-    """Return the arXiv numbers that a docstring names, in order.
-
-    >>> papers(Part)
-    []
-    """
-    return list(dict.fromkeys(re.findall(r"arXiv:\d+\.\d+", inspect.getdoc(thing) or "")))
-
-
-def signed(
-    parts: Iterable[Part[Any]], place: str, place_help: str, second: str = "", second_help: str = ""
-) -> Callable[..., Any]:
-    """Return a function whose signature has one positional word and the flags of `parts`; it returns what it gets.
-
-    place: name of the word; none when empty.  second: of one more, which comes with the flags' values.
+    words: name -> help.
     """
 
-    def gather(*words: str | None, **values: Any) -> tuple[str | None, dict[str, Any]]:
-        more = {second: words[1]} if second and len(words) > 1 else {}
-        return (words[0] if words else None), values | more
+    def gather(*given: str | None, **values: Any) -> tuple[list[str | None], dict[str, Any]]:
+        return [*given, *[None] * (len(words) - len(given))], values
 
-    places = [_word(place or "word", place_help), *([_word(second, second_help)] if second else [])]
-    flags = [
-        flag.parameter(Group(part.title, sort_key=number)) for number, part in enumerate(parts) for flag in part.flags()
-    ]
-    gather.__signature__ = inspect.Signature([*places, *flags] if place else flags)  # type: ignore[attr-defined]
+    places = [_word(name, about) for name, about in words.items()]
+    groups = [(part, Group(part.title, sort_key=number)) for number, part in enumerate(parts)]
+    flags = [flag.parameter(group) for part, group in groups for flag in part.flags()]
+    gather.__signature__ = inspect.Signature([*places, *flags])  # type: ignore[attr-defined]
     return gather
 
 
@@ -208,15 +192,32 @@ def _word(name: str, about: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY, annotation=kind, default=None)
 
 
-def glance(argv: Sequence[str], switches: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the words of a command line that stand alone, and its flags' values, before its flags are known.
+def glance(
+    argv: Sequence[str], parts: Iterable[Part[Any]], names: Names[Any] | None = None, *others: Names[Any]
+) -> tuple[list[str], dict[str, str]]:
+    """Return the words of a command line that stand alone, and its flags' values, before all its flags are known.
 
-    switches: the flags that take no value.
+    Args:
+        argv: the words.
+        parts: groups of flags, to know those that take no value.
+        names: of what the first word is; if it is none of these, it may be the value of a flag that is not in `parts`,
+            and all flags of `names` and `others` are looked at.
+        others: further tables of settings.
 
-    >>> glance(["space", "--json", "--seed", "3", "--lr=1"], ["--json"])
+    >>> glance(["space", "--json", "--seed", "3", "--lr=1"], [])
     (['space'], {'--json': '', '--seed': '3', '--lr': '1'})
     """
-    alone, values, left, plain = [], {}, list(argv), set(switches)
+    alone, given = _split(argv, parts)
+    if names is not None and (not alone or alone[0] not in names):
+        more = [Part[Any]("", chosen("", table, name)) for table in (names, *others) for name in table]
+        return _split(argv, [*parts, *more])
+    return alone, given
+
+
+def _split(argv: Sequence[str], parts: Iterable[Part[Any]]) -> tuple[list[str], dict[str, str]]:
+    flags = [flag for part in parts for flag in part.flags() if flag.kind is bool]
+    plain = {"--help", "-h", "--json", *(name for flag in flags for name in (flag.name, *flag.negative))}
+    alone, values, left = [], {}, list(argv)
     while left:
         word = left.pop(0)
         name, equals, value = word.partition("=")
@@ -224,7 +225,7 @@ def glance(argv: Sequence[str], switches: Iterable[str]) -> tuple[list[str], dic
         if not name.startswith("-") or _is_number(word):
             alone.append(word)
         else:
-            takes = not equals and name not in plain and left
+            takes = not equals and name not in plain and left and not left[0].startswith("--")
             values[name] = left.pop(0) if takes else value
     return alone, values
 
@@ -237,40 +238,16 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _plain(kind: Any) -> tuple[type, bool]:
-    """Return the type without None, and whether None was in it."""
+def _plain(kind: Any) -> tuple[type, bool, Range]:
+    """Return the type without None, whether None was in it, and the numbers it takes."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         (rest,) = [k for k in typing.get_args(kind) if k is not types.NoneType]
-        return _plain(rest)[0], True
-    return typing.get_origin(kind) or kind, False
+        return _plain(rest)[0], True, _plain(rest)[2]
+    if typing.get_origin(kind) is Annotated:
+        plain, *marks = typing.get_args(kind)
+        return _plain(plain)[0], False, next((mark for mark in marks if isinstance(mark, Range)), Range())
+    return typing.get_origin(kind) or kind, False, Range()
 
 
 def _shown(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _number(flag: Flag) -> Callable[[Any, Sequence[Token]], float]:
-    what = "a whole number" if flag.kind is int else "a number"
-
-    def convert(_: Any, tokens: Sequence[Token]) -> float:
-        text = tokens[0].value
-        try:
-            value: float = flag.kind(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or value < flag.least:
-            raise UserError(f"{flag.name} is '{text}': give {what} of at least {flag.least}")
-        return value
-
-    return convert
-
-
-def _listed(flag: Flag) -> Callable[[Any, Sequence[Token]], tuple[str, ...]]:
-    return lambda _, tokens: tuple(tokens[0].value.split(","))
-
-
-_CONVERTERS: Mapping[type, Callable[[Flag], Callable[[Any, Sequence[Token]], Any]]] = {
-    int: _number,
-    float: _number,
-    tuple: _listed,
-}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from statistics import mean
@@ -13,7 +12,6 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from renascent.core.errors import UserError
 from renascent.core.files import Json
 from renascent.core.text import percent
 
@@ -119,18 +117,3 @@ def epoch_note(event: Json) -> str:
     if event.get("truth") is not None:
         parts.append(f"truth {event['truth']:.2f} %")
     return "  ".join(parts)
-
-
-def emit(text: str) -> None:
-    """Print on standard output, and see to it that it arrives; a reader who went away (`| head`) is no error.
-
-    Raises UserError when it cannot be written.
-    """
-    try:
-        print(text, flush=True)
-    except OSError as e:
-        # what is still held would fail once more when Python closes the stream
-        with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        if not isinstance(e, BrokenPipeError):
-            raise UserError(f"cannot write to standard output: {e.strerror or e}; free some space") from None

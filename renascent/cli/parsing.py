@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +19,9 @@ from cyclopts import (
 )
 
 import renascent
-from renascent.cli.commands import COMMANDS, GROUPS, Command, fit, search
+from renascent.cli.commands import COMMANDS, GROUPS, Command
+from renascent.cli.commands.command import OUTPUT
 from renascent.cli.flags import Part, signed
-from renascent.cli.live import emit
 from renascent.core.errors import UserError, unknown
 
 ABOUT = """Find a neural architecture that fits your data and your device.
@@ -28,8 +29,11 @@ ABOUT = """Find a neural architecture that fits your data and your device.
 `renascent COMMAND --help` shows what a command takes."""
 
 
-def run(words: Sequence[str]) -> None:
-    """Run one command line and print its outcome. Raises RenascentError, or KeyboardInterrupt."""
+def run(words: Sequence[str]) -> str:
+    """Run one command line, and return what it prints, if it does not do so itself.
+
+    Raises RenascentError, or KeyboardInterrupt.
+    """
     name = _named(words)
     command = COMMANDS[name](words[len(name.split()) :]) if name in COMMANDS else None
     app = _app(name, command)
@@ -37,10 +41,14 @@ def run(words: Sequence[str]) -> None:
         parsed = app(list(words) or ["--help"])
     except CycloptsError as e:
         raise UserError(_message(e, name, command)) from None
-    if command is not None and parsed is not None:
-        word, values = parsed
-        outcome = command.run(word, values)
-        emit(json.dumps(outcome.facts) if values.get("json") else outcome.text)
+    if command is None or parsed is None:
+        return ""
+    given, values = parsed
+    command.check(given, values)
+    module, _, function = command.run.partition(":")
+    settings = {key: part.build(values) for key, part in command.parts.items()}
+    outcome = getattr(importlib.import_module(module), function)(*given, **settings, **command.others)
+    return json.dumps(outcome.facts) if values.get("json") else str(outcome.text)
 
 
 def _named(words: Sequence[str]) -> str:
@@ -61,7 +69,7 @@ def _named(words: Sequence[str]) -> str:
 
 
 def _app(name: str, chosen: Command | None) -> App:
-    """Return the parser; only the chosen command has its flags, the others are there to be listed."""
+    """Return the parser of the chosen command, or one that lists all of them."""
     app = App(
         name="renascent",
         help=ABOUT,
@@ -75,11 +83,10 @@ def _app(name: str, chosen: Command | None) -> App:
     groups = {group: App(name=group, help=about, help_format="markdown") for group, about in GROUPS.items()}
     for group in groups.values():
         app.command(group)
-    for other, make in COMMANDS.items():
-        command = chosen if chosen and other == name else make([])
-        home = groups.get(other.split()[0], app)
-        takes = signed(command.parts, command.place, command.place_help, command.second, command.second_help)
-        home.command(takes, name=other.split()[-1], help=command.about)
+    for other in [name] if chosen else COMMANDS if name != "--version" else ():
+        about = importlib.import_module(COMMANDS.places[other][0].partition(":")[0]).ABOUT
+        takes = signed(chosen.words, [*chosen.parts.values(), OUTPUT]) if chosen else lambda: None
+        groups.get(other.split()[0], app).command(takes, name=other.split()[-1], help=about)
     return app
 
 
@@ -103,6 +110,8 @@ def _message(error: CycloptsError, name: str, command: Command | None) -> str:
 
 def _unknown_flag(given: str, name: str, command: Command) -> str:
     """Return what to do about a flag the command has not: it is another choice's, another command's, or a slip."""
+    from renascent.cli.commands import fit, search
+
     flag = given.partition("=")[0].replace("_", "-")
     homes = [choice for choice, parts in search.owned().items() if choice and flag in _names(parts)]
     if name == "search" and homes:
@@ -111,7 +120,7 @@ def _unknown_flag(given: str, name: str, command: Command) -> str:
     elsewhere = [o for o, parts in others.items() if o != name and any(flag in _names(p) for p in parts.values())]
     if elsewhere:
         return f"{flag} is no flag of `renascent {name}` but of `renascent {elsewhere[0]}`: leave it out"
-    near = difflib.get_close_matches(flag, _names(command.parts), n=1)
+    near = difflib.get_close_matches(flag, _names([*command.parts.values(), OUTPUT]), n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"unknown flag {flag}: {hint}`{_help(name, command)}` lists them"
 

@@ -21,12 +21,13 @@ Regions = Mapping[str, Region]
 class WeightRule:
     """How network weights learn: SGD with a cosine from `lr` to `lr_end`. The defaults are the search's.
 
-    lr: learning rate at the first step.
-    lr_end: learning rate at the last step.
-    momentum: of SGD.
-    nesterov: use Nesterov's momentum.
-    weight_decay: L2 penalty, on every parameter.
-    clip: largest gradient norm; 0 means no clipping.
+    Args:
+        lr: learning rate at the first step.
+        lr_end: learning rate at the last step.
+        momentum: of SGD.
+        nesterov: use Nesterov's momentum.
+        weight_decay: L2 penalty, on every parameter.
+        clip: largest gradient norm; 0 means no clipping.
     """
 
     lr: NonNegative = 0.025

@@ -105,7 +105,9 @@ def drive(
                 save(number + 1)
                 saved = time.monotonic()
             if asked and number + 1 < steps:
-                raise Interrupted(f"interrupted after step {number + 1} of {steps}; add --resume to go on from here")
+                raise Interrupted(
+                    f"interrupted after step {number + 1} of {steps}; add `resume=True` to go on from here"
+                )
     return before + time.monotonic() - began
 
 
@@ -139,5 +141,5 @@ def _diverged(what: str, t: Progress, run: Run) -> Diverged:
     kept = f"the last good checkpoint is {run.checkpoint}" if run.checkpoint.exists() else "there is no checkpoint yet"
     return Diverged(
         f"{what} at step {t.step + 1} of {t.steps} (epoch {t.epoch + 1}): stopped; {kept}; "
-        "start again in another folder with a smaller --lr"
+        "start again in another folder with a smaller `lr`"
     )

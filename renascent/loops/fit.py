@@ -23,18 +23,26 @@ EVALUATION_BATCH = 512
 
 @settings
 class Fit:
-    """How a fixed network is trained. The defaults are NATS-Bench's 200-epoch setting, arXiv:2009.00437, Table 3.
+    """How a fixed network is trained. The defaults are NATS-Bench's 200-epoch setting.
 
-    epochs: passes over the training images.
-    batch: images a step.
-    weights: rule of the optimiser.
-    label_smoothing: share of the target spread evenly over all classes, arXiv:1512.00567.
-    drop_path: chance of dropping an edge for an image, growing linearly to this, arXiv:1605.07648.
-    bf16: run the forward pass in bfloat16 where it is safe (slow for depthwise convolutions on a CPU).
-    float64: compute in double precision: slower, and the same but for the last digits on every processor, where single
-    precision grows apart from step to step.
-    compile: compile the network first; pays for long trainings only.
-    ema: decay of a moving average of the weights that is then the result, such as 0.999; 0 means none.
+    Args:
+        epochs: passes over the training images.
+        batch: images a step.
+        weights: rule of the optimiser.
+        label_smoothing: share of the target spread evenly over all classes.
+        drop_path: chance of dropping an edge for an image, growing linearly to this.
+        bf16: run the forward pass in bfloat16 where it is safe (slow for depthwise convolutions on a CPU).
+        float64: compute in double precision: slower, and the same but for the last digits on every processor, where
+            single precision grows apart from step to step.
+        compile: compile the network first; pays for long trainings only.
+        ema: decay of a moving average of the weights that is then the result, such as 0.999; 0 means none.
+
+    References:
+        NATS-Bench, arXiv:2009.00437, Table 3.
+
+        label_smoothing: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, Rethinking the Inception Architecture for
+            Computer Vision, CVPR 2016, arXiv:1512.00567.
+        drop_path: Larsson, Maire and Shakhnarovich, FractalNet, ICLR 2017, arXiv:1605.07648.
     """
 
     epochs: Count = 200

@@ -70,7 +70,7 @@ class Run:
                 raise UserError(f"{folder} is a file, and a run needs a folder: {instead}")
             filled = run.folder.exists() and any(file.suffix != ".part" for file in run.folder.iterdir())
         if there and not resume:
-            raise UserError(f"{folder} already holds a run: resume it (--resume), or {instead}")
+            raise UserError(f"{folder} already holds a run: resume it (`resume=True`), or {instead}")
         if there:
             run._check_same(instead)
         elif filled:

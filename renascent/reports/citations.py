@@ -2,63 +2,52 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator
 
 from markupsafe import Markup, escape
 
-from renascent.loops.fit import Fit
-from renascent.nets.sizes.inherit import first_k
-from renascent.results.facts import Training
+from renascent.core.source import arguments, docstring, place_of, references
 from renascent.results.record import Record
 from renascent.strategies import STRATEGIES
-from renascent.tasks.augment import cutout
-from renascent.tasks.distill import Distillation
+
+FIT, DISTILLATION = "renascent.loops.fit:Fit", "renascent.tasks.distill:Distillation"
+CUTOUT, INHERITED = "renascent.tasks.augment:cutout", "renascent.nets.sizes.inherit:first_k"
 
 Citation = tuple[str, Markup]
 """What was used, and where it comes from, with links."""
 
 
 def citations(result: Record) -> Iterator[Citation]:
-    """Cite exactly what was used. The texts are those of the docstrings, where they stand beside the code."""
+    """Cite exactly what was used. The texts are the `References:` of the docstrings beside the code."""
+    yield from ((what, _linked(text)) for what, text in _texts(result))
+
+
+def _texts(result: Record) -> Iterator[tuple[str, str]]:
     asked = result.asked
-    strategy = STRATEGIES.get(asked.strategy)
-    sources = [(f"strategy {asked.strategy}", strategy), (f"space {asked.space}", type(result.space))]
-    for what, kind in sources:
-        yield from ((what, _linked(text)) for text in _cited(kind))
-    yield f"data {asked.task.name}", _linked(asked.task.source)
+    strategy, _ = STRATEGIES.places.get(asked.strategy, ("", {}))
+    yield from _of(f"strategy {asked.strategy}", strategy)
+    yield from _of(f"space {asked.space}", place_of(type(result.space)))
+    yield f"data {asked.task.name}", asked.task.source
     if asked.task.augmentation.cutout > 0:
-        # the sentence describes the square, and names its source behind the colon
-        yield from (("augmentation, cutout", _linked(text.rpartition(": ")[2])) for text in _cited(cutout))
+        yield from _of("augmentation, cutout", CUTOUT)
     if told := asked.truth:
-        yield f"truth table {told.table}", _linked(told.source or "given by the user")
+        yield f"truth table {told.table}", told.source or "given by the user"
     if training := result.training:
-        yield from _of_training(training.settings)
-        yield from _of_lessons(training)
+        options = arguments(docstring(FIT), "References")
+        yield from (
+            (f"training, {name.replace('_', ' ')}", text)
+            for name, text in options.items()
+            if getattr(training.settings, name, None)
+        )
+        if training.teacher:
+            yield from _of("training, distillation", DISTILLATION)
+        if training.init == "reference":
+            yield from _of("training, weights of the reference", INHERITED)
 
 
-def _of_lessons(training: Training) -> Iterator[Citation]:
-    """Cite what a teacher and inherited weights are from."""
-    if training.teacher:
-        yield from (("training, distillation", _linked(text)) for text in _cited(Distillation))
-    if training.init == "reference":
-        yield from (("training, weights of the reference", _linked(text)) for text in _cited(first_k))
-
-
-def _of_training(settings: Fit) -> Iterator[Citation]:
-    """Cite the options that are on; the docstring of `Fit` has one a line."""
-    for line in (inspect.getdoc(Fit) or "").splitlines():
-        name, _, text = line.partition(": ")
-        if "arXiv:" in text and getattr(settings, name, None):
-            yield f"training, {name.replace('_', ' ')}", _linked(text)
-
-
-def _cited(thing: object) -> list[str]:
-    """Return the paragraphs of a docstring that name a paper."""
-    paragraphs = ((inspect.getdoc(thing) if thing else "") or "").split("\n\n")
-    found = [text.removeprefix("References:") for text in paragraphs if "arXiv:" in text]
-    return [" ".join(text.split()) for text in found]
+def _of(what: str, place: str) -> Iterator[tuple[str, str]]:
+    yield from ((what, text) for text in references(place))
 
 
 def _linked(text: str) -> Markup:

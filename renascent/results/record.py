@@ -43,7 +43,7 @@ class Record:
         if not folder.is_dir():
             raise UserError(f"there is no folder {folder}: give the folder of a finished search")
         if not (folder / "arch.json").exists() and (folder / "config.json").exists():
-            raise UserError(f"the search in {folder} has not finished: resume it (--resume on its command)")
+            raise UserError(f"the search in {folder} has not finished: resume it (`resume=True`)")
         return cls(folder, read_json(folder / "arch.json"), space)
 
     @property

@@ -19,3 +19,13 @@ DATASETS: Names[DataSet] = Names(
         "imagenet16-120": "renascent.tasks.imagenet16:IMAGENET16_120",
     }
 )
+
+DOWNLOADS = {
+    "digits": "already there",
+    "mnist": "`download=True` fetches 12 MB",
+    "fashion-mnist": "`download=True` fetches 31 MB",
+    "cifar10": "`download=True` fetches 162 MB",
+    "cifar100": "`download=True` fetches 161 MB",
+    "imagenet16-120": "to be put in place by hand",
+}
+"""How the files of each data set come, said without importing what reads them."""

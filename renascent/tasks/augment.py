@@ -80,8 +80,11 @@ def padded_crop(x: Tensor, pad: int, rng: torch.Generator) -> Tensor:
 def cutout(x: Tensor, size: int, rng: torch.Generator) -> Tensor:
     """Set a square of `size` pixels to 0 in each image of x (batch, channels, h, w).
 
-    Its centre is uniform over the pixels, so that the square may hang over the border: DeVries and Taylor,
-    Improved Regularization of Convolutional Neural Networks with Cutout, arXiv:1708.04552, section 3.2.
+    Its centre is uniform over the pixels, so that the square may hang over the border.
+
+    References:
+        DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, arXiv:1708.04552,
+        section 3.2.
 
     >>> int((cutout(torch.ones(1, 1, 4, 4), 1, torch.Generator().manual_seed(0)) == 0).sum())
     1

@@ -24,14 +24,17 @@ class Distillation:
     With the logits of student and teacher softened by the temperature T, the loss is
     label_weight * L_label + soft_weight * T^2 * KL(softmax(teacher / T) || softmax(student / T)).
 
-    Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, Secs 2 and 2.1.
+    Args:
+        label_weight: factor of the labels' own loss.
+        soft_weight: factor of the soft targets' loss.
+        temperature: what both networks' logits are divided by; higher is softer.
+        temperature_squared: multiply the soft loss by T^2, which keeps its gradient the same size at every temperature.
 
-    label_weight: factor of the labels' own loss.
-    soft_weight: factor of the soft targets' loss.
-    temperature: what both networks' logits are divided by; higher is softer.
-    temperature_squared: multiply the soft loss by T^2, which keeps its gradient the same size at every temperature.
+    References:
+        Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, Secs 2 and 2.1.
 
-    Raises UserError for numbers below 0 and where nothing is left of the loss.
+    Raises:
+        UserError: for numbers below 0 and where nothing is left of the loss.
 
     >>> Distillation()
     Distillation(label_weight=0.1, soft_weight=0.9, temperature=4.0, temperature_squared=True)

@@ -42,7 +42,7 @@ def obtain(archive: Archive, folder: Path, *, download: bool) -> None:
     elif (given := _md5(target)) != archive.md5:
         raise UserError(
             f"{target} has the MD5 {given}, the published file has {archive.md5}: "
-            "it is incomplete or another version; delete it, or fetch it with --download"
+            "it is incomplete or another version; delete it, or fetch it with `download=True`"
         )
     if archive.path.endswith(".tar.gz"):
         unpack(target, folder)

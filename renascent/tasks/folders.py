@@ -29,7 +29,7 @@ def read_folder(root: Path, image_size: int = 0) -> Raw:
     sizes, or more than the memory holds.
     """
     if image_size < 0:
-        raise UserError(f"--image-size is {image_size} pixels; give 0 (as they are) or a positive whole number")
+        raise UserError(f"`image_size` is {image_size} pixels; give 0 (as they are) or a positive whole number")
     divided = (root / "train").is_dir()
     tops = [root / "train", *(p for p in (root / "val", root / "test") if p.is_dir())] if divided else [root]
     classes = _classes(tops[0])
@@ -79,7 +79,7 @@ def _common(paths: Sequence[Path], image_size: int) -> tuple[str, tuple[int, int
     for path, (_, size) in zip(paths, headers, strict=True):
         if size != headers[0][1]:
             first = f"{paths[0]} is {headers[0][1][0]}x{headers[0][1][1]}"
-            raise UserError(f"{path} is {size[0]}x{size[1]} pixels and {first}; give one size with --image-size")
+            raise UserError(f"{path} is {size[0]}x{size[1]} pixels and {first}; give one size with `image_size`")
     return mode, headers[0][1]
 
 
@@ -89,7 +89,7 @@ def _check_memory(needed: int, root: Path) -> None:
     if 2 * needed > there:
         raise UserError(
             f"the images of {root} take {needed / 2**30:.1f} GiB, twice that while they are read, and this machine has "
-            f"{there / 2**30:.1f} GiB of memory: give a smaller --image-size, or a folder of fewer images"
+            f"{there / 2**30:.1f} GiB of memory: give a smaller `image_size`, or a folder of fewer images"
         )
 
 

@@ -30,7 +30,7 @@ IMAGENET16_120 = DataSet(
     official=_npz,
     augmentation=Augmentation(flip=True, pad=2),
     advice=(
-        "image-net.org gives it only to registered users, so --download cannot fetch it: from "
+        "image-net.org gives it only to registered users, so `download=True` cannot fetch it: from "
         "https://image-net.org/download-images.php take the downsampled 16x16 npz files, and put "
         "train_data_batch_1.npz to train_data_batch_10.npz and val_data.npz in imagenet16/ there"
     ),

@@ -35,7 +35,7 @@ def load(
     where = folder or Path(os.environ.get("RENASCENT_DATA") or "data")
     if (data := DATASETS.get(name)) is not None:
         if options.image_size:
-            raise UserError(f"--image-size is for folders of images; {name} has one size: leave it out")
+            raise UserError(f"`image_size` is for folders of images; {name} has one size: leave it out")
         official = data.official_split
         if options.split == "official" and official is not None:
             official(where)  # before a long download for a split that is not there

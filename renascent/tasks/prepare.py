@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from renascent.core.errors import UserError, unknown
+from renascent.core.fields import NonNegative, Whole, settings
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.formats import Pair
 from renascent.tasks.images import ImageTask
@@ -21,31 +22,32 @@ OfficialSplit = Callable[[Path], tuple[Indices, Indices]]
 """Data folder -> (train, validation), indices into the data set's training images in their original order."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class ImageOptions:
     """What a user may choose about a data set of images.
 
-    val: held out of the training images to validate on: a fraction when below 1, otherwise a count; not used
-    for a folder that has its own `val/`.
-    split: how it is held out: "stratified" by class, or "official" (cifar10 only: NAS-Bench-201's halves).
-    split_seed: seed of the stratified split, and of `limit`.
-    limit: use only this many training images, stratified by class, before splitting; 0 means all.
-    flip: mirror training images; None means what suits the data set.
-    pad: pixels of padding before the random crop; 0 means no crop, None what suits the data set.
-    cutout: side in pixels of the cutout square; 0 means none.
-    augment_val: in a search, augment the validation batches too, as the authors' search code does.
-    image_size: side in pixels to which the images of a folder are resized; 0 means as they are, all equal.
+    Args:
+        val: held out of the training images to validate on: a fraction when below 1, otherwise a count; not used for a
+            folder that has its own `val/`.
+        split: how it is held out: "stratified" by class, or "official" (cifar10 only: NAS-Bench-201's halves).
+        split_seed: seed of the stratified split, and of `limit`.
+        limit: use only this many training images, stratified by class, before splitting; 0 means all.
+        flip: mirror training images; None means what suits the data set.
+        pad: pixels of padding before the random crop; 0 means no crop, None what suits the data set.
+        cutout: side in pixels of the cutout square; 0 means none.
+        augment_val: in a search, augment the validation batches too, as the authors' search code does.
+        image_size: side in pixels to which the images of a folder are resized; 0 means as they are, all equal.
     """
 
-    val: float = 0.5
+    val: NonNegative = 0.5
     split: str = "stratified"
-    split_seed: int = 0
-    limit: int = 0
+    split_seed: Whole = 0
+    limit: Whole = 0
     flip: bool | None = None
-    pad: int | None = None
-    cutout: int = 0
+    pad: Whole | None = None
+    cutout: Whole = 0
     augment_val: bool = False
-    image_size: int = 0
+    image_size: Whole = 0
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class DataSet:
             return self.advice
         megabytes = sum(archive.megabytes for archive in self.archives)
         site = self.archives[0].url.rpartition("/")[0]
-        return f"--download fetches it ({megabytes:.0f} MB from {site}), or {self.advice}"
+        return f"`download=True` fetches it ({megabytes:.0f} MB from {site}), or {self.advice}"
 
 
 def present(*paths: Path) -> bool:

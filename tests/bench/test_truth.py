@@ -191,7 +191,7 @@ def test_resuming_asks_for_the_same_table(known, tmp_path, other):
             table(operations=("none", "skip_connect")),
             "'0-1' is a Choice of none, skip_connect there, and a Choice of avg_pool_3x3, none",
         ),
-        (table(name="cifar10"), "no problem 'digits': name one of its own with --truth-problem .*: cifar10"),
+        (table(name="cifar10"), "no problem 'digits': name one of its own with `truth_problem`: cifar10"),
         (table(results=np.full((125, 3, 2), np.nan)), "'test_accuracy:digits:2' of the truth table 'made' is empty"),
     ],
 )

@@ -410,7 +410,7 @@ def test_ctrl_c_before_there_is_a_folder(say: Any, monkeypatch: pytest.MonkeyPat
     def load(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("renascent.cli.commands.command.load", load)
+    monkeypatch.setattr("renascent.cli.work.running.load", load)
     said = say(f"{SEARCH} --json")
     assert said.code == 130
     assert said.err == "renascent: interrupted\n"

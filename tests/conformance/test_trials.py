@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from renascent.cli.flags import papers
+from renascent.cli.commands.listing import papers
 from renascent.core.errors import UserError
 from renascent.core.space import Choice, Integer, Real, Space
 from renascent.loops.trials import Simulated, trials
@@ -96,7 +96,7 @@ def test_hyperparameters_survive_json(name):
 
 @every
 def test_the_docstring_names_its_paper(name):
-    assert papers(MULTITRIAL[name])
+    assert papers(MULTITRIAL.places[name][0])
 
 
 @every

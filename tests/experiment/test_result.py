@@ -141,7 +141,7 @@ def test_a_training_that_cannot_begin_leaves_no_folder(tmp_path: Path, monkeypat
 def test_a_second_training_says_what_to_remove(tmp_path: Path) -> None:
     found = run(tmp_path / "r")
     found.fit(sorted_task(40), Fit(epochs=1, batch=8))
-    with pytest.raises(UserError, match=r"already holds a run: resume it \(--resume\), or remove .*fit$"):
+    with pytest.raises(UserError, match=r"already holds a run: resume it \(`resume=True`\), or remove .*fit$"):
         found.fit(sorted_task(40), Fit(epochs=1, batch=8))
 
 

@@ -147,7 +147,7 @@ def interrupt_at(step):
 @pytest.mark.parametrize("step", [0, 5, 7])
 def test_an_interrupt_ends_the_step_saves_and_says_how_to_go_on(tmp_path, step):
     place, _, _ = go(tmp_path / "whole")
-    with pytest.raises(Interrupted, match=f"interrupted after step {step + 1} of 12; add --resume"):
+    with pytest.raises(Interrupted, match=f"interrupted after step {step + 1} of 12; add `resume=True`"):
         go(tmp_path / "r", before=interrupt_at(step))
     taken = []
     again, _, _ = go(tmp_path / "r", resume=True, before=lambda t: taken.append(t.step))
@@ -206,7 +206,7 @@ class Broken(Walk):
 @pytest.mark.parametrize("kind", ["metric", "infinite", "state"])
 @pytest.mark.parametrize("at", [5, 7])
 def test_what_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, kind, at):
-    with pytest.raises(Diverged, match=r"the last good checkpoint is .*checkpoint.safetensors; .*smaller --lr") as e:
+    with pytest.raises(Diverged, match=r"the last good checkpoint is .*checkpoint.safetensors; .*smaller `lr`") as e:
         go(tmp_path / "r", walk=Broken(at, kind))
     if kind != "state":
         assert f"at step {at + 1} of 12 (epoch 2)" in str(e.value)

@@ -41,7 +41,7 @@ def test_a_folder_with_a_run_is_refused_and_left_as_it_was(tmp_path):
     run = start(tmp_path / "r")
     run.event("epoch", loss=1.0)
     before = {p.name: p.read_bytes() for p in run.folder.iterdir()}
-    with pytest.raises(UserError, match=r"already holds a run: resume it \(--resume\), or use another folder"):
+    with pytest.raises(UserError, match=r"already holds a run: resume it \(`resume=True`\), or use another folder"):
         start(tmp_path / "r")
     with pytest.raises(UserError, match=r"or remove it$"):
         start(tmp_path / "r", instead="remove it")

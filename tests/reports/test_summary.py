@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from renascent.cli.live import Live, emit
+from renascent.cli.entry import emit
+from renascent.cli.live import Live
 from renascent.core.errors import UserError
 from renascent.experiment.result import Result
 from renascent.reports.summary import summary

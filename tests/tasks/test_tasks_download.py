@@ -31,7 +31,7 @@ def small_archive(small: Any, tmp_path: Path) -> tuple[DataSet, Path]:
 def test_an_archive_is_downloaded_checked_and_unpacked(small: Any, tmp_path: Path):
     data, _ = small_archive(small, tmp_path)
     folder = tmp_path / "new" / "data"
-    with pytest.raises(UserError, match=r"cifar10 is not in the data folder .*new/data: --download fetches it"):
+    with pytest.raises(UserError, match=r"cifar10 is not in the data folder .*new/data: `download=True` fetches it"):
         data.read("cifar10", folder, download=False)
     assert len(data.read("cifar10", folder, download=True).train[1]) == 100
     assert sorted(p.name for p in folder.iterdir()) == ["cifar-10-batches-bin", "cifar-10-binary.tar.gz"]

@@ -62,7 +62,7 @@ def test_a_folder_with_train_only_has_no_test_split(small: Any, tmp_path: Path):
 def test_grey_among_colour_becomes_colour_and_sizes_are_made_equal(small: Any, tmp_path: Path):
     root = write_folder(small, tmp_path / "pets")
     Image.new("L", (9, 20), 77).save(root / "cat" / "grey.png")
-    with pytest.raises(UserError, match=r"grey.png is 9x20 pixels and .*0.png is 6x6; give one size with --image-size"):
+    with pytest.raises(UserError, match=r"grey.png is 9x20 pixels and .*0.png is 6x6; give one size with `image_size`"):
         load(root)
     task = load(root, options=ImageOptions(image_size=8))
     assert (task.channels, task.size) == (3, (8, 8))
@@ -98,7 +98,7 @@ def test_empty_folders_and_single_classes_are_refused(tmp_path: Path):
     (tmp_path / "dog").mkdir()
     with pytest.raises(UserError, match="has no images; put them at"):
         load(tmp_path)
-    with pytest.raises(UserError, match="--image-size is -1 pixels"):
+    with pytest.raises(UserError, match="`image_size` is -1 pixels"):
         load(tmp_path, options=ImageOptions(image_size=-1))
 
 
@@ -108,7 +108,7 @@ def test_more_images_than_the_memory_holds_are_refused_before_they_are_read(
     root = write_folder(small, tmp_path / "pets")
     monkeypatch.setattr(folders, "_memory", lambda: 2.0 * 20 * 6 * 6 * 3 - 1)
     with pytest.raises(
-        UserError, match=r"twice that while they are read, .*: give a smaller --image-size, or a folder"
+        UserError, match=r"twice that while they are read, .*: give a smaller `image_size`, or a folder"
     ):
         load(root)
     monkeypatch.setattr(folders, "_memory", lambda: 2.0 * 20 * 6 * 6 * 3)

@@ -97,7 +97,7 @@ def test_missing_data_say_what_to_do(tmp_path: Path, name: str):
     message = str(error.value)
     assert "\n" not in message
     assert "put " in message
-    assert "--download" in message
+    assert "`download=True`" in message
     assert "http" in message
 
 
@@ -141,7 +141,7 @@ def test_limit_is_stratified_and_before_the_split(small: Any):
         ("digits", {"limit": 5}, "the limit is 5 images; give 10"),
         ("digits", {"limit": 2000}, "the limit is 2000 images; give 10 .* to 1438"),
         ("digits", {"pad": -1}, "pad is -1 pixels"),
-        ("digits", {"image_size": 16}, "--image-size is for folders of images; digits has one size"),
+        ("digits", {"image_size": 16}, "`image_size` is for folders of images; digits has one size"),
     ],
 )
 def test_unfit_options_are_refused(name: str, options: dict[str, Any], message: str):

@@ -65,7 +65,7 @@ def build(
     began, out, task = time.monotonic(), Path(out), plan.task()
     _check(plan, task, out)
     if ray and task.device.type != "cpu":
-        raise UserError(f"--ray trains on processors, not on {plan.device}: leave --device out, or --ray")
+        raise UserError(f"`ray` trains on processors, not on {plan.device}: leave `device` out, or `ray`")
     # of two versions of torch, the numbers would not be those of either
     config = {**plan.summary(), "task": task.describe(), "torch": torch.__version__}
     with open_journal(out, config, resume=resume) as journal, _stoppable(plan, journal):
@@ -108,7 +108,7 @@ def _progress(kind: str, done: int, of: int, record: Json) -> Json:
 def _check(plan: Plan, task: ImageTask, out: Path) -> None:
     """Refuse what would fail in every training, before anything is written."""
     if out.suffix == ".npz":
-        raise UserError(f"--out {out} ends in .npz, which stands for other tables: name it {out.stem}.safetensors")
+        raise UserError(f"`out` {out} ends in .npz, which stands for other tables: name it {out.stem}.safetensors")
     task.stream("train", 0, plan.settings.batch)
     first = plan.space.space.parse(plan.archs[0])
     _check_drop_path(plan.space.network(first, task.channels, task.classes), plan.settings)

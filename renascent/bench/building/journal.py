@@ -62,9 +62,9 @@ def open_journal(table: Path, config: Json, *, resume: bool) -> Iterator[Journal
     shutil.rmtree(_gone(folder), ignore_errors=True)
     there = (folder / "config.json").exists()
     if table.exists() and not (there and resume):
-        raise UserError(f"{table} is there already: nothing is left to build; remove it, or use another --out")
+        raise UserError(f"{table} is there already: nothing is left to build; remove it, or use another `out`")
     if resume and not there:
-        raise UserError(f"there is no unfinished build {folder} to resume: check --out, or leave --resume out")
+        raise UserError(f"there is no unfinished build {folder} to resume: check `out`, or leave `resume=True` out")
     run = Run.start(folder, config, resume=resume, instead=f"remove {folder}")
     with alone(folder):
         yield Journal(run)

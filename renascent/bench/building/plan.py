@@ -106,7 +106,7 @@ def chosen(space: Space, given: str | None = None, sample: int = 0, seed: int = 
     (('|none~0|', '|skip~0|'), ('|skip~0|',), 1)
     """
     if given is not None and sample:
-        raise UserError("both a list of architectures and a sample were asked for: give one of --archs and --sample")
+        raise UserError("both a list of architectures and a sample were asked for: give one of `archs` and `sample`")
     if given is not None:
         return _unique(space, _read(given, space))
     if sample > space.size or sample < 0:

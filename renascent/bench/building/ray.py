@@ -65,7 +65,7 @@ def _connected(address: str) -> Any:
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as e:
         reason = str(e).strip().partition("\n")[0]
         raise UserError(
-            f"no Ray cluster can be used at {address} ({reason}): start one by `ray start --head`, or leave --ray out"
+            f"no Ray cluster can be used at {address} ({reason}): start one by `ray start --head`, or leave `ray` out"
         ) from None
     return ray
 

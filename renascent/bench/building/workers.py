@@ -40,7 +40,7 @@ def on_this_machine(text: str, jobs: Sequence[Job], workers: int) -> Iterator[Js
                     if not finished and deaths.total() >= TRIES:
                         raise UserError(
                             f"{TRIES} processes died, the last {how}, before one had trained anything: "
-                            "is there memory enough? start with fewer --workers"
+                            "is there memory enough? start with fewer `workers`"
                         )
                     if deaths[job] < TRIES:
                         waiting.append(job)

@@ -67,9 +67,9 @@ class Growing:
         """
         found = (folder / STATE).exists()
         if resume and not found:
-            raise UserError(f"there is no unfinished import in {folder}: check --out, or leave --resume out")
+            raise UserError(f"there is no unfinished import in {folder}: check `out`, or leave `resume=True` out")
         if found and not resume:
-            raise UserError(f"{folder} holds an unfinished import: go on with --resume, or remove that folder")
+            raise UserError(f"{folder} holds an unfinished import: go on with `resume=True`, or remove that folder")
         growing = cls(folder, identity, rows)
         if found:
             growing._load()
@@ -168,7 +168,7 @@ class Growing:
             told = held.get("source") if isinstance(held, dict) else held
             raise UserError(
                 f"{self.folder} is an unfinished import of something else ({told}): "
-                "resume with the same source, or use another --out"
+                "resume with the same source, or use another `out`"
             )
 
 
@@ -177,4 +177,4 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        raise UserError(f"cannot write {folder}: {e.strerror or e}; free some space or use another --out") from None
+        raise UserError(f"cannot write {folder}: {e.strerror or e}; free some space or use another `out`") from None

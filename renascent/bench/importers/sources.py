@@ -35,16 +35,16 @@ def import_table(
     """
     source, out = _found(source), Path(out)
     if out.suffix == ".npz":
-        raise UserError(f"--out {out} ends in .npz, which means the compact arrays: name it {out.stem}.safetensors")
+        raise UserError(f"`out` {out} ends in .npz, which means the compact arrays: name it {out.stem}.safetensors")
     if out.exists():
-        raise UserError(f"{out} exists already: remove it, or give another --out")
+        raise UserError(f"{out} exists already: remove it, or give another `out`")
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir():
-        raise UserError(f"cannot write {out}: {above} is a file; give another --out")
+        raise UserError(f"cannot write {out}: {above} is a file; give another `out`")
     if slow := _slow(source):
         return slow(source, out, resume=resume, show=show)
     if resume:
-        raise UserError(f"{source} is imported in seconds and leaves nothing to resume: leave --resume out")
+        raise UserError(f"{source} is imported in seconds and leaves nothing to resume: leave `resume=True` out")
     table = _quick(source)
     table.save(out)
     return Table.open(out)

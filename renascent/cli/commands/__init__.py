@@ -1,44 +1,29 @@
-"""The commands of `renascent`, one a file: what each takes, and what it does."""
+"""The commands of `renascent`, one a file: `ABOUT` it, and what it takes. What the larger ones do is in `cli.work`."""
 
 from collections.abc import Callable, Sequence
 
-from renascent.cli.commands import (
-    bench_analyse,
-    bench_build,
-    bench_compare,
-    bench_import,
-    bench_query,
-    cost,
-    export,
-    fit,
-    latency_fit,
-    latency_measure,
-    latency_show,
-    listing,
-    report,
-    search,
-    shrink,
-)
 from renascent.cli.commands.command import Command as Command
-from renascent.cli.commands.command import Outcome as Outcome
+from renascent.core.names import Names
 
-COMMANDS: dict[str, Callable[[Sequence[str]], Command]] = {
-    "search": search.command,
-    "shrink": shrink.command,
-    "fit": fit.command,
-    "report": report.command,
-    "export": export.command,
-    "cost": cost.command,
-    "list": listing.command,
-    "latency measure": latency_measure.command,
-    "latency fit": latency_fit.command,
-    "latency show": latency_show.command,
-    "bench build": bench_build.command,
-    "bench import": bench_import.command,
-    "bench query": bench_query.command,
-    "bench compare": bench_compare.command,
-    "bench analyse": bench_analyse.command,
-}
+COMMANDS: Names[Callable[[Sequence[str]], Command]] = Names(
+    {
+        "search": "renascent.cli.commands.search:command",
+        "shrink": "renascent.cli.commands.shrink:command",
+        "fit": "renascent.cli.commands.fit:command",
+        "report": "renascent.cli.commands.report:command",
+        "export": "renascent.cli.commands.export:command",
+        "cost": "renascent.cli.commands.cost:command",
+        "list": "renascent.cli.commands.listing:command",
+        "latency measure": "renascent.cli.commands.latency_measure:command",
+        "latency fit": "renascent.cli.commands.latency_fit:command",
+        "latency show": "renascent.cli.commands.latency_show:command",
+        "bench build": "renascent.cli.commands.bench_build:command",
+        "bench import": "renascent.cli.commands.bench_import:command",
+        "bench query": "renascent.cli.commands.bench_query:command",
+        "bench compare": "renascent.cli.commands.bench_compare:command",
+        "bench analyse": "renascent.cli.commands.bench_analyse:command",
+    }
+)
 """Command name -> its flags and work, given the command line's other words (some flags depend on others)."""
 
 GROUPS = {

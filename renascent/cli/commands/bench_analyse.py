@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from renascent.bench.importers import open_table
-from renascent.cli.commands.bench_query import TableFlags
-from renascent.cli.commands.command import Command, Outcome, Output
+from renascent.cli.commands.bench_query import TABLE, TableFlags
+from renascent.cli.commands.command import Command, Outcome
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
+from renascent.core.fields import settings
 from renascent.core.files import Json, write_json, writing
 from renascent.core.text import aligned
 
@@ -22,11 +21,12 @@ correlations over all architectures and over the best, validation against test.
 Writes DIR/report.html, its figures as PNG files, and all numbers in DIR/analysis.json."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class AnalyseFlags:
     """Where the page goes.
 
-    out: folder for the page, the figures and the numbers; made if it is not there.
+    Args:
+        out: folder for the page, the figures and the numbers; made if it is not there.
     """
 
     out: str | None = None
@@ -34,23 +34,30 @@ class AnalyseFlags:
 
 def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
-    where, what = Part("Table", TableFlags()), Part("Analyse", AnalyseFlags())
-    return Command(ABOUT, [where, what, Part("Output", Output())], functools.partial(_run, where, what))
+    part = Part[AnalyseFlags]("Analyse", AnalyseFlags())
+    return Command(
+        parts={"where": TABLE, "flags": part},
+        run="renascent.cli.commands.bench_analyse:run",
+        check=functools.partial(_check, part),
+    )
 
 
-def _run(where: Part[TableFlags], what: Part[AnalyseFlags], word: str | None, values: Mapping[str, Any]) -> Outcome:
-    # only here: both take a second to load, and every command line makes all commands
+def _check(part: Part[AnalyseFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
+    out = part.build(values).out
+    if out is None:
+        raise UserError("--out is missing: give a folder for the page, as in: renascent bench analyse --out anatomy")
+    if Path(out).exists() and not Path(out).is_dir():
+        raise UserError(f"--out {out} is a file, and the page needs a folder: name another")
+
+
+def run(*, where: TableFlags, flags: AnalyseFlags) -> Outcome:
+    """Draw a table's anatomy."""
     from renascent.bench.analysis import anatomy, views
+    from renascent.bench.importers import open_table
     from renascent.reports.anatomy import sections
     from renascent.reports.bench import write_page
 
-    out = what.build(values).out
-    if out is None:
-        raise UserError("--out is missing: give a folder for the page, as in: renascent bench analyse --out anatomy")
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {folder} is a file, and the page needs a folder: name another")
-    table = open_table(where.build(values).table)
+    folder, table = Path(str(flags.out)), open_table(where.table)
     seen = views(table)
     facts = anatomy(table, seen)
     parts = sections(seen, facts)  # all is drawn before anything is written

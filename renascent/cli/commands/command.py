@@ -1,26 +1,25 @@
-"""What a command is, and the settings that several share."""
+"""What a command is, and what several of them share. To know their flags, no command loads torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from renascent.cli.flags import Part
+from renascent.cli.flags import Part, chosen, glance
 from renascent.core.errors import UserError, unknown
-from renascent.core.files import Json, read_json
-from renascent.experiment.recipes import RECIPES
-from renascent.experiment.recipes.recipe import Recipe
-from renascent.experiment.result import Result
-from renascent.tasks.images import ImageTask
-from renascent.tasks.load import load
-from renascent.tasks.prepare import ImageOptions
+from renascent.core.fields import Count, settings
+from renascent.core.files import Json
+from renascent.core.names import Names
+from renascent.core.source import static
+from renascent.experiment.recipes.summaries import SUMMARIES
+from renascent.nets import SPACES
+from renascent.tasks import DATASETS
 
-DATA_FILE = "data.json"
-"""In a run folder: which data the search was on, so that `fit` and `export` find the same."""
+OPTIONS, FIT = static("renascent.tasks.prepare:ImageOptions"), static("renascent.loops.fit:Fit")
+WEIGHTS, DISTILLATION = static("renascent.core.optimiser:WeightRule"), static("renascent.tasks.distill:Distillation")
+"""Classes of settings, as their sources have them."""
 
 
 @dataclass(frozen=True)
@@ -31,98 +30,115 @@ class Outcome:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """One command, ready to be parsed.
 
-    about: for its help.  parts: its flags.  run: given the word and the values of the flags.
-    place, place_help: name and meaning of its one word, if it takes one.
-    chosen: the words that chose these flags.
-    second, second_help: name and meaning of one more word, if it takes two; it comes with the values of the flags.
+    Args:
+        parts: its flags; each group is an argument of `run`, by this name.
+        run: "module:function" that is called with the words and the settings, and returns an Outcome.
+        words: name and meaning of each word that it takes.
+        chosen: the words that chose these flags.
+        others: further arguments of `run`.
+        check: raises UserError for what can be told from the words and the flags that were given.
     """
 
-    about: str
-    parts: Sequence[Part[Any]]
-    run: Callable[[str | None, Mapping[str, Any]], Outcome]
-    place: str = ""
-    place_help: str = ""
-    chosen: tuple[str, ...] = ()
-    second: str = ""
-    second_help: str = ""
+    parts: Mapping[str, Part[Any]] = field(default_factory=dict)
+    run: str
+    words: Mapping[str, str] = field(default_factory=dict)
+    chosen: Sequence[str] = ()
+    others: Mapping[str, Any] = field(default_factory=dict)
+    check: Callable[[Sequence[str | None], Mapping[str, Any]], None] = lambda words, values: None
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Output:
     """How the outcome is told.
 
-    json: print one JSON object on standard output.
+    Args:
+        json: print one JSON object on standard output.
     """
 
     json: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Machine:
     """Where the work is done.
 
-    device: cpu, cuda or cuda:1 (the second GPU).
-    threads: of the processor.
-    download: fetch the data set's official files if they are not there.
+    Args:
+        device: cpu, cuda or cuda:1 (the second GPU).
+        threads: of the processor.
+        download: fetch the data set's official files if they are not there.
     """
 
     device: str = "cpu"
-    threads: int = 1
+    threads: Count = 1
     download: bool = False
 
-    def ready(self) -> torch.device:
-        """Set the threads, and return the device. Raises UserError when it cannot be used."""
-        torch.set_num_threads(self.threads)
-        try:
-            return torch.empty(1, device=self.device).device
-        except (RuntimeError, AssertionError, NotImplementedError) as e:
-            reason = str(e).strip().partition("\n")[0]
-            usable = ", ".join(["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
-            raise UserError(f"--device {self.device} cannot be used ({reason}): here there is {usable}") from None
 
-    def task(self, data: str, options: ImageOptions) -> ImageTask:
-        """Return the task of a data set or folder. Raises UserError when data or device cannot be used."""
-        return load(data, options=options, device=self.ready(), download=self.download)
+OUTPUT = Part[Output]("Output", Output())
+MACHINE = Part[Machine]("Machine", Machine())
 
 
-def recipe_of(given: str | None, kind: str) -> Recipe | None:
+def space_of(words: Sequence[str], parts: Sequence[Part[Any]], names: Names[Any] = SPACES) -> list[str]:
+    """Return the name of the space that the first of `words` gives, in a list; an empty one without.
+
+    Raises UserError for one that is not in `names`.
+    """
+    alone, _ = glance(words, parts, names)
+    if alone and alone[0] not in names:
+        raise unknown("space" if names is SPACES else "size space", alone[0], names)
+    return alone[:1]
+
+
+def space_part(name: Sequence[str]) -> dict[str, Part[Any]]:
+    """Return the flags of the space that `space_of` found, by the argument that they are."""
+    return {"space": Part(f"Space {name[0]}", chosen("space", SPACES, name[0]))} if name else {}
+
+
+def check_space(words: Sequence[str | None], names: Iterable[str], example: str) -> None:
+    """Raise UserError unless a space is named."""
+    if words[0] is None:
+        raise UserError(f"which space? name one of {', '.join(names)}, as in: {example}")
+
+
+def check_data(data: str | None) -> None:
+    """Raise UserError unless data are named, and known or in a folder."""
+    if data is None:
+        raise UserError(f"--data is missing: give one of {', '.join(DATASETS)}, or a folder of images")
+    if data not in DATASETS and not Path(data).is_dir():
+        raise unknown("data set", data, [*DATASETS, "or the path of a folder of images"])
+
+
+def lasting(data: str) -> str:
+    """Return a name that still means the same data when another command runs in another folder."""
+    return data if data in DATASETS else str(Path(data).resolve())
+
+
+def recipe_of(given: str | None, kind: str) -> Any:
     """Return the recipe of a name, None for None. Raises UserError unless it is one of a `kind`: "search", "fit"."""
     if given is None:
         return None
-    fitting = [name for name, recipe in RECIPES.items() if getattr(recipe, kind) is not None]
-    if given in RECIPES and given not in fitting:
-        other = "search" if kind == "fit" else "fit"
+    fitting = [name for name, summary in SUMMARIES.items() if summary.kind == kind]
+    if given in SUMMARIES and given not in fitting:
+        other = SUMMARIES[given].kind
         raise UserError(f"recipe '{given}' is one of `renascent {other}`; those of {kind} are {', '.join(fitting)}")
     if given not in fitting:
         raise unknown("recipe", given, fitting)
+    from renascent.experiment.recipes import RECIPES  # loads torch
+
     return RECIPES[given]
 
 
-def remembered(folder: Path) -> tuple[str, ImageOptions]:
-    """Return the data of the search in a folder, by name or folder, and their options.
-
-    Raises UserError when the search was not started by the command line.
-    """
-    if not (folder / DATA_FILE).exists():
-        raise UserError(f"{folder} does not say which data it searched on: give --data NAME_OR_FOLDER")
-    held = read_json(folder / DATA_FILE)
-    try:
-        return str(held["data"]), ImageOptions(**held["options"])
-    except (KeyError, TypeError) as e:
-        raise UserError(f"{folder / DATA_FILE} cannot be read ({e}): repeat the search, or give --data") from None
-
-
-def facts_of(result: Result, page: Path) -> Json:
-    """Return what --json prints of a result. page: its report."""
-    return {"folder": str(result.folder), "report": str(page), **result.facts, "fit": result.fitted}
-
-
-def finished(folder: str | None, command: str) -> Path:
-    """Return the folder a command was given. Raises UserError for none."""
-    if folder is None:
+def check_folder(words: Sequence[str | None], command: str) -> None:
+    """Raise UserError unless a command was given the folder of a search."""
+    if words[0] is None:
         raise UserError(f"which search? write `renascent {command} DIR`, DIR being the --out of a finished search")
-    return Path(folder)
+
+
+def check_table(words: Sequence[str | None], command: str) -> None:
+    """Raise UserError unless a command was given the file of a latency table."""
+    if words[0] is None:
+        made = "TABLE being the --out of `latency measure`"
+        raise UserError(f"which table? write `renascent latency {command} TABLE`, {made}")

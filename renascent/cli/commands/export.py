@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from renascent.cli.commands.command import Command, Outcome, Output, finished
+from renascent.cli.commands.command import Command, Outcome, check_folder
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError, unknown
-from renascent.experiment.result import Result
+from renascent.core.fields import settings
 
 FORMATS = ("onnx", "pt2")
 
@@ -20,12 +19,13 @@ ABOUT = """Export the network that a search found, checked against the original 
 After `renascent fit` it is the trained one; before, the one with the weights of the search."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class ExportFlags:
     """What to write.
 
-    to: onnx (needs the extra renascent[onnx]) or pt2 (torch.export).
-    path: the file to write; DIR/model.onnx or DIR/model.pt2 if not given.
+    Args:
+        to: onnx (needs the extra renascent[onnx]) or pt2 (torch.export).
+        path: the file to write; DIR/model.onnx or DIR/model.pt2 if not given.
     """
 
     to: str | None = None
@@ -34,20 +34,31 @@ class ExportFlags:
 
 def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
-    parts: list[Part[Any]] = [Part("Export", ExportFlags()), Part("Output", Output())]
-    return Command(ABOUT, parts, functools.partial(_run, parts[0]), "dir", "The folder of a finished search.")
+    part = Part[ExportFlags]("Export", ExportFlags())
+    return Command(
+        parts={"flags": part},
+        run="renascent.cli.commands.export:run",
+        words={"dir": "The folder of a finished search."},
+        check=functools.partial(_check, part),
+    )
 
 
-def _run(part: Part[ExportFlags], word: str | None, values: Mapping[str, Any]) -> Outcome:
+def _check(part: Part[ExportFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
     flags = part.build(values)
-    folder = finished(word, "export")
+    check_folder(words, "export")
     if flags.to not in FORMATS:
         raise unknown("format", flags.to, FORMATS) if flags.to else UserError("--to is missing: give onnx or pt2")
-    path = Path(flags.path) if flags.path else folder / f"model.{flags.to}"
-    if path.suffix != f".{flags.to}":
-        raise UserError(f"--path {path} does not end in .{flags.to}: name it {path.with_suffix('.' + flags.to)}")
+    if flags.path and Path(flags.path).suffix != f".{flags.to}":
+        better = Path(flags.path).with_suffix("." + flags.to)
+        raise UserError(f"--path {flags.path} does not end in .{flags.to}: name it {better}")
+
+
+def run(folder: str, *, flags: ExportFlags) -> Outcome:
+    """Write the network, and compare it with the original."""
+    from renascent.experiment.result import Result
+
     result = Result.load(folder)
-    written = result.export(path)
+    written = result.export(Path(flags.path) if flags.path else Path(folder) / f"model.{flags.to}")
     weights = "fit" if result.fitted else "search"
     facts = {"path": str(written), "to": flags.to, "weights": weights, "bytes": written.stat().st_size}
     return Outcome(facts, f"{written}: {facts['bytes']:,} bytes, with the weights of the {weights}, run and compared")

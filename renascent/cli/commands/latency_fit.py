@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from renascent.cli.commands.command import Command, Outcome, Output
-from renascent.cli.commands.latency_measure import facts_of
+from renascent.cli.commands.command import Command, Outcome, check_table
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
-from renascent.costs.latency.leaveout import leave_out
-from renascent.costs.latency.table import Lut
+from renascent.core.fields import NonNegative, Whole, settings
 
 ABOUT = """Keep some layers of a latency table, fill in the others by a Gaussian process, and compare.
 
@@ -21,35 +18,46 @@ It tells how few layers need to be measured: the error is that on the layers tha
 sparse table, which predicts networks like any other."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class FitFlags:
     """What to keep.
 
-    keep: share of the layers, drawn at random in each family.
-    seed: of that draw.
-    out: the file to write; none if not given.
+    Args:
+        keep: share of the layers, drawn at random in each family.
+        seed: of that draw.
+        out: the file to write; none if not given.
     """
 
-    keep: float = 0.2
-    seed: int = 0
+    keep: NonNegative = 0.2
+    seed: Whole = 0
     out: str | None = None
 
 
 def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
-    what = Part("Fit", FitFlags())
+    part = Part[FitFlags]("Fit", FitFlags())
     return Command(
-        ABOUT, [what, Part("Output", Output())], functools.partial(_run, what), "table", "File of a latency table."
+        parts={"flags": part},
+        run="renascent.cli.commands.latency_fit:run",
+        words={"table": "File of a latency table."},
+        check=functools.partial(_check, part),
     )
 
 
-def _run(what: Part[FitFlags], word: str | None, values: Mapping[str, Any]) -> Outcome:
-    flags = what.build(values)
-    if word is None:
-        raise UserError("which table? write `renascent latency fit TABLE`, TABLE being the --out of `latency measure`")
-    if flags.out is not None and Path(flags.out).resolve() == Path(word).resolve():
-        raise UserError(f"--out {flags.out} is the table itself, of which layers would be lost: give another file")
-    sparse, error = leave_out(Lut.load(word), flags.keep, flags.seed)
+def _check(part: Part[FitFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
+    check_table(words, "fit")
+    out = part.build(values).out
+    if out is not None and Path(out).resolve() == Path(str(words[0])).resolve():
+        raise UserError(f"--out {out} is the table itself, of which layers would be lost: give another file")
+
+
+def run(path: str, *, flags: FitFlags) -> Outcome:
+    """Leave layers out of a table, and say how well the rest predicts them."""
+    from renascent.cli.work.latency_measure import facts_of
+    from renascent.costs.latency.leaveout import leave_out
+    from renascent.costs.latency.table import Lut
+
+    sparse, error = leave_out(Lut.load(path), flags.keep, flags.seed)
     lines = [
         f"{error.kept} layers kept, {error.left_out} left out",
         f"relative error on those: median {100 * error.median:.1f} %, nine in ten below {100 * error.p90:.1f} %",
@@ -57,7 +65,7 @@ def _run(what: Part[FitFlags], word: str | None, values: Mapping[str, Any]) -> O
     ]
     facts = {"keep": flags.keep, "seed": flags.seed, **error._asdict()}
     if flags.out is not None:
-        path = sparse.save(flags.out)
-        facts |= facts_of(sparse, path)
-        lines.append(f"written: {path}")
+        written = sparse.save(flags.out)
+        facts |= facts_of(sparse, written)
+        lines.append(f"written: {written}")
     return Outcome(facts, "\n".join(lines))

@@ -2,55 +2,63 @@
 
 from __future__ import annotations
 
-import inspect
+import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from renascent.cli.commands.command import Command, Outcome, Output
-from renascent.cli.flags import Part, first_line, papers
+from renascent.cli.commands.command import Command, Outcome
+from renascent.cli.entry import flagged
 from renascent.core.files import Json
+from renascent.core.names import Names
+from renascent.core.source import docstring, references
 from renascent.core.text import aligned
-from renascent.experiment.recipes import RECIPES
+from renascent.experiment.recipes.summaries import SUMMARIES
 from renascent.nets import SPACES
 from renascent.strategies import STRATEGIES
 from renascent.strategies.trials import MULTITRIAL
-from renascent.tasks import DATASETS
-from renascent.tasks.sources import DataSet
+from renascent.tasks import DATASETS, DOWNLOADS
 
 ABOUT = """List the spaces, strategies, data sets and recipes."""
 
 
 def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
-    return Command(ABOUT, [Part("Output", Output())], _run)
+    return Command(run="renascent.cli.commands.listing:run")
 
 
-def _run(word: str | None, values: Mapping[str, Any]) -> Outcome:
+def run() -> Outcome:
+    """Tell what each thing is, from the sources alone."""
     groups = {
-        "spaces": [_named(name, kind) for name, kind in SPACES.items()],
-        "strategies": [_named(name, kind) for name, kind in STRATEGIES.items()],
-        "multi-trial strategies": [_named(name, kind) for name, kind in MULTITRIAL.items()],
-        "data": [{"name": name, "about": _origin(data), "files": _files(data)} for name, data in DATASETS.items()],
-        "recipes": [{"name": r.name, "about": r.summary, "paper": r.paper} for r in RECIPES.values()],
+        "spaces": _named(SPACES),
+        "strategies": _named(STRATEGIES),
+        "multi-trial strategies": _named(MULTITRIAL),
+        "data": [
+            {"name": name, "about": _first(place.partition(":")[0]), "files": flagged(DOWNLOADS[name])}
+            for name, (place, _) in DATASETS.places.items()
+        ],
+        "recipes": [{"name": name, "about": s.about, "paper": s.paper} for name, s in SUMMARIES.items()],
     }
     return Outcome(groups, "\n\n".join(_table(title, rows) for title, rows in groups.items()))
 
 
-def _named(name: str, made: Callable[..., object]) -> Json:
-    kind = getattr(made, "func", made)  # a class, or one with some of its settings
-    return {"name": name, "about": first_line(kind), "paper": ", ".join(papers(kind))}
+def _named(table: Names[Any]) -> list[Json]:
+    places = {name: place for name, (place, _) in table.places.items()}
+    return [{"name": n, "about": _first(place), "paper": ", ".join(papers(place))} for n, place in places.items()]
 
 
-def _origin(data: DataSet) -> str:
-    """Return the first line of the module that reads a data set."""
-    return first_line(inspect.getmodule(data.official))
+def _first(place: str) -> str:
+    """Return the first line of what a module or class says of itself."""
+    return docstring(place).partition("\n")[0]
 
 
-def _files(data: DataSet) -> str:
-    if data.archives:
-        return f"--download fetches {sum(archive.megabytes for archive in data.archives):.0f} MB"
-    return "to be put in place by hand" if data.advice else "already there"
+def papers(place: str) -> list[str]:
+    """Return the arXiv numbers among the references of a class, in order.
+
+    >>> papers("renascent.strategies.trials.rea:REA")
+    ['arXiv:1802.01548', 'arXiv:2009.00437']
+    """
+    return list(dict.fromkeys(re.findall(r"arXiv:\d+\.\d+", " ".join(references(place)))))
 
 
 def _table(title: str, rows: Iterable[Json]) -> str:

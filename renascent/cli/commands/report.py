@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from renascent.cli.commands.command import Command, Outcome, Output, facts_of, finished
-from renascent.cli.flags import Part
-from renascent.experiment.result import Result
-from renascent.reports.summary import summary
+from renascent.cli.commands.command import Command, Outcome, check_folder
 
 ABOUT = """Write the report of a finished search: one HTML page that needs no other file."""
 
 
 def command(words: Sequence[str]) -> Command:
     """Return the command; its flags depend on nothing."""
-    return Command(ABOUT, [Part("Output", Output())], _run, "dir", "The folder of a finished search.")
+    return Command(
+        run="renascent.cli.commands.report:run",
+        words={"dir": "The folder of a finished search."},
+        check=lambda words, values: check_folder(words, "report"),
+    )
 
 
-def _run(word: str | None, values: Mapping[str, Any]) -> Outcome:
-    result = Result.load(finished(word, "report"))
-    page = result.report()
-    return Outcome(facts_of(result, page), f"{summary(result)}\n\nreport: {page}")
+def run(folder: str) -> Outcome:
+    """Write the report."""
+    from renascent.cli.work.running import told
+    from renascent.experiment.result import Result
+
+    return told(Result.load(folder))

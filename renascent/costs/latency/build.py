@@ -34,13 +34,14 @@ DRAWN = 2000
 class Sampling:
     """What is measured for a table, and how long.
 
-    limit: layer configurations at most; of a space that has more, a well-spread sample is measured.
-    networks: whole random networks, to calibrate the sum of the layers by.
-    resolution: only input sizes from LOW-HIGH, such as 96-160; all of the space if not given.
-    visits: to each layer and network, one after the other in turns.
-    passes: timed in a visit, after two untimed ones.
-    minutes: in all, of every session; what is measured by then is the table.
-    seed: of the random architectures.
+    Args:
+        limit: layer configurations at most; of a space that has more, a well-spread sample is measured.
+        networks: whole random networks, to calibrate the sum of the layers by.
+        resolution: only input sizes from LOW-HIGH, such as 96-160; all of the space if not given.
+        visits: to each layer and network, one after the other in turns.
+        passes: timed in a visit, after two untimed ones.
+        minutes: in all, of every session; what is measured by then is the table.
+        seed: of the random architectures.
     """
 
     limit: Count = 1500

@@ -85,7 +85,7 @@ def fitted_latency(
     costs = _costs(config, shape, classes)
     rows = _features(costs, np.stack([config.space.indices(arch) for arch in archs]))
     if not (np.isfinite(seen).all() and (seen > 0).all()):
-        raise UserError(f"latency could not be measured on {device}: give a table by --latency-table instead")
+        raise UserError(f"latency could not be measured on {device}: give a look-up table instead")
     left_out = [_fit(np.delete(rows, k, 0), np.delete(seen, k)) for k in range(len(seen))]
     errors = [abs(float(rows[k] @ w) / seen[k] - 1) for k, w in enumerate(left_out)]
     return FittedLatency(costs, _fit(rows, seen), float(np.median(errors)), float(seen[0]) if reference else None)

@@ -10,12 +10,10 @@ from renascent.experiment.recipes.recipe import Recipe
 from renascent.loops.fit import Fit
 from renascent.tasks.distill import Distillation
 
-PAPER = "arXiv:1905.09717"
-
 
 def cifar() -> Recipe:
     """Return the training on CIFAR: 0.1 label + 0.9 T^2 soft targets at T = 4, which is what works."""
-    return _cifar("tas-cifar", "0.1 label + 0.9 T^2 soft", Distillation.recipe())
+    return _cifar("tas-cifar", Distillation.recipe())
 
 
 def cifar_as_printed() -> Recipe:
@@ -23,25 +21,21 @@ def cifar_as_printed() -> Recipe:
 
     The text gives lambda = 0.9, and the equation puts it before the labels' loss.
     """
-    return _cifar("tas-cifar-as-printed", "0.9 label + 0.1 soft, no T^2", Distillation.as_printed(0.9))
+    return _cifar("tas-cifar-as-printed", Distillation.as_printed(0.9))
 
 
 def imagenet() -> Recipe:
     """Return the training on ImageNet: labels smoothed by 0.1 and soft targets, half and half, weight decay 1e-4."""
     return Recipe(
         name="tas-imagenet",
-        summary="TAS's training on ImageNet: 120 epochs, SGD 0.1 to 0, smoothing 0.1, 0.5 label + 0.5 T^2 soft, T = 4",
-        paper=PAPER,
         fit=Fit(epochs=120, batch=256, weights=_weights(1e-4), label_smoothing=0.1),
         distillation=Distillation.recipe(large_images=True),
     )
 
 
-def _cifar(name: str, loss: str, distillation: Distillation) -> Recipe:
+def _cifar(name: str, distillation: Distillation) -> Recipe:
     return Recipe(
         name=name,
-        summary=f"TAS's training on CIFAR: 300 epochs, SGD 0.1 to 0, {loss}, T = 4",
-        paper=PAPER,
         fit=Fit(epochs=300, batch=256, weights=_weights(5e-4)),
         distillation=distillation,
     )

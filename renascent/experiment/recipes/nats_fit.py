@@ -9,8 +9,6 @@ from renascent.core.protocols import WeightRule
 from renascent.experiment.recipes.recipe import Recipe
 from renascent.loops.fit import Fit
 
-PAPER = "arXiv:2009.00437"
-
 
 def h0() -> Recipe:
     """Return the benchmark's 12-epoch training."""
@@ -31,7 +29,5 @@ def _recipe(name: str, epochs: int) -> Recipe:
     weights = WeightRule(lr=0.1, lr_end=0.0, momentum=0.9, nesterov=True, weight_decay=5e-4, clip=0.0)
     return Recipe(
         name=name,
-        summary=f"NATS-Bench's training of one network: {epochs} epochs, SGD 0.1 to 0, batch 256",
-        paper=PAPER,
         fit=Fit(epochs=epochs, batch=256, weights=weights),
     )

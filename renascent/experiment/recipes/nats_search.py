@@ -12,8 +12,6 @@ from renascent.strategies.rsps import RSPS
 from renascent.strategies.setn import SETN
 from renascent.tasks.prepare import ImageOptions
 
-PAPER = "arXiv:2009.00437"
-
 
 def rsps() -> Recipe:
     """Return random search with parameter sharing, best of 100 cells."""
@@ -48,8 +46,6 @@ def enas() -> Recipe:
 def _recipe(name: str, strategy: OneShot) -> Recipe:
     return Recipe(
         name=f"nats-topology-{name}",
-        summary=f"the topology search of NATS-Bench with {name}: CIFAR-10, 100 epochs",
-        paper=PAPER,
         search=SearchPart(
             space=NatsTopology(channels=16, cells=5),
             strategy=strategy,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
+from renascent.experiment.recipes.summaries import SUMMARIES
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
 from renascent.tasks.distill import Distillation
@@ -28,17 +29,30 @@ class SearchPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings by name. summary: one line.  paper: where they come from.  One of `search` and `fit` is given.
+    """Settings by name. One of `search` and `fit` is given.
 
-    distillation: of a training that has a teacher: the trained reference network of the space, unless another is given.
+    Args:
+        name: as in `SUMMARIES`.
+        search: a whole search.
+        fit: a training of one network.
+        distillation: of a training that has a teacher: the trained reference network of the space, unless another is
+            given.
     """
 
     name: str
-    summary: str
-    paper: str
     search: SearchPart | None = None
     fit: Fit | None = None
     distillation: Distillation | None = None
+
+    @property
+    def summary(self) -> str:
+        """What it is, in one line."""
+        return SUMMARIES[self.name].about
+
+    @property
+    def paper(self) -> str:
+        """Where the settings come from."""
+        return SUMMARIES[self.name].paper
 
     def run(self, **others: Any) -> Result:
         """Search as the recipe says. others: what `renascent.search` takes besides: seed, out, resume, say.

@@ -1,4 +1,4 @@
-"""Searches for sizes, as the papers set them. A budget is given when they are run: `--budget "macs<=0.5x"`.
+"""Searches for sizes, as the papers set them. A budget is given when they are run, such as "macs<=0.5x".
 
 Where a paper's text does not give a number, the docstring says so, and what is used.
 """
@@ -18,10 +18,8 @@ from renascent.strategies.tas import TAS
 from renascent.strategies.tunas import TuNAS
 from renascent.tasks.prepare import ImageOptions
 
-ESTIMATOR, TAS_PAPER, NATS_PAPER = "arXiv:1106.4487", "arXiv:1905.09717", "arXiv:2009.00437"
-
 IMAGENET = "imagenet"
-"""A folder of images: of this name where the search is started, or given by `--data`."""
+"""A folder of images: of this name where the search is started, or given as `data`."""
 
 
 def nes_mobilenet_v1() -> Recipe:
@@ -43,8 +41,6 @@ def tas_cifar(layers_count: int) -> Recipe:
     """Return the search of widths and depths on CIFAR-10, Sec. 4.1: 600 epochs, half of the images to validate on."""
     return Recipe(
         name=f"tas-resnet{layers_count}",
-        summary=f"TAS's search of ResNet-{layers_count}'s widths and depths: CIFAR-10, 600 epochs, SGD 0.1 to 0",
-        paper=TAS_PAPER,
         search=SearchPart(
             space=ResNetCifar(layers_count=layers_count),
             strategy=TAS(),
@@ -65,8 +61,6 @@ def tas_imagenet(layers_count: int) -> Recipe:
     """
     return Recipe(
         name=f"tas-resnet{layers_count}",
-        summary=f"TAS's search of ResNet-{layers_count}'s widths: a folder of images, 120 epochs, SGD 0.1 to 0",
-        paper=TAS_PAPER,
         search=SearchPart(
             space=ResNetImages(layers_count=layers_count),
             strategy=TAS(),
@@ -113,8 +107,6 @@ def _nes(name: str, space: SpaceConfig, *, epochs: int, lr: float, decay: float)
     """
     return Recipe(
         name=f"nes-{name}",
-        summary=f"NES's search of {space.space.name}'s sizes: a folder of images, {epochs} epochs at batch 256",
-        paper=ESTIMATOR,
         search=SearchPart(
             space=space,
             strategy=NES(),
@@ -134,8 +126,6 @@ def _nats(name: str, strategy: OneShot) -> Recipe:
     """
     return Recipe(
         name=f"nats-size-{name}",
-        summary=f"the size search of NATS-Bench with {name}: CIFAR-10, 100 epochs",
-        paper=NATS_PAPER,
         search=SearchPart(
             space=NatsSize(),
             strategy=strategy,

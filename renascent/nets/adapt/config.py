@@ -39,17 +39,21 @@ class Adapted(SpaceConfig):
     It runs once and every operation is written down; channels that an operation ties are one decision. Each decision
     is tried before it is offered, and what fails is left as it is; `coverage` says what became of every layer.
 
-    The groups are those of dependency graphs: Fang et al., DepGraph, arXiv:2301.12900. Blocks are left out from the
-    last.
+    Blocks are left out from the last.
 
-    factory: package.module:function that makes the model, called without arguments.
-    weights: .safetensors file with its trained weights; those the factory gives it if empty.
-    shape: channels,height,width of one input.
-    multiple: widths are multiples of this, or the model's own.
-    least: no width is below this share of the model's own, and no row of blocks shorter.
-    depth: let blocks that add to their input be left out.
-    resolutions: smaller sizes of the input to choose from, besides its own; none if empty.
-    order: which channels a narrower layer keeps: those of the largest weights (magnitude), or the first ones (given).
+    Args:
+        factory: package.module:function that makes the model, called without arguments.
+        weights: .safetensors file with its trained weights; those the factory gives it if empty.
+        shape: channels,height,width of one input.
+        multiple: widths are multiples of this, or the model's own.
+        least: no width is below this share of the model's own, and no row of blocks shorter.
+        depth: let blocks that add to their input be left out.
+        resolutions: smaller sizes of the input to choose from, besides its own; none if empty.
+        order: which channels a narrower layer keeps: those of the largest weights (magnitude), or the first ones
+            (given).
+
+    References:
+        The groups are those of dependency graphs: Fang et al., DepGraph, arXiv:2301.12900.
     """
 
     factory: str = ""

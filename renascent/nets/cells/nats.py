@@ -25,18 +25,20 @@ from renascent.nets.cells.routes import departures, edge_name
 class NatsTopology(SpaceConfig):
     """One operation on each edge of a cell, the same cell everywhere.
 
-    Dong and Yang, NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search, ICLR 2020,
-    arXiv:2001.00326, Sec. 2.1. Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437, Sec. 3.1.
+    Args:
+        channels: width C of the stem; the three stages have C, 2C and 4C.
+        cells: number N of cells in each of the three stages.
+        nodes: feature maps in a cell, the input included.
+        operations: candidate operations of an edge.
 
-    channels: width C of the stem; the three stages have C, 2C and 4C.
-    cells: number N of cells in each of the three stages.
-    nodes: feature maps in a cell, the input included.
-    operations: candidate operations of an edge.
+    References:
+        Dong and Yang, NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search, ICLR 2020,
+        arXiv:2001.00326, Sec. 2.1. Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437, Sec. 3.1.
     """
 
     channels: Count = 16
     cells: Count = 5
-    nodes: int = 4
+    nodes: Count = 4
     operations: tuple[str, ...] = topology.OPERATIONS
 
     def __post_init__(self) -> None:

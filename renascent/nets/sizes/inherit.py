@@ -17,10 +17,16 @@ def first_k(net: nn.Module, larger: Mapping[str, Tensor]) -> None:
     A tensor `p` of sizes (n0, n1, ...) takes `larger[name][:n0, :n1, ...]`, as far as both reach; what lies beyond, and
     what `larger` has no name for, stays as it is. The running statistics of batch normalisation are those of
     the larger network and want re-estimating (`loops.fit.recalibrate`).
-    TAS "w/ Init": Dong and Yang, arXiv:1905.09717, Sec. 4.
 
-    larger: the state dict of the larger network, of any precision and on any device.
-    Raises UserError when the two have no tensor in common, or one of another number of dimensions.
+    Args:
+        net: the smaller network.
+        larger: the state dict of the larger network, of any precision and on any device.
+
+    Raises:
+        UserError: when the two have no tensor in common, or one of another number of dimensions.
+
+    References:
+        TAS "w/ Init": Dong and Yang, arXiv:1905.09717, Sec. 4.
 
     >>> wide, slim = nn.Linear(3, 4), nn.Linear(2, 3)
     >>> first_k(slim, wide.state_dict())

@@ -36,12 +36,16 @@ class MobileNetV1(SizedSpace):
     """The size space of NES on MobileNet V1: the widths of its 13 pointwise convolutions, 0.1 to 1.6 of the original's.
 
     And the resolution. The first convolution keeps its width.
-    The network: Howard et al., MobileNets, 2017, arXiv:1704.04861, Table 1.
 
-    width: multiplies all channels of the original.
-    small: for small images: the first convolution does not stride.
-    lowest, highest: side of the images, in pixels; where they are equal, it is the data's own.
-    resolution_step: between two resolutions, in pixels.
+    Args:
+        width: multiplies all channels of the original.
+        small: for small images: the first convolution does not stride.
+        lowest: side of the images, in pixels; where they are equal, it is the data's own.
+        highest: side of the images, in pixels; where they are equal, it is the data's own.
+        resolution_step: between two resolutions, in pixels.
+
+    References:
+        The network: Howard et al., MobileNets, 2017, arXiv:1704.04861, Table 1.
     """
 
     width: Annotated[float, Range(0.01)] = 1.0

@@ -52,12 +52,16 @@ class MobileNetV2(SizedSpace):
     The widths of the seven stages and of the last convolution, and the inner width of each of the 17 blocks (of the
     first: the stem's), from 0.2 to 1.5 of the original's; the depth, 9 to 19, counts the stem, the blocks and the last
     convolution, and leaves out the last of the ten repeated blocks first.
-    The network: Sandler, Howard, Zhu, Zhmoginov and Chen, MobileNetV2, CVPR 2018, arXiv:1801.04381, Table 2.
 
-    width: multiplies all channels of the original.
-    small: for small images: the stem and the second stage do not stride.
-    lowest, highest: side of the images, in pixels; where they are equal, it is the data's own.
-    resolution_step: between two resolutions, in pixels.
+    Args:
+        width: multiplies all channels of the original.
+        small: for small images: the stem and the second stage do not stride.
+        lowest: side of the images, in pixels; where they are equal, it is the data's own.
+        highest: side of the images, in pixels; where they are equal, it is the data's own.
+        resolution_step: between two resolutions, in pixels.
+
+    References:
+        The network: Sandler, Howard, Zhu, Zhmoginov and Chen, MobileNetV2, CVPR 2018, arXiv:1801.04381, Table 2.
     """
 
     width: Annotated[float, Range(0.01)] = 1.0

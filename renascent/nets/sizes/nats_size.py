@@ -32,8 +32,11 @@ BLOCKS = (1, 3)
 class NatsSize(SizedSpace):
     """The widths of a small network: of the stem and first cell, of a residual block, a cell, a block and a cell.
 
-    Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437, Sec. 3.2. A skip between unequal widths is
-    a 1x1 convolution with its normalisation; in the shared-weight network, wherever the two widths may be unequal.
+    A skip between unequal widths is a 1x1 convolution with its normalisation; in the shared-weight network, wherever
+    the two widths may be unequal.
+
+    References:
+        Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437, Sec. 3.2.
     """
 
     @property

@@ -52,14 +52,18 @@ class ResNetImages(SizedSpace):
 
     From 0.1 to 1.6 of the original's; the two inner widths of a bottleneck are one. The stem keeps its 64 channels;
     where blocks have no bottleneck, the first one adds them to its own, so that they are the first stage's width.
-    The networks: He, Zhang, Ren and Sun, Deep Residual Learning, CVPR 2016, arXiv:1512.03385, Table 1; a bottleneck
-    strides in its 3x3 convolution.
 
-    layers_count: of the original: 18, 34, 50 or 101.
-    width: multiplies all channels of the original.
-    small: for small images: a 3x3 stem that does not stride, and no pooling behind it.
-    lowest, highest: side of the images, in pixels; where they are equal, it is the data's own.
-    resolution_step: between two resolutions, in pixels.
+    Args:
+        layers_count: of the original: 18, 34, 50 or 101.
+        width: multiplies all channels of the original.
+        small: for small images: a 3x3 stem that does not stride, and no pooling behind it.
+        lowest: side of the images, in pixels; where they are equal, it is the data's own.
+        highest: side of the images, in pixels; where they are equal, it is the data's own.
+        resolution_step: between two resolutions, in pixels.
+
+    References:
+        The networks: He, Zhang, Ren and Sun, Deep Residual Learning, CVPR 2016, arXiv:1512.03385, Table 1; a bottleneck
+        strides in its 3x3 convolution.
     """
 
     layers_count: int = 50

@@ -30,16 +30,19 @@ BASES = (16, 32, 64)
 class ResNetCifar(SizedSpace):
     """The size space of TAS on CIFAR: a width for every convolution, a depth for every stage.
 
-    Dong and Yang, Network Pruning via Transformable Architecture Search, NeurIPS 2019, arXiv:1905.09717, Sec. 4.1.
-    The networks: He, Zhang, Ren and Sun, Deep Residual Learning, CVPR 2016, arXiv:1512.03385, Sec. 4.2, with
-    shortcuts by average pooling and 1x1 convolution. Additions pad the narrower map with zeros.
+    Args:
+        layers_count: of the original: 6n + 2, or 9n + 2 with bottlenecks (164).
+        widths: search the widths.
+        depths: search the number of blocks of each stage.
+        tied: one width for all maps that are added, so that nothing is padded.
+        lowest: side of the images, in pixels; where they are equal, it is the data's own.
+        highest: side of the images, in pixels; where they are equal, it is the data's own.
+        resolution_step: between two resolutions, in pixels.
 
-    layers_count: of the original: 6n + 2, or 9n + 2 with bottlenecks (164).
-    widths: search the widths.
-    depths: search the number of blocks of each stage.
-    tied: one width for all maps that are added, so that nothing is padded.
-    lowest, highest: side of the images, in pixels; where they are equal, it is the data's own.
-    resolution_step: between two resolutions, in pixels.
+    References:
+        Dong and Yang, Network Pruning via Transformable Architecture Search, NeurIPS 2019, arXiv:1905.09717, Sec. 4.1.
+        The networks: He, Zhang, Ren and Sun, Deep Residual Learning, CVPR 2016, arXiv:1512.03385, Sec. 4.2, with
+        shortcuts by average pooling and 1x1 convolution. Additions pad the narrower map with zeros.
     """
 
     layers_count: int = 20

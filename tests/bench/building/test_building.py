@@ -156,7 +156,7 @@ def test_chosen_is_all_a_list_a_file_or_a_sample(tmp_path: Path) -> None:
         ("|none~0|,|none~0|", 0, r"\|none~0\| is given twice"),
         ("|no~0|", 0, "cannot be read"),
         (None, 4, "the sample is 4: give 1 to 3"),
-        ("|none~0|", 2, "give one of --archs and --sample"),
+        ("|none~0|", 2, "give one of `archs` and `sample`"),
     ],
 )
 def test_a_wrong_choice_is_refused(given: str | None, sample: int, fragment: str) -> None:
@@ -255,7 +255,7 @@ def test_a_build_goes_on_from_its_journal(tmp_path: Path, monkeypatch: pytest.Mo
     journal = tmp_path / "b.safetensors.parts" / "events.jsonl"
     held = journal.read_bytes()
     journal.write_bytes(held[: len(held) - cut])
-    with pytest.raises(UserError, match=r"already holds a run: resume it \(--resume\), or remove .*\.parts"):
+    with pytest.raises(UserError, match=r"already holds a run: resume it \(`resume=True`\), or remove .*\.parts"):
         build(PLAN, out)
     again: list[Json] = []
     assert same(build(PLAN, out, resume=True, say=again.append).table, reference)
@@ -311,7 +311,7 @@ def test_another_configuration_is_not_gone_on_with(tmp_path: Path, monkeypatch: 
 @pytest.mark.usefixtures("alone")
 def test_what_is_there_and_what_is_not(tmp_path: Path) -> None:
     out = tmp_path / "t.safetensors"
-    with pytest.raises(UserError, match=r"there is no unfinished build .*\.parts to resume: check --out"):
+    with pytest.raises(UserError, match=r"there is no unfinished build .*\.parts to resume: check `out`"):
         build(PLAN, out, resume=True)
     assert list(tmp_path.iterdir()) == []
     build(PLAN, out)

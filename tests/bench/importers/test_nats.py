@@ -207,7 +207,7 @@ def test_ctrl_c_and_resume(whole: tuple[Path, bytes], tmp_path: Path, after: int
     with pytest.raises(Interrupted, match=f"interrupted after {after} architectures"):
         import_folder(source, tmp_path / "t", show=stop)
     assert not (tmp_path / "t").exists()
-    with pytest.raises(UserError, match=r"t\.importing holds an unfinished import: go on with --resume"):
+    with pytest.raises(UserError, match=r"t\.importing holds an unfinished import: go on with `resume=True`"):
         import_folder(source, tmp_path / "t")
     for path in sorted(source.glob("0*"))[:after]:
         path.write_bytes(b"what was read is not read again")

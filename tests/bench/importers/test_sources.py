@@ -70,9 +70,9 @@ def test_an_out_that_cannot_be_written(release: Any, archs: Any, tmp_path: Path)
     source = release.folder(tmp_path / "n", NAMES, archs)
     (tmp_path / "file").write_text("in the way")
     for out, fragment in [
-        (tmp_path / "file", "file exists already: remove it, or give another --out"),
+        (tmp_path / "file", "file exists already: remove it, or give another `out`"),
         (tmp_path / "n", "n exists already"),
-        (tmp_path / "file" / "t", "cannot write .*: .*file is a file; give another --out"),
+        (tmp_path / "file" / "t", "cannot write .*: .*file is a file; give another `out`"),
         (Path("/proc/renascent/t"), "cannot write /proc/renascent"),
         (tmp_path / "t.npz", r"ends in \.npz, which means the compact arrays: name it t\.safetensors"),
     ]:
@@ -84,7 +84,7 @@ def test_an_out_that_cannot_be_written(release: Any, archs: Any, tmp_path: Path)
 
 def test_resume_of_what_takes_seconds(tmp_path: Path) -> None:
     np.savez(tmp_path / "nb201.npz", a=np.arange(3))
-    with pytest.raises(UserError, match="leave --resume out"):
+    with pytest.raises(UserError, match="leave `resume=True` out"):
         import_table(tmp_path / "nb201.npz", tmp_path / "t", resume=True)
 
 

@@ -13,9 +13,10 @@ import pytest
 from renascent.bench.building.plan import Job
 from renascent.bench.building.work import train
 from renascent.bench.tables.table import Table
-from renascent.cli.commands.bench_build import Told, recorded
+from renascent.cli.commands.bench_build import recorded
 from renascent.cli.entry import main
 from renascent.cli.progress import Counted
+from renascent.cli.work.bench_build import Told
 from renascent.core.files import Json
 
 BARE = "bench build nats-topology --data digits"

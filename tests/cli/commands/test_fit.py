@@ -165,7 +165,7 @@ def test_ctrl_c_while_the_reference_is_trained(say: Any, monkeypatch: pytest.Mon
         ("--teacher run", "nothing was trained in run yet: run `renascent fit run` first"),
         ("--soft-weight 0.5", "--soft-weight without a teacher: add --teacher DIR or --teacher reference"),
         ("--no-temperature-squared", "--temperature-squared without a teacher"),
-        ("--teacher teacher --temperature 0", "temperature is 0.0: give a number of at least 0.01"),
+        ("--teacher teacher --temperature 0", "--temperature is '0': give a number of at least 0.01"),
     ],
 )
 def test_what_is_refused(say: Any, flags: str, message: str) -> None:

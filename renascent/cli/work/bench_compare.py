@@ -1,0 +1,130 @@
+"""What `renascent bench compare` does."""
+
+from __future__ import annotations
+
+import math
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from renascent.bench.compare import Contest, compare
+from renascent.bench.importers import open_table
+from renascent.bench.standings import standings
+from renascent.bench.tables.table import Table
+from renascent.cli.commands.bench_compare import CompareFlags
+from renascent.cli.commands.bench_query import TableFlags
+from renascent.cli.commands.command import Outcome
+from renascent.cli.progress import Counted
+from renascent.core.environment import environment
+from renascent.core.errors import UserError
+from renascent.core.files import Json, write_json, writing
+from renascent.core.text import aligned
+from renascent.reports.bench import write_page
+from renascent.reports.comparison import repeat, sections
+from renascent.strategies.trials.protocol import Trials
+
+DEFAULT_TRIALS = 100
+"""Without a budget, a run has the seconds of this many average trials, or of a quarter of the table if that is less."""
+
+
+def run(*, where: TableFlags, flags: CompareFlags, **strategies: Trials[Any]) -> Outcome:
+    """Run every strategy many times, and write what came out."""
+    folder, table = Path(str(flags.out)), open_table(where.table)
+    contests = _contests(flags, where.table, table)
+    with Counted() as bar:
+        heard = _Heard(bar, flags.runs * len(strategies) * len(contests))
+        processes = flags.processes or os.cpu_count() or 1
+        found = compare(strategies, contests, runs=flags.runs, seed=flags.seed, processes=processes, heard=heard)
+    facts = {problem: standings(runs) for problem, runs in found.items()}
+    settings = _settings(flags, table, contests, strategies)
+    # all is drawn before anything is written
+    parts = [*sections(strategies, contests, found, facts), repeat(settings)]
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "settings.json", settings)
+    write_json(folder / "compare.json", facts)
+    page = write_page(folder / "report.html", f"{len(strategies)} strategies on {table.name}", parts)
+    return Outcome({"table": table.name, "report": str(page), "results": facts}, _text(facts, page))
+
+
+class _Heard:
+    """Adds up the runs that ended."""
+
+    def __init__(self, bar: Counted, total: int) -> None:
+        self.bar, self.total, self.done = bar, total, 0
+
+    def __call__(self, problem: str, strategy: str, runs: int) -> None:
+        self.done += runs
+        self.bar.show("runs", self.done, self.total, f"  {strategy} on {problem}")
+
+
+def _contests(flags: CompareFlags, path: str | None, table: Table) -> list[Contest]:
+    return [
+        Contest(
+            path,
+            problem,
+            seconds,
+            math.inf if flags.trials is None else flags.trials,
+            flags.constraints or (),
+            flags.objectives or (),
+            flags.workers,
+        )
+        for problem, seconds in _budgets(flags, table).items()
+    ]
+
+
+def _settings(flags: CompareFlags, table: Table, contests: Sequence[Contest], strategies: Mapping[str, Any]) -> Json:
+    limits = {c.problem: c.seconds if c.seconds < math.inf else None for c in contests}
+    left_out = ("out", "budget_seconds", "processes", "strategies")
+    return {
+        "table": table.name,
+        "budget_seconds": limits,
+        **{key: value for key, value in asdict(flags).items() if key not in left_out},
+        "strategies": {name: asdict(strategy) for name, strategy in strategies.items()},
+        "environment": environment(flags.seed),
+    }
+
+
+def _budgets(flags: CompareFlags, table: Table) -> dict[str, float]:
+    """Return data set -> seconds of a run. Raises UserError for what cannot be read, or is no data set of the table."""
+    if not table.problems:
+        raise UserError(f"table '{table.name}' poses no search problem: it lacks a signal, its seconds or a result")
+    if flags.budget_seconds is None:
+        return {name: _default(table, name) if flags.trials is None else math.inf for name in table.problems}
+    if len(flags.budget_seconds) == 1 and "=" not in flags.budget_seconds[0]:
+        return dict.fromkeys(table.problems, _seconds(flags.budget_seconds[0]))
+    pairs = [text.partition("=") for text in flags.budget_seconds]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise UserError(f"--budget-seconds '{wrong[0]}' cannot be read: write DATA=SECONDS, as in cifar10=20000")
+    return {table.problem(name).name: _seconds(text) for name, _, text in pairs}
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UserError(f"--budget-seconds '{text}' cannot be read: give a number above 0, or DATA=SECONDS")
+    return seconds
+
+
+def _default(table: Table, name: str) -> float:
+    problem = table.problem(name)
+    average = float(table.complete(problem.seconds).mean()) * table.find(problem.signal).epochs
+    return math.ceil(average * min(DEFAULT_TRIALS, len(table) / 4))
+
+
+def _text(facts: Json, page: Path) -> str:
+    lines = []
+    for problem, rows in facts.items():
+        lines.append(f"{problem}: test accuracy (%) of {next(iter(rows.values()))['runs']} runs")
+        cells = []
+        for name, row in rows.items():
+            spread = f" +- {row['std']:.2f}" if row["std"] is not None else ""
+            cells.append((name, f"{row['mean']:.2f}{spread}", f"rank {row['rank']:.2f}"))
+        lines += [textwrap.indent(aligned(cells), "  "), ""]
+    return "\n".join([*lines, f"report: {page}"])

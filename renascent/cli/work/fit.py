@@ -1,0 +1,71 @@
+"""What `renascent fit` does."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from renascent.cli.commands.command import Machine, Outcome, lasting
+from renascent.cli.commands.fit import FitFlags
+from renascent.cli.live import Live
+from renascent.cli.work.running import remembered, task_on, told
+from renascent.core.errors import UserError
+from renascent.experiment.result import Result
+from renascent.loops.fit import Fit
+from renascent.results.retrain import REFERENCE
+from renascent.tasks.distill import Distillation
+from renascent.tasks.images import ImageTask
+from renascent.tasks.prepare import ImageOptions
+
+
+def run(
+    folder: str,
+    *,
+    flags: FitFlags,
+    training: Fit,
+    distillation: Distillation,
+    options: Mapping[str, Any],
+    machine: Machine,
+) -> Outcome:
+    """Train the network of a search, and those beside it."""
+    result = Result.load(folder)
+    taught = flags.teacher is not None
+    teacher = flags.teacher if flags.teacher in (None, REFERENCE) else Result.load(str(flags.teacher))
+    task = _task(flags, result, options, machine)
+    first = [f"{REFERENCE} network"] if REFERENCE in (flags.teacher, flags.init) else []
+    cells = [f"random cell {number + 1} of {flags.random_cells}" for number in range(flags.random_cells)]
+    with Live([*first, "training", *cells]) as live:
+        live.say(f"training {result.facts['arch']} on {task}; folder {result.folder / 'fit'}")
+        result.fit(
+            task,
+            training,
+            teacher=teacher,
+            distillation=distillation if taught else None,
+            init=flags.init,
+            seed=flags.seed,
+            prune=flags.prune,
+            random_cells=flags.random_cells,
+            resume=flags.resume,
+            say=live,
+        )
+        return told(result, f"renascent export {result.folder} --to onnx")
+
+
+def _task(flags: FitFlags, result: Result, changes: Mapping[str, Any], machine: Machine) -> ImageTask:
+    """Return what to train on. Raises UserError when the search's own data have changed since."""
+    if flags.data is not None:
+        options = ImageOptions()
+        with contextlib.suppress(UserError):  # of a search from Python nothing is remembered
+            held, known = remembered(result.folder)
+            options = known if held == lasting(flags.data) else options
+        return task_on(machine, flags.data, dataclasses.replace(options, **changes))
+    data, options = remembered(result.folder)
+    task = task_on(machine, data, dataclasses.replace(options, **changes))
+    if not changes and not result.searched_on(task):
+        raise UserError(
+            f"the images of '{data}' are no longer those of the search: put them back, "
+            f"or give --data {data} to train on them as they are"
+        )
+    return task

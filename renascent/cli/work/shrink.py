@@ -1,0 +1,109 @@
+"""What `renascent shrink` does."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from renascent.cli.commands.command import Machine, Outcome
+from renascent.cli.commands.shrink import ShrinkFlags
+from renascent.cli.live import Live
+from renascent.cli.work.running import task_on
+from renascent.cli.work.searching import searched
+from renascent.core.errors import UserError
+from renascent.core.files import Json, write_text
+from renascent.core.protocols import OneShot, WeightRule
+from renascent.costs.budget import Budget
+from renascent.experiment.result import Result
+from renascent.nets.adapt import Adapted, NothingToSearch, Untraceable, smaller_sizes
+from renascent.tasks.prepare import ImageOptions
+
+CODE_FILE = "shrink_model.py"
+"""In a run folder: code that shrinks the model without renascent."""
+
+
+def run(
+    factory: str,
+    *,
+    flags: ShrinkFlags,
+    strategy: OneShot,
+    weights: WeightRule,
+    options: ImageOptions,
+    machine: Machine,
+) -> Outcome:
+    """Search the sizes of a model, or show what of it can be searched."""
+    if flags.dry_run and flags.input is not None:
+        return _shown(_space(factory, flags, flags.input.split(",")), flags)
+    task = task_on(machine, str(flags.data), options)
+    shape = (task.channels, *task.size)
+    space = _space(factory, flags, flags.input.split(",") if flags.input else shape)
+    if flags.dry_run:
+        return _shown(space, flags)
+    _fits(space, shape, task.classes)
+    if flags.budget is not None:
+        Budget.parse(flags.budget)  # before anything is written
+    return searched(
+        space,
+        strategy,
+        task,
+        flags,
+        options,
+        name="shrink",
+        first=[str(space.coverage), f"shrinking {factory}"],
+        following=functools.partial(_written, space),
+        weights=weights,
+    )
+
+
+def _written(space: Adapted, result: Result) -> str:
+    """Write the code that shrinks the model, and say what to do with it."""
+    code = result.folder / CODE_FILE
+    write_text(code, space.recipe(result.arch))
+    return f"renascent fit {result.folder} --init shared (trains it on); {code} shrinks your model without renascent"
+
+
+def _space(factory: str, flags: ShrinkFlags, shape: Sequence[str | int]) -> Adapted:
+    """Return the model's search space, which is analysed here. Raises UserError when nothing of it can be searched."""
+    space = Adapted(
+        factory=factory,
+        weights=str(Path(flags.weights).resolve()) if flags.weights else "",
+        shape=tuple(shape),  # type: ignore[arg-type]
+        multiple=flags.multiple,
+        least=flags.least,
+        depth=flags.depth,
+        order=flags.order,
+    )
+    if flags.resolution:
+        channels, height, width = space.shape
+        sizes = smaller_sizes(space.source, (channels, height, width))
+        if not sizes:
+            raise UserError(f"--resolution: the model takes no smaller inputs than {height} x {width}: leave it out")
+        space = dataclasses.replace(space, resolutions=sizes)
+    try:
+        _ = space.plan
+    except (Untraceable, NothingToSearch):
+        Live([]).say(str(space.coverage))
+        raise
+    return space
+
+
+def _fits(space: Adapted, shape: tuple[int, ...], classes: int) -> None:
+    """Raise UserError unless the data can be searched on."""
+    space.check(shape[0], classes)
+    if shape != space.shape and not space.resolutions:
+        raise UserError(
+            f"the data are {','.join(map(str, shape))} and --input is {','.join(map(str, space.shape))}: "
+            "give the same, or resize the images"
+        )
+
+
+def _shown(space: Adapted, flags: ShrinkFlags) -> Outcome:
+    """Show what can be searched, and which sizes of the input could be."""
+    coverage, (channels, height, width) = space.coverage, space.shape
+    rows: list[Json] = [asdict(row) for row in coverage.rows]
+    smaller = () if flags.resolution else smaller_sizes(space.source, (channels, height, width))
+    hint = f"\nthe input could be {', '.join(map(str, smaller))}, too: add --resolution" if smaller else ""
+    return Outcome({"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller}, f"{coverage}{hint}")

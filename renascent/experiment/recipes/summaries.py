@@ -1,0 +1,55 @@
+"""What each recipe is, and where it comes from: to be listed without making it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+NATS, TAS, ESTIMATOR = "arXiv:2009.00437", "arXiv:1905.09717", "arXiv:1106.4487"
+
+
+class Summary(NamedTuple):
+    """kind: "search" or "fit".  about: one line.  paper: where the settings come from."""
+
+    kind: str
+    about: str
+    paper: str
+
+
+def _topology(strategy: str) -> Summary:
+    return Summary("search", f"the topology search of NATS-Bench with {strategy}: CIFAR-10, 100 epochs", NATS)
+
+
+def _size(strategy: str) -> Summary:
+    return Summary("search", f"the size search of NATS-Bench with {strategy}: CIFAR-10, 100 epochs", NATS)
+
+
+def _network(epochs: int) -> Summary:
+    return Summary("fit", f"NATS-Bench's training of one network: {epochs} epochs, SGD 0.1 to 0, batch 256", NATS)
+
+
+def _nes(space: str, epochs: int) -> Summary:
+    about = f"NES's search of {space}'s sizes: a folder of images, {epochs} epochs at batch 256"
+    return Summary("search", about, ESTIMATOR)
+
+
+def _tas(layers: int, what: str, data: str) -> Summary:
+    return Summary("search", f"TAS's search of ResNet-{layers}'s {what}: {data} epochs, SGD 0.1 to 0", TAS)
+
+
+def _taught(what: str) -> Summary:
+    return Summary("fit", f"TAS's training on {what}, T = 4", TAS)
+
+
+SUMMARIES = {
+    **{f"nats-topology-{s}": _topology(s) for s in ("rsps", "darts", "darts-second-order", "gdas", "setn", "enas")},
+    **{f"nats-{name}": _network(epochs) for name, epochs in (("h0", 12), ("h1", 200), ("h2", 90))},
+    **{f"nes-{name}": _nes(name, epochs) for name, epochs in (("mobilenet-v1", 31), ("mobilenet-v2", 31))},
+    "nes-resnet50": _nes("resnet50", 16),
+    **{f"tas-resnet{n}": _tas(n, "widths and depths", "CIFAR-10, 600") for n in (20, 32, 56, 110, 164)},
+    **{f"tas-resnet{n}": _tas(n, "widths", "a folder of images, 120") for n in (18, 50)},
+    **{f"nats-size-{s}": _size(s) for s in ("tas", "fbnetv2", "tunas", "tunas-warmup")},
+    "tas-cifar": _taught("CIFAR: 300 epochs, SGD 0.1 to 0, 0.1 label + 0.9 T^2 soft"),
+    "tas-imagenet": _taught("ImageNet: 120 epochs, SGD 0.1 to 0, smoothing 0.1, 0.5 label + 0.5 T^2 soft"),
+    "tas-cifar-as-printed": _taught("CIFAR: 300 epochs, SGD 0.1 to 0, 0.9 label + 0.1 soft, no T^2"),
+}
+"""Recipe name -> what it is."""
