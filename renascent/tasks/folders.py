@@ -28,8 +28,6 @@ def read_folder(root: Path, image_size: int = 0) -> Raw:
     All are held in memory. Raises UserError, naming the file, for anything but images, fewer than 2 classes, unequal
     sizes, or more than the memory holds.
     """
-    if image_size < 0:
-        raise UserError(f"`image_size` is {image_size} pixels; give 0 (as they are) or a positive whole number")
     divided = (root / "train").is_dir()
     tops = [root / "train", *(p for p in (root / "val", root / "test") if p.is_dir())] if divided else [root]
     classes = _classes(tops[0])

@@ -98,7 +98,7 @@ def test_empty_folders_and_single_classes_are_refused(tmp_path: Path):
     (tmp_path / "dog").mkdir()
     with pytest.raises(UserError, match="has no images; put them at"):
         load(tmp_path)
-    with pytest.raises(UserError, match="`image_size` is -1 pixels"):
+    with pytest.raises(UserError, match="image_size is -1: give a number of at least 0"):
         load(tmp_path, options=ImageOptions(image_size=-1))
 
 
