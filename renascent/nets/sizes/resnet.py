@@ -147,7 +147,7 @@ class ResNetImagesNetwork(nn.Module):
         decision = None if config.bottleneck else "stage1.out"
         width = values[decision] if decision else widened(BASE, config.width)
         self.stem = Unit(channels_in, width, *config.stem, decision=decision)
-        self.small = config.small
+        self.pool = nn.Identity() if config.small else nn.MaxPool2d(3, 2, 1)
         for stage in range(1, 5):
             blocks = []
             for place in (p for p in config.places() if p.stage == stage):
@@ -157,9 +157,7 @@ class ResNetImagesNetwork(nn.Module):
         self.classifier = Classifier(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        if not self.small:
-            x = functional.max_pool2d(x, 3, 2, 1)
+        x = self.pool(self.stem(x))
         for stage in range(1, 5):
             x = self.get_submodule(f"stage{stage}")(x)
         return self.classifier(x)  # type: ignore[no-any-return]

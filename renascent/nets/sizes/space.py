@@ -56,10 +56,10 @@ class TracedSpace(ABC):
 
     def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
         """List the layers for the values of all decisions and an input of `shape` (channels, h, w)."""
-        return _program(self, shape[0], classes).layers(values, shape)
+        return _program(self).layers(values, shape, classes)
 
 
 @lru_cache(maxsize=64)
-def _program(config: TracedSpace, channels_in: int, classes: int) -> Program:
+def _program(config: TracedSpace) -> Program:
     with torch.device("meta"):
-        return trace(config.whole(channels_in, classes))
+        return trace(config.whole(1, 1))

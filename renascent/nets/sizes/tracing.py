@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -47,28 +46,29 @@ class Program:
 
     steps: tuple[Step, ...]
 
-    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int]) -> list[Layer]:
+    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
         """List the layers for the values of all decisions and an input of `shape` (channels, h, w)."""
         maps: list[tuple[Quantity, Quantity, Quantity]] = [(shape[0], *map_size(values, shape))]
         there: dict[tuple[str, int] | None, Any] = {None: 1}
         found = []
         for step in self.steps:
-            channels, height, width = maps[step.inputs[0]]
+            inputs, height, width = maps[step.inputs[0]]
             if step.ends:
                 decision, reached = step.ends
-                channels = chosen(values[decision], {option: maps[k][0] for option, k in reached.items()})
+                inputs = chosen(values[decision], {option: maps[k][0] for option, k in reached.items()})
             if step.about is None:
-                maps.append((channels, height, width))
+                maps.append((inputs, height, width))
                 continue
-            if step.depth not in there:
+            if len(step.inputs) > 1:
+                inputs = widest(*(maps[k][0] for k in step.inputs))
+            if step.depth and step.depth not in there:
                 there[step.depth] = present(values[step.depth[0]], step.depth[1])
-            inputs = widest(*(maps[k][0] for k in step.inputs))
-            outputs = inputs if step.width is None else values.get(step.width, step.width)
-            size = (1, 1) if step.about["kind"] == "linear" else (height, width)
+            outputs, size = _width(step.width, values, inputs), (height, width)
+            if step.about["kind"] == "linear":
+                outputs, size = classes, (1, 1)
             held = tuple(maps[k] for k in step.held)
-            layer = Layer(
-                inputs=inputs, outputs=outputs, size=size, presence=there[step.depth], held=held, **step.about
-            )
+            presence = there[step.depth]
+            layer = Layer(inputs=inputs, outputs=outputs, size=size, presence=presence, held=held, **step.about)
             maps.append((outputs, *layer.size_out))
             found += _unequal(layer) if step.conditional else [layer]
         return found
@@ -107,7 +107,8 @@ class Map:
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Map:
-        return args[0].recorder.function(func.__name__, *args, **(kwargs or {}))  # type: ignore[no-any-return]
+        recorder: _Recorder = args[0].recorder
+        return recorder.function(func.__name__, *args, **(kwargs or {}))
 
 
 class _Noted(nn.Module):
@@ -146,7 +147,7 @@ class _Recorder:
             self._activate(x)
             return self._note((x,), {"name": name, "kind": "norm"})
         if isinstance(module, Classifier):
-            return self._note((x,), {"name": f"{name}.linear", "kind": "linear"}, width=module.linear.out_features)
+            return self._note((x,), {"name": f"{name}.linear", "kind": "linear"})
         conv, deep = module.conv, module.conv.groups > 1
         about = {
             "name": name,
@@ -171,8 +172,10 @@ class _Recorder:
         raise NotImplementedError(f"'{name}' in '{self.running[-1][0]}': write it as a module of nets.sizes.units")
 
     def between(self, kind: str, *inputs: Map, **about: Any) -> Map:
-        """Write down a layer that is no module; it is named after the one that runs."""
-        return self._note(inputs, {"name": f"{self.running[-1][0]}.{kind}".lstrip("."), "kind": kind, **about})
+        """Write down a layer that is no unit; it is named after the module that runs."""
+        where, module = self.running[-1]
+        name = where if isinstance(module, nn.MaxPool2d | nn.AvgPool2d) else f"{where}.{kind}".lstrip(".")
+        return self._note(inputs, {"name": name, "kind": kind, **about})
 
     def _note(self, inputs: tuple[Map, ...], about: dict[str, Any] | None = None, **others: Any) -> Map:
         depth = next((self.depths[name] for name, _ in self.running if name in self.depths), None)
@@ -197,13 +200,24 @@ class _Recorder:
         return self._note((out,), ends=(module.decision, {d: reached[n].number for d, n in module.counts.items()}))
 
 
+def _width(width: str | int | None, values: Mapping[str, Any], inputs: Quantity) -> Quantity:
+    if isinstance(width, str):
+        found: Quantity = values[width]
+        return found
+    return inputs if width is None else width
+
+
 def _unequal(layer: Layer) -> list[Layer]:
     """Return a layer that is there only where its widths are unequal; under gates, one for each pair of widths."""
     inputs, outputs = layer.inputs, layer.outputs
     if not isinstance(inputs, RandomWidth) and not isinstance(outputs, RandomWidth):
         return [replace(layer, presence=layer.presence * (inputs != outputs))]
-    pairs = [(a, b, p * q) for (a, p), (b, q) in product(_outcomes(inputs), _outcomes(outputs)) if a != b]
-    return [replace(layer, inputs=a, outputs=b, presence=layer.presence * chance) for a, b, chance in pairs]
+    found = []
+    for a, chance in _outcomes(inputs):
+        part = layer.presence * chance
+        pairs = ((b, part * other) for b, other in _outcomes(outputs) if a != b)
+        found += [replace(layer, inputs=a, outputs=b, presence=both) for b, both in pairs]
+    return found
 
 
 def _outcomes(number: Quantity) -> list[tuple[int, Any]]:
