@@ -131,11 +131,12 @@ class _Recorder:
         self.depths: dict[str, tuple[str, int]] = {}
         self.ends: dict[str, Map] = {}
         for name, module in list(net.named_modules()):
+            runs = module
             if isinstance(module, Unit | Norm | Classifier):
-                net.set_submodule(name, _Noted(partial(self.layer, name, module)))
-                continue
-            module.register_forward_pre_hook(partial(self._enter, name))
-            module.register_forward_hook(partial(self._leave, name))
+                runs = _Noted(partial(self.layer, name, module))
+                net.set_submodule(name, runs)
+            runs.register_forward_pre_hook(partial(self._enter, name))
+            runs.register_forward_hook(partial(self._leave, name))
             if isinstance(module, Stage) and module.decision:
                 for block in range(len(module.blocks)):
                     least = min(depth for depth, count in module.counts.items() if count > block)
@@ -157,7 +158,7 @@ class _Recorder:
             "norm": isinstance(module.norm, nn.BatchNorm2d),
             "active": not isinstance(module.active, nn.Identity),
         }
-        conditional = isinstance(self.running[-1][1], Skip)
+        conditional = any(isinstance(around, Skip) for _, around in self.running)
         width = None if deep else module.decision or conv.out_channels
         return self._note((x,), about, width=width, conditional=conditional)
 
