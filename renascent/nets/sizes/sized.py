@@ -280,15 +280,3 @@ def replace_modules(net: nn.Module, context: GateContext) -> None:
             setattr(net, name, MixedDepth(child, context))
         elif isinstance(child, Classifier):
             setattr(net, name, CroppedClassifier(child))
-
-
-__all__ = [
-    "CroppedConv",
-    "GateContext",
-    "MixedDepth",
-    "MixedSkip",
-    "MixedUnit",
-    "MixedWidth",
-    "SizedSupernet",
-    "widest_arch",
-]
