@@ -47,11 +47,8 @@ from renascent.costs.budget import Budget
 from renascent.costs.named import COSTS, cost_of
 from renascent.loops.run import Run, read_events
 from renascent.loops.share import Scorer, share
-from renascent.nets.sizes.counted import SizedSpace
-from renascent.nets.sizes.drawing import draw_sizes
-from renascent.nets.sizes.layers import Layer, Quantity, present
 from renascent.nets.sizes.resnet_cifar import Block
-from renascent.nets.sizes.sized import SizedSupernet
+from renascent.nets.sizes.space import TracedSpace
 from renascent.nets.sizes.units import Classifier, Stage, Unit
 from renascent.results.budgeted import prepare
 from renascent.strategies.fbnetv2 import FBNetV2
@@ -77,7 +74,7 @@ SHAPE, CLASSES = (1, 8, 8), 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmallSpace(SizedSpace):
+class SmallSpace(TracedSpace):
     """Three widths and two depths: a stage of residual blocks with an inner width, a stride, another stage."""
 
     widths: tuple[int, ...] = (2, 4, 6, 8, 10, 12, 14, 16)
@@ -92,35 +89,8 @@ class SmallSpace(SizedSpace):
     def reference(self) -> Arch:
         return self.space.arch({"first": 8, "inner": 8, "second": 8, "depth1": 2, "depth2": 2})
 
-    def supernet(self, channels_in: int, classes: int) -> SizedSupernet:
-        return SizedSupernet(self, channels_in, classes)
-
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> Network:
         return Network(self, arch, channels_in, classes)
-
-    def draw(self, arch: Arch) -> str:
-        return draw_sizes(self.space, self.reference, arch)
-
-    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
-        first, second = values["first"], values["second"]
-        size: tuple[Quantity, Quantity] = (shape[1], shape[2])
-        found = [Layer(name="stem", kind="conv", inputs=shape[0], outputs=first, kernel=3, size=size)]
-        for stage, width, inner in ((1, first, values["inner"]), (2, second, second)):
-            for block in range(1, self.depth + 1):
-                place, share = f"stage{stage}.blocks.{block - 1}", present(values[f"depth{stage}"], block)
-                common = {"kernel": 3, "size": size, "share": share, "kind": "conv"}
-                held = ((width, *size),)
-                found += [
-                    Layer(name=f"{place}.conv1", inputs=width, outputs=inner, **common),
-                    Layer(name=f"{place}.conv2", inputs=inner, outputs=width, active=False, held=held, **common),
-                    Layer(name=f"{place}.add", kind="add", inputs=width, outputs=width, size=size, share=share),
-                ]
-            if stage == 1:
-                found.append(
-                    Layer(name="down", kind="conv", inputs=first, outputs=second, kernel=3, stride=2, size=size)
-                )
-                size = found[-1].size_out
-        return [*found, Layer(name="classifier.linear", kind="linear", inputs=second, outputs=classes, size=(1, 1))]
 
 
 class Network(nn.Module):

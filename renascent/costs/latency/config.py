@@ -145,7 +145,7 @@ def config_of(layer: Layer) -> LayerConfig:
 
 def configs_of(layers: Iterable[Layer]) -> list[LayerConfig]:
     """Return the configurations of the layers of one architecture that are there, in order, repetitions included."""
-    return [config_of(layer) for layer in layers if layer.share]
+    return [config_of(layer) for layer in layers if layer.presence]
 
 
 def distinct(layers: Iterable[Layer], count: int) -> list[LayerConfig]:
@@ -153,7 +153,7 @@ def distinct(layers: Iterable[Layer], count: int) -> list[LayerConfig]:
     found: set[LayerConfig] = set()
     for layer in layers:
         group = group_of(layer)
-        rows = np.unique(size_rows(layer, count)[np.broadcast_to(layer.share, count).astype(bool)], axis=0)
+        rows = np.unique(size_rows(layer, count)[np.broadcast_to(layer.presence, count).astype(bool)], axis=0)
         found.update(LayerConfig(*group, *row) for row in rows.tolist())
     return sorted(found)
 

@@ -13,7 +13,7 @@ from renascent.core.gates import Gates
 from renascent.core.protocols import SpaceConfig
 from renascent.costs.latency.config import group_of, size_rows
 from renascent.costs.latency.table import Lut
-from renascent.nets.sizes.layers import Layer, Quantity, Spread, columns, spreads
+from renascent.nets.sizes.layers import Layer, Quantity, RandomWidth, columns, spreads
 
 Floats = NDArray[np.float64]
 
@@ -40,9 +40,9 @@ class LatencyCost:
         """Return the expected latency of normalised gates, a float64 scalar; exact if they are one-hot."""
         layers = self.config.layers(spreads(self.space, gates), self.shape, self.classes)
         terms = [
-            self._expected(layer) * torch.as_tensor(layer.share, dtype=torch.float64)
+            self._expected(layer) * torch.as_tensor(layer.presence, dtype=torch.float64)
             for layer in layers
-            if isinstance(layer.share, Tensor) or layer.share
+            if isinstance(layer.presence, Tensor) or layer.presence
         ]
         return torch.stack(terms).sum() * self.table.calibration.scale + self.table.calibration.constant_ms
 
@@ -50,7 +50,7 @@ class LatencyCost:
         """Return the latency (n,) of architectures given as option indices (n, decisions)."""
         count, total = len(indices), np.zeros(len(indices))
         for layer in self.config.layers(columns(self.space, indices), self.shape, self.classes):
-            there = np.broadcast_to(np.asarray(layer.share, dtype=bool), count)
+            there = np.broadcast_to(np.asarray(layer.presence, dtype=bool), count)
             if there.any():
                 rows, places = np.unique(size_rows(layer, count)[there], axis=0, return_inverse=True)
                 total[there] += self._times(layer, rows)[places.reshape(-1)]
@@ -74,7 +74,7 @@ class LatencyCost:
 
     def _grid(self, layer: Layer, sizes: tuple[Quantity, ...], values: list[tuple[list[int], NDArray[Any]]]) -> Floats:
         """Return the latency of all combinations of what a layer's draws can give, an axis a draw."""
-        plain = tuple(0 if isinstance(size, Spread) else int(size) for size in sizes)
+        plain = tuple(0 if isinstance(size, RandomWidth) else int(size) for size in sizes)
         key = (group_of(layer), plain, *((tuple(places), rows.tobytes()) for places, rows in values))
         if key in self._grids:
             return self._grids[key]
@@ -97,6 +97,6 @@ def _draws(sizes: tuple[Quantity, ...]) -> list[tuple[list[int], Tensor]]:
     """Return the independent draws among sizes: which sizes each sets, and its chances."""
     found: dict[int, tuple[list[int], Tensor]] = {}
     for place, size in enumerate(sizes):
-        if isinstance(size, Spread):
+        if isinstance(size, RandomWidth):
             found.setdefault(id(size.chances), ([], size.chances))[0].append(place)
     return list(found.values())

@@ -134,7 +134,7 @@ def _costs(config: SpaceConfig, shape: Shape, classes: int) -> list[Priced]:
 
 def _there(layer: Layer) -> Amount:
     """Return whether a layer is there: starting an operation has a price of its own."""
-    return 1.0 * layer.share
+    return 1.0 * layer.presence
 
 
 def _features(costs: Sequence[Priced], indices: NDArray[np.integer]) -> NDArray[np.float64]:

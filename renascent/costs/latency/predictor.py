@@ -59,7 +59,7 @@ def operators_of(layers: Sequence[Layer], count: int) -> Operators:
     largest = max(float(np.max(np.asarray(layer.size[0]))) for layer in layers)
     for layer in layers:
         group = group_of(layer)
-        there = np.broadcast_to(np.asarray(layer.share, dtype=bool), count)
+        there = np.broadcast_to(np.asarray(layer.presence, dtype=bool), count)
         sizes = size_rows(layer, count)
         macs, moved = macs_and_bytes(group[:4], sizes)
         level = np.round(np.log2(largest / np.maximum(sizes[:, 2], 1))).astype(np.int64)

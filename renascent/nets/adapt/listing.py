@@ -19,7 +19,7 @@ from renascent.nets.adapt.labelling import Labelling
 from renascent.nets.adapt.layers import CONVOLUTIONS
 from renascent.nets.adapt.polynomial import Linear
 from renascent.nets.adapt.trace import Node, refs
-from renascent.nets.sizes.layers import Layer, Quantity, Spread, chosen, present
+from renascent.nets.sizes.layers import Layer, Quantity, RandomWidth, chosen, present
 from renascent.nets.sizes.resolution import RESOLUTION
 
 POOLS = ("max_pool2d", "avg_pool2d")
@@ -129,7 +129,7 @@ def listed(
     layers = []
     for e in found:
         height, width = (_at(values, resolutions, [size[k] for size in e.sizes]) for k in range(2))
-        share = present(values[e.depth[0]], e.depth[1]) if e.depth else 1
+        presence = present(values[e.depth[0]], e.depth[1]) if e.depth else 1
         inputs, outputs = _length(e.inputs, values, scales), _length(e.outputs, values, scales)
         layer = Layer(
             name=e.name,
@@ -140,7 +140,7 @@ def listed(
             kernel=e.kernel,
             stride=e.stride,
             groups=e.groups,
-            share=share,
+            presence=presence,
         )
         layers.append(layer)
     return layers
@@ -162,18 +162,18 @@ def _length(length: Linear, values: Mapping[str, Any], scales: Mapping[str, int]
 
 
 def _times(value: Quantity, factor: int, scale: int) -> Quantity:
-    if isinstance(value, Spread):
-        return Spread(value.values // scale * factor, value.chances)
+    if isinstance(value, RandomWidth):
+        return RandomWidth(value.values // scale * factor, value.chances)
     return value // scale * factor
 
 
 def _sum(a: Quantity, b: Quantity) -> Quantity:
-    if isinstance(a, Spread) and isinstance(b, Spread):
+    if isinstance(a, RandomWidth) and isinstance(b, RandomWidth):
         values, where = np.unique(np.add.outer(a.values, b.values), return_inverse=True)
         both = torch.outer(a.chances, b.chances).flatten()
         index = torch.from_numpy(where.reshape(-1)).to(both.device)
-        return Spread(values, both.new_zeros(len(values)).index_add(0, index, both))
-    if isinstance(a, Spread):
-        assert not isinstance(b, Spread)
-        return Spread(a.values + b, a.chances)
-    return Spread(b.values + a, b.chances) if isinstance(b, Spread) else a + b
+        return RandomWidth(values, both.new_zeros(len(values)).index_add(0, index, both))
+    if isinstance(a, RandomWidth):
+        assert not isinstance(b, RandomWidth)
+        return RandomWidth(a.values + b, a.chances)
+    return RandomWidth(b.values + a, b.chances) if isinstance(b, RandomWidth) else a + b

@@ -66,7 +66,7 @@ def macs_in(layer: Layer) -> Amount:
     if layer.kind in ("pool", "add", "norm"):
         return 0
     if layer.kind == "linear":
-        return product(layer.share, layer.inputs, layer.outputs)
+        return product(layer.presence, layer.inputs, layer.outputs)
     return product(*_connected(layer), *layer.size_out) / layer.groups
 
 
@@ -75,27 +75,27 @@ def params_in(layer: Layer) -> Amount:
     if layer.kind in ("pool", "add"):
         return 0
     if layer.kind == "linear":
-        return product(layer.share, layer.inputs, layer.outputs) + product(layer.share, layer.outputs)
+        return product(layer.presence, layer.inputs, layer.outputs) + product(layer.presence, layer.outputs)
     if layer.kind == "norm":
-        return 2 * product(layer.share, layer.outputs)
+        return 2 * product(layer.presence, layer.outputs)
     kernel = product(*_connected(layer)) / layer.groups
-    return kernel + 2 * product(layer.share, layer.outputs) if layer.norm else kernel
+    return kernel + 2 * product(layer.presence, layer.outputs) if layer.norm else kernel
 
 
 def memory_access_in(layer: Layer) -> Amount:
     """Return the bytes a layer moves for one input: its weights, what it reads and what it writes."""
     operands = 2 if layer.kind == "add" else 1
-    read = operands * product(layer.share, layer.inputs, *_map(layer))
-    written = product(layer.share, layer.outputs, *layer.size_out)
+    read = operands * product(layer.presence, layer.inputs, *_map(layer))
+    written = product(layer.presence, layer.outputs, *layer.size_out)
     return BYTES * (params_in(layer) + read + written)
 
 
 def activations_in(layer: Layer) -> Amount:
     """Return the bytes of maps alive while a layer runs on one input: its input, its output, what a shortcut holds."""
-    held = sum(product(layer.share, *kept) for kept in layer.held)
+    held = sum(product(layer.presence, *kept) for kept in layer.held)
     operands = 2 if layer.kind == "add" else 1
-    read = operands * product(layer.share, layer.inputs, *_map(layer))
-    return BYTES * (read + product(layer.share, layer.outputs, *layer.size_out) + held)
+    read = operands * product(layer.presence, layer.inputs, *_map(layer))
+    return BYTES * (read + product(layer.presence, layer.outputs, *layer.size_out) + held)
 
 
 def total(amounts: Sequence[Amount]) -> Amount:
@@ -113,7 +113,7 @@ def peak(amounts: Sequence[Amount]) -> Amount:
 def _connected(layer: Layer) -> tuple[Amount, ...]:
     """Return the factors of the weights of a convolution, were it in one group."""
     channels = (layer.inputs,) if layer.kind == "depthwise" else (layer.inputs, layer.outputs)
-    return layer.share, *channels, layer.kernel**2
+    return layer.presence, *channels, layer.kernel**2
 
 
 def _map(layer: Layer) -> tuple[Amount, Amount]:

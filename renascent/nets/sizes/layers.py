@@ -1,7 +1,7 @@
 """Layers of a network of decided size, as costs read them: for one architecture, for many, or for what gates expect.
 
-A size space describes its network once, as a list of layers made from the values of its decisions. These values are
-whole numbers for one architecture, integer arrays (n,) for n of them, or random numbers (`Spread`) under gates.
+A size space lists its layers for the values of its decisions. These values are whole numbers for one architecture,
+integer arrays (n,) for n of them, or random numbers (`RandomWidth`) under gates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from renascent.core.space import Integer, Space
 
 
 @dataclass(frozen=True, eq=False)
-class Spread:
+class RandomWidth:
     """A random whole number. values: (n,).  chances: (n,), float64, may carry gradient.
 
     Numbers with the very same `chances` are functions of one draw; all others are independent of each other.
@@ -35,7 +35,7 @@ class Spread:
         return (self.chances * _like(self.values, self.chances)).sum()
 
 
-Quantity = int | NDArray[np.int64] | Spread
+Quantity = int | NDArray[np.int64] | RandomWidth
 """A number of channels or pixels: of one architecture, of n, or random."""
 
 Amount = Any
@@ -48,7 +48,7 @@ class Layer:
 
     inputs, outputs: channels.
     size: (h, w) of its input map.
-    share: chance that it is there at all; 0 or 1, or a truth value for each of n architectures.
+    presence: chance that it is there at all; 0 or 1, or a truth value for each of n architectures.
     norm: whether batch normalisation follows.
     active: whether an activation does.
     held: (channels, h, w) of each map that has to be kept meanwhile, for a shortcut.
@@ -64,7 +64,7 @@ class Layer:
     groups: int = 1
     norm: bool = True
     active: bool = True
-    share: Amount = 1
+    presence: Amount = 1
     held: tuple[tuple[Quantity, Quantity, Quantity], ...] = ()
 
     @property
@@ -130,14 +130,14 @@ def strided(number: Quantity, stride: int) -> Quantity:
     """
     if stride == 1:
         return number
-    if isinstance(number, Spread):
-        return Spread(-(-number.values // stride), number.chances)
+    if isinstance(number, RandomWidth):
+        return RandomWidth(-(-number.values // stride), number.chances)
     return -(-number // stride)
 
 
 def present(depth: Quantity, least: int) -> Amount:
     """Return whether, or how likely, what needs a depth of `least` is there."""
-    if isinstance(depth, Spread):
+    if isinstance(depth, RandomWidth):
         return depth.chances[torch.as_tensor(depth.values >= least)].sum()
     return depth >= least
 
@@ -147,10 +147,10 @@ def chosen(number: Quantity, among: Mapping[int, Quantity]) -> Quantity:
     options = list(among.values())
     if all(option is options[0] for option in options):
         return options[0]
-    if isinstance(number, Spread):
+    if isinstance(number, RandomWidth):
         among = {int(v): among[int(v)] for v in number.values}
         if all(isinstance(option, int) for option in among.values()):
-            return Spread(np.array(list(among.values()), dtype=np.int64), number.chances)  # of the same draw
+            return RandomWidth(np.array(list(among.values()), dtype=np.int64), number.chances)  # of the same draw
         return _mixture([(number.chances[k], option) for k, option in enumerate(among.values())])
     if isinstance(number, np.ndarray):
         return np.select([number == key for key in among], [np.asarray(option) for option in options])
@@ -160,14 +160,14 @@ def chosen(number: Quantity, among: Mapping[int, Quantity]) -> Quantity:
 def product(*factors: Amount) -> Amount:
     """Return the expected product. Functions of one draw are taken together: a tied width counts as E[C^2].
 
-    >>> even = Spread(np.array([1, 3]), torch.tensor([0.5, 0.5], dtype=torch.float64))
-    >>> float(product(even, even)), float(product(even, Spread(even.values, even.chances.clone()))), product(2, 3)
+    >>> even = RandomWidth(np.array([1, 3]), torch.tensor([0.5, 0.5], dtype=torch.float64))
+    >>> float(product(even, even)), float(product(even, RandomWidth(even.values, even.chances.clone()))), product(2, 3)
     (5.0, 4.0, 6)
     """
-    plain = [f for f in factors if not isinstance(f, Spread)]
+    plain = [f for f in factors if not isinstance(f, RandomWidth)]
     draws: dict[int, tuple[Tensor, list[NDArray[np.int64]]]] = {}
     for factor in factors:
-        if isinstance(factor, Spread):
+        if isinstance(factor, RandomWidth):
             draws.setdefault(id(factor.chances), (factor.chances, []))[1].append(factor.values)
     means = [(c * _like(np.prod(np.stack(v), axis=0), c)).sum() for c, v in draws.values()]
     return math.prod(plain) * math.prod(means) if means else math.prod(plain)
@@ -177,7 +177,7 @@ def _spread(decision: object, gate: Gate) -> Quantity:
     options = _integer(decision).options
     if len(options) == 1 or (len(gate.active) < 2 and not gate.weight.requires_grad):
         return options[gate.active[0]] if gate.active else options[0]
-    return Spread(np.asarray(options, dtype=np.int64), gate.weight.double())
+    return RandomWidth(np.asarray(options, dtype=np.int64), gate.weight.double())
 
 
 def _integer(decision: object) -> Integer:
@@ -190,22 +190,22 @@ def _like(values: NDArray[Any], tensor: Tensor) -> Tensor:
 
 
 def _wider(a: Quantity, b: Quantity) -> Quantity:
-    if not isinstance(a, Spread) and not isinstance(b, Spread):
+    if not isinstance(a, RandomWidth) and not isinstance(b, RandomWidth):
         return max(a, b) if isinstance(a, int) and isinstance(b, int) else np.maximum(a, b)
-    if isinstance(a, Spread) and isinstance(b, Spread) and a.chances is b.chances:
-        return Spread(np.maximum(a.values, b.values), a.chances)
+    if isinstance(a, RandomWidth) and isinstance(b, RandomWidth) and a.chances is b.chances:
+        return RandomWidth(np.maximum(a.values, b.values), a.chances)
     (va, ca), (vb, cb) = _as_spread(a, b), _as_spread(b, a)
     values = np.union1d(va, vb)
     values = values[values >= max(va.min(), vb.min())]
     below = [_below(values, v, c) for v, c in ((va, ca), (vb, cb))]
     reached = below[0] * below[1]
-    return Spread(values, torch.diff(reached, prepend=reached.new_zeros(1)))
+    return RandomWidth(values, torch.diff(reached, prepend=reached.new_zeros(1)))
 
 
 def _as_spread(number: Quantity, other: Quantity) -> tuple[NDArray[np.int64], Tensor]:
-    if isinstance(number, Spread):
+    if isinstance(number, RandomWidth):
         return number.values, number.chances
-    assert isinstance(other, Spread) and isinstance(number, int), "arrays and random numbers do not mix"
+    assert isinstance(other, RandomWidth) and isinstance(number, int), "arrays and random numbers do not mix"
     return np.array([number]), other.chances.new_ones(1)
 
 
@@ -214,9 +214,9 @@ def _below(points: NDArray[np.int64], values: NDArray[np.int64], chances: Tensor
     return (torch.as_tensor(values[None, :] <= points[:, None], device=chances.device) * chances).sum(1)
 
 
-def _mixture(parts: Sequence[tuple[Tensor, Quantity]]) -> Spread:
+def _mixture(parts: Sequence[tuple[Tensor, Quantity]]) -> RandomWidth:
     """Return a number that is each of several with a chance."""
-    spread = [(chance, *_as_spread(q, Spread(np.array([0]), chance[None]))) for chance, q in parts]
+    spread = [(chance, *_as_spread(q, RandomWidth(np.array([0]), chance[None]))) for chance, q in parts]
     values = np.unique(np.concatenate([v for _, v, _ in spread]))
     chances = [chance * (torch.as_tensor(values[:, None] == v[None, :]) * c).sum(1) for chance, v, c in spread]
-    return Spread(values, torch.stack(chances).sum(0))
+    return RandomWidth(values, torch.stack(chances).sum(0))

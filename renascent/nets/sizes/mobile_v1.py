@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
-
 from torch import Tensor, nn
 
-from renascent.core.fields import Range, settings
+from renascent.core.fields import settings
 from renascent.core.space import Arch, Space
-from renascent.nets.sizes.counted import SizedSpace
-from renascent.nets.sizes.drawing import draw_sizes
-from renascent.nets.sizes.layers import Layer
-from renascent.nets.sizes.resolution import map_size, resolutions
-from renascent.nets.sizes.sized import SizedSupernet, widest_arch
+from renascent.nets.sizes.resolution import resolutions
+from renascent.nets.sizes.space import TracedSpace
 from renascent.nets.sizes.units import Classifier, Unit
-from renascent.nets.sizes.widths import percent, widened, width_decision
+from renascent.nets.sizes.widths import Multiplier, percent, widened, width_decision
 
 SHARES = percent(10, 160, 3)
 """Widths, as shares of the original's."""
@@ -32,7 +26,7 @@ BLOCKS = (
 
 
 @settings
-class MobileNetV1(SizedSpace):
+class MobileNetV1(TracedSpace):
     """The size space of NES on MobileNet V1: the widths of its 13 pointwise convolutions, 0.1 to 1.6 of the original's.
 
     And the resolution. The first convolution keeps its width.
@@ -48,7 +42,7 @@ class MobileNetV1(SizedSpace):
         The network: Howard et al., MobileNets, 2017, arXiv:1704.04861, Table 1.
     """
 
-    width: Annotated[float, Range(0.01)] = 1.0
+    width: Multiplier = 1.0
     small: bool = False
     lowest: int = 96
     highest: int = 224
@@ -64,43 +58,13 @@ class MobileNetV1(SizedSpace):
         return Space(found, name="mobilenet-v1")
 
     @property
-    def reference(self) -> Arch:
-        """The original network, at the highest resolution."""
-        space = self.space
-        return space.arch({**widest_arch(space), **self.originals()})
-
-    @property
     def stem(self) -> tuple[int, int]:
         """Channels and stride of the first convolution."""
         return widened(STEM, self.width), 1 if self.small else 2
 
-    def supernet(self, channels_in: int, classes: int) -> SizedSupernet:
-        """Build the shared-weight network for (batch, channels_in, h, w) images."""
-        return SizedSupernet(self, channels_in, classes)
-
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> MobileNetV1Network:
         """Build one architecture with fresh weights. `prune` changes nothing: every layer is used."""
         return MobileNetV1Network(self, arch, channels_in, classes)
-
-    def draw(self, arch: Arch) -> str:
-        """Draw an architecture in text."""
-        return draw_sizes(self.space, self.reference, arch)
-
-    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
-        """List the layers, as `nets.layers.SizedSpace` says."""
-        width, stride = self.stem
-        size = map_size(values, shape)
-        found = [Layer(name="stem", kind="conv", inputs=shape[0], outputs=width, kernel=3, stride=stride, size=size)]
-        for k, (name, (_, stride)) in enumerate(zip(self.originals(), BLOCKS, strict=True)):
-            size = found[-1].size_out
-            deep = Layer(
-                name=f"blocks.{k}.depthwise", kind="depthwise", inputs=width, outputs=width, kernel=3, stride=stride,
-                size=size,
-            )  # fmt: skip
-            width, inputs = values[name], width
-            flat = Layer(name=f"blocks.{k}.pointwise", kind="conv", inputs=inputs, outputs=width, size=deep.size_out)
-            found += [deep, flat]
-        return [*found, Layer(name="classifier.linear", kind="linear", inputs=width, outputs=classes, size=(1, 1))]
 
     def originals(self) -> dict[str, int]:
         """Return the original width of every width decision."""

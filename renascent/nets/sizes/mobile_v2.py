@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from renascent.core.fields import Range, settings
+from renascent.core.fields import settings
 from renascent.core.space import Arch, Integer, Space
-from renascent.nets.sizes.counted import SizedSpace
-from renascent.nets.sizes.drawing import draw_sizes
-from renascent.nets.sizes.layers import Layer, Quantity, present
-from renascent.nets.sizes.resolution import RESOLUTION, map_size, resolutions
-from renascent.nets.sizes.sized import SizedSupernet
+from renascent.nets.sizes.resolution import resolutions
+from renascent.nets.sizes.space import TracedSpace
 from renascent.nets.sizes.units import Classifier, Stage, Unit
-from renascent.nets.sizes.widths import percent, widened, width_decision
+from renascent.nets.sizes.widths import Multiplier, percent, widened, width_decision
 
 SHARES = percent(20, 150, 5)
 """Widths, as shares of the original's."""
@@ -46,7 +43,7 @@ class Place(NamedTuple):
 
 
 @settings
-class MobileNetV2(SizedSpace):
+class MobileNetV2(TracedSpace):
     """The size space of NES on MobileNet V2: widths, depth and resolution.
 
     The widths of the seven stages and of the last convolution, and the inner width of each of the 17 blocks (of the
@@ -64,7 +61,7 @@ class MobileNetV2(SizedSpace):
         The network: Sandler, Howard, Zhu, Zhmoginov and Chen, MobileNetV2, CVPR 2018, arXiv:1801.04381, Table 2.
     """
 
-    width: Annotated[float, Range(0.01)] = 1.0
+    width: Multiplier = 1.0
     small: bool = False
     lowest: int = 96
     highest: int = 224
@@ -84,41 +81,9 @@ class MobileNetV2(SizedSpace):
             found[name] = width_decision(width, SHARES, when)
         return Space(found, name="mobilenet-v2-cifar" if self.small else "mobilenet-v2")
 
-    @property
-    def reference(self) -> Arch:
-        """The original network, at the highest resolution."""
-        space = self.space
-        largest = {name: space.options(name)[-1] for name in (RESOLUTION, "depth") if name in space.decisions}
-        return space.arch(largest | self.originals())
-
-    def supernet(self, channels_in: int, classes: int) -> SizedSupernet:
-        """Build the shared-weight network for (batch, channels_in, h, w) images."""
-        return SizedSupernet(self, channels_in, classes)
-
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> MobileNetV2Network:
         """Build one architecture with fresh weights. `prune` changes nothing: every layer is used."""
         return MobileNetV2Network(self, arch, channels_in, classes)
-
-    def draw(self, arch: Arch) -> str:
-        """Draw an architecture in text."""
-        return draw_sizes(self.space, self.reference, arch)
-
-    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
-        """List the layers, as `nets.layers.SizedSpace` says."""
-        strides = self.strides
-        stem = Layer(
-            name="stem", kind="conv", inputs=shape[0], outputs=values["stem"], kernel=3, stride=strides[0],
-            size=map_size(values, shape),
-        )  # fmt: skip
-        found, width = [stem], values["stem"]
-        for place in self.places():
-            stride = strides[place.stage] if place.block == 1 else 1
-            found += self._block(values, place, width, found[-1].size_out, stride)
-            width = values[f"stage{place.stage}.out"]
-        size = found[-1].size_out
-        last = Layer(name="last", kind="conv", inputs=width, outputs=values["last"], size=size)
-        linear = Layer(name="classifier.linear", kind="linear", inputs=last.outputs, outputs=classes, size=(1, 1))
-        return [*found, last, linear]
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -144,42 +109,6 @@ class MobileNetV2(SizedSpace):
             found[f"stage{place.stage}.out"] = widened(channels, self.width)
             inputs = channels
         return found | {"last": widened(LAST, self.width)}
-
-    def _block(
-        self, values: Mapping[str, Any], place: Place, inputs: Quantity, size: tuple[Quantity, Quantity], stride: int
-    ) -> list[Layer]:
-        """Return the layers of one block; the channels of its output are the stage's."""
-        name, share = f"stage{place.stage}.blocks.{place.block - 1}", present(values["depth"], place.depth)
-        middle, outputs = values[place.middle], values[f"stage{place.stage}.out"]
-        shortcut = place.block > 1
-        held = ((inputs, *size),) if shortcut else ()
-        found = []
-        if place.middle != "stem":
-            found.append(
-                Layer(name=f"{name}.expand", kind="conv", inputs=inputs, outputs=middle, size=size, share=share)
-            )
-        deep = Layer(
-            name=f"{name}.depthwise", kind="depthwise", inputs=middle, outputs=middle, kernel=3, stride=stride,
-            size=size, share=share, held=held,
-        )  # fmt: skip
-        flat = Layer(
-            name=f"{name}.project", kind="conv", inputs=middle, outputs=outputs, size=deep.size_out, active=False,
-            share=share, held=held,
-        )  # fmt: skip
-        found += [deep, flat]
-        if shortcut:
-            found.append(
-                Layer(
-                    name=f"{name}.add",
-                    kind="add",
-                    inputs=outputs,
-                    outputs=outputs,
-                    size=size,
-                    active=False,
-                    share=share,
-                )
-            )
-        return found
 
 
 class InvertedResidual(nn.Module):

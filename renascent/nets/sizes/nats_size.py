@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 
 from renascent.core.codecs.nats_size import LAYERS, size_space
-from renascent.core.protocols import Supernet
+from renascent.core.fields import settings
 from renascent.core.space import Arch, Space
-from renascent.nets.sizes.counted import SizedSpace
-from renascent.nets.sizes.drawing import draw_sizes
-from renascent.nets.sizes.layers import Layer, Quantity, Spread, strided, widest
-from renascent.nets.sizes.sized import SizedSupernet, widest_arch
+from renascent.nets.sizes.sized import widest_arch
+from renascent.nets.sizes.space import TracedSpace
 from renascent.nets.sizes.units import Classifier, Norm, Skip, Unit
 
 CONVOLUTIONS = ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3))
@@ -28,8 +20,8 @@ BLOCKS = (1, 3)
 """Which of the five are residual blocks that halve the map; the others are cells."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NatsSize(SizedSpace):
+@settings
+class NatsSize(TracedSpace):
     """The widths of a small network: of the stem and first cell, of a residual block, a cell, a block and a cell.
 
     A skip between unequal widths is a 1x1 convolution with its normalisation; in the shared-weight network, wherever
@@ -43,37 +35,13 @@ class NatsSize(SizedSpace):
     def space(self) -> Space:
         return size_space()
 
-    @property
-    def reference(self) -> Arch:
-        """The widest network."""
-        return widest_arch(self.space)
-
-    def supernet(self, channels_in: int, classes: int) -> Supernet:
-        """Build the shared-weight network for (batch, channels_in, h, w) images."""
-        whole = NatsSizeNetwork(self.reference, channels_in, classes, forced=True)
-        return SizedSupernet(self, channels_in, classes, whole)
+    def whole(self, channels_in: int, classes: int) -> NatsSizeNetwork:
+        """Build the widest network, with a convolution for every skip that may need one."""
+        return NatsSizeNetwork(widest_arch(self.space), channels_in, classes, forced=True)
 
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> NatsSizeNetwork:
         """Build one architecture with fresh weights. `prune` changes nothing: every layer is used."""
         return NatsSizeNetwork(arch, channels_in, classes)
-
-    def draw(self, arch: Arch) -> str:
-        """Draw an architecture in text."""
-        return draw_sizes(self.space, self.reference, arch)
-
-    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
-        """List the layers, as `nets.layers.SizedSpace` says."""
-        width = values[LAYERS[0]]
-        size: tuple[Quantity, Quantity] = (shape[1], shape[2])
-        found = [Layer(name="stem", kind="conv", inputs=shape[0], outputs=width, kernel=3, size=size)]
-        for k, (source, name) in enumerate(zip((LAYERS[0], *LAYERS), LAYERS, strict=False)):
-            if k in BLOCKS:
-                found += _block_layers(f"parts.{k}", width, values[name], size)
-            else:
-                found += _cell_layers(f"parts.{k}", width, values[name], size, skip=source != name)
-            size, width = found[-1].size, values[name]
-        found.append(Layer(name="last", kind="norm", inputs=width, outputs=width, size=size))
-        return [*found, Layer(name="classifier.linear", kind="linear", inputs=width, outputs=classes, size=(1, 1))]
 
 
 class Cell(nn.Module):
@@ -92,7 +60,7 @@ class Cell(nn.Module):
         rectified = functional.relu(x)
         first = functional.relu(self.get_submodule("conv01")(rectified))
         second = functional.relu(self.get_submodule("conv02")(rectified) + self.get_submodule("conv12")(first))
-        out: Tensor = self.skip(x) + self.get_submodule("conv13")(first) + self.get_submodule("conv23")(second)
+        out: Tensor = self.get_submodule("conv13")(first) + self.skip(x) + self.get_submodule("conv23")(second)
         return out
 
 
@@ -134,61 +102,3 @@ class NatsSizeNetwork(nn.Module):
         for part in self.parts:
             x = part(x)
         return self.classifier(self.last(x))  # type: ignore[no-any-return]
-
-
-def _cell_layers(
-    place: str, inputs: Quantity, width: Quantity, size: tuple[Quantity, Quantity], *, skip: bool
-) -> list[Layer]:
-    """Return the layers of a cell, the last of them an addition of its output. skip: it may be a convolution."""
-    given, node = (inputs, *size), (width, *size)
-    kept = {"01": (), "02": (given, node), "12": (given, node), "13": (given, node), "23": (given, node)}
-    convs = {}
-    for start, end in CONVOLUTIONS:
-        channels = inputs if start == 0 else width
-        convs[f"{start}{end}"] = Layer(
-            name=f"{place}.conv{start}{end}", kind="conv", inputs=channels, outputs=width, kernel=3, size=size,
-            active=end == 1, held=kept[f"{start}{end}"],
-        )  # fmt: skip
-    plus = Layer(name=f"{place}.add", kind="add", inputs=width, outputs=width, size=size, held=(given, node))
-    halfway = replace(plus, active=False, held=(node,))
-    thin = _skip_layers(f"{place}.skip.unit", inputs, width, size) if skip else []
-    first, second = list(convs.values())[:3], list(convs.values())[3:]
-    return [*first, plus, second[0], *thin, halfway, second[1], replace(plus, held=())]
-
-
-def _skip_layers(name: str, inputs: Quantity, width: Quantity, size: tuple[Quantity, Quantity]) -> list[Layer]:
-    """Return the convolution of a skip, there if the widths are unequal; under gates, one for each pair of widths."""
-    skip = Layer(name=name, kind="conv", inputs=inputs, outputs=width, size=size, active=False)
-    if not isinstance(inputs, Spread) and not isinstance(width, Spread):
-        return [replace(skip, share=inputs != width)]
-    pairs = itertools.product(_outcomes(inputs), _outcomes(width))
-    return [replace(skip, inputs=a, outputs=b, share=p * q) for (a, p), (b, q) in pairs if a != b]
-
-
-def _outcomes(number: Quantity) -> list[tuple[int, Any]]:
-    if isinstance(number, Spread):
-        return list(zip(number.values.tolist(), number.chances.unbind(), strict=True))
-    assert not isinstance(number, np.ndarray), "arrays and random numbers do not mix"
-    return [(number, 1)]
-
-
-def _block_layers(place: str, inputs: Quantity, width: Quantity, size: tuple[Quantity, Quantity]) -> list[Layer]:
-    """Return the layers of a residual block, the last of them the addition of its output."""
-    half = strided(size[0], 2), strided(size[1], 2)
-    given, inner = (inputs, *size), (width, *half)
-    conv = Layer(name=f"{place}.conv_a", kind="conv", inputs=inputs, outputs=width, kernel=3, stride=2, size=size)
-    after = replace(conv, name=f"{place}.conv_b", inputs=width, stride=1, size=half, active=False, held=(given,))
-    pool = Layer(
-        name=f"{place}.pool", kind="pool", inputs=inputs, outputs=inputs, kernel=2, stride=2, size=size, held=(inner,)
-    )
-    thin = Layer(
-        name=f"{place}.shortcut", kind="conv", inputs=inputs, outputs=width, size=half, norm=False, active=False,
-        held=(inner,),
-    )  # fmt: skip
-    return [
-        conv,
-        after,
-        pool,
-        thin,
-        Layer(name=f"{place}.add", kind="add", inputs=width, outputs=widest(width), size=half),
-    ]

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from renascent.core.errors import UserError
-from renascent.core.fields import Range, settings
+from renascent.core.fields import settings
 from renascent.core.space import Arch, Space
-from renascent.nets.sizes.counted import SizedSpace
-from renascent.nets.sizes.drawing import draw_sizes
-from renascent.nets.sizes.layers import Layer, Quantity
-from renascent.nets.sizes.resolution import map_size, resolutions
-from renascent.nets.sizes.sized import SizedSupernet, widest_arch
+from renascent.nets.sizes.resolution import resolutions
+from renascent.nets.sizes.space import TracedSpace
 from renascent.nets.sizes.units import Classifier, Unit
-from renascent.nets.sizes.widths import percent, widened, width_decision
+from renascent.nets.sizes.widths import Multiplier, percent, widened, width_decision
 
 SHARES = percent(10, 160, 3)
 """Widths, as shares of the original's."""
@@ -47,7 +44,7 @@ class Place(NamedTuple):
 
 
 @settings
-class ResNetImages(SizedSpace):
+class ResNetImages(TracedSpace):
     """The size space of NES on ResNet-50: the widths of the four stages and the inner width of each block.
 
     From 0.1 to 1.6 of the original's; the two inner widths of a bottleneck are one. The stem keeps its 64 channels;
@@ -67,7 +64,7 @@ class ResNetImages(SizedSpace):
     """
 
     layers_count: int = 50
-    width: Annotated[float, Range(0.01)] = 1.0
+    width: Multiplier = 1.0
     small: bool = False
     lowest: int = 224
     highest: int = 224
@@ -89,47 +86,14 @@ class ResNetImages(SizedSpace):
         found |= {name: width_decision(width, SHARES) for name, width in self.originals().items()}
         return Space(found, name=f"resnet{self.layers_count}")
 
-    @property
-    def reference(self) -> Arch:
-        """The original network, at the highest resolution."""
-        space = self.space
-        return space.arch({**widest_arch(space), **self.originals()})
-
-    def supernet(self, channels_in: int, classes: int) -> SizedSupernet:
-        """Build the shared-weight network for (batch, channels_in, h, w) images."""
-        return SizedSupernet(self, channels_in, classes)
-
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> ResNetImagesNetwork:
         """Build one architecture with fresh weights. `prune` changes nothing: every layer is used."""
         return ResNetImagesNetwork(self, arch, channels_in, classes)
-
-    def draw(self, arch: Arch) -> str:
-        """Draw an architecture in text."""
-        return draw_sizes(self.space, self.reference, arch)
-
-    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
-        """List the layers, as `nets.layers.SizedSpace` says."""
-        size = map_size(values, shape)
-        kernel, stride = self.stem
-        width = self.stem_width(values)
-        stem = Layer(name="stem", kind="conv", inputs=shape[0], outputs=width, kernel=kernel, stride=stride, size=size)
-        found, size = [stem], stem.size_out
-        if not self.small:
-            found.append(Layer(name="pool", kind="pool", inputs=width, outputs=width, kernel=3, stride=2, size=size))
-            size = found[-1].size_out
-        for place in self.places():
-            found += self._block(values, place, width, size)
-            width, size = values[place.out], found[-1].size
-        return [*found, Layer(name="classifier.linear", kind="linear", inputs=width, outputs=classes, size=(1, 1))]
 
     @property
     def stem(self) -> tuple[int, int]:
         """Kernel and stride of the first convolution."""
         return (3, 1) if self.small else (7, 2)
-
-    def stem_width(self, values: Mapping[str, Any]) -> Quantity:
-        """Return the channels of the first convolution."""
-        return widened(BASE, self.width) if self.bottleneck else values["stage1.out"]
 
     def places(self) -> Iterator[Place]:
         """Every block, in order."""
@@ -157,28 +121,6 @@ class ResNetImages(SizedSpace):
             found[place.out] = widened(base * 4 if self.bottleneck else base, self.width)
         return found
 
-    def _block(
-        self, values: Mapping[str, Any], place: Place, inputs: Quantity, size: tuple[Quantity, Quantity]
-    ) -> list[Layer]:
-        """Return the layers of one block, the last of them the addition of its output."""
-        name = f"stage{place.stage}.{place.block - 1}"
-        found: list[Layer] = []
-        width, now = inputs, size
-        for number, (decision, kernel, stride) in enumerate(self.convs(place), start=1):
-            conv = Layer(
-                name=f"{name}.conv{number}", kind="conv", inputs=width, outputs=values[decision], kernel=kernel,
-                stride=stride, size=now, active=decision != place.out, held=((inputs, *size),) if number > 1 else (),
-            )  # fmt: skip
-            found.append(conv)
-            width, now = conv.outputs, conv.size_out
-        if self.projects(place):
-            shortcut = Layer(
-                name=f"{name}.shortcut", kind="conv", inputs=inputs, outputs=width, stride=place.stride, size=size,
-                active=False, held=((width, *now),),
-            )  # fmt: skip
-            found.append(shortcut)
-        return [*found, Layer(name=f"{name}.add", kind="add", inputs=width, outputs=width, size=now)]
-
 
 class Residual(nn.Module):
     """Convolutions, and the shortcut around them; the sum is rectified."""
@@ -202,9 +144,9 @@ class ResNetImagesNetwork(nn.Module):
     def __init__(self, config: ResNetImages, arch: Arch, channels_in: int, classes: int) -> None:
         super().__init__()
         values = {name: int(value) for name, value in arch.items() if isinstance(value, int)}
-        width = config.stem_width(values)
-        assert isinstance(width, int)
-        self.stem = Unit(channels_in, width, *config.stem, decision=None if config.bottleneck else "stage1.out")
+        decision = None if config.bottleneck else "stage1.out"
+        width = values[decision] if decision else widened(BASE, config.width)
+        self.stem = Unit(channels_in, width, *config.stem, decision=decision)
         self.pool = nn.Identity() if config.small else nn.MaxPool2d(3, 2, 1)
         for stage in range(1, 5):
             blocks = []

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from renascent.core.errors import UserError
+from renascent.core.fields import settings
 from renascent.core.space import Arch, Integer, Space
-from renascent.nets.sizes.counted import SizedSpace
-from renascent.nets.sizes.drawing import draw_sizes
-from renascent.nets.sizes.layers import Layer, Quantity, chosen, present, strided, widest
 from renascent.nets.sizes.mixture import padded_sum
-from renascent.nets.sizes.resolution import map_size, resolutions
-from renascent.nets.sizes.sized import SizedSupernet, widest_arch
+from renascent.nets.sizes.resolution import resolutions
+from renascent.nets.sizes.space import TracedSpace
 from renascent.nets.sizes.units import Classifier, Stage, Unit
 
 SHARES = tuple(k / 10 for k in range(3, 11))
@@ -26,8 +22,8 @@ BASES = (16, 32, 64)
 """Channels of the three stages (four times as many behind a bottleneck)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResNetCifar(SizedSpace):
+@settings
+class ResNetCifar(TracedSpace):
     """The size space of TAS on CIFAR: a width for every convolution, a depth for every stage.
 
     Args:
@@ -81,43 +77,9 @@ class ResNetCifar(SizedSpace):
             found[name] = Integer.multiples(width, SHARES, when=self._when(name))
         return Space(found, name=f"resnet{self.layers_count}{'-tied' if self.tied else ''}")
 
-    @property
-    def reference(self) -> Arch:
-        """The original network, at the highest resolution."""
-        space = self.space
-        full = self._originals() if self.widths else {}
-        depths = {f"depth{stage}": self.blocks for stage in range(1, 4)} if self.depths else {}
-        return space.arch({**widest_arch(space), **depths, **full})
-
-    def supernet(self, channels_in: int, classes: int) -> SizedSupernet:
-        """Build the shared-weight network for (batch, channels_in, h, w) images."""
-        return SizedSupernet(self, channels_in, classes)
-
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> ResNet:
         """Build one architecture with fresh weights. `prune` changes nothing: every layer is used."""
         return ResNet(self, arch, channels_in, classes)
-
-    def draw(self, arch: Arch) -> str:
-        """Draw an architecture in text."""
-        return draw_sizes(self.space, self.reference, arch)
-
-    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
-        """List the layers, as `nets.layers.SizedSpace` says."""
-        stem = self._width(values, "stem")
-        size = map_size(values, shape)
-        found = [Layer(name="stem", kind="conv", inputs=shape[0], outputs=stem, kernel=3, size=size)]
-        width: Quantity = stem
-        for stage in range(1, 4):
-            depth = values[f"depth{stage}"] if self.depths else self.blocks
-            reached = {}
-            for block in range(1, self.blocks + 1):
-                stride = 2 if stage > 1 and block == 1 else 1
-                added, width = self._block(values, stage, block, width, size, stride, present(depth, block))
-                size = (strided(size[0], stride), strided(size[1], stride))
-                found += added
-                reached[block] = width
-            width = chosen(depth, reached)
-        return [*found, Layer(name="classifier.linear", kind="linear", inputs=width, outputs=classes, size=(1, 1))]
 
     def convs(self, stage: int, block: int) -> list[tuple[str, str, int, int]]:
         """Return (module, decision, original width, kernel) of each convolution of a block, in order."""
@@ -130,51 +92,6 @@ class ResNetCifar(SizedSpace):
                 name = f"stage{stage}.out" if stage > 1 or self.bottleneck else "stem"
             found.append((f"conv{number}", name, base * 4 if number == 3 else base, kernel))
         return found
-
-    def _block(
-        self,
-        values: Mapping[str, Any],
-        stage: int,
-        block: int,
-        inputs: Quantity,
-        size: tuple[Quantity, Quantity],
-        stride: int,
-        share: Any,
-    ) -> tuple[list[Layer], Quantity]:
-        """Return the layers of one block, and how wide its output is."""
-        place = f"stage{stage}.blocks.{block - 1}"
-        found, width, now, convs = [], inputs, size, self.convs(stage, block)
-        strided_at = 1 if self.bottleneck else 0
-        held = (inputs, *size)
-        for number, (module, name, _, kernel) in enumerate(convs):
-            outputs, step = self._width(values, name), stride if number == strided_at else 1
-            found.append(
-                Layer(
-                    name=f"{place}.{module}",
-                    kind="conv",
-                    inputs=width,
-                    outputs=outputs,
-                    kernel=kernel,
-                    stride=step,
-                    size=now,
-                    share=share,
-                    active=number < len(convs) - 1,
-                    held=(held,) if number else (),
-                )
-            )
-            now, width = found[-1].size_out, outputs
-        shortcut = inputs
-        if block == 1 and (stage > 1 or self.bottleneck):
-            shortcut = width
-            common = {"inputs": inputs, "size": size, "share": share, "held": ((width, *now),)}
-            if stride > 1:
-                pool = Layer(name=f"{place}.pool", kind="pool", outputs=inputs, kernel=2, stride=2, **common)
-                found.append(pool)
-            shrunk = {**common, "size": now}
-            found.append(Layer(name=f"{place}.shortcut", kind="conv", outputs=width, active=False, **shrunk))
-        wide = widest(width, shortcut)
-        found.append(Layer(name=f"{place}.add", kind="add", inputs=wide, outputs=wide, size=now, share=share))
-        return found, wide
 
     def _originals(self) -> dict[str, int]:
         """Return the original width of every width decision."""
@@ -192,7 +109,7 @@ class ResNetCifar(SizedSpace):
         block = int(rest.partition(".")[0].removeprefix("block"))
         return (f"depth{stage[-1]}", tuple(range(block, self.blocks + 1))) if block > 1 else None
 
-    def _width(self, values: Mapping[str, Any], name: str) -> Quantity:
+    def _width(self, values: Mapping[str, int], name: str) -> int:
         return values[name] if self.widths else self._originals()[name]
 
 
@@ -221,7 +138,6 @@ class ResNet(nn.Module):
         super().__init__()
         values = {name: int(value) for name, value in arch.items() if isinstance(value, int)}
         width = config._width(values, "stem")
-        assert isinstance(width, int)
         self.stem = Unit(channels_in, width, 3, decision="stem" if config.widths else None)
         for stage in range(1, 4):
             depth = values.get(f"depth{stage}", config.blocks)
@@ -247,7 +163,6 @@ def _block(config: ResNetCifar, values: Mapping[str, int], stage: int, block: in
     strided_at = 1 if config.bottleneck else 0
     for number, (_, name, _, kernel) in enumerate(convs):
         outputs = config._width(values, name)
-        assert isinstance(outputs, int)
         decision, activation = name if config.widths else None, "none" if number == len(convs) - 1 else "relu"
         step = stride if number == strided_at else 1
         units.append(Unit(width, outputs, kernel, step, activation=activation, decision=decision))

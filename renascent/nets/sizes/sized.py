@@ -1,8 +1,8 @@
 """The supernet of any size space: its widest network, whose layers read how much of them takes part.
 
 `SizedSupernet` builds the widest architecture as a plain network and replaces its convolutions, normalisations,
-stages and classifier by ones that follow the gates. They read them from one `Hand`, which the supernet owns and fills
-for the length of one forward pass: the one hidden hand-over, so that a space's network is written once, plainly.
+stages and classifier by ones that follow the gates. They read them from one `GateContext`, which the supernet owns and
+fills for the length of one forward pass: the one hidden hand-over, so that a space's network is written once, plainly.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from renascent.nets.sizes.resolution import RESOLUTION, resize
 from renascent.nets.sizes.units import Classifier, Norm, Skip, Stage, Unit
 
 
-class Hand:
+class GateContext:
     """Holds the gates of one forward pass. Empty outside."""
 
     def __init__(self, space: Space) -> None:
@@ -35,8 +35,8 @@ class Hand:
         self._gates: Gates | None = None
 
     @contextmanager
-    def over(self, gates: Gates) -> Iterator[None]:
-        """Hand `gates` over inside, whatever happens there."""
+    def active(self, gates: Gates) -> Iterator[None]:
+        """GateContext `gates` over inside, whatever happens there."""
         self._gates = gates
         try:
             yield
@@ -60,10 +60,10 @@ class Hand:
 class CroppedConv(nn.Module):
     """A convolution by the first filters and the first channels of its weight."""
 
-    def __init__(self, conv: nn.Conv2d, decision: str | None, hand: Hand) -> None:
+    def __init__(self, conv: nn.Conv2d, decision: str | None, context: GateContext) -> None:
         super().__init__()
         self.weight, self.stride, self.padding = conv.weight, conv.stride, conv.padding
-        self.depthwise, self.decision, self.hand = conv.groups > 1, decision, hand
+        self.depthwise, self.decision, self.context = conv.groups > 1, decision, context
         self.pointwise = conv.kernel_size == (1, 1) and conv.stride == (1, 1) and not self.depthwise
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class CroppedConv(nn.Module):
         """Return the part of the weight that reads `inputs` channels and makes the widest active output."""
         if self.depthwise:
             return self.weight[:inputs]
-        outputs = self.hand.widest(self.decision) if self.decision else len(self.weight)
+        outputs = self.context.widest(self.decision) if self.decision else len(self.weight)
         # inputs that the weight does not have are for the convolution to refuse
         beyond = min(inputs - self.weight.shape[1], 0), outputs - len(self.weight)
         # one step back to the whole weight in the backward pass, where slicing twice would be two
@@ -91,12 +91,14 @@ class MixedWidth(nn.Module):
     decision: what set the width.  tied: the same, where an earlier layer has it from that decision already.
     """
 
-    def __init__(self, norm: nn.BatchNorm2d | None, decision: str | None, tied: str | None, hand: Hand) -> None:
+    def __init__(
+        self, norm: nn.BatchNorm2d | None, decision: str | None, tied: str | None, context: GateContext
+    ) -> None:
         super().__init__()
         self.weight: Tensor | None = norm.weight if norm else None
         self.bias: Tensor | None = norm.bias if norm else None
         self.eps = norm.eps if norm else 0.0
-        self.decision, self.tied, self.hand = decision, tied, hand
+        self.decision, self.tied, self.context = decision, tied, context
 
     def forward(self, x: Tensor) -> Tensor:
         out = self._normalised(x, self._opened(x))
@@ -106,18 +108,18 @@ class MixedWidth(nn.Module):
     def between(self) -> tuple[Gate, tuple[int, ...]] | None:
         """Return the gate and the widths to interpolate between, if that is to be done here."""
         # a depthwise layer's channels are interpolated already: its input was
-        gate = self.hand.gate(self.decision) if self.decision else None
+        gate = self.context.gate(self.decision) if self.decision else None
         if self.decision is None or gate is None or gate.blend != "interpolate" or certain(gate):
             return None
-        return gate, self.hand.options(self.decision)
+        return gate, self.context.options(self.decision)
 
     def _opened(self, x: Tensor) -> Tensor | None:
         """Return how far each channel is open, if not all of them are."""
         name = self.decision or self.tied
-        gate = self.hand.gate(name) if name else None
+        gate = self.context.gate(name) if name else None
         if name is None or gate is None or gate.blend != "sum" or certain(gate):
             return None
-        return mask(gate, self.hand.options(name), x.shape[1]).to(x)
+        return mask(gate, self.context.options(name), x.shape[1]).to(x)
 
     def _normalised(self, x: Tensor, opened: Tensor | None) -> Tensor:
         if self.weight is None or self.bias is None:
@@ -136,11 +138,11 @@ class MixedUnit(nn.Module):
     they would cost several times what the convolution does.
     """
 
-    def __init__(self, unit: Unit, hand: Hand) -> None:
+    def __init__(self, unit: Unit, context: GateContext) -> None:
         super().__init__()
         norm = unit.norm if isinstance(unit.norm, nn.BatchNorm2d) else None
-        self.conv = CroppedConv(unit.conv, unit.decision, hand)
-        self.norm = MixedWidth(norm, unit.decision, unit.tied, hand)
+        self.conv = CroppedConv(unit.conv, unit.decision, context)
+        self.norm = MixedWidth(norm, unit.decision, unit.tied, context)
         self.active = unit.active
 
     def forward(self, x: Tensor) -> Tensor:
@@ -162,13 +164,13 @@ class MixedUnit(nn.Module):
 class MixedSkip(nn.Module):
     """Nothing where one width is active before and behind it, the same one; else its unit."""
 
-    def __init__(self, skip: Skip, hand: Hand) -> None:
+    def __init__(self, skip: Skip, context: GateContext) -> None:
         super().__init__()
-        self.unit, self.source, self.decision, self.hand = skip.unit, skip.source, skip.decision, hand
+        self.unit, self.source, self.decision, self.context = skip.unit, skip.source, skip.decision, context
 
     def forward(self, x: Tensor) -> Tensor:
-        single = all(len(self.hand.gate(name).active) == 1 for name in (self.source, self.decision))
-        if single and self.hand.widest(self.source) == self.hand.widest(self.decision):
+        single = all(len(self.context.gate(name).active) == 1 for name in (self.source, self.decision))
+        if single and self.context.widest(self.source) == self.context.widest(self.decision):
             return x
         return self.unit(x)  # type: ignore[no-any-return]
 
@@ -179,14 +181,14 @@ class MixedDepth(nn.Module):
     TAS, arXiv:1905.09717, Eq. 7: outputs of several widths are brought to the widest as the gate says.
     """
 
-    def __init__(self, stage: Stage, hand: Hand) -> None:
+    def __init__(self, stage: Stage, context: GateContext) -> None:
         super().__init__()
         assert stage.decision is not None
-        self.blocks, self.decision, self.counts, self.hand = stage.blocks, stage.decision, stage.counts, hand
+        self.blocks, self.decision, self.counts, self.context = stage.blocks, stage.decision, stage.counts, context
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = self.hand.gate(self.decision)
-        options = self.hand.options(self.decision)
+        gate = self.context.gate(self.decision)
+        options = self.context.options(self.decision)
         weights: dict[int, Tensor] = {}
         for k in gate.active:
             count = self.counts[options[k]]
@@ -225,22 +227,22 @@ class SizedSupernet(Supernet):
 
     Batch normalisation uses batch statistics, training or not.
 
-    net: the widest architecture as a plain network, where it has more than `config.network` would give it.
+    net: the plain network of the widest architecture, with all layers that any has.
     """
 
-    def __init__(self, config: SizedSpace, channels_in: int, classes: int, net: nn.Module | None = None) -> None:
+    def __init__(self, config: SizedSpace, net: nn.Module, channels_in: int, classes: int) -> None:
         super().__init__()
         self.config, self.space = config, config.space
         self.channels_in, self.classes = channels_in, classes
-        self.hand = Hand(self.space)
-        self.net = config.network(widest_arch(self.space), channels_in, classes) if net is None else net
-        _follow(self.net, self.hand)
+        self.context = GateContext(self.space)
+        self.net = net
+        replace_modules(self.net, self.context)
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         if RESOLUTION in self.space.decisions:
-            with self.hand.over(gates):
-                x = resize(x, self.hand.widest(RESOLUTION))
-        with self.hand.over(gates):
+            with self.context.active(gates):
+                x = resize(x, self.context.widest(RESOLUTION))
+        with self.context.active(gates):
             return self.net(x)  # type: ignore[no-any-return]
 
     def extract(self, arch: Arch) -> nn.Module:
@@ -269,20 +271,17 @@ def widest_arch(space: Space) -> Arch:
     return space.arch({name: space.options(name)[-1] for name in space.decisions})
 
 
-def _follow(net: nn.Module, hand: Hand) -> None:
+def replace_modules(net: nn.Module, context: GateContext) -> None:
     """Replace, everywhere in `net`, what has to follow the gates."""
     for name, child in net.named_children():
-        _follow(child, hand)
+        replace_modules(child, context)
         if isinstance(child, Unit):
-            setattr(net, name, MixedUnit(child, hand))
+            setattr(net, name, MixedUnit(child, context))
         elif isinstance(child, Norm):
-            child.norm = MixedWidth(child.norm, None, child.tied, hand)  # type: ignore[assignment]
+            child.norm = MixedWidth(child.norm, None, child.tied, context)  # type: ignore[assignment]
         elif isinstance(child, Skip):
-            setattr(net, name, MixedSkip(child, hand))
+            setattr(net, name, MixedSkip(child, context))
         elif isinstance(child, Stage) and child.decision:
-            setattr(net, name, MixedDepth(child, hand))
+            setattr(net, name, MixedDepth(child, context))
         elif isinstance(child, Classifier):
             setattr(net, name, CroppedClassifier(child))
-
-
-__all__ = ["CroppedConv", "Hand", "MixedDepth", "MixedSkip", "MixedUnit", "MixedWidth", "SizedSupernet", "widest_arch"]

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
+from renascent.core.fields import Range
 from renascent.core.space import Integer, When
+
+Multiplier = Annotated[float, Range(0.01)]
+"""What all channels of an original are multiplied by."""
 
 
 def percent(low: int, high: int, step: int) -> tuple[float, ...]:

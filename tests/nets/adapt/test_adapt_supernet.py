@@ -300,7 +300,7 @@ def test_listed_layers_have_the_multiply_accumulates_of_the_network(given):
         for layer in layers:
             if layer.kind in ("conv", "linear"):
                 h, w = layer.size
-                found = found + layer.share * product(layer.inputs, layer.outputs) * layer.kernel**2 * h * w
+                found = found + layer.presence * product(layer.inputs, layer.outputs) * layer.kernel**2 * h * w
         return found
 
     rng = np.random.default_rng(0)

@@ -32,7 +32,7 @@ CONV = Layer(name="x", kind="conv", inputs=3, outputs=8, kernel=3, stride=2, siz
         (replace(CONV, kind="add", outputs=3, stride=1), 0, 0, 3 * 126, 3 * 126),
         (replace(CONV, kind="norm", outputs=3, stride=1), 0, 6, 2 * 126, 2 * 126),
         (replace(CONV, held=((5, 7, 6), (1, 2, 3))), 3 * 8 * 9 * 12, 3 * 8 * 9 + 16, 126 + 96, 126 + 96 + 210 + 6),
-        (replace(CONV, share=0, held=((5, 7, 6),)), 0, 0, 0, 0),
+        (replace(CONV, presence=0, held=((5, 7, 6),)), 0, 0, 0, 0),
     ],
 )
 def test_a_layer_by_hand(layer, macs, params, moved, alive):

@@ -10,7 +10,7 @@ from renascent.core.gates import gumbel_hard, one_hot, soft
 from renascent.core.space import Integer, Space
 from renascent.nets.sizes.layers import (
     Layer,
-    Spread,
+    RandomWidth,
     chosen,
     columns,
     largest_active,
@@ -24,7 +24,7 @@ from renascent.nets.sizes.layers import (
 
 def spread(*values, seed=0):
     chances = torch.rand(len(values), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return Spread(np.array(values), (chances / chances.sum()).requires_grad_())
+    return RandomWidth(np.array(values), (chances / chances.sum()).requires_grad_())
 
 
 def outcomes(*numbers):
@@ -36,7 +36,7 @@ def outcomes(*numbers):
 
 def test_the_mean_of_a_product_takes_one_draw_together_and_others_apart():
     a, b = spread(2, 3, 7), spread(1, 4, seed=1)
-    tied = Spread(a.values * 10 + 1, a.chances)
+    tied = RandomWidth(a.values * 10 + 1, a.chances)
     wanted = sum(p * 5 * x * (10 * x + 1) * y * y for p, x, y in outcomes(a, b))
     assert product(5, a, tied, b, b).item() == pytest.approx(wanted, rel=1e-12)
     assert product(2, np.array([3, 4]), 5).tolist() == [30, 40]
@@ -52,7 +52,7 @@ def test_the_widest_of_random_widths_has_the_mean_of_maxima():
         torch.tensor([sum(p * max(x, y, 3, z) for p, y, z in outcomes(b, c)) for x in (2, 3, 7)]),
     )
     assert widest(a, a) is a
-    same = widest(a, Spread(np.array([3, 3, 1]), a.chances))
+    same = widest(a, RandomWidth(np.array([3, 3, 1]), a.chances))
     assert same.values.tolist() == [3, 3, 7]
     assert widest(np.array([1, 5]), np.array([2, 2]), 3).tolist() == [3, 5]
 
@@ -97,7 +97,7 @@ def test_gates_are_read_as_numbers_where_nothing_is_open():
     assert found["width"].values.tolist() == [8, 16, 32] and found["width"].chances.dtype == torch.float64
     # a sample has a gradient, so it stays random although one option alone is open
     hard = spreads(SPACE, gumbel_hard(SPACE, logits, 1.0, torch.Generator().manual_seed(0)))
-    assert isinstance(hard["depth"], Spread) and hard["depth"].chances.requires_grad
+    assert isinstance(hard["depth"], RandomWidth) and hard["depth"].chances.requires_grad
 
 
 def test_columns_and_the_largest_active():

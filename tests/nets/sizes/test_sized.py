@@ -13,7 +13,7 @@ from renascent.core.protocols import Progress, Setup, State
 from renascent.core.space import Integer, Space
 from renascent.nets import SPACES
 from renascent.nets.sizes.mixture import stretching
-from renascent.nets.sizes.sized import Hand, MixedDepth, MixedSkip, MixedUnit, widest_arch
+from renascent.nets.sizes.sized import GateContext, MixedDepth, MixedSkip, MixedUnit, widest_arch
 from renascent.nets.sizes.units import Skip, Stage, Unit
 from renascent.strategies._bilevel import weight_step
 from renascent.tasks.images import ImageTask
@@ -32,8 +32,8 @@ def gates(width, before=(2,), depth=(2,), blend="sum", *, learning=True):
     return found
 
 
-def run(module, hand, x, given):
-    with hand.over(given):
+def run(module, context, x, given):
+    with context.active(given):
         return module(x)
 
 
@@ -55,28 +55,28 @@ UNITS = [(6, 3, 1), (6, 1, 1), (6, 1, 2), (9, 1, 1), (6, 3, 2)]
 
 def unit_of(inputs, kernel, stride):
     unit = shaped(Unit(inputs, 8, kernel, stride, activation="relu", decision="width"))
-    hand = Hand(SPACE)
-    return unit, MixedUnit(unit, hand), hand
+    context = GateContext(SPACE)
+    return unit, MixedUnit(unit, context), context
 
 
 @pytest.mark.parametrize(("inputs", "kernel", "stride"), UNITS)
 @pytest.mark.parametrize("active", [(0, 1, 2, 3), (0, 2), (1, 3)])
 def test_fbnet_v2_runs_the_sum_over_masked_copies(inputs, kernel, stride, active):
     """arXiv:2004.05565, Eq. 3: masks of all widths on the widest output."""
-    unit, mixed, hand = unit_of(inputs, kernel, stride)
+    unit, mixed, context = unit_of(inputs, kernel, stride)
     given, x = gates(active), torch.randn(4, inputs, 5, 5)
     wide = WIDTHS[active[-1]]
     full = norm(functional.conv2d(x, unit.conv.weight[:wide], None, stride, kernel // 2), unit, wide)
     copies = [given["width"].weight[k] * full * (torch.arange(wide) < WIDTHS[k])[:, None, None] for k in active]
     wanted = sum(copies).relu()
-    assert_alike(run(mixed, hand, x, given), wanted, (given["width"].weight, *unit.parameters()))
+    assert_alike(run(mixed, context, x, given), wanted, (given["width"].weight, *unit.parameters()))
 
 
 @pytest.mark.parametrize(("inputs", "kernel", "stride"), UNITS)
 @pytest.mark.parametrize("active", [(0, 1, 2, 3), (0, 2), (1, 3), (1, 2)])
 def test_tas_runs_the_written_sum_over_interpolated_crops(inputs, kernel, stride, active):
     """arXiv:1905.09717, Eq. 5: crop, normalise, stretch to the widest, weigh, one width after the other."""
-    unit, mixed, hand = unit_of(inputs, kernel, stride)
+    unit, mixed, context = unit_of(inputs, kernel, stride)
     given, x = gates(active, blend="interpolate"), torch.randn(4, inputs, 5, 5)
     wide = WIDTHS[active[-1]]
     total = 0
@@ -84,7 +84,7 @@ def test_tas_runs_the_written_sum_over_interpolated_crops(inputs, kernel, stride
         crop = functional.conv2d(x, unit.conv.weight[: WIDTHS[k]], None, stride, kernel // 2)
         out = norm(crop, unit, WIDTHS[k])
         total = total + given["width"].weight[k] * torch.einsum("nchw,dc->ndhw", out, stretching(WIDTHS[k], wide))
-    assert_alike(run(mixed, hand, x, given), total.relu(), (given["width"].weight, *unit.parameters()))
+    assert_alike(run(mixed, context, x, given), total.relu(), (given["width"].weight, *unit.parameters()))
 
 
 def assert_alike(ours, theirs, leaves):
@@ -97,46 +97,46 @@ def assert_alike(ours, theirs, leaves):
 
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_the_gradient_of_the_weights_of_widths_is_that_of_finite_differences(kernel):
-    _, mixed, hand = unit_of(6, kernel, 1)
+    _, mixed, context = unit_of(6, kernel, 1)
     x, slope = torch.randn(4, 6, 4, 4), torch.randn(4, 8, 4, 4)
 
     def value(weight):
         given = gates((1, 3), blend="interpolate", learning=False)
         given["width"] = replace(given["width"], weight=weight)
-        return (run(mixed, hand, x, given) * slope).sum()
+        return (run(mixed, context, x, given) * slope).sum()
 
     assert torch.autograd.gradcheck(value, (torch.tensor([0.0, 0.4, 0.0, 0.6], requires_grad=True),))
 
 
 def test_channels_of_a_depthwise_unit_are_masked_again_and_not_stretched_again():
-    unit, hand = shaped(Unit(8, 8, 3, depthwise=True, tied="width")), Hand(SPACE)
-    mixed, x = MixedUnit(unit, hand), torch.randn(4, 5, 6, 6)
+    unit, context = shaped(Unit(8, 8, 3, depthwise=True, tied="width")), GateContext(SPACE)
+    mixed, x = MixedUnit(unit, context), torch.randn(4, 5, 6, 6)
     plain = norm(functional.conv2d(x, unit.conv.weight[:5], None, 1, 1, groups=5), unit, 5)
     given = gates((0, 2))
     opened = sum(given["width"].weight[k] * (torch.arange(5) < WIDTHS[k]) for k in (0, 2))
-    torch.testing.assert_close(run(mixed, hand, x, given), (plain * opened[:, None, None]).relu())
-    torch.testing.assert_close(run(mixed, hand, x, gates((0, 2), blend="interpolate")), plain.relu())
+    torch.testing.assert_close(run(mixed, context, x, given), (plain * opened[:, None, None]).relu())
+    torch.testing.assert_close(run(mixed, context, x, gates((0, 2), blend="interpolate")), plain.relu())
 
 
 def test_widths_without_a_normalisation_come_together_too():
-    unit, hand = Unit(3, 8, 1, activation="none", decision="width", norm=False), Hand(SPACE)
-    mixed, x = MixedUnit(unit, hand), torch.randn(2, 3, 4, 4)
+    unit, context = Unit(3, 8, 1, activation="none", decision="width", norm=False), GateContext(SPACE)
+    mixed, x = MixedUnit(unit, context), torch.randn(2, 3, 4, 4)
     out = functional.conv2d(x, unit.conv.weight[:5])
     given = gates((0, 2))
     opened = sum(given["width"].weight[k] * (torch.arange(5) < WIDTHS[k]) for k in (0, 2))
-    torch.testing.assert_close(run(mixed, hand, x, given), out * opened[:, None, None])
+    torch.testing.assert_close(run(mixed, context, x, given), out * opened[:, None, None])
     given = gates((0, 2), blend="interpolate")
     w = given["width"].weight
     wanted = w[0] * torch.einsum("nchw,dc->ndhw", out[:, :2], stretching(2, 5)) + w[2] * out
-    torch.testing.assert_close(run(mixed, hand, x, given), wanted)
+    torch.testing.assert_close(run(mixed, context, x, given), wanted)
 
 
 @pytest.mark.parametrize("blend", ["sum", "interpolate"])
 @pytest.mark.parametrize("active", [(0, 1, 2), (0, 2), (1, 2)])
 def test_depths_are_the_weighted_sum_of_the_outputs_at_each(active, blend):
     """TAS, Eq. 7. A block may be wider than the one before."""
-    blocks, hand = [nn.Conv2d(2, 3, 1), nn.Conv2d(3, 5, 1)], Hand(SPACE)
-    mixed = MixedDepth(Stage(blocks, "depth", {0: 0, 1: 1, 2: 2}), hand)
+    blocks, context = [nn.Conv2d(2, 3, 1), nn.Conv2d(3, 5, 1)], GateContext(SPACE)
+    mixed = MixedDepth(Stage(blocks, "depth", {0: 0, 1: 1, 2: 2}), context)
     given, x = gates((3,), depth=active, blend=blend), torch.randn(2, 2, 3, 3)
     outputs = [x, blocks[0](x), blocks[1](blocks[0](x))]
     wanted = torch.zeros(2, 5, 3, 3)
@@ -145,34 +145,34 @@ def test_depths_are_the_weighted_sum_of_the_outputs_at_each(active, blend):
         matrix = stretching(narrow, 5) if blend == "interpolate" else torch.eye(5)[:, :narrow]
         wanted = wanted + given["depth"].weight[k] * torch.einsum("nchw,dc->ndhw", outputs[k], matrix)
     leaves = (given["depth"].weight, *blocks[0].parameters())
-    assert_alike(run(mixed, hand, x, given), wanted, leaves)
+    assert_alike(run(mixed, context, x, given), wanted, leaves)
 
 
 def test_depths_of_as_many_blocks_are_one():
     """A network's depth may say nothing about one of its stages."""
-    hand = Hand(SPACE)
-    mixed = MixedDepth(Stage([nn.ReLU(), nn.Identity()], "depth", {0: 1, 1: 1, 2: 2}), hand)
+    context = GateContext(SPACE)
+    mixed = MixedDepth(Stage([nn.ReLU(), nn.Identity()], "depth", {0: 1, 1: 1, 2: 2}), context)
     x = torch.randn(2, 2, 3, 3)
-    assert torch.equal(run(mixed, hand, x, gates((3,), depth=(0, 1))), x.relu())
-    torch.testing.assert_close(run(mixed, hand, x, gates((3,), depth=(0, 1, 2))), x.relu())
+    assert torch.equal(run(mixed, context, x, gates((3,), depth=(0, 1))), x.relu())
+    torch.testing.assert_close(run(mixed, context, x, gates((3,), depth=(0, 1, 2))), x.relu())
 
 
 def test_a_skip_is_nothing_between_one_width_and_itself():
-    skip, hand = Skip(6, 8, "before", "width", forced=True), Hand(SPACE)
-    mixed, x = MixedSkip(skip, hand), torch.randn(2, 3, 4, 4)
-    skip.unit = mixed.unit = MixedUnit(skip.unit, hand)
-    assert run(mixed, hand, x, gates((1,), before=(0,))) is x
-    assert run(mixed, hand, x, gates((2,), before=(0,))).shape[1] == 5
-    assert run(mixed, hand, x, gates((0, 1), before=(0,))).shape[1] == 3
+    skip, context = Skip(6, 8, "before", "width", forced=True), GateContext(SPACE)
+    mixed, x = MixedSkip(skip, context), torch.randn(2, 3, 4, 4)
+    skip.unit = mixed.unit = MixedUnit(skip.unit, context)
+    assert run(mixed, context, x, gates((1,), before=(0,))) is x
+    assert run(mixed, context, x, gates((2,), before=(0,))).shape[1] == 5
+    assert run(mixed, context, x, gates((0, 1), before=(0,))).shape[1] == 3
 
 
-def test_the_hand_is_empty_outside_of_a_forward_pass():
+def test_the_gate_context_is_empty_outside_of_a_forward_pass():
     net = SPACES["nats-size"]().supernet(1, 2)
     given = one_hot(net.space, net.space.at(0))
     with pytest.raises(RuntimeError):
         net(torch.zeros(2, 3, 4, 4), given)  # of another number of channels
     with pytest.raises(AssertionError, match="call that, with gates"):
-        net.hand.gate("width-0")
+        net.context.gate("width-0")
     assert net(torch.randn(2, 1, 4, 4), given).shape == (2, 2)
 
 
