@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from renascent.bench.tables.objectives import pareto as pareto
     from renascent.bench.tables.table import Table as Table
     from renascent.bench.tabular import Tabular as Tabular
+    from renascent.core.codecs.nats_topology import topology_space as topology_space
     from renascent.core.errors import RenascentError as RenascentError
     from renascent.core.errors import UserError as UserError
     from renascent.core.protocols import WeightRule as WeightRule
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from renascent.core.space import Real as Real
     from renascent.core.space import Space as Space
     from renascent.core.space import Subset as Subset
+    from renascent.costs.latency.cost import LatencyCost as LatencyCost
+    from renascent.costs.latency.measure import measure as measure
+    from renascent.costs.latency.measure import measure_all as measure_all
+    from renascent.costs.latency.table import Lut as Lut
+    from renascent.costs.named import cost_of as cost_of
     from renascent.experiment.recipes import RECIPES as RECIPES
     from renascent.experiment.result import Result as Result
     from renascent.experiment.search import search as search
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from renascent.loops.trials import Simulated as Simulated
     from renascent.loops.trials import trials as trials
     from renascent.nets import SPACES as SPACES
+    from renascent.nets.adapt.config import adapt as adapt
     from renascent.nets.cells.nats import NatsTopology as NatsTopology
     from renascent.nets.sizes.resnet_cifar import ResNetCifar as ResNetCifar
     from renascent.strategies import STRATEGIES as STRATEGIES

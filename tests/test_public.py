@@ -15,7 +15,8 @@ NAMES = {
     *("open_table", "Table", "Column", "Problem", "MULTITRIAL", "RandomSearch", "REA", "REINFORCE", "BOHB", "Proposal"),
     *("Outcome", "Tabular", "Trained", "Constraint", "trials", "Simulated", "RealTime", "recorded", "Run", "Contest"),
     *("compare", "standings", "pareto", "hypervolume", "ResNetCifar", "NES", "TAS", "FBNetV2", "TuNAS"),
-    *("Distillation", "Distilled"),
+    *("Distillation", "Distilled", "adapt", "measure", "measure_all", "Lut", "LatencyCost", "cost_of"),
+    "topology_space",
 }
 
 
