@@ -137,9 +137,7 @@ class MobileNetV2Network(nn.Module):
             for place in (p for p in places if p.stage == stage and p.depth <= values["depth"]):
                 blocks.append(_block(values, place, width, config.strides[stage] if place.block == 1 else 1))
                 width = values[f"stage{stage}.out"]
-            self.add_module(
-                f"stage{stage}", Stage(blocks, "depth" if STAGES[stage - 1][2] > 1 else None, _counts(places, stage))
-            )
+            self.add_module(f"stage{stage}", Stage(blocks, "depth", _counts(places, stage)))
         self.last = Unit(width, values["last"], activation="relu6", decision="last")
         self.classifier = Classifier(values["last"], classes)
 

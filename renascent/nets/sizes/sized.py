@@ -281,7 +281,7 @@ def replace_modules(net: nn.Module, context: GateContext) -> None:
             child.norm = MixedWidth(child.norm, None, child.tied, context)  # type: ignore[assignment]
         elif isinstance(child, Skip):
             setattr(net, name, MixedSkip(child, context))
-        elif isinstance(child, Stage) and child.decision:
+        elif isinstance(child, Stage) and len(set(child.counts.values())) > 1 and child.decision:
             setattr(net, name, MixedDepth(child, context))
         elif isinstance(child, Classifier):
             setattr(net, name, CroppedClassifier(child))
