@@ -9,9 +9,9 @@ MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 makes a step of MobileNet V
 
 For each backbone and seed, the reference is trained for 10 epochs on 20,000 images and its channels are sorted by
 magnitude, which leaves its function as it is. All methods then inherit the leading channels of that network, and are
-trained alike with it as their teacher, for 5 epochs. Methods are compared by 5,000 validation images; `--test` names
-the one default by them, and only then tests its networks and the baselines'. Where weights are gone, the recorded sizes
-are trained once more, and `val_again` says how well.
+trained identically with it as their teacher, for 5 epochs. Methods are compared by 5,000 validation images; `--test`
+names the one default by them, and only then tests its networks and the baselines'. Where weights are gone, the recorded
+sizes are trained once more, and `val_again` says how well.
 
 uniform-*: the reference scaled by one factor: all its widths; its resolution; both; for a latency, which widths hardly
 shorten, also its depth, and everything.  random: one random network inside the budget.  rsps: the best of some random

@@ -102,7 +102,7 @@ def anatomy(table: Table, seen: Sequence[View]) -> Json:
 
 def _problem(table: Table, view: View) -> Json:
     result = view.result[view.known]
-    told: Json = {
+    facts: Json = {
         "columns": dict(view.columns),
         "rows": len(result),
         "missing": int((~view.known).sum()),
@@ -114,7 +114,7 @@ def _problem(table: Table, view: View) -> Json:
         "signal": _judged(table, view, view.signal),
         "validation": None if view.validation is None else _judged(table, view, view.validation),
     }
-    return told
+    return facts
 
 
 def _entry(table: Table, view: View, row: int) -> Json:
@@ -144,20 +144,20 @@ def front(view: View, metric: str) -> list[int]:
 def _judged(table: Table, view: View, by: Floats) -> Json:
     """Say how well a column predicts the result, and what choosing by it gives."""
     rows = np.flatnonzero(view.known & ~np.isnan(by))
-    told: Json = {"rows": len(rows), "missing": len(by) - len(rows), "best": None}
-    told |= {"spearman": None, "kendall": None, "below_best": None}
+    facts: Json = {"rows": len(rows), "missing": len(by) - len(rows), "best": None}
+    facts |= {"spearman": None, "kendall": None, "below_best": None}
     if not len(rows):
-        return told
+        return facts
     top = rows[by[rows] == by[rows].max()]
     accuracy = float(view.result[top].mean())
-    told["best"] = {**_entry(table, view, int(top[0])), "accuracy": accuracy, "value": float(by[top[0]])}
-    # what ties for the best is chosen alike often
-    told["ties"] = len(top)
-    told["below_best"] = float(np.nanmax(view.result)) - accuracy
+    facts["best"] = {**_entry(table, view, int(top[0])), "accuracy": accuracy, "value": float(by[top[0]])}
+    # architectures that tie for the best are chosen equally often
+    facts["ties"] = len(top)
+    facts["below_best"] = float(np.nanmax(view.result)) - accuracy
     if len(rows) >= LEAST:
         pair = np.stack([by[rows], view.result[rows]], 1)
-        told |= {"spearman": _number(spearman(pair)[0, 1]), "kendall": _number(kendall(pair)[0, 1])}
-    return told
+        facts |= {"spearman": _number(spearman(pair)[0, 1]), "kendall": _number(kendall(pair)[0, 1])}
+    return facts
 
 
 def ranks(values: ArrayLike) -> NDArray[np.int64]:
@@ -183,13 +183,13 @@ def _ranking(table: Table, seen: Sequence[View]) -> list[Json]:
     if len(seen) < 2 or not len(rows):
         return []
     places = {view.name: ranks(view.result[rows]) for view in seen}
-    told = []
+    facts = []
     for view in seen:
         at = int(np.argmin(places[view.name]))
         held = {name: int(rank[at]) for name, rank in places.items()}
         arch = table.space.format(table.arch(int(rows[at])))
-        told.append({"best_on": view.name, "row": int(rows[at]), "arch": arch, "ranks": held})
-    return told
+        facts.append({"best_on": view.name, "row": int(rows[at]), "arch": arch, "ranks": held})
+    return facts
 
 
 def correlations(seen: Sequence[View]) -> Json:
@@ -203,17 +203,17 @@ def correlations(seen: Sequence[View]) -> Json:
     held = np.stack(list(columns.values()), 1)
     whole = held[~np.isnan(held).any(1)]
     order = np.argsort(-whole[:, 0], kind="stable")
-    told: Json = {"names": list(columns), "by": next(iter(columns)), "missing": len(held) - len(whole)}
-    told |= {"slices": [], "left_out": []}
+    facts: Json = {"names": list(columns), "by": next(iter(columns)), "missing": len(held) - len(whole)}
+    facts |= {"slices": [], "left_out": []}
     for percent in TOPS:
         rows = order[: len(whole) * percent // 100]
         part: Json = {"top_percent": percent, "rows": len(rows)}
         if len(rows) < LEAST:
-            told["left_out"].append(part)
+            facts["left_out"].append(part)
         else:
             part |= {"spearman": _matrix(spearman(whole[rows])), "kendall": _matrix(kendall(whole[rows]))}
-            told["slices"].append(part)
-    return told
+            facts["slices"].append(part)
+    return facts
 
 
 def spearman(values: Floats) -> Floats:

@@ -161,7 +161,8 @@ def compare(
 ) -> dict[str, dict[str, Runs]]:
     """Run every strategy on every contest, `runs` times with the seeds from `seed` on; data set -> strategy -> runs.
 
-    The same seeds serve all, so that runs can be compared in pairs. heard: told of runs that ended.
+    All strategies get the same seeds, so that runs can be compared in pairs. heard: is called with the number of runs
+    that ended.
     Raises UserError for a budget below one trial and for what a table cannot answer.
     """
     if runs < 1:

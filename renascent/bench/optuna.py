@@ -22,7 +22,7 @@ from renascent.core.space import Arch, Choice, Integer, Space
 from renascent.strategies.trials.protocol import Outcome, Proposal, option_counts
 
 
-class Told(NamedTuple):
+class SamplerState(NamedTuple):
     """distributions: of each decision's option index, by name.  trials: (picks, score), None where one failed."""
 
     distributions: dict[str, Any]
@@ -43,7 +43,7 @@ class OptunaSampler:
 
     sampler: str = "TPESampler"
 
-    def init(self, space: Space) -> Told:
+    def init(self, space: Space) -> SamplerState:
         optuna = _optuna()
         known = [name for name in optuna.samplers.__all__ if name.endswith("Sampler") and not name.startswith("Base")]
         if self.sampler not in known:
@@ -55,9 +55,9 @@ class OptunaSampler:
             found.IntDistribution(0, count - 1) if ordered else found.CategoricalDistribution(tuple(range(count)))
             for ordered, count in zip(whole, counts, strict=True)
         ]
-        return Told(dict(zip(space.decisions, kinds, strict=True)))
+        return SamplerState(dict(zip(space.decisions, kinds, strict=True)))
 
-    def ask(self, s: Told, rng: np.random.Generator, pending: Sequence[Proposal]) -> Proposal:
+    def ask(self, s: SamplerState, rng: np.random.Generator, pending: Sequence[Proposal]) -> Proposal:
         optuna = _optuna()
         # a study of its own for every question, so that asking changes nothing
         with _quiet(optuna):
@@ -69,7 +69,7 @@ class OptunaSampler:
             params = study.ask(s.distributions).params
         return Proposal(tuple(int(params[name]) for name in s.distributions))
 
-    def tell(self, s: Told, proposal: Proposal, outcome: Outcome) -> Told:
+    def tell(self, s: SamplerState, proposal: Proposal, outcome: Outcome) -> SamplerState:
         score = outcome.score if math.isfinite(outcome.score) else None
         return s._replace(trials=(*s.trials, (proposal.picks, score)))
 

@@ -1,4 +1,4 @@
-"""What the runs of a comparison say: means, spreads, ranks, and whether a difference is more than chance."""
+"""Standings of a comparison: means, standard deviations, ranks, and significance of differences."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def standings(runs: Mapping[str, Runs]) -> dict[str, dict[str, Any]]:
     rank: mean over runs, 1 the best, equals sharing.  trials: mean number evaluated.
     paired: other strategy -> mean difference to it, its standard error, and the p-value of a paired t-test.
     """
-    results = np.array([held.results for held in runs.values()])
+    results = np.array([result.results for result in runs.values()])
     ranks = stats.rankdata(-results, axis=0).mean(1)
     found = {}
-    for k, (name, held) in enumerate(runs.items()):
-        n = len(held.results)
-        std = float(held.results.std(ddof=1)) if n > 1 else None
+    for k, (name, result) in enumerate(runs.items()):
+        n = len(result.results)
+        std = float(result.results.std(ddof=1)) if n > 1 else None
         found[name] = {
-            "mean": float(held.results.mean()),
+            "mean": float(result.results.mean()),
             "std": std,
             "runs": n,
             "ci95": float(stats.t.ppf(0.975, n - 1)) * std / math.sqrt(n) if std is not None else None,
             "rank": float(ranks[k]),
-            "trials": float(held.trials.mean()),
+            "trials": float(result.trials.mean()),
             "paired": {other: _paired(results[k], results[j]) for j, other in enumerate(runs) if j != k},
         }
-        if len(held.hypervolumes):
-            found[name]["hypervolume"] = float(held.hypervolumes.mean())
+        if len(result.hypervolumes):
+            found[name]["hypervolume"] = float(result.hypervolumes.mean())
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark table knows of the architectures that a search believes in: for the log, never for the search."""
+"""Look-ups of a search's modes in a benchmark table: for the log, never for the search."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Live:
             why = ", as the strategy's own choice scored no better than random ones" if event.get("corrected") else ""
             self.say(f"{self.label}: chose {event['arch']}{why}")
         elif event["event"] == "settled":
-            self.say(f"{self.label}: latency is not as promised, chose {event['arch']} instead")
+            self.say(f"{self.label}: measured latency differs from the prediction, chose {event['arch']} instead")
         elif event["event"] == "fitted":
             scores = ", ".join(f"{name} accuracy {percent(score)}" for name, score in event["scores"].items())
             self.say(f"{self.label}: {scores}")

@@ -172,7 +172,7 @@ def favoured(decision: Decision, score: NDArray[np.float64]) -> Value:
 
 
 def noise_for(decision: Decision, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw scores that favour every value alike."""
+    """Draw scores that favour every value equally."""
     return rng.random(1) if isinstance(decision, Real) else rng.standard_normal(len(decision.options))
 
 

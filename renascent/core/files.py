@@ -74,13 +74,13 @@ def whole_lines(path: Path) -> list[Json]:
     """
     if not path.exists():
         return []
-    held = path.read_bytes()
-    whole = held.rfind(b"\n") + 1
+    stored = path.read_bytes()
+    whole = stored.rfind(b"\n") + 1
     try:
-        records = [json.loads(line) for line in held[:whole].splitlines()]
+        records = [json.loads(line) for line in stored[:whole].splitlines()]
     except ValueError as e:
         raise UserError(f"{path} is damaged ({e}): remove {path.parent} and start again") from None
-    if whole < len(held):
+    if whole < len(stored):
         with writing(path):
             os.truncate(path, whole)
     return records

@@ -41,7 +41,7 @@ Gates = Mapping[str, Gate]
 """Decision name -> gate. An architecture is the one-hot case."""
 
 ONE_HOT_DECISIONS = frozenset({"resolution"})
-"""Decisions that a network can follow for one option only: there is no sum of images of several sizes."""
+"""Decisions with one-hot gates only: there is no sum of images of several sizes."""
 
 
 def one_hot(space: Space, arch: Arch, *, device: torch.device | str = "cpu") -> Gates:
@@ -125,11 +125,11 @@ def several_sizes(space: Space, logits: Tensor, tau: float, rng: torch.Generator
     logits: (decisions, options). rng: on the CPU. samples: how many sizes of each decision.
     """
     perturbed = _perturbed(logits, tau, rng)
-    chances = perturbed.detach().softmax(-1).cpu()
+    probabilities = perturbed.detach().softmax(-1).cpu()
     picks = [
         # the least float, so that as many as are asked for can be drawn although some have underflowed to zero
         torch.multinomial(row[:count].clamp_min(torch.finfo(row.dtype).tiny), min(samples, count), generator=rng)
-        for row, count in zip(chances, space.counts, strict=True)
+        for row, count in zip(probabilities, space.counts, strict=True)
     ]
     active = [tuple(sorted(row.tolist())) for row in picks]
     weight = torch.stack([_among(row, chosen) for row, chosen in zip(perturbed, active, strict=True)])

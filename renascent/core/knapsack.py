@@ -1,4 +1,4 @@
-"""The best architecture inside a budget: an exact knapsack where costs add up, local search where they multiply."""
+"""The best feasible architecture: an exact knapsack for additive costs, local search for products."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from renascent.core.protocols import Goal
 from renascent.core.space import Arch, Integer, Space
 
 FILLED = 0.95
-"""How much of the tightest bound is to be used: what an accuracy gains by, a budget is there to pay for."""
+"""Share of the tightest bound that a repaired architecture should use: unused budget is lost accuracy."""
 
 SAMPLES = 20
-"""Architectures that are drawn by what a strategy holds likely, moved into the budget, and scored."""
+"""Architectures that are sampled from the policy, repaired, and scored."""
 
 SLACK = 0.02
-"""By how much of a bound the cost of two changes may differ from the sum of the cost of each."""
+"""Share of a bound by which the cost of two changes may differ from the sum of the cost of each."""
 
 TRIED = 300
 """Changes of two decisions that are priced exactly in one move of the local search."""
@@ -36,7 +36,7 @@ EXACT = {"mip_rel_gap": 0.0}
 """The solver's own is a ten-thousandth."""
 
 LEAST_LOG = -60.0
-"""Logarithm of a chance that has become zero."""
+"""Logarithm that stands for probability zero."""
 
 Indices = NDArray[np.int64]
 
@@ -87,7 +87,11 @@ class Bounded:
         return np.lexsort((worth, np.minimum(usage, FILLED), -np.maximum(usage, 1)))
 
     def _moved_in(self, row: Indices) -> Indices:
-        """Give up until the budget is kept, then take on until it is used, what costs the least worth for the most."""
+        """Repair a row greedily.
+
+        Decrease options until the row is feasible, then increase them until 95 % of the tightest bound is used, each
+        time taking the change with the best cost-to-value ratio.
+        """
         now = float(self.usage(row[None])[0])
         while not FILLED <= now <= 1:
             rows = self.singles(row)
@@ -123,7 +127,7 @@ class Bounded:
         return rows
 
     def _pairs(self, row: Indices, singles: Indices) -> Indices:
-        """Return rows that differ in two decisions, those that promise the most if costs and worth added up."""
+        """Return rows that differ in two decisions: those of the largest gain if costs and values added up."""
         changed = np.abs(singles - row)
         # every option of few decisions, the next ones of many: the pairs stay below some hundred thousand
         singles = singles[changed.max(1, initial=0) <= max(1, 200 // len(row))]
@@ -183,7 +187,7 @@ class _Knapsack:
                 return None
             if ((self.base + self.spent @ found) <= 1).all():
                 return self._row(found)
-            # what is outside by less than the solver's tolerance is ruled out by itself
+            # a choice that exceeds a bound by less than the solver's tolerance is excluded by hand
             rules.append(LinearConstraint(found, -np.inf, len(values) - 1))
 
     def least(self) -> Indices:
@@ -204,7 +208,7 @@ class _Knapsack:
 
 def within(
     space: Space,
-    chances: Mapping[str, ArrayLike],
+    probabilities: Mapping[str, ArrayLike],
     goals: Sequence[Goal],
     score: Callable[[Arch], float],
     *,
@@ -212,18 +216,18 @@ def within(
     samples: int = SAMPLES,
     others: Sequence[Arch] = (),
 ) -> Arch:
-    """Return the architecture inside the budget that scores highest, of those that `chances` hold likely.
+    """Return the highest-scoring feasible architecture among the mode and samples of `probabilities`.
 
-    The likeliest one and `samples` drawn by their chances are each moved into the budget, at the least loss of
-    likelihood, and so are `others`; those that leave much of it unused are no match for the rest.
-    chances: (options,) of each decision.
+    The mode, `samples` drawn from the probabilities, and `others` are each repaired at the least loss of likelihood;
+    candidates that leave much of the budget unused are dropped.
+    probabilities: (options,) of each decision.
 
     Raises BudgetError when none is inside.
     """
-    logs = _logs(space, chances)
+    logs = _logs(space, probabilities)
     bounded = Bounded(goals, logs)
     drawn = [logs.argmax(1), *_draws(logs, samples, np.random.default_rng([seed, 7]))]
-    # the likeliest is improved, from several sides; what was drawn is moved as little as can be
+    # the mode is improved, from several starts; samples are moved as little as possible
     rows = [bounded.best(drawn[0], *_ends(space, goals, bounded.counts))]
     rows += [Bounded(goals, nearness(space, row)).best(row) for row in [*drawn[1:], *map(space.indices, others)]]
     usage = bounded.usage(np.stack(rows))
@@ -238,7 +242,7 @@ def within(
 def cheapest(space: Space, goals: Sequence[Goal]) -> Indices:
     """Return the option indices (decisions,) that take the least of the tightest bound.
 
-    Exactly, where all costs add up; else by changes of single decisions.
+    The result is exact for additive costs; otherwise it is found by changes of single decisions.
     """
     values = np.where(_options(space), 0.0, -np.inf)
     if all(goal.terms is not None for goal in goals):
@@ -268,18 +272,18 @@ def none_inside(space: Space, goals: Sequence[Goal]) -> BudgetError:
     return BudgetError(f"no architecture of space '{space.name}' was found with {names}: give a larger budget")
 
 
-def _logs(space: Space, chances: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
-    """Return logarithms of chances, (decisions, options), -inf where there is no option."""
+def _logs(space: Space, probabilities: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
+    """Return log-probabilities, (decisions, options), -inf where there is no option."""
     logs = np.full(_options(space).shape, -np.inf)
     for row, name in zip(logs, space.decisions, strict=True):
         with np.errstate(divide="ignore"):
-            found = np.log(np.asarray(chances[name], dtype=np.float64))
+            found = np.log(np.asarray(probabilities[name], dtype=np.float64))
         row[: len(found)] = np.maximum(found, LEAST_LOG)
     return logs
 
 
 def _draws(logs: NDArray[np.float64], count: int, rng: np.random.Generator) -> list[Indices]:
-    """Draw rows by their chances: the largest of logarithms and Gumbel noise."""
+    """Sample rows by the Gumbel-max trick."""
     return [np.asarray((logs + rng.gumbel(size=logs.shape)).argmax(1)) for _ in range(count)]
 
 

@@ -31,7 +31,7 @@ Cost = Callable[[Gates], Tensor]
 """Gates -> scalar; its unit in its name: macs, params, latency_ms."""
 
 Say = Callable[[Json], None]
-"""Hears every event as it happens, to show progress."""
+"""A listener that is called with every event as it happens."""
 
 P = TypeVar("P", bound=nn.Module | None)
 """What a strategy learns about decisions."""

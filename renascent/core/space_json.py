@@ -34,11 +34,14 @@ def space_to_json(space: Space) -> dict[str, Any]:
     return {"name": space.name, "decisions": decisions}
 
 
-def space_from_json(told: Mapping[str, Any]) -> Space:
+def space_from_json(description: Mapping[str, Any]) -> Space:
     """Return the space that `space_to_json` wrote. Raises KeyError or TypeError for anything else."""
-    if told["name"] == TOPOLOGY:
-        return topology_space(told["nodes"], told["operations"])
-    if told["name"] == SIZE:
+    if description["name"] == TOPOLOGY:
+        return topology_space(description["nodes"], description["operations"])
+    if description["name"] == SIZE:
         return size_space()
     kinds = {"Choice": Choice, "Integer": Integer}
-    return Space({name: kinds[d["kind"]](tuple(d["options"])) for name, d in told["decisions"].items()}, told["name"])
+    return Space(
+        {name: kinds[d["kind"]](tuple(d["options"])) for name, d in description["decisions"].items()},
+        description["name"],
+    )

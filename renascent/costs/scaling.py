@@ -14,7 +14,7 @@ from renascent.core.space import Arch, Integer, Space
 from renascent.nets.sizes.resolution import RESOLUTION
 
 FACTORS = np.linspace(0.02, 2.0, 199)
-"""By which the reference's sizes are tried to be multiplied."""
+"""Factors by which the reference's sizes are scaled."""
 
 Exact = Callable[[NDArray[np.integer]], NDArray[np.float64]]
 

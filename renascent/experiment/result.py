@@ -13,7 +13,7 @@ from renascent.core.protocols import Goal, Say, SpaceConfig, Task
 from renascent.core.schema import read_as, written
 from renascent.costs import Latency, Lut, macs, measure, params
 from renascent.loops.fit import Fit, Fitted
-from renascent.loops.share import Found, Scorer
+from renascent.loops.share import Scorer, SearchOutcome
 from renascent.loops.weightsfile import save_weights
 from renascent.nets.sizes.resizing import at_resolution
 from renascent.nets.sizes.resolution import input_shape
@@ -33,7 +33,7 @@ class Result(Record):
         cls,
         folder: Path,
         space: SpaceConfig,
-        found: Found,
+        found: SearchOutcome,
         task: Task,
         goals: Sequence[Goal] = (),
         seen: Latency | None = None,
@@ -95,8 +95,8 @@ class Result(Record):
         distillation: how much the teacher counts.
         init: "fresh" weights; "shared", those of the search; or the leading slices of a larger network's, TAS's
         "w/ Init": "reference", or that network or its state dict. Inherited statistics are estimated anew.
-        random_cells: so many random architectures are then trained alike, for comparison: inside the budget that the
-        search kept, same teacher, same start (fresh where it is "shared", which nothing but the chosen one has).
+        random_cells: so many random architectures are then trained identically, for comparison: inside the budget that
+        the search kept, same teacher, same start (fresh where it is "shared", which nothing but the chosen one has).
         resume: go on with an interrupted training.
 
         The network of what is returned takes images of its own resolution, where that was decided.

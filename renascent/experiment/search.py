@@ -53,7 +53,7 @@ def search(
     weights: how the shared weights learn; the papers' setting unless given.
     out: the run folder, runs/SPACE-STRATEGY-DATA-SEED unless given.  resume: go on with the run in it; where that has
     ended, its result is returned as it is.
-    truth: a benchmark table in which the likeliest architecture is looked up after every epoch, and the chosen one in
+    truth: a benchmark table in which the policy's mode is looked up after every epoch, and the chosen architecture in
     the end. For the log only: the search is the same without it. Its name is part of the configuration, so that a
     resume asks for the same table and no log mixes two.
     truth_problem: which of the table's problems; the one named as the data set unless given.
@@ -62,7 +62,7 @@ def search(
     kept by what it returns: a latency is measured, and derived again under another bound if it is missed, or used far
     less than predicted.
     latency: predicts latency_ms, from a table (`LatencyCost`); networks of the space are measured on the device unless
-    given. A prediction of another kind is taken at its word.
+    given. A prediction of another kind is not checked by a measurement.
     runtime: what they run with, "eager", "compiled" or "onnxruntime"; a table has its own.
     pretrained: state dict of a trained network of the space, such as the reference: shared weights start from it.
     say: hears every event as it happens.

@@ -11,7 +11,7 @@ import torch
 
 from renascent.core.errors import Diverged, Interrupted
 from renascent.core.protocols import Metrics, Progress, Say
-from renascent.loops.lock import alone
+from renascent.loops.lock import locked
 from renascent.loops.run import Run, interruptible
 
 CHECKPOINT_SECONDS = 60.0
@@ -77,7 +77,7 @@ def drive(
     """
     means = Means()
     kept = {**parts, "means": means}
-    with alone(run.folder), interruptible() as interrupt:
+    with locked(run.folder), interruptible() as interrupt:
         first, before = _restore(run, kept)
         steps, began, saved = epochs * steps_per_epoch, time.monotonic(), time.monotonic()
 

@@ -30,7 +30,7 @@ class Fit:
         batch: images a step.
         weights: rule of the optimiser.
         label_smoothing: share of the target spread evenly over all classes.
-        drop_path: chance of dropping an edge for an image, growing linearly to this.
+        drop_path: probability of dropping an edge for an image, growing linearly to this.
         bf16: run the forward pass in bfloat16 where it is safe (slow for depthwise convolutions on a CPU).
         float64: compute in double precision: slower, and the same but for the last digits on every processor, where
             single precision grows apart from step to step.
@@ -108,7 +108,7 @@ def fit(
     average = _average(net, settings.ema)
     parts: dict[str, Stateful] = {"net": net, "optimiser": optimiser, "stream": stream}
     parts |= {"average": average} if average else {}
-    # on its own: of the networks of one class, dynamo would run those after the eighth as they are, untold
+    # isolate: Dynamo caches per code object and silently falls back to eager after 8 recompilations
     forward = torch.compile(net, isolate_recompiles=True) if settings.compile else net  # type: ignore[call-overload]
     best: nn.Module = average.module if average else net
 

@@ -1,4 +1,4 @@
-"""One process at a time in a folder: two that go on with one run would spoil each other's checkpoints."""
+"""A lock on a run folder: two processes in one run would spoil each other's checkpoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ except ImportError:  # no Unix: two processes at work in one folder are then not
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Keep others from the folder until the end of the block or of this process, in whatever way; no file is left.
 
     Raises UserError when one is at work there already.

@@ -27,8 +27,8 @@ def recorded(
     """Yield the trials of a search in a run folder: first those of earlier sessions, then new ones as they end.
 
     Limits and errors as in `loops.trials.trials`. Every proposal and every outcome is a line of events.jsonl; a trial
-    that was under way at a kill is run again. Where outcomes and their times repeat, an interrupted search has the
-    trials of one left alone. Raises UserError when the events are damaged.
+    that was under way at a kill is run again. If outcomes and their times repeat, an interrupted search has the same
+    trials as an uninterrupted one. Raises UserError when the events are damaged.
     """
     try:
         history = [_read(record) for record in whole_lines(run.events_file)]

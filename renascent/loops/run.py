@@ -11,7 +11,7 @@ arch.json                the chosen architecture and what it costs
 shared.safetensors       the weights it has from the search
 data.json                which data, when the command line started the search; `fit` finds the same
 fit/                     a run folder of its own, of the training, with result.json and weights.safetensors;
-                         random cells trained alike are runs in fit/random-1, fit/random-2 and so on
+                         random cells trained identically are runs in fit/random-1, fit/random-2 and so on
 report.html              the page about it all
 """
 

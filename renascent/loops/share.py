@@ -26,15 +26,15 @@ SCORE_BATCH = 512
 
 
 RANDOM = 40
-"""Random architectures inside a budget, at most, whose mean score what is derived has to reach."""
+"""Random feasible architectures, at most, whose mean score the derived architecture has to reach."""
 
 DRAWS = 10_000
-"""Blind draws among which random architectures inside a budget are looked for; a space of fewer is looked through."""
+"""Uniform samples among which feasible architectures are looked for; a smaller space is enumerated."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search over shared weights ends with.
+class SearchOutcome:
+    """The outcome of a search over shared weights.
 
     score: of `arch` inside the supernet.  seconds: of the whole search.
     truth: what was asked for as such, of `arch`; None where it is not known, or nothing was asked for.
@@ -57,13 +57,13 @@ def share(
     state: State[Any] | None = None,
     say: Say = lambda event: None,
     truth: Callable[[Arch], float | None] | None = None,
-) -> Found:
+) -> SearchOutcome:
     """Search with shared weights, going on where `run` stopped, and derive the architecture.
 
     epochs: passes over the training split.  batch: images a step draws from each stream.
     state: of the strategy, where it is made already.
-    truth: what is known of an architecture from elsewhere, in percent. It is written into the event of every epoch, of
-    the architecture that the strategy then thinks likeliest, and into the last one; the search does not see it.
+    truth: what is known of an architecture from elsewhere, in percent. The truth of the policy's mode is written into
+    the event of every epoch, that of the result into the last one; the search does not see it.
     Raises Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
     data = setup.task.streams(setup.seed, batch)
@@ -77,7 +77,7 @@ def share(
         steps_per_epoch=data.train.steps_per_epoch,
         seed=setup.seed,
         step=lambda t: strategy.step(state, data, t),
-        epoch=lambda means: _beliefs(strategy, state, truth),
+        epoch=lambda means: _policy_facts(strategy, state, truth),
         say=say,
     )
     began = time.monotonic()
@@ -89,7 +89,7 @@ def share(
     say(
         run.event("derived", arch=setup.space.format(arch), score=score, **known, **replaced, seconds=round(seconds, 3))
     )
-    return Found(arch, score, seconds, state, **known)
+    return SearchOutcome(arch, score, seconds, state, **known)
 
 
 def begin(strategy: OneShot, setup: Setup) -> State[Any]:
@@ -110,42 +110,42 @@ def begin(strategy: OneShot, setup: Setup) -> State[Any]:
 
 
 class Derived(NamedTuple):
-    """What is chosen in the end. corrected: whether it took the place of what the strategy believes in."""
+    """The derived architecture. corrected: whether it replaces the choice of the strategy."""
 
     arch: Arch
     corrected: bool = False
 
 
 def derived(strategy: OneShot, state: State[Any], score: Score, goals: Sequence[Goal] = ()) -> Derived:
-    """Return the architecture that a strategy chooses; with `goals`, the best inside the budget of what it believes.
+    """Return the architecture that a strategy derives; with `goals`, the best feasible one under its policy.
 
-    Where that scores no better than random architectures inside the budget do on average, the best of those.
+    If it scores no better than the mean of random feasible architectures, the best of those replaces it.
 
     Raises BudgetError when none is inside.
     """
     if not goals:
         return Derived(strategy.derive(state, score))
     setup, known = state.setup, functools.cache(score)
-    chances = {name: p.numpy() for name, p in strategy.probabilities(state).items()}
+    probabilities = {name: p.numpy() for name, p in strategy.probabilities(state).items()}
     others = [setup.start] if setup.start else []
-    # those that choose the best of candidates say themselves of how many
+    # a strategy that scores candidates sets their number itself
     samples = int(getattr(strategy, "candidates", SAMPLES))
-    best = within(setup.space, chances, goals, known, seed=setup.seed, samples=samples, others=others)
-    random = _random_inside(setup.space, goals, setup.seed)
+    best = within(setup.space, probabilities, goals, known, seed=setup.seed, samples=samples, others=others)
+    random = _random_feasible(setup.space, goals, setup.seed)
     scores = [known(arch) for arch in random]
     mean, spread = (float(np.mean(scores)), float(np.std(scores))) if scores else (0.0, 0.0)
     # the mean of a few has an error
     if known(best) >= mean + 2 * spread / max(len(scores), 1) ** 0.5:
         return Derived(best)
-    flat = {name: np.full(len(p), 1 / len(p)) for name, p in chances.items()}
+    flat = {name: np.full(len(p), 1 / len(p)) for name, p in probabilities.items()}
     full = within(setup.space, flat, goals, known, seed=setup.seed, others=[best])
     # and last those that use little of the budget
     last = full if known(full) >= mean else max([full, *random], key=known)
     return Derived(last, last != best)
 
 
-def _random_inside(space: Space, goals: Sequence[Goal], seed: int) -> list[Arch]:
-    """Return different random architectures inside the budget; few, or none, where blind draws hardly ever are."""
+def _random_feasible(space: Space, goals: Sequence[Goal], seed: int) -> list[Arch]:
+    """Return different random feasible architectures; few, or none, if uniform samples are hardly ever feasible."""
     counts, rng = space.counts, np.random.default_rng([seed, 13])
     if math.prod(counts) <= DRAWS:
         rows = rng.permutation(np.indices(counts).reshape(len(counts), -1).T)
@@ -180,37 +180,42 @@ def _scoring_batch(setup: Setup) -> Batch:
     return torch.cat(inputs), torch.cat(targets)
 
 
-def _beliefs(strategy: OneShot, state: State[Any], truth: Callable[[Arch], float | None] | None) -> Mapping[str, Any]:
-    """Return what the strategy now thinks: entropy (nats) of each decision, and the likeliest option of each.
+def _policy_facts(
+    strategy: OneShot, state: State[Any], truth: Callable[[Arch], float | None] | None
+) -> Mapping[str, Any]:
+    """Return the policy as facts: entropy (nats) and mode of each decision.
 
-    And the truth of these, unless all options of all decisions are as likely: then none is what the strategy thinks.
+    The truth of the mode is included, unless the policy is uniform: it has no mode then.
     """
-    chances = strategy.probabilities(state)
-    entropy = {name: float(torch.special.entr(p).sum()) for name, p in chances.items()}
+    probabilities = strategy.probabilities(state)
+    entropy = {name: float(torch.special.entr(p).sum()) for name, p in probabilities.items()}
     space = state.setup.space
-    likeliest = space.discretise({name: p.numpy() for name, p in chances.items()})
+    mode = space.discretise({name: p.numpy() for name, p in probabilities.items()})
     known = {}
-    if truth is not None and any(float(p.max() - p.min()) > 1e-9 for p in chances.values()):
-        known["truth"] = truth(likeliest)
-    told = {"entropy": entropy, "likeliest": space.format(likeliest), **known, **_spent(state, chances)}
-    sizes = _sizes(space, chances)
-    return {**told, "sizes": sizes} if sizes else told
+    if truth is not None and any(float(p.max() - p.min()) > 1e-9 for p in probabilities.values()):
+        known["truth"] = truth(mode)
+    facts = {"entropy": entropy, "likeliest": space.format(mode), **known, **_expected_costs(state, probabilities)}
+    sizes = _size_moments(space, probabilities)
+    return {**facts, "sizes": sizes} if sizes else facts
 
 
-def _sizes(space: Space, chances: Mapping[str, Tensor]) -> dict[str, list[float]]:
-    """Return mean and standard deviation of every size, as the strategy now thinks it."""
+def _size_moments(space: Space, probabilities: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """Return mean and standard deviation of every size under the policy."""
     found = {}
     for name, decision in space.decisions.items():
         if isinstance(decision, Integer):
-            options, p = torch.tensor(decision.options, dtype=torch.float64), chances[name].detach().double().cpu()
+            options, p = (
+                torch.tensor(decision.options, dtype=torch.float64),
+                probabilities[name].detach().double().cpu(),
+            )
             mean = float((p * options).sum())
             deviation = float((p * (options - mean) ** 2).sum().clamp(min=0).sqrt())
             found[name] = [round(mean, 3), round(deviation, 3)]
     return found
 
 
-def _spent(state: State[Any], chances: Mapping[str, Tensor]) -> Mapping[str, Any]:
-    """Return the expected costs of what the strategy now thinks, in times the budget's limit."""
+def _expected_costs(state: State[Any], probabilities: Mapping[str, Tensor]) -> Mapping[str, Any]:
+    """Return the expected costs under the policy, in times the budget's limit."""
     goals = state.setup.goals
-    gates = {name: Gate(p, tuple(range(len(p)))) for name, p in chances.items()}
+    gates = {name: Gate(p, tuple(range(len(p)))) for name, p in probabilities.items()}
     return {"costs": {goal.name: float(goal.cost(gates)) / goal.limit for goal in goals}} if goals else {}

@@ -28,7 +28,7 @@ MEASURES = ("accuracy", "loss")
 class Curves(NamedTuple):
     """How one training went.
 
-    values: "train_accuracy" in %, "train_loss" and so on, one number an epoch. Those of "train" are means over the
+    values: "train_accuracy" in %, "train_loss" and so on, one number an epoch. The values of "train" are means over the
     epoch's own steps, augmented; the other splits are judged after the epoch.
     seconds: of the training steps: of the processor on a CPU, of the clock elsewhere.
     """

@@ -116,7 +116,7 @@ class RealTime:
 
 
 JUMP = 0x9E3779B97F4A7C15F39CC0605CEDC835
-"""2^128 over the golden ratio, by which PCG64's own `jumped` parts streams; a power of two would leave them alike."""
+"""2^128 over the golden ratio, by which PCG64's own `jumped` parts streams; a power of two would correlate them."""
 
 
 class Stream:
@@ -150,10 +150,11 @@ def trials(
 ) -> Iterator[Trial]:
     """Yield trials as they end, until `seconds` have passed on the workers' clock, or `count` trials have ended.
 
-    A trial that ends after `seconds` is not yielded. One whose architecture breaks a constraint is, with an outcome
-    that is not feasible; it costs nothing and does not count. The randomness of proposal n depends on seed and n alone.
-    history: what an earlier session asked and heard, in its order. It is told again, and what had no answer is started
-    again, so that the search goes on where it stopped.
+    A trial that ends after `seconds` is not yielded. A trial whose architecture breaks a constraint is yielded with an
+    outcome that is not feasible; it costs nothing and does not count. The randomness of proposal n depends on seed and
+    n alone.
+    history: the proposals and outcomes of an earlier session, in order. Outcomes are replayed and unfinished proposals
+    started again, so that the search goes on where it stopped.
     asked: hears of every proposal before it starts.
     Raises UserError when the strategy cannot search the space, or proposes nothing that keeps the constraints.
     """

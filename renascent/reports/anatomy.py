@@ -35,7 +35,7 @@ def sections(seen: Sequence[View], facts: Json) -> list[Section]:
 
 
 def _overview(seen: Sequence[View], facts: Json) -> Section:
-    told = facts["problems"]
+    recorded = facts["problems"]
     columns: list[tuple[str, Callable[[Json], str]]] = [
         ("architectures", lambda p: number(p["rows"])),
         ("mean (%)", lambda p: number(p["mean"], places=2)),
@@ -43,9 +43,9 @@ def _overview(seen: Sequence[View], facts: Json) -> Section:
         ("best (%)", lambda p: number(p["best"]["accuracy"], places=2)),
         ("best architecture", lambda p: arch_cell(p["best"]["arch"])),
     ]
-    if any(p["seed_std"] is not None for p in told.values()):
+    if any(p["seed_std"] is not None for p in recorded.values()):
         columns.insert(3, ("deviation between seeds", lambda p: number(p["seed_std"], places=2)))
-    rows = [(name, *(cell(p) for _, cell in columns)) for name, p in told.items()]
+    rows = [(name, *(cell(p) for _, cell in columns)) for name, p in recorded.items()]
     results = "; ".join(f"{view.name}: {view.columns['result']}" for view in seen)
     words = f"The result is the column by which an architecture is judged: {results}."
     return Section("What is in it", [words, *facts["notes"]], [Listing(("data set", *(n for n, _ in columns)), rows)])
@@ -75,10 +75,10 @@ def _front_figure(view: View, metric: str) -> Picture:
 
 def _front_tables(fronts: Mapping[str, Sequence[Json]]) -> Iterator[Listing]:
     """List every front, and once those of the same architectures."""
-    told: dict[tuple[int, ...], list[str]] = {}
+    recorded: dict[tuple[int, ...], list[str]] = {}
     for metric, entries in fronts.items():
-        told.setdefault(tuple(e["row"] for e in entries), []).append(metric)
-    for metrics in told.values():
+        recorded.setdefault(tuple(e["row"] for e in entries), []).append(metric)
+    for metrics in recorded.values():
         entries = fronts[metrics[0]]
         places = np.unique(np.linspace(0, len(entries) - 1, min(SHOWN, len(entries))).round().astype(int))
         some = [entries[k] for k in places]
@@ -97,8 +97,8 @@ def _across(seen: Sequence[View], facts: Json) -> Section:
     places = {view.name: ranks(view.result[rows]) for view in seen}
     names = list(places)
     table = [
-        (told["best_on"], arch_cell(told["arch"]), *(number(told["ranks"][name]) for name in names))
-        for told in facts["ranking"]
+        (recorded["best_on"], arch_cell(recorded["arch"]), *(number(recorded["ranks"][name]) for name in names))
+        for recorded in facts["ranking"]
     ]
     words = f"Ranks by result among the {len(rows):,} architectures that all data sets know; 1 is the best."
     return Section(
@@ -110,20 +110,24 @@ def _across(seen: Sequence[View], facts: Json) -> Section:
 
 
 def _correlations(facts: Json) -> Section:
-    told = facts["correlations"]
+    recorded = facts["correlations"]
     words: list[str] = []
-    if told["missing"]:
-        words.append(f"Left out, lacking one of these numbers: {told['missing']:,} of {facts['rows']:,} architectures.")
-    if len(told["slices"]) > 1:
-        words.append(f"The top slices are the best by {told['by']}.")
-    if told["left_out"]:
-        listed = ", ".join(f"{_slice(part)} ({part['rows']})" for part in told["left_out"])
+    if recorded["missing"]:
+        words.append(
+            f"Left out, lacking one of these numbers: {recorded['missing']:,} of {facts['rows']:,} architectures."
+        )
+    if len(recorded["slices"]) > 1:
+        words.append(f"The top slices are the best by {recorded['by']}.")
+    if recorded["left_out"]:
+        listed = ", ".join(f"{_slice(part)} ({part['rows']})" for part in recorded["left_out"])
         words.append(f"Left out, having fewer than {LEAST} architectures: {listed}.")
     drawn = [
         matrix(
-            told["names"], _filled(part[kind]), f"{kind.capitalize()} correlation: {_slice(part)} ({part['rows']:,})"
+            recorded["names"],
+            _filled(part[kind]),
+            f"{kind.capitalize()} correlation: {_slice(part)} ({part['rows']:,})",
         )
-        for part in told["slices"]
+        for part in recorded["slices"]
         for kind in ("spearman", "kendall")
     ]
     return Section("What agrees with what", words, figures=drawn)
@@ -162,10 +166,10 @@ def _told(view: View, by: Any, what: str, title: str) -> Picture:
 def _judged(seen: Sequence[View], facts: Json, what: str) -> Listing:
     rows = []
     for view in seen:
-        told = facts["problems"][view.name][what]
-        best = told["best"]
-        agree = [number(told[kind], places=3) for kind in ("spearman", "kendall")]
-        reached = [number(v, places=2) for v in (best["accuracy"], told["below_best"])] if best else ["-", "-"]
-        rows.append((view.name, number(told["rows"]), *agree, *reached, arch_cell(best["arch"]) if best else ""))
+        recorded = facts["problems"][view.name][what]
+        best = recorded["best"]
+        agree = [number(recorded[kind], places=3) for kind in ("spearman", "kendall")]
+        reached = [number(v, places=2) for v in (best["accuracy"], recorded["below_best"])] if best else ["-", "-"]
+        rows.append((view.name, number(recorded["rows"]), *agree, *reached, arch_cell(best["arch"]) if best else ""))
     header = ("data set", "architectures", "Spearman", "Kendall", "result of its best (%)", "below the optimum")
     return Listing((*header, "its best"), rows)

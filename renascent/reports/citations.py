@@ -31,8 +31,8 @@ def _texts(result: Record) -> Iterator[tuple[str, str]]:
     yield f"data {asked.task.name}", asked.task.source
     if asked.task.augmentation.cutout > 0:
         yield from _of("augmentation, cutout", CUTOUT)
-    if told := asked.truth:
-        yield f"truth table {told.table}", told.source or "given by the user"
+    if truth := asked.truth:
+        yield f"truth table {truth.table}", truth.source or "given by the user"
     if training := result.training:
         options = arguments(docstring(FIT), "References")
         yield from (

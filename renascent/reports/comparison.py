@@ -1,4 +1,4 @@
-"""The page of a comparison: accuracy over time, who is better and whether that is chance, and how to repeat it."""
+"""The page of a comparison: accuracy over time, standings with their significance, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def repeat(settings: Json) -> Section:
     words = environment["command"]
     command = shlex.join(["renascent", *words[1:]]) if words[0].startswith(("renascent", "__main__")) else ""
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
-    told = [f"Command: {command}"] if command else []
-    rows = [(name, ", ".join(f"{k} {v}" for k, v in held.items())) for name, held in settings["strategies"].items()]
+    facts = [f"Command: {command}"] if command else []
+    rows = [(name, ", ".join(f"{k} {v}" for k, v in result.items())) for name, result in settings["strategies"].items()]
     machine = f"{environment['processor']}; Python {environment['python']}; {versions}"
-    return Section("How to repeat it", [*told, machine], [Listing(("strategy", "settings"), rows)])
+    return Section("How to repeat it", [*facts, machine], [Listing(("strategy", "settings"), rows)])
 
 
 def _results(contest: Contest, runs: Mapping[str, Runs], rows: Json) -> Section:
@@ -72,18 +72,18 @@ def _results(contest: Contest, runs: Mapping[str, Runs], rows: Json) -> Section:
 def _pairs(name: str, paired: Json, order: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """List the pairs that begin with a strategy, each pair once."""
     for other in order[order.index(name) + 1 :]:
-        told = paired[other]
-        p = number(told["p"] and max(told["p"], 1e-4), places=4)
-        yield f"{name} - {other}", f"{told['difference']:+.3f}", number(told["standard_error"], places=3), p
+        facts = paired[other]
+        p = number(facts["p"] and max(facts["p"], 1e-4), places=4)
+        yield f"{name} - {other}", f"{facts['difference']:+.3f}", number(facts["standard_error"], places=3), p
 
 
 def _figure(contest: Contest, runs: Mapping[str, Runs]) -> Picture:
     """Draw the mean over runs of what each would return, and the 95 % interval of that mean."""
     curves = {}
-    for name, held in runs.items():
-        x = np.arange(held.curves.shape[1]) * step_seconds(contest)
-        mean = held.curves.mean(0)  # not known before every run has something
-        error = held.curves.std(0) / math.sqrt(max(len(held.curves) - 1, 1))
+    for name, result in runs.items():
+        x = np.arange(result.curves.shape[1]) * step_seconds(contest)
+        mean = result.curves.mean(0)  # not known before every run has something
+        error = result.curves.std(0) / math.sqrt(max(len(result.curves) - 1, 1))
         curves[name] = (x, mean, mean - 1.96 * error, mean + 1.96 * error)
     allowed = evaluator(contest).result[evaluator(contest).allowed]
     title, best = f"Accuracy over time: {contest.problem}", {"optimum": float(allowed.max())}

@@ -18,13 +18,13 @@ from renascent.core.text import percent
 from renascent.costs.scaling import is_size_space
 from renascent.loops.run import read_sessions
 from renascent.reports import sizes as sizereport
-from renascent.reports.beliefs import beliefs, spent, undecided
 from renascent.reports.cell import cell, short
 from renascent.reports.citations import citations
 from renascent.reports.plots import COLOURS, Line, Picture, chart
+from renascent.reports.policy import expected_cost_figure, policy_figures, undecided
 from renascent.reports.render import breakable, render
 from renascent.reports.searchfigures import curves
-from renascent.reports.summary import company, schooling
+from renascent.reports.summary import baseline_description, training_description
 from renascent.results.facts import Epoch, SearchEpoch, Session, Training, Truth
 from renascent.results.record import Record
 
@@ -70,15 +70,15 @@ def _page(result: Record) -> Json:
         "curves": curves(_metrics(epochs), "the search"),
         "truth": _truth(asked.truth, epochs),
         "fit_curves": curves(_metrics(result.training_epochs), "the training of the found network"),
-        "beliefs": beliefs(result, epochs, styles),
+        "policy": policy_figures(result, epochs, styles),
         "undecided": undecided(result, epochs),
-        "spent": spent(epochs),
+        "spent": expected_cost_figure(epochs),
         "shapes": sizereport.shapes(result),
         "plane": sizereport.plane(result),
         "budget": sizereport.budget(result.about.costs),
         "costs": _costs(result),
         "random_cells": _random_cells(result),
-        "company": company(training, "random ") if training else "",
+        "baseline_description": baseline_description(training, "random ") if training else "",
         "settings": _settings(result.config, training),
         "environment": _environment(sessions[0] if sessions else None),
         "resumed": [(s.time, s.device) for s in sessions[1:]],
@@ -127,16 +127,16 @@ def _truth(told: Truth | None, epochs: Sequence[SearchEpoch]) -> list[Picture]:
     if told is None or not points:
         return []
     levels = {f"best {told.best:.2f}": told.best, f"mean of all {told.mean:.2f}": told.mean}
-    title = f"accuracy in {told.table} of the likeliest architecture in each epoch"
-    line = Line("likeliest", points, COLOURS[0])
+    title = f"accuracy in {told.table} of the policy's mode in each epoch"
+    line = Line("mode", points, COLOURS[0])
     return [chart([line], title, f"accuracy in {told.table} (%)", known=levels)]
 
 
 def _versus(training: Training, split: str) -> str:
-    """Compare the found network with random cells trained alike."""
+    """Compare the found network with its random baselines."""
     others = [cell.scores[split] for cell in training.random_cells]
     epochs = training.settings.epochs
-    alone = f"trained alone, {epochs} epoch{'' if epochs == 1 else 's'}{schooling(training)}"
+    alone = f"trained alone, {epochs} epoch{'' if epochs == 1 else 's'}{training_description(training)}"
     if not training.same_data:
         alone += f", on other data than the search's: {training.task}"
     if not others:
@@ -144,7 +144,9 @@ def _versus(training: Training, split: str) -> str:
     spread = f" ± {100 * stdev(others):.2f}" if len(others) > 1 else ""
     gap = 100 * (training.scores[split] - mean(others))
     side = f"{abs(gap):.2f} points {'above' if gap >= 0 else 'below'}"
-    return f"{alone}; {side} the mean of {company(training, 'random ')} ({100 * mean(others):.2f}{spread} %)"
+    return (
+        f"{alone}; {side} the mean of {baseline_description(training, 'random ')} ({100 * mean(others):.2f}{spread} %)"
+    )
 
 
 def _multiple(result: Record) -> str:
@@ -209,9 +211,9 @@ def _costs(result: Record) -> list[tuple[str, str, str]]:
 
 
 def _random_cells(result: Record) -> list[tuple[Markup, str, str]]:
-    """List what was trained alike, the best first: architecture, what it costs where it is bounded, score."""
+    """List the random baselines, the best first: architecture, bounded cost, score."""
     if is_size_space(result.space):
-        return sizereport.rivals(result)
+        return sizereport.baselines(result)
     training = result.training
     if training is None or not training.random_cells:
         return []

@@ -27,7 +27,7 @@ HUES = ("#8a8f96", "#2a8c84", "#1f5f99", "#b07d1e", "#8a5a9e", "#a8503f", "#5e7a
 """The colours --c0 to --c7 of the style sheet."""
 
 COLOURS = tuple(HUES[k] for k in (2, 3, 1, 4, 5, 6))
-"""Of curves, in their order; the dashes differ as well, for those who see fewer colours."""
+"""Colours and dashes of curves, in order; the dashes help readers who see fewer colours."""
 
 DASHES: dict[str, Any] = dict(
     zip(

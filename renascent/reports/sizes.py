@@ -1,4 +1,4 @@
-"""What the report shows of a network whose sizes were searched: before and after, its budget, and its rivals."""
+"""Report sections of a size search: sizes before and after, the budget, and the baselines."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from renascent.core.text import number, percent
 from renascent.costs.named import COSTS, cost_of
 from renascent.costs.scaling import is_depth, is_size_space
 from renascent.nets.sizes.resolution import RESOLUTION
-from renascent.reports.beliefs import Drawing
 from renascent.reports.plots import COLOURS, SOFT
+from renascent.reports.policy import Drawing
 from renascent.reports.sizefigures import Dots, Size, bars, profile
 from renascent.reports.sizefigures import plane as plane_figure
 from renascent.results.facts import Cell, Cost
 from renascent.results.record import Record
 
 UNITS = {"macs": "MACs", "params": "params", "latency_ms": "ms"}
-"""Of costs, as an axis has room for them; bytes otherwise."""
+"""Short units of costs for an axis; bytes otherwise."""
 
 
 def sizes(result: Record) -> list[Size]:
@@ -82,7 +82,7 @@ def plane(result: Record) -> list[Drawing]:
 
 
 def budget(costs: Mapping[str, Cost]) -> list[tuple[str, str, str, str, str]]:
-    """List each bounded cost: its name, allowed, promised, measured, and how much of the bound that takes.
+    """List each bounded cost: its name, limit, predicted and measured value, and the share of the limit that is used.
 
     >>> budget({"macs": Cost(limit=2e6, promised=1.5e6, measured=None)})
     [('macs', '2,000,000', '1,500,000', '-', '75.0 %')]
@@ -94,8 +94,8 @@ def budget(costs: Mapping[str, Cost]) -> list[tuple[str, str, str, str, str]]:
     return rows
 
 
-def rivals(result: Record) -> list[tuple[Markup, str, str]]:
-    """List random architectures trained alike, the best first: name, cost, score; the found one in bold."""
+def baselines(result: Record) -> list[tuple[Markup, str, str]]:
+    """List random architectures trained identically, the best first: name, cost, score; the result in bold."""
     training = result.training
     if training is None or not training.random_cells:
         return []

@@ -1,4 +1,4 @@
-"""What a user sees: progress on standard error, and the final table."""
+"""The text summary of a result."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _accuracies(result: Record) -> list[tuple[str, str]]:
     training = result.training
     if training is None:
         return rows
-    how = f"trained alone, {_count(training.settings.epochs, 'epoch')}{schooling(training)}"
+    how = f"trained alone, {_count(training.settings.epochs, 'epoch')}{training_description(training)}"
     if not training.same_data:
         how += f"; on other data than the search's: {training.task}"
     for split, score in training.scores.items():
@@ -39,18 +39,18 @@ def _accuracies(result: Record) -> list[tuple[str, str]]:
         rows.append((name, f"{percent(score)} ({how})"))
         if others := [cell.scores[split] for cell in training.random_cells]:
             what = "random architectures" if training.random_within else "random cells"
-            rows.append((what, _compared(score, others, company(training))))
+            rows.append((what, _compared(score, others, baseline_description(training))))
         if reference := training.reference:
-            origin = "as it was given" if reference.given else "from fresh weights, untaught"
+            origin = "as it was given" if reference.given else "from fresh weights, without a teacher"
             rows.append(("reference network", f"{percent(reference.scores[split])} ({origin})"))
     return rows
 
 
-def schooling(training: Training) -> str:
-    """Return in one phrase where the weights of a training began and who taught it; nothing for a plain training.
+def training_description(training: Training) -> str:
+    """Describe a training in one phrase: its initial weights and its teacher; nothing for a plain training.
 
     >>> from types import SimpleNamespace
-    >>> schooling(SimpleNamespace(init="shared", teacher=None, distillation=None))
+    >>> training_description(SimpleNamespace(init="shared", teacher=None, distillation=None))
     ", from the search's weights"
     """
     starts = {"shared": "the search's weights", "reference": "the reference's leading weights"}
@@ -63,22 +63,22 @@ def schooling(training: Training) -> str:
     return "".join(f", {part}" for part in parts)
 
 
-def company(training: Training, kind: str = "") -> str:
-    """Return what the found network is compared with, and how that was trained. kind: put before the word.
+def baseline_description(training: Training, kind: str = "") -> str:
+    """Describe the baselines of a result and how they were trained. kind: put before the word.
 
     >>> from types import SimpleNamespace
     >>> told = SimpleNamespace(random_cells=[1, 2], random_within=None, init="shared", random_init="fresh")
-    >>> company(told, "random ")
-    '2 random cells trained alike, but from fresh weights'
+    >>> baseline_description(told, "random ")
+    '2 random cells trained identically, but from fresh weights'
     """
     count = len(training.random_cells)
     if budget := training.random_within:
-        promised = " (latency as predicted)" if LATENCY in budget else ""
-        what = f"{_count(count, f'{kind}architecture')} inside the budget{promised},"
+        predicted = " (latency as predicted)" if LATENCY in budget else ""
+        what = f"{_count(count, f'{kind}architecture')} inside the budget{predicted},"
     else:
         what = _count(count, f"{kind}cell")
     same = training.random_init in ("", training.init)
-    return f"{what} trained alike{'' if same else f', but from {training.random_init} weights'}"
+    return f"{what} trained identically{'' if same else f', but from {training.random_init} weights'}"
 
 
 def _truth(result: Record) -> list[tuple[str, str]]:
@@ -91,10 +91,10 @@ def _truth(result: Record) -> list[tuple[str, str]]:
     return [("accuracy in the table", f"{'not known' if value is None else f'{value:.2f} %'} ({of})")]
 
 
-def _compared(score: float, others: Sequence[float], company: str) -> str:
+def _compared(score: float, others: Sequence[float], baselines: str) -> str:
     spread = f" +- {100 * stdev(others):.2f}" if len(others) > 1 else ""
     gap = 100 * (score - mean(others))
-    return f"{100 * mean(others):.2f}{spread} % ({company}; the found one is {gap:+.2f} points from their mean)"
+    return f"{100 * mean(others):.2f}{spread} % ({baselines}; the result is {gap:+.2f} points from their mean)"
 
 
 def _costs(result: Record) -> list[tuple[str, str]]:
@@ -108,14 +108,14 @@ def _costs(result: Record) -> list[tuple[str, str]]:
 
 
 def budget_table(costs: Mapping[str, Cost]) -> list[str]:
-    """Return lines that say of each bounded cost what it may be, was promised to be, and is; none without a budget.
+    """Return a table of each bounded cost: limit, predicted, measured; no lines without a budget.
 
     >>> from renascent.results.facts import Cost
     >>> budget_table({"macs": Cost(limit=2e6, promised=1.5e6, measured=None)})
-    ['budget    allowed   promised  measured', 'macs    2,000,000  1,500,000         -']
+    ['budget      limit  predicted  measured', 'macs    2,000,000  1,500,000         -']
     """
     rows = [(name, *map(number, (cost.limit, cost.promised, cost.measured))) for name, cost in costs.items()]
-    return aligned([("budget", "allowed", "promised", "measured"), *rows], "<>").splitlines() if rows else []
+    return aligned([("budget", "limit", "predicted", "measured"), *rows], "<>").splitlines() if rows else []
 
 
 def _search_cost(result: Record) -> str:

@@ -21,7 +21,7 @@ from renascent.costs.latency.runtimes import check_runtime
 from renascent.costs.latency.table import Lut
 from renascent.costs.named import cost_of
 from renascent.costs.scaling import is_depth, scaled
-from renascent.loops.share import Found, Scorer, derived
+from renascent.loops.share import Scorer, SearchOutcome, derived
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 from renascent.results.facts import Cost
 
@@ -76,8 +76,8 @@ def prepare(
 ) -> Budgeted:
     """Return a budget as goals. Raises UserError or BudgetError before anything is trained or written.
 
-    latency: predicts latency_ms; where it is bounded and nothing is given, random networks are measured. What is
-    neither a table nor fitted to measurements may be of any device: what it promises is not measured.
+    latency: predicts latency_ms; where it is bounded and nothing is given, random networks are measured. A predictor of
+    another kind may be of any device: its prediction is not checked by a measurement.
     runtime: what runs them, and in the end what was found.
     """
     shape, fitted = (task.channels, *task.size), None
@@ -105,16 +105,16 @@ def settle(
     config: SpaceConfig,
     task: Task,
     strategy: OneShot,
-    found: Found,
+    found: SearchOutcome,
     goals: Sequence[Goal],
     *,
     clock: Clock = EAGER,
     truth: Callable[[Arch], float | None] | None = None,
-) -> tuple[Found, Latency | None]:
+) -> tuple[SearchOutcome, Latency | None]:
     """Return what was found, and its latency: None where none is bounded, or it cannot be measured here.
 
-    Where what is measured misses the bound, it is derived again under a tighter one. Where it uses the bound as
-    promised, but not as measured, it is derived again under a looser one, and of the two the slower is returned.
+    If the measured latency exceeds the limit, tighten the predicted limit and derive again. If the prediction uses the
+    limit but the measurement does not, loosen it and derive again; the slower of the two feasible networks is returned.
 
     truth: what is known of an architecture from elsewhere.
     Raises BudgetError where the bound is missed each time, or no tighter one can be kept.
@@ -124,7 +124,7 @@ def settle(
         return found, None
     limit = limits[0]
     scorer, aimed = Scorer(found.state), tuple(goals)
-    kept: tuple[Found, Latency] | None = None
+    kept: tuple[SearchOutcome, Latency] | None = None
     attempt = 0
     while True:
         attempt += 1
@@ -133,15 +133,15 @@ def settle(
             return found, None
         row = config.space.indices(found.arch)[None]
         used = {goal.name: float(goal.exact(row)[0]) / goal.limit for goal in aimed}
-        promised, share = used.pop(LATENCY), seen.median_ms / limit
+        predicted, share = used.pop(LATENCY), seen.median_ms / limit
         if share <= 1 and kept:
             return max(kept, (found, seen), key=lambda one: one[1].median_ms)
         if share <= 1:
             kept = found, seen
-            if max([share, *used.values()]) >= USED or promised < USED:
+            if max([share, *used.values()]) >= USED or predicted < USED:
                 return kept
-        # what is promised has to move as far as what was measured is off: of a miss, that alone excludes this network
-        aimed = tightened(aimed, LATENCY, promised / share)
+        # the predicted limit moves by the measured error: after a miss this excludes the present network
+        aimed = tightened(aimed, LATENCY, predicted / share)
         if attempt > ATTEMPTS or not keepable(config, aimed):
             if kept:
                 return kept
@@ -164,9 +164,9 @@ def costs_of(
     latency: Latency | None,
     table: Lut | None = None,
 ) -> dict[str, Cost]:
-    """Return what each bounded cost was allowed, promised and measured to be, by name.
+    """Return limit, predicted and measured value of each bounded cost, by name.
 
-    latency: as measured, None where that was not possible.  table: what promised it, where one did.
+    latency: as measured, None if that was not possible. table: the look-up table that predicted it, if any.
     """
     row = config.space.indices(arch)[None]
     net = config.network(arch, task.channels, task.classes)

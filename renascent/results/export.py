@@ -41,7 +41,7 @@ def export(net: nn.Module, shape: Shape, path: Path) -> Path:
     The file is read again and run beside `net` on random inputs before it takes its name; `net` stays as it is.
 
     Raises UserError for another ending, a folder that cannot be written, a network that cannot be traced or one that
-    the file does not reproduce; MissingExtra when onnx is not installed. Nothing is left behind then.
+    the file does not reproduce; MissingExtra when onnx is not installed. After an error no file is left.
     """
     path = Path(path)
     if path.suffix not in FORMATS:

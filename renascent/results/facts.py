@@ -120,7 +120,7 @@ class Teacher:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The reference trained alike. given: it was trained before, by the user."""
+    """The reference trained identically. given: it was trained before, by the user."""
 
     arch: str
     scores: dict[str, float]
@@ -129,7 +129,7 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A random architecture trained alike. costs: of what is bounded.  scores: of each split."""
+    """A random architecture trained identically. costs: of what is bounded.  scores: of each split."""
 
     arch: str
     costs: dict[str, float] = field(default_factory=dict, metadata=ABSENT)

@@ -1,4 +1,4 @@
-"""Train what a search found: fresh or from inherited weights, alone or taught, beside random cells trained alike."""
+"""Retrain the result of a search: fresh or inherited weights, with or without a teacher, with random baselines."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from renascent.loops.run import Run, check_seed
 from renascent.loops.weightsfile import read_weights, save_weights
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resizing import at_resolution, resized
+from renascent.results.baselines import Baselines
 from renascent.results.facts import Cell, Reference, Teacher, Training
-from renascent.results.rivals import Rivals
 from renascent.tasks.distill import Distillation, Distilled
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ REFERENCE = "reference"
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
-    """One training of what a search found, and of what it is compared with: the arguments of `Record.fit`."""
+    """One retraining of a result and of its baselines: the arguments of `Record.fit`."""
 
     result: Record
     task: Task
@@ -61,7 +61,7 @@ class Retraining:
         Raises UserError for what cannot be had, before a folder is made.
         """
         self._check()
-        rivals = Rivals.of(self.result, self.seed, random_cells)
+        baselines = Baselines.of(self.result, self.seed, random_cells)
         taught, name = self._given_teacher()
         how = self._how(name, taught)
         chosen_net, chosen_run = self._begin(self.folder, self.result.arch, how, prune=self.prune)
@@ -69,13 +69,13 @@ class Retraining:
         task = self._lessons(taught, reference)
         state = self._state(reference)
         chosen = self._finish(chosen_net, chosen_run, self.result.arch, task, state)
-        cells = self._cells(rivals, task, how, None if self.init == "shared" else state)
+        cells = self._cells(baselines, task, how, None if self.init == "shared" else state)
         save_weights(self.folder / "weights.safetensors", chosen.net)
         training = replace(
             self._training(chosen, task, name),
             reference=self._told(reference),
             random_cells=cells,
-            random_within=rivals.budget,
+            random_within=baselines.budget,
         )
         write_json(self.folder / "result.json", written(training))
         return chosen
@@ -152,7 +152,7 @@ class Retraining:
         return state if self.init == "shared" else self.result.space.inherit(arch, state)
 
     def _reference(self) -> Fitted:
-        """Return the reference trained alike; a user's own model that is trained already, as it is."""
+        """Return the reference trained identically; a user's own model that is trained already, as it is."""
         assert self.reference is not None
         if (own := self.result.space.trained) is not None:
             net = own.to(self.task.device).eval()
@@ -160,17 +160,17 @@ class Retraining:
         net, run = self._begin(self.folder / REFERENCE, self.reference, {}, prune=False)
         return self._finish(net, run, self.reference, self.task, None)
 
-    def _cells(self, rivals: Rivals, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> list[Cell]:
+    def _cells(self, baselines: Baselines, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> list[Cell]:
         """Train random architectures with the same teacher and start, but for the search's shared weights.
 
         Those were extracted for the chosen architecture; the supernet that has them for others is not kept.
         """
         found = []
         how = how if state is not None else {key: value for key, value in how.items() if key != "init"}
-        for number, arch in enumerate(rivals.archs, start=1):
+        for number, arch in enumerate(baselines.archs, start=1):
             net, run = self._begin(self.folder / f"random-{number}", arch, how, prune=self.prune)
             scores = self._finish(net, run, arch, task, state).scores
-            found.append(Cell(arch=self.result.space.space.format(arch), costs=rivals.costs(arch), scores=scores))
+            found.append(Cell(arch=self.result.space.space.format(arch), costs=baselines.costs(arch), scores=scores))
         return found
 
     def _begin(self, folder: Path, arch: Arch, how: Json, *, prune: bool) -> tuple[nn.Module, Run]:

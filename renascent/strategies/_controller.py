@@ -67,7 +67,7 @@ class Controller(nn.Module):
             chances.append(logits.log_softmax(-1))
             pick = torch.multinomial(chances[-1].exp(), 1, generator=rng)[:, 0] if picks is None else picks[:, k]
             alive[name] = self._active(name, chosen, alive, pick)
-            # what is inactive is always read as the first option, so that equal networks have equal chances
+            # an inactive decision is read as its first option, so that equal networks have equal probabilities
             chosen[name] = pick * alive[name]
             token, offset = self.embedding(offset + chosen[name])[:, None, :], offset + count
         return _draw(torch.stack(list(chosen.values()), 1), torch.stack(list(alive.values()), 1), chances)
@@ -84,7 +84,7 @@ class Controller(nn.Module):
     def marginals(self, draws: int = 256) -> Mapping[str, Tensor]:
         """Estimate how likely each option of each decision is, (options,), from always the same random numbers."""
         draw = self(draws, torch.Generator().manual_seed(0))
-        # where a decision is inactive, what the LSTM says of it means nothing
+        # the LSTM's output for an inactive decision is ignored
         weight = torch.where(draw.active.any(0), draw.active.to(draw.probabilities), 1.0)[:, :, None]
         chances = (draw.probabilities * weight).sum(0) / weight.sum(0)
         return {n: row[:count] for n, row, count in zip(self.space.decisions, chances, self.counts, strict=True)}

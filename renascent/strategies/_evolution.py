@@ -1,4 +1,5 @@
-"""Evolution strategies on option indices: noise, the gradient's estimate, and what a floored Gaussian holds likely."""
+"""Evolution strategies on option indices: noise, the gradient's estimate, and the probabilities of a floored
+Gaussian."""
 
 from __future__ import annotations
 

@@ -41,12 +41,12 @@ class Logits(nn.Module):
         return self.space.discretise({name: row.numpy() for name, row in self.rows().items()})
 
     def log_probability(self, arch: Arch) -> Tensor:
-        """Return the logarithm of the chance of `arch`, a scalar with gradient. What is inactive in it has no say."""
+        """Return the log-probability of `arch`, a scalar with gradient. Inactive decisions do not count."""
         active = frozenset(self.space.active(arch))
         rows = [k for k, name in enumerate(self.space.decisions) if name in active]
         picks = self.space.indices(arch)[rows].tolist()
-        chances: Tensor = self().log_softmax(-1)
-        return chances[rows, picks].sum()
+        probabilities: Tensor = self().log_softmax(-1)
+        return probabilities[rows, picks].sum()
 
     def draw(self, rng: torch.Generator) -> Arch:
         """Sample an architecture by the softmax."""

@@ -15,7 +15,7 @@ from renascent.strategies._goals import costs, expected_usage
 from renascent.strategies._rewards import moving_average, reinforce_loss
 
 BASELINE_DECAY = 0.95
-"""Of the moving average of losses to which that of the drawn option is compared."""
+"""Decay of the moving average of losses, the baseline of REINFORCE."""
 
 
 class SizeStrategy(Protocol):
@@ -60,7 +60,7 @@ def size_step(strategy: SizeStrategy, s: State[Logits], data: Data, t: Progress)
 
 
 def sample_resolution(space: Space, gates: Gates, logits: Tensor, rng: torch.Generator) -> Gates:
-    """Return `gates`, resolution's replaced by one option drawn by its softmax. logits: (decisions, options)."""
+    """Return `gates` with the resolution's gate replaced by one sampled option. logits: (decisions, options)."""
     names = ONE_HOT_DECISIONS.intersection(space.decisions)
     if not names:
         return gates
@@ -71,23 +71,23 @@ def sample_resolution(space: Space, gates: Gates, logits: Tensor, rng: torch.Gen
 def resolution_reinforce_loss(s: State[Logits], gates: Gates, logits: Tensor, loss: Tensor) -> Tensor:
     """Return a scalar whose gradient is that of the expected loss along the logits of the sampled resolution.
 
-    The network's output says nothing of the options that were not drawn, so this is REINFORCE, with a moving baseline.
-    Zero where nothing was. logits: (decisions, options), with gradient.  loss: of the network under `gates`.
+    The output has no gradient for options that were not sampled, so this is REINFORCE, with a moving baseline.
+    Zero if no resolution is decided. logits: (decisions, options), with gradient.  loss: of the network under `gates`.
     """
     rows = [k for k, name in enumerate(s.space.decisions) if name in ONE_HOT_DECISIONS]
     if not rows:
         return torch.zeros_like(loss)
     picks = [gates[name].active[0] for name in s.space.decisions if name in ONE_HOT_DECISIONS]
-    chance = logits.log_softmax(-1)[rows, picks].sum()
-    reward = -loss.detach().to(chance)
+    log_probability = logits.log_softmax(-1)[rows, picks].sum()
+    reward = -loss.detach().to(log_probability)
     s.extra["baseline"] = moving_average(s.extra.get("baseline"), reward, BASELINE_DECAY)
-    return reinforce_loss(chance, torch.zeros_like(chance), reward, s.extra["baseline"], 0.0).to(loss)
+    return reinforce_loss(log_probability, torch.zeros_like(log_probability), reward, s.extra["baseline"], 0.0).to(loss)
 
 
 def with_filter_warmup(space: Space, gates: Gates, t: Progress, share: float, rng: torch.Generator) -> Gates:
-    """Return the gates of a weight step: in the first `share` of a search sometimes those of all filters.
+    """Return the gates of a weight step: during filter warm-up (the first `share`), sometimes those of all filters.
 
-    Their chance falls linearly from 1 to 0, so that also the filters that only wide networks have get trained:
+    The probability of that falls linearly from 1 to 0, so that filters of wide networks get trained, too:
     TuNAS, Bender et al., arXiv:2008.06120, Sec. 5.
     """
     if t.fraction >= share:

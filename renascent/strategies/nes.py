@@ -106,7 +106,7 @@ class NES:
         losses, metrics = self._losses(s, batch, archs)
         change = centred_ranks(losses[1:]) if self.rank_shaping else losses[1:] - losses[0]
         active = {arch: frozenset(space.active(arch)) for arch in set(archs)}
-        # what an architecture does not have cannot have changed its loss
+        # a decision that is inactive in an architecture cannot have changed its loss
         said = torch.tensor([[name in active[arch] for name in space.decisions] for arch in archs[1:]])
         moved = mean - lr * estimate(change, noise * said, sigma)
         # the middles of the first and the last option: beyond them, small noise would see no other option any more

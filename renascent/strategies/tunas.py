@@ -64,8 +64,8 @@ class TuNAS:
         (usage,) = exact_usage(s.setup.goals, s.space.indices(arch)[None])
         reward = score.double().cpu() - self.cost_weight * absolute(usage)
         s.extra["baseline"] = moving_average(s.extra.get("baseline"), reward, self.baseline_decay)
-        chance = s.policy.log_probability(arch)
-        learnt = reinforce_loss(chance, torch.zeros_like(chance), reward, s.extra["baseline"], 0.0)
+        log_probability = s.policy.log_probability(arch)
+        learnt = reinforce_loss(log_probability, torch.zeros_like(log_probability), reward, s.extra["baseline"], 0.0)
         policy_step(s, learnt, lr=self._rate(t.fraction))
         return {"val_loss": loss, "val_score": score, "reward": reward, **costs(s.setup.goals, usage)}
 

@@ -1,4 +1,4 @@
-"""Scikit-learn's digits: 1,797 grey images of 8x8 pixels. Nothing to download: for a first try."""
+"""Scikit-learn's digits: 1,797 grey images of 8x8 pixels. No download is needed: for a first try."""
 
 from __future__ import annotations
 

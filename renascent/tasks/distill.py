@@ -84,8 +84,8 @@ class Distilled(Task):
 
     The teacher answers once a batch, in evaluation mode and without gradient, on the images as the stream gives them
     and in its own precision; a student that wants another resolution resizes for itself (`nets.resizing.Resizing`).
-    Where no gradient is asked for there is nothing to teach: the loss is then the task's own, so that losses of
-    validation and test images mean the same with and without a teacher.
+    Without gradients the loss is the task's own, so that validation and test losses mean the same with and without a
+    teacher.
 
     teacher: maps (batch, channels, h, w) to logits (batch, classes); it is moved to the task's device.
     Raises UserError when the teacher cannot answer for these images or these classes.

@@ -1,4 +1,4 @@
-"""Readers of published file formats: bytes in, arrays out. Nothing here ever unpickles."""
+"""Readers of published file formats: bytes in, arrays out. No reader here unpickles."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def test_nothing_to_analyse(problems):
 
 
 @needs_nb201
-def test_what_is_published_of_nas_bench_201():
+def test_analysis_matches_published_nas_bench_201_numbers():
     table = open_table(NB201)
     facts = anatomy(table, views(table))
     told = facts["problems"]

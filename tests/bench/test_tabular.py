@@ -63,7 +63,7 @@ def test_constraints():
 @pytest.mark.parametrize(
     "text", ["latency_ms", "latency_ms<6", "latency_ms<=", "latency_ms<=six", "a<=1<=2", "<=3", "a<=nan"]
 )
-def test_what_is_no_constraint(text):
+def test_constraint_bad_text_is_refused(text):
     with pytest.raises(UserError, match="cannot be read: write COLUMN<=NUMBER"):
         Constraint.parse(text)
 

@@ -101,7 +101,7 @@ def test_the_search_is_the_same_without_it(found, tmp_path):
     assert "accuracy in the table" not in str(plain)
 
 
-def test_a_strategy_without_a_belief_tells_the_end_only(known, tmp_path):
+def test_truth_of_a_uniform_policy_is_recorded_at_the_end_only(known, tmp_path):
     result = go(tmp_path / "r", rn.RSPS(candidates=5), truth=known)
     *epochs, derived = read_events(result.folder)
     assert all("truth" not in event for event in epochs)
@@ -113,7 +113,7 @@ def test_a_strategy_without_a_belief_tells_the_end_only(known, tmp_path):
     assert 'id="truth"' not in html
 
 
-def test_what_the_table_does_not_know_is_no_number(tmp_path):
+def test_truth_unknown_architecture_is_none(tmp_path):
     """Half of the trainings are unknown, and half of the architectures have none."""
     results = np.full((125, 3, 2), 50.0)
     results[:, 1:] = np.nan
@@ -140,7 +140,7 @@ def test_progress_summary_and_report_show_it(found, capsys):
     html = write_report(found).read_text()
     assert f'<dt>accuracy in the table</dt><dd class="value">{value}</dd><dd class="remark">{of}</dd>' in html
     assert 'id="truth"' in html
-    assert "accuracy in made of the likeliest architecture in each epoch" in html
+    assert "accuracy in made of the policy's mode in each epoch" in html
     assert f"mean of all {told['mean']:.2f}</text>" in html
     assert f"best {told['best']:.2f}</text>" in html
     assert re.search(r"truth table made</span><br>Someone, <a href=", html)

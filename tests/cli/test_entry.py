@@ -28,7 +28,7 @@ SEARCH = f"{BARE} {SMALL} --epochs 1"
 LONGER = f"{BARE} {SMALL} --epochs 3"
 
 
-class Said(NamedTuple):
+class Completed(NamedTuple):
     code: int
     out: str
     err: str
@@ -41,9 +41,9 @@ def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("RENASCENT_DATA", raising=False)
 
-    def run(line: str) -> Said:
+    def run(line: str) -> Completed:
         code = main(shlex.split(line))
-        return Said(code, *capsys.readouterr())
+        return Completed(code, *capsys.readouterr())
 
     return run
 
@@ -62,13 +62,13 @@ def copy(finished: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def error(said: Said) -> str:
+def error(completed: Completed) -> str:
     """Return the one line of an error, after checking that it is one."""
-    assert said.code == 2
-    lines = [line for line in said.err.splitlines() if line.startswith("renascent: ")]
+    assert completed.code == 2
+    lines = [line for line in completed.err.splitlines() if line.startswith("renascent: ")]
     assert len(lines) == 1
-    assert said.err.splitlines()[-1] == lines[0]
-    assert "Traceback" not in said.err
+    assert completed.err.splitlines()[-1] == lines[0]
+    assert "Traceback" not in completed.err
     return lines[0]
 
 
@@ -76,12 +76,12 @@ def error(said: Said) -> str:
 
 
 def test_search_prints_the_table_and_fills_the_folder(say: Any, tmp_path: Path) -> None:
-    said = say(SEARCH)
+    completed = say(SEARCH)
     folder = tmp_path / "runs" / "nats-topology-gdas-digits-0"
-    assert said.code == 0
-    assert "search: epoch 1/1" in said.err
-    assert "search cost" in said.out
-    assert "renascent fit runs/nats-topology-gdas-digits-0" in said.out
+    assert completed.code == 0
+    assert "search: epoch 1/1" in completed.err
+    assert "search cost" in completed.out
+    assert "renascent fit runs/nats-topology-gdas-digits-0" in completed.out
     assert {"config.json", "environment.json", "events.jsonl", "arch.json", "data.json", "report.html"} <= {
         path.name for path in folder.iterdir()
     }
@@ -90,10 +90,10 @@ def test_search_prints_the_table_and_fills_the_folder(say: Any, tmp_path: Path) 
 
 
 def test_json_is_one_object_on_standard_output(say: Any) -> None:
-    said = say(f"{SEARCH} --json --out a")
-    assert said.code == 0
-    assert said.out.count("\n") == 1
-    facts = json.loads(said.out)
+    completed = say(f"{SEARCH} --json --out a")
+    assert completed.code == 0
+    assert completed.out.count("\n") == 1
+    facts = json.loads(completed.out)
     assert (facts["folder"], facts["space"], facts["strategy"], facts["fit"]) == ("a", "nats-topology", "gdas", None)
 
 
@@ -118,28 +118,28 @@ def test_recipe_sets_defaults_that_flags_override(say: Any, tmp_path: Path) -> N
 
 
 def test_fit_trains_on_the_same_data_and_compares(say: Any, copy: Path) -> None:
-    said = say("fit run --epochs 1 --batch 64 --random-cells 1")
-    assert said.code == 0
-    assert "random cell 1 of 1: test accuracy" in said.err
-    assert "test accuracy" in said.out
-    assert "1 cell trained alike" in said.out
+    completed = say("fit run --epochs 1 --batch 64 --random-cells 1")
+    assert completed.code == 0
+    assert "random cell 1 of 1: test accuracy" in completed.err
+    assert "test accuracy" in completed.out
+    assert "1 cell trained identically" in completed.out
     settings = json.loads((copy / "fit" / "result.json").read_text())["settings"]
     assert (settings["epochs"], settings["weights"]["lr"]) == (1, 0.1)
-    assert "train 100, val 100" in said.err
+    assert "train 100, val 100" in completed.err
 
 
 def test_fit_takes_a_recipe(say: Any, copy: Path) -> None:
-    said = say("fit run --recipe nats-h0 --epochs 1 --json")
-    assert said.code == 0
-    settings = json.loads(said.out)["fit"]["settings"]
+    completed = say("fit run --recipe nats-h0 --epochs 1 --json")
+    assert completed.code == 0
+    settings = json.loads(completed.out)["fit"]["settings"]
     assert (settings["epochs"], settings["batch"], settings["weights"]["clip"]) == (1, 256, 0.0)
 
 
 def test_report_and_export(say: Any, copy: Path) -> None:
     assert json.loads(say("report run --json").out)["report"] == "run/report.html"
-    said = say("export run --to pt2 --json")
-    assert said.code == 0
-    facts = json.loads(said.out)
+    completed = say("export run --to pt2 --json")
+    assert completed.code == 0
+    facts = json.loads(completed.out)
     assert (facts["path"], facts["weights"]) == ("run/model.pt2", "search")
     assert (copy / "model.pt2").stat().st_size == facts["bytes"]
 
@@ -230,9 +230,9 @@ def test_bad_input_is_one_line_and_writes_nothing(say: Any, tmp_path: Path, line
 
 
 def test_errors_are_json_too(say: Any) -> None:
-    said = say("search nats-topology --strategy gads --json")
-    assert error(said) == f"renascent: {json.loads(said.out)['error']}"
-    assert json.loads(said.out)["exit_code"] == 2
+    completed = say("search nats-topology --strategy gads --json")
+    assert error(completed) == f"renascent: {json.loads(completed.out)['error']}"
+    assert json.loads(completed.out)["exit_code"] == 2
 
 
 def test_images_that_are_none(say: Any, tmp_path: Path) -> None:
@@ -312,8 +312,8 @@ def test_fit_on_data_that_are_named_again_keeps_the_options_of_the_search(say: A
 
 
 def test_fit_on_other_data_says_so(say: Any, copy: Path) -> None:
-    said = say("fit run --epochs 1 --data digits --limit 220")
-    assert "(trained alone, 1 epoch; on other data than the search's: digits)" in said.out
+    completed = say("fit run --epochs 1 --data digits --limit 220")
+    assert "(trained alone, 1 epoch; on other data than the search's: digits)" in completed.out
 
 
 def test_damaged_result(say: Any, copy: Path) -> None:
@@ -397,9 +397,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(say: Any, monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(GDAS, "step", interrupted)
-        said = say(line)
-    assert said.code == 130
-    last = said.err.splitlines()[-1]
+        completed = say(line)
+    assert completed.code == 130
+    last = completed.err.splitlines()[-1]
     assert last.startswith("renascent: interrupted after step 2 of 9")
     command = last.partition("renascent search")[2]
     assert command.endswith("--out 'my run' --resume")
@@ -411,10 +411,10 @@ def test_ctrl_c_before_there_is_a_folder(say: Any, monkeypatch: pytest.MonkeyPat
         raise KeyboardInterrupt
 
     monkeypatch.setattr("renascent.cli.work.running.load", load)
-    said = say(f"{SEARCH} --json")
-    assert said.code == 130
-    assert said.err == "renascent: interrupted\n"
-    assert json.loads(said.out)["exit_code"] == 130
+    completed = say(f"{SEARCH} --json")
+    assert completed.code == 130
+    assert completed.err == "renascent: interrupted\n"
+    assert json.loads(completed.out)["exit_code"] == 130
     assert list(tmp_path.iterdir()) == []
 
 
@@ -424,9 +424,9 @@ def test_ctrl_c_after_the_last_step(say: Any, monkeypatch: pytest.MonkeyPatch) -
 
     with monkeypatch.context() as patch:
         patch.setattr(GDAS, "derive", derive)
-        said = say(f"{SEARCH} --out run")
-    assert said.code == 130
-    command = said.err.splitlines()[-1].removeprefix("renascent: interrupted; to go on: renascent ")
+        completed = say(f"{SEARCH} --out run")
+    assert completed.code == 130
+    command = completed.err.splitlines()[-1].removeprefix("renascent: interrupted; to go on: renascent ")
     assert command == f"{SEARCH} --out run --resume"
     assert say(command).code == 0
 

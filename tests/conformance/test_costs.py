@@ -120,14 +120,14 @@ def test_the_expected_cost_is_the_mean_of_what_the_gates_mean(priced, seed):
     supports = [
         rng.choice(count, size=min(count, 3 if k in opened else 1), replace=False) for k, count in enumerate(counts)
     ]
-    chances = [rng.dirichlet(np.ones(len(support))) for support in supports]
+    probabilities = [rng.dirichlet(np.ones(len(support))) for support in supports]
     gates = {}
-    for name, count, support, chance in zip(config.space.decisions, counts, supports, chances, strict=True):
+    for name, count, support, probability in zip(config.space.decisions, counts, supports, probabilities, strict=True):
         weight = torch.zeros(count, dtype=torch.float64)
-        weight[support] = torch.from_numpy(chance)
+        weight[support] = torch.from_numpy(probability)
         gates[name] = Gate(weight, tuple(sorted(support.tolist())))
     rows = np.array(list(itertools.product(*supports)))
-    weights = np.array([np.prod(row) for row in itertools.product(*chances)])
+    weights = np.array([np.prod(row) for row in itertools.product(*probabilities)])
     assert weights.sum() == pytest.approx(1)
     assert float(cost(gates)) == pytest.approx(float(weights @ cost.exact(rows)), rel=1e-12)
 

@@ -108,7 +108,7 @@ def test_extract_is_the_supernet_at_one_hot_gates(given):
         torch.testing.assert_close(plain(seen(arch, x)), net(x, one_hot(config.space, arch)), rtol=1e-9, atol=1e-9)
 
 
-def test_what_is_extracted_is_what_is_built(given):
+def test_extract_has_the_structure_of_the_built_network(given):
     config, net, x, archs = given
     for arch in archs[:5]:
         extracted = net.extract(arch)
@@ -234,7 +234,7 @@ def test_two_sampled_sizes_pass_a_gradient_to_both(given):
     assert (logits.grad.abs().sum(1) > 0)[reached & always].all()
 
 
-def test_what_is_exported_runs_the_same(given):
+def test_export_reproduces_the_network(given):
     _, net, x, archs = given
     plain, images = net.extract(archs[0]).eval(), seen(archs[0], x)
     exported = torch.export.export(plain, (images,)).module()

@@ -85,7 +85,7 @@ def test_it_finds_what_was_planted(kind, found):
     assert right >= 7
 
 
-def test_what_it_derives_lies_in_the_space_and_beats_the_mean_of_random_ones(found):
+def test_derive_is_in_the_space_and_beats_the_random_mean(found):
     for f in found:
         assert SPACE.space.arch(f.arch) == f.arch
         score, rng = Scorer(f.state), np.random.default_rng(0)
@@ -93,11 +93,11 @@ def test_what_it_derives_lies_in_the_space_and_beats_the_mean_of_random_ones(fou
         assert f.score >= np.mean([score(SPACE.space.sample(rng)) for _ in range(30)])
 
 
-def test_its_beliefs_are_probabilities(kind, found):
+def test_probabilities_sum_to_one_for_every_decision(kind, found):
     for f in found:
-        chances = quick(kind).probabilities(f.state)
-        assert list(chances) == list(SPACE.space.decisions)
-        for p in chances.values():
+        probabilities = quick(kind).probabilities(f.state)
+        assert list(probabilities) == list(SPACE.space.decisions)
+        for p in probabilities.values():
             assert p.shape == (3,)
             assert not p.requires_grad
             assert (p >= 0).all()
@@ -161,9 +161,9 @@ def test_it_finds_the_planted_sizes_in_the_budget(name, seed, tmp_path):
     setup = Setup(Sizes(), task, space, WeightRule(lr=0.1), seed, goals=goals)
     found = share(strategy, setup, epochs=EPOCHS, batch=32, run=Run.start(tmp_path / "r", {}))
     score = Scorer(found.state)
-    # the likeliest alone, so that scoring does not do the strategy's work
-    chances = {k: p.numpy() for k, p in strategy.probabilities(found.state).items()}
-    arch = within(space, chances, goals, score, samples=0)
+    # the mode alone, so that scoring does not do the strategy's work
+    probabilities = {k: p.numpy() for k, p in strategy.probabilities(found.state).items()}
+    arch = within(space, probabilities, goals, score, samples=0)
     rows = np.array(list(itertools.product(range(6), repeat=4)))
     inside = rows[goals[0].exact(rows) <= goals[0].limit]
     scores = 1 - (((inside - task.best) / 5) ** 2).sum(1)

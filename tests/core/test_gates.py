@@ -230,7 +230,7 @@ def test_a_seed_means_one_draw() -> None:
 # --- two_paths
 
 
-def pair_chances(p: list[float]) -> dict[tuple[int, int], float]:
+def pair_probabilities(p: list[float]) -> dict[tuple[int, int], float]:
     """Return the chance of every unordered pair drawn one after the other without replacement."""
     return {
         (i, j): p[i] * p[j] / (1 - p[i]) + p[j] * p[i] / (1 - p[j]) for i, j in itertools.combinations(range(len(p)), 2)
@@ -240,19 +240,19 @@ def pair_chances(p: list[float]) -> dict[tuple[int, int], float]:
 def test_two_paths_draws_pairs_and_opens_one_by_their_probabilities() -> None:
     values, draws, shared = logits(7), 6000, rng(8)
     p = values[2].softmax(-1).tolist()
-    chances = pair_chances(p)
-    pairs, opened = dict.fromkeys(chances, 0), dict.fromkeys(itertools.product(chances, (0, 1)), 0)
+    probabilities = pair_probabilities(p)
+    pairs, opened = dict.fromkeys(probabilities, 0), dict.fromkeys(itertools.product(probabilities, (0, 1)), 0)
     for _ in range(draws):
         gate = two_paths(UNEVEN, values, shared)["c"]
         pairs[gate.active] += 1
         opened[gate.active, int(gate.weight[list(gate.active)].argmax())] += 1
-    assert sum(chances.values()) == pytest.approx(1)
-    assert chisquare(list(pairs.values()), [c * draws for c in chances.values()]).pvalue > 1e-3
-    wanted = {((i, j), o): c * p[(i, j)[o]] / (p[i] + p[j]) for (i, j), c in chances.items() for o in (0, 1)}
+    assert sum(probabilities.values()) == pytest.approx(1)
+    assert chisquare(list(pairs.values()), [c * draws for c in probabilities.values()]).pvalue > 1e-3
+    wanted = {((i, j), o): c * p[(i, j)[o]] / (p[i] + p[j]) for (i, j), c in probabilities.items() for o in (0, 1)}
     assert chisquare([opened[key] for key in wanted], [c * draws for c in wanted.values()]).pvalue > 1e-3
 
 
-def test_two_paths_is_binary_and_passes_the_gradient_of_the_chance() -> None:
+def test_two_paths_is_binary_with_the_gradient_of_the_probability() -> None:
     values = leaf(7)
     gates = two_paths(UNEVEN, values, rng(1))
     slopes = {name: torch.randn(count, dtype=torch.float64) for name, count in zip(gates, COUNTS, strict=True)}
@@ -307,8 +307,8 @@ def test_one_size_alone_has_weight_one_and_no_gradient() -> None:
     assert torch.equal(values.grad, torch.zeros_like(values))
 
 
-def test_sizes_are_drawn_one_after_the_other_by_their_relaxed_chances() -> None:
-    """With much noise divided away (tau large) the relaxed chances are even, and so are all pairs."""
+def test_several_sizes_draws_without_replacement_by_relaxed_probabilities() -> None:
+    """With a large tau the relaxed probabilities are uniform, and so are all pairs."""
     shared, pairs = rng(8), dict.fromkeys(itertools.combinations(range(4), 2), 0)
     for _ in range(3000):
         pairs[several_sizes(UNEVEN, logits(7), 1e6, shared)["c"].active] += 1

@@ -109,12 +109,12 @@ def sizes():
     return rows, costs, {name: cost.exact(rows) for name, cost in costs.items()}
 
 
-def chances_of(rng, space, sharpness):
+def random_probabilities(rng, space, sharpness):
     return {name: rng.dirichlet(np.full(len(d.options), sharpness)) for name, d in space.decisions.items()}
 
 
 def test_local_search_is_inside_uses_most_and_comes_close_to_enumeration(sizes):
-    """Of 24 budgets over 32,768 networks, tight to loose, chances sharp to flat, one or two costs that multiply.
+    """Of 24 budgets over 32,768 networks, tight to loose, probabilities sharp to flat, one or two costs that multiply.
 
     At least 21 are found exactly, and what is lost is a tenth of the spread of random networks at most on average.
     Looked for from one side only, 21 of 300 budgets were left unused and 27 in 100 not found exactly.
@@ -126,13 +126,13 @@ def test_local_search_is_inside_uses_most_and_comes_close_to_enumeration(sizes):
         names = (NAMES[k % 4],) if k % 3 else (NAMES[k % 4], NAMES[(k + 1) % 4])
         share = 10 ** rng.uniform(-2.5, 0)
         goals = [Goal(n, float(np.quantile(prices[n], share)), never, costs[n].exact) for n in names]
-        chances = chances_of(rng, space, 10 ** rng.uniform(-1, 1))
-        logs = np.log(np.maximum(np.stack(list(chances.values())), 1e-26))
+        probabilities = random_probabilities(rng, space, 10 ** rng.uniform(-1, 1))
+        logs = np.log(np.maximum(np.stack(list(probabilities.values())), 1e-26))
         usage = np.max([prices[goal.name] / goal.limit for goal in goals], axis=0)
         if not (usage <= 1).any():
             continue
         worth = logs[np.arange(5), rows].sum(1)
-        arch = within(space, chances, goals, lambda arch: 0.0, samples=0)
+        arch = within(space, probabilities, goals, lambda arch: 0.0, samples=0)
         row = space.indices(arch)
         used = usage_of(goals, row[None])[0]
         full = (usage <= 1) & (usage >= FILLED)
@@ -154,7 +154,7 @@ def test_one_decision_up_and_another_down_by_several_options_is_found():
     assert Bounded([goal], values).best(np.array([0, 3])).tolist() == [3, 0]
 
 
-def test_where_nothing_is_inside_the_cheapest_is_returned():
+def test_bounded_best_without_a_feasible_row_is_the_cheapest():
     goal = product(0.5, np.array([[1.0, 2.0], [1.0, 2.0]]))
     assert Bounded([goal], np.array([[0.0, 9.0], [0.0, 9.0]])).best(np.array([1, 1])).tolist() == [0, 0]
 
@@ -175,7 +175,7 @@ def worth(arch):
     return sum((k + 2) ** 3 * int(value) for k, value in enumerate(arch.values())) % 97
 
 
-def watched(space, chances, goals, score=lambda arch: 0.0, **about):
+def watched(space, probabilities, goals, score=lambda arch: 0.0, **about):
     """Return what is derived, and all architectures that were scored, in order."""
     asked = []
 
@@ -183,12 +183,12 @@ def watched(space, chances, goals, score=lambda arch: 0.0, **about):
         asked.append(arch)
         return score(arch)
 
-    return within(space, chances, goals, noted, **about), asked
+    return within(space, probabilities, goals, noted, **about), asked
 
 
 @pytest.mark.parametrize("sharpness", [0.02, 1.0, 1e4], ids=["sharp", "even", "flat"])
 @pytest.mark.parametrize("kind", ["adds", "multiplies"])
-def test_what_is_derived_is_inside_and_the_best_scoring_of_what_is_likely(kind, sharpness):
+def test_within_returns_the_best_scoring_feasible_candidate(kind, sharpness):
     rng = np.random.default_rng(3)
     space = Space({f"d{k}": Integer(range(1, 6)) for k in range(4)})
     table = np.cumsum(rng.uniform(1, 3, size=(4, 5)), axis=1)
@@ -197,7 +197,7 @@ def test_what_is_derived_is_inside_and_the_best_scoring_of_what_is_likely(kind, 
         goal = additive("macs", 1.0, 1.0, table) if kind == "adds" else product(1.0, table)
         limit = float(np.quantile(goal.exact(rows), quantile))
         goal = Goal(goal.name, limit, never, goal.exact, goal.terms)
-        arch, asked = watched(space, chances_of(rng, space, sharpness), [goal], worth)
+        arch, asked = watched(space, random_probabilities(rng, space, sharpness), [goal], worth)
         used = goal.exact(np.stack([space.indices(a) for a in asked])) / limit
         assert used.max() <= 1
         full = (goal.exact(rows) <= limit) & (goal.exact(rows) >= FILLED * limit)
@@ -206,7 +206,7 @@ def test_what_is_derived_is_inside_and_the_best_scoring_of_what_is_likely(kind, 
         assert worth(arch) == max(map(worth, asked))
 
 
-def test_sharp_chances_are_followed_and_flat_ones_are_spread():
+def test_within_follows_sharp_probabilities_and_spreads_flat_ones():
     space = Space({f"d{k}": Integer(range(1, 9)) for k in range(4)})
     goal = product(3 * 8.0**2 + 8, np.tile(np.arange(1.0, 9.0), (4, 1)))
     sharp = dict.fromkeys(space.decisions, np.eye(8)[7])
@@ -259,7 +259,7 @@ def test_conditional_decisions_cost_nothing_where_they_are_inactive():
     whole = float(cost.exact(space.indices(config.reference)[None])[0])
     for share in (0.11, 0.2, 0.5):
         goal = Goal("macs", share * whole, never, cost.exact)
-        arch, asked = watched(space, chances_of(rng, space, 0.2) | {"depth1": [1.0, 0.0]}, [goal])
+        arch, asked = watched(space, random_probabilities(rng, space, 0.2) | {"depth1": [1.0, 0.0]}, [goal])
         assert space.arch(arch) == arch
         # equal networks are scored once, though their rows differ in what is inactive
         assert len({space.format(a) for a in asked}) == len(asked)

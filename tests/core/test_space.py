@@ -96,7 +96,7 @@ def test_integer_multiples_refuses(base: int, factor: float) -> None:
         Integer.multiples(base, [factor])
 
 
-def test_when_passes_through_the_constructors() -> None:
+def test_decisions_keep_when_through_every_constructor() -> None:
     when = ("depth", (2,))
     assert Integer.range(1, 2, when=when).when == Integer.multiples(4, (1.0,), when=when).when == when
 
@@ -391,12 +391,12 @@ def test_sample_is_uniform_in_every_active_decision() -> None:
     generator, draws = rng(2), 6000
     counts = Counter(DISCRETE.sample(generator) for _ in range(draws))
     archs = list(DISCRETE)
-    chance = [
+    probability = [
         math.prod({"depth": 1 / 3, "op": 1 / 2, "kernel": 1 / 3, "extras": 1 / 4}[n] for n in DISCRETE.active(a))
         for a in archs
     ]
-    assert sum(chance) == pytest.approx(1)
-    assert chisquare([counts[a] for a in archs], draws * np.array(chance)).pvalue > 0.01
+    assert sum(probability) == pytest.approx(1)
+    assert chisquare([counts[a] for a in archs], draws * np.array(probability)).pvalue > 0.01
 
 
 def test_sampled_reals_are_even_on_their_scale() -> None:

@@ -57,7 +57,7 @@ def never(gates):
         ("activation_bytes<=100", Bound("activation_bytes", 100.0)),
     ],
 )
-def test_what_a_bound_reads(text, bound):
+def test_bound_parse_reads_units_and_multiples(text, bound):
     assert Bound.parse(text) == bound
 
 
@@ -93,7 +93,7 @@ def test_what_a_bound_reads(text, bound):
         ("macs<=1,params<=2,macs<=0.5x", "bounds macs twice"),
     ],
 )
-def test_what_a_budget_refuses_in_one_line(text, says):
+def test_budget_parse_bad_text_is_one_line(text, says):
     with pytest.raises(UserError, match=says) as refused:
         Budget.parse(text)
     assert "\n" not in str(refused.value)
@@ -106,7 +106,7 @@ def test_a_budget_is_written_as_it_is_read():
     assert str(Budget.parse(" macs <= 0.5x ,params<=2M")) == "macs<=0.5x,params<=2000000"
 
 
-def test_whether_latency_is_bounded():
+def test_budget_timed_only_with_a_latency_bound():
     assert Budget.parse("macs<=1,latency_ms<=2").timed
     assert not Budget.parse("macs<=1").timed
 
@@ -174,7 +174,7 @@ def test_the_nearest_value_that_a_refusal_names_is_accepted_and_tight(name):
     "value", [1.0, 0.1 + 0.2, 999.96, 999.99, 1000.4, 12345.6, 0.012345, 9.9994, 9.9996, 1e6 - 0.2]
 )
 @pytest.mark.parametrize("cost", ["macs", "latency_ms"])
-def test_whatever_the_least_is_its_bound_allows_it(cost, value):
+def test_bound_of_the_least_cost_is_feasible_after_rounding(cost, value):
     """Rounding is up, also just below a unit; a latency has none."""
     config = SPACES["sizes"]
 
@@ -264,7 +264,7 @@ def test_the_scaled_reference_is_inside_and_no_larger_factor_is(name, share):
         assert max(factors, default=0) < 1
 
 
-def test_what_is_kept_stays_and_the_cheapest_is_the_last_resort():
+def test_scaled_keeps_fixed_decisions_and_falls_back_to_the_cheapest():
     config = SPACES["resolution"]
     (goal,) = goals_of("macs<=0.4x", config)
     arch = scaled(config, [goal], {"resolution": True})

@@ -137,8 +137,8 @@ def test_expected_cost_is_the_mean_over_all_architectures():
     gates = soft(space, logits)
     total = 0.0
     for picks in itertools.product(range(3), range(2), range(2)):
-        chance = np.prod([float(g.weight[k]) for g, k in zip(gates.values(), picks, strict=True)])
-        total += chance * cost.exact(np.array([picks]))[0]
+        probability = np.prod([float(g.weight[k]) for g, k in zip(gates.values(), picks, strict=True)])
+        total += probability * cost.exact(np.array([picks]))[0]
     assert float(cost(gates)) == pytest.approx(total, rel=1e-12)
 
 

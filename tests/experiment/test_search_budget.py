@@ -209,7 +209,7 @@ def test_a_missed_latency_keeps_the_search_which_can_be_resumed(task, tmp_path, 
     assert search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True).arch == whole.arch
 
 
-def test_what_was_derived_again_is_told(task, tmp_path, without_a_clock):
+def test_search_second_derivation_is_recorded(task, tmp_path, without_a_clock):
     result = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
     first, last = [e for e in read_events(tmp_path / "r") if e["event"] in ("derived", "settled")]
     assert first["arch"] != last["arch"] == result.facts["arch"]
@@ -231,7 +231,7 @@ def test_a_finished_search_is_not_settled_again(task, tmp_path, without_a_clock,
 
 
 @pytest.mark.parametrize("name", ["darts", "darts-second-order", "setn", "gdas"])
-def test_who_learns_nothing_of_a_resolution_is_refused_before_there_is_a_folder(name, task, tmp_path):
+def test_search_unsuited_strategy_with_resolution_leaves_no_folder(name, task, tmp_path):
     with pytest.raises(UserError, match="learns nothing of 'resolution'"):
         renascent.search(ALL, STRATEGIES[name](), task, epochs=1, batch=32, out=tmp_path / "r")
     assert not (tmp_path / "r").exists()
@@ -252,7 +252,7 @@ def test_a_resume_asks_for_the_same_budget(task, tmp_path):
         ("flops<=1", UserError, "unknown cost in the budget 'flops'"),
     ],
 )
-def test_what_cannot_be_kept_is_refused_before_there_is_a_folder(budget, error, says, task, tmp_path):
+def test_search_infeasible_budget_leaves_no_folder(budget, error, says, task, tmp_path):
     with pytest.raises(error, match=says):
         search(WIDTHS, "tas", task, tmp_path / "r", budget)
     assert not (tmp_path / "r").exists()

@@ -205,7 +205,7 @@ class Broken(Walk):
 
 @pytest.mark.parametrize("kind", ["metric", "infinite", "state"])
 @pytest.mark.parametrize("at", [5, 7])
-def test_what_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, kind, at):
+def test_drive_non_finite_values_stop_and_keep_the_last_checkpoint(tmp_path, kind, at):
     with pytest.raises(Diverged, match=r"the last good checkpoint is .*checkpoint.safetensors; .*smaller `lr`") as e:
         go(tmp_path / "r", walk=Broken(at, kind))
     if kind != "state":

@@ -115,7 +115,7 @@ def test_a_configuration_of_another_shape_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
-def test_what_cannot_be_a_seed(seed):
+def test_run_bad_seed_is_refused(seed):
     with pytest.raises(UserError, match="the seed is"):
         check_seed(seed)
 

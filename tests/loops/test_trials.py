@@ -105,7 +105,7 @@ def test_damaged_events_are_said(tmp_path):
         list(recorded(run, RandomSearch(), SPACE, Simulated(evaluate), count=1))
 
 
-def test_what_breaks_a_constraint_costs_nothing_and_does_not_count():
+def test_trials_infeasible_proposal_is_free_and_uncounted():
     def picky(proposal, seed):
         fine = proposal.picks[0] > 1
         return Outcome(1.0, 2.0) if fine else Outcome(-math.inf, 0.0, {}, feasible=False)

@@ -168,11 +168,11 @@ def test_random_cells_are_compared(folder: Path) -> None:
     page, scores = report(folder), [0.5, 0.6, 0.75]
     spread = f"({100 * mean(scores):.2f} ± {100 * stdev(scores):.2f} %)"
     gap = f"{100 * (0.7 - mean(scores)):.2f} points above"
-    assert f"{gap} the mean of 3 random cells trained alike {spread}" in page.words()
+    assert f"{gap} the mean of 3 random cells trained identically {spread}" in page.words()
     assert re.findall(r"\d+\.\d+ %", page.words("random-cells")) == ["75.00 %", "70.00 %", "60.00 %", "50.00 %"]
     edit(folder / "fit" / "result.json", lambda f: f | {"random_cells": [{"arch": "<i>x</i>", "test": 0.9}]})
     page = report(folder)
-    assert "20.00 points below the mean of 1 random cell trained alike (90.00 %)" in page.words()
+    assert "20.00 points below the mean of 1 random cell trained identically (90.00 %)" in page.words()
     assert "<i>x</i>" in page.words("random-cells")
 
 
@@ -240,7 +240,7 @@ def test_a_cell_of_any_size_fits_its_drawing(nodes: int) -> None:
 
 def test_entropy_is_drawn_beside_the_undecided(folder: Path, drawing: Any) -> None:
     edit_events(folder / "events.jsonl", lambda e: settle(e, 0.2))
-    assert "ln 5: all 5 options alike" in report(folder).words("beliefs")
+    assert "ln 5: all 5 options equally likely" in report(folder).words("policy")
     entropy = drawing(drawings(folder)[3])
     [[(_, level), _]] = entropy.dashed
     (_, low), _, _ = entropy.line("0-1")
@@ -256,10 +256,10 @@ def test_a_strategy_that_learns_nothing_about_decisions_is_said_to(folder: Path)
     edit_events(folder / "events.jsonl", lambda e: settle(e, math.log(5)))
     page = report(folder)
     assert "stayed equally likely" in page.words("undecided")
-    assert "beliefs" not in page.text
+    assert "policy" not in page.text
 
 
-def test_what_was_likeliest_is_named(folder: Path, drawing: Any) -> None:
+def test_page_names_the_mode_of_each_decision(folder: Path, drawing: Any) -> None:
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     last = [e for e in events if e["event"] == "epoch"][-1]["likeliest"]
     report(folder)
@@ -403,7 +403,7 @@ def test_a_space_without_cells_is_drawn_in_text(folder: Path) -> None:
     page = Page(write_report(Result(folder, facts, Widths())).read_text(encoding="utf-8"))
     assert page.words("cell") == "width <16>"
     assert page.words("decisions").endswith("width 16 0.300")
-    assert "ln 2: all 2 options alike" in page.words("beliefs")
+    assert "ln 2: all 2 options equally likely" in page.words("policy")
 
 
 @pytest.mark.parametrize("places", [[5.0] * 6, [100.0, 0.0, 50.0], [0.0, 1.0, 2.0, 99.0, 100.0], [3.0]])

@@ -133,7 +133,7 @@ def test_large_scatters_are_pixels_and_small_ones_are_not(figures):
     assert "<image" not in figures["scatter"].svg
 
 
-def test_what_lies_far_below_is_counted_instead_of_drawn():
+def test_plots_outliers_are_counted_and_not_drawn():
     y = np.concatenate([np.full(4, 10.0), np.linspace(80, 95, 96)])
     assert "x; 4 lower points lie outside" in words(benchfigures.scatter(np.arange(100.0), y, "x", "y", "G"))
     assert "x" in words(benchfigures.scatter(np.arange(100.0), np.linspace(80, 95, 100), "x", "y", "H"))

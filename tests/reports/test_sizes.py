@@ -119,7 +119,7 @@ def points_arch(result: Result) -> str:
 
 def test_random_architectures_are_named_with_what_they_cost(folder: Path) -> None:
     html = page(folder)
-    assert "<h2>Beside 2 random architectures inside the budget, trained alike</h2>" in html
+    assert "<h2>Compared with 2 random architectures inside the budget, trained identically</h2>" in html
     rows = section(html, "random-cells")
     for cell in json.loads((folder / "fit" / "result.json").read_text())["random_cells"]:
         assert f"{cell['costs']['macs']:,.0f} macs" in text(rows)
@@ -127,19 +127,19 @@ def test_random_architectures_are_named_with_what_they_cost(folder: Path) -> Non
     assert ">found</strong>" in rows
 
 
-def test_beliefs_are_rows_of_colour_where_there_are_many(folder: Path, drawing: Any) -> None:
+def test_policy_figures_of_many_decisions_are_heat_maps(folder: Path, drawing: Any) -> None:
     events = [e for e in read_events(folder) if e["event"] == "epoch"]
     assert len(events[0]["entropy"]) > 12
     html = page(folder)
-    entropy, sizes, spreads = drawings(section(html, "beliefs"))
-    assert "How undecided each decision was" in text(html)
+    entropy, sizes, spreads = drawings(section(html, "policy"))
+    assert "Entropy of each decision: pale is settled" in text(html)
     titles = [drawing(svg).title.partition(" of each")[0] for svg in (sizes, spreads)]
     assert titles == ["expected size", "spread of the size"]
     for svg in (entropy, sizes, spreads):
         assert svg.count("<image") == 2  # the map, and its key
         assert drawing(svg).tips == []
         assert {"stem", "depth1"} <= set(drawing(svg).words)
-    (spent,) = map(drawing, drawings(section(html, "spent").partition('id="beliefs"')[0]))
+    (spent,) = map(drawing, drawings(section(html, "spent").partition('id="policy"')[0]))
     assert len(spent.line("macs")) == 3
     assert "the budget" in spent.words
 
@@ -152,7 +152,7 @@ def test_a_search_that_learnt_nothing_has_neither(folder: Path) -> None:
     path.write_text("".join(json.dumps(e | ({"entropy": even} if "entropy" in e else {})) + "\n" for e in lines))
     html = page(folder)
     assert "stayed equally likely" in html
-    assert 'id="beliefs"' not in html
+    assert 'id="policy"' not in html
     assert 'id="spent"' not in html
 
 
@@ -166,13 +166,13 @@ def test_a_run_of_before_has_no_plane_and_no_sizes(folder: Path) -> None:
     html = page(folder)
     assert 'id="plane"' not in html
     assert 'id="budget"' not in html
-    assert len(drawings(section(html, "beliefs"))) == 1
+    assert len(drawings(section(html, "policy"))) == 1
 
 
 def test_few_sizes_have_curves(tmp_path: Path, drawing: Any) -> None:
     result = search(NatsSize(), NES(), digits(), epochs=2, batch=100, out=tmp_path / "run")
     html = page(result.folder)
-    entropy, sizes, _ = drawings(section(html, "beliefs"))
+    entropy, sizes, _ = drawings(section(html, "policy"))
     assert [name for name, _ in drawing(entropy).tips] == [f"width-{k}" for k in range(5)]
     assert "<image" in sizes
     assert [p["name"] for p in result.facts["plane"]][:2] == ["found", "reference"]

@@ -76,7 +76,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "2/4" in text
     assert "chose another, as the strategy's own choice scored no better than" in text.replace("\n", " ")
     assert "train loss 1.000  val score 0.250" in text
-    assert f"latency is not as promised, chose {CELL} instead" in text.replace("\n", "")
+    assert f"measured latency differs from the prediction, chose {CELL} instead" in text.replace("\n", "")
 
 
 def test_a_search_outlives_its_reader() -> None:
@@ -117,7 +117,7 @@ def test_summary_after_fit(tmp_path: Path) -> None:
     found = result(tmp_path, scores={"test": 0.95}, seconds=30.0, settings=settings, random_cells=cells)
     text = summary(found)
     assert "test accuracy           95.00 % (trained alone, 20 epochs)" in text
-    mean = "91.00 +- 1.41 % (2 cells trained alike; the found one is +4.00 points from their mean)"
+    mean = "91.00 +- 1.41 % (2 cells trained identically; the result is +4.00 points from their mean)"
     assert f"random cells            {mean}" in text
     assert "60.0 s, 2.00 times training the found network once (30.0 s)" in text
 
@@ -126,10 +126,10 @@ def test_summary_with_one_random_cell_has_no_deviation(tmp_path: Path) -> None:
     cells, settings = [{"arch": CELL, "val": 0.9}], {"epochs": 1}
     found = result(tmp_path, scores={"val": 0.8}, seconds=30.0, settings=settings, random_cells=cells)
     assert "accuracy on val         80.00 % (trained alone, 1 epoch)" in summary(found)
-    assert "90.00 % (1 cell trained alike; the found one is -10.00 points from their mean)" in summary(found)
+    assert "90.00 % (1 cell trained identically; the result is -10.00 points from their mean)" in summary(found)
 
 
-def test_the_budget_is_a_table_of_what_was_allowed_promised_and_measured(tmp_path: Path) -> None:
+def test_summary_budget_table_has_limit_predicted_and_measured(tmp_path: Path) -> None:
     costs = {
         "macs": {"limit": 2e6, "promised": 1_900_000.0, "measured": 1_900_000.0},
         "latency_ms": {"limit": 8.0, "promised": 7.5, "measured": 7.8125},
@@ -137,7 +137,7 @@ def test_the_budget_is_a_table_of_what_was_allowed_promised_and_measured(tmp_pat
     }
     lines = summary(Result(tmp_path, FACTS | {"costs": costs})).splitlines()
     assert lines[-4:] == [
-        "budget              allowed   promised   measured",
+        "budget                limit  predicted   measured",
         "macs              2,000,000  1,900,000  1,900,000",
         "latency_ms                8        7.5      7.812",
         "activation_bytes     49,152     49,152          -",
@@ -153,7 +153,7 @@ def test_random_architectures_inside_the_budget_are_called_so(tmp_path: Path) ->
     )
     text = summary(found)
     assert (
-        "random architectures    55.00 +- 7.07 % (2 architectures inside the budget, trained alike, but from fresh"
-        in text
+        "random architectures    55.00 +- 7.07 % (2 architectures inside the budget, "
+        "trained identically, but from fresh" in text
     )
-    assert "weights; the found one is +15.00 points from their mean)" in text
+    assert "weights; the result is +15.00 points from their mean)" in text

@@ -18,7 +18,7 @@ from renascent.costs.latency.clock import Clock, latency_of
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import fitted_latency
 from renascent.costs.named import cost_of
-from renascent.loops.share import Found, Scorer, derived
+from renascent.loops.share import Scorer, SearchOutcome, derived
 from renascent.nets.sizes.counted import Sized
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
@@ -51,11 +51,11 @@ class Priced(LatencyCost):
         return promise().exact(indices)
 
 
-def promised(arch):
+def predicted(arch):
     return float(promise().exact(CONFIG.space.indices(arch)[None])[0])
 
 
-REFERENCE = promised(CONFIG.reference)
+REFERENCE = predicted(CONFIG.reference)
 
 
 def goal(share, name="latency_ms"):
@@ -63,12 +63,12 @@ def goal(share, name="latency_ms"):
 
 
 def measured(factor, spread=0.0):
-    """Return a stand-in for `latency_of` that takes `factor` times what is promised, and notes what was measured."""
+    """Return a stand-in for `latency_of` that takes `factor` times the prediction, and notes what was measured."""
     seen = []
 
     def latency(config, arch, task, clock):
         seen.append(arch)
-        took = factor * promised(arch)
+        took = factor * predicted(arch)
         return Latency(took, took * (1 - spread), took * (1 + spread), "by hand")
 
     return latency, seen
@@ -84,7 +84,7 @@ def found(task):
         state = strategy.init(Setup(CONFIG.supernet(1, 4), task, CONFIG.space, seed=1, goals=goals))
         score = Scorer(state)
         arch, _ = derived(strategy, state, score, goals)
-        return strategy, Found(arch, score(arch), 1.0, state)
+        return strategy, SearchOutcome(arch, score(arch), 1.0, state)
 
     return make
 
@@ -98,24 +98,24 @@ def test_a_latency_that_is_missed_is_derived_again_until_it_is_kept(found, task,
     latency, seen = measured(1.3)
     monkeypatch.setattr(budgeting, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert 0.5 * 0.95 < promised(first.arch) / REFERENCE <= 0.5
-    assert 1.3 * promised(settled.arch) <= bound.limit
+    assert 0.5 * 0.95 < predicted(first.arch) / REFERENCE <= 0.5
+    assert 1.3 * predicted(settled.arch) <= bound.limit
     # tightened by what was missed, not by more
-    assert 1.3 * promised(settled.arch) > 0.95 * bound.limit
+    assert 1.3 * predicted(settled.arch) > 0.95 * bound.limit
     # a miss is measured twice before it is believed
     assert seen == [first.arch, first.arch, settled.arch]
     assert settled.score == Scorer(first.state)(settled.arch)
-    assert last.median_ms == 1.3 * promised(settled.arch)
+    assert last.median_ms == 1.3 * predicted(settled.arch)
 
 
 @pytest.mark.parametrize("later", [0.9, 3.0])
-def test_of_a_miss_the_quieter_measurement_counts(found, task, monkeypatch, later):
+def test_confirmed_latency_of_a_miss_takes_the_faster_measurement(found, task, monkeypatch, later):
     bound = goal(0.5)
     strategy, first = found(bound)
     took = [2.0, later, 0.95, 0.95]
 
     def latency(config, arch, task, clock):
-        # what the network takes is what is promised; the rest is the machine's other work
+        # the network takes the predicted time; the rest is the machine's other work
         return Latency(took.pop(0) * bound.limit, 0.0, 1e9, "a busy machine")
 
     monkeypatch.setattr(budgeting, "latency_of", latency)
@@ -125,10 +125,10 @@ def test_of_a_miss_the_quieter_measurement_counts(found, task, monkeypatch, late
         assert last.median_ms == 0.9 * bound.limit
     else:
         # tightened by the smaller of the two
-        assert 0.45 < promised(settled.arch) / promised(first.arch) <= 0.5
+        assert 0.45 < predicted(settled.arch) / predicted(first.arch) <= 0.5
 
 
-def test_of_a_proportion_that_is_missed_the_mean_counts(found, task, monkeypatch):
+def test_confirmed_latency_of_a_missed_proportion_takes_the_mean(found, task, monkeypatch):
     """What slowed the machine may have hit the reference: of two, the smaller one would be too small."""
     bound = goal(0.5)
     strategy, first = found(bound)
@@ -149,21 +149,21 @@ def test_of_a_proportion_that_is_missed_the_mean_counts(found, task, monkeypatch
     assert [last.p10_ms, last.median_ms, last.p90_ms] == pytest.approx([k * bound.limit for k in (0.495, 0.99, 1.98)])
 
 
-def test_what_a_slow_phase_took_for_a_miss_is_made_good(found, task, monkeypatch):
+def test_settle_recovers_from_a_miss_in_a_slow_phase(found, task, monkeypatch):
     bound = goal(0.5)
     strategy, first = found(bound)
     seen = []
 
     def latency(config, arch, task, clock):
         seen.append(arch)
-        took = (1.6 if len(seen) < 3 else 1.0) * promised(arch)
+        took = (1.6 if len(seen) < 3 else 1.0) * predicted(arch)
         return Latency(took, took, took, "by hand")
 
     monkeypatch.setattr(budgeting, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [bound])
     # missed twice, far below the bound, at the bound
-    assert [promised(arch) <= 0.7 * bound.limit for arch in seen] == [False, False, True, False]
-    assert 0.95 * bound.limit < last.median_ms == promised(settled.arch) <= bound.limit
+    assert [predicted(arch) <= 0.7 * bound.limit for arch in seen] == [False, False, True, False]
+    assert 0.95 * bound.limit < last.median_ms == predicted(settled.arch) <= bound.limit
 
 
 def test_a_looser_bound_that_is_missed_is_tightened_and_the_slowest_inside_is_kept(found, task, monkeypatch):
@@ -178,28 +178,28 @@ def test_a_looser_bound_that_is_missed_is_tightened_and_the_slowest_inside_is_ke
 
     monkeypatch.setattr(budgeting, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert promised(seen[0]) < promised(seen[3]) < promised(seen[1])
+    assert predicted(seen[0]) < predicted(seen[3]) < predicted(seen[1])
     assert seen[1] == seen[2]
     assert (settled.arch, last.median_ms) == (seen[3], 0.9 * bound.limit)
 
 
-def test_a_bound_that_is_not_promised_to_be_used_is_not_made_looser(found, task, monkeypatch):
+def test_settle_bound_unused_by_prediction_is_not_loosened(found, task, monkeypatch):
     strategy, first = found(goal(0.5))
     latency, seen = measured(0.7)
     monkeypatch.setattr(budgeting, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [goal(1.5)])
     assert settled is first
     assert seen == [first.arch]
-    assert last.median_ms == 0.7 * promised(first.arch)
+    assert last.median_ms == 0.7 * predicted(first.arch)
 
 
-def test_a_latency_that_was_promised_too_long_is_derived_again_to_use_the_budget(found, task, monkeypatch):
+def test_settle_overpredicted_latency_is_derived_again_to_use_the_budget(found, task, monkeypatch):
     bound = goal(0.5)
     strategy, first = found(bound)
     latency, seen = measured(0.8)
     monkeypatch.setattr(budgeting, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert 0.95 * bound.limit < last.median_ms == 0.8 * promised(settled.arch) <= bound.limit
+    assert 0.95 * bound.limit < last.median_ms == 0.8 * predicted(settled.arch) <= bound.limit
     assert seen == [first.arch, settled.arch]
     assert settled.score == Scorer(first.state)(settled.arch)
 
@@ -214,7 +214,7 @@ def test_a_latency_below_the_bound_is_no_waste_where_another_bound_is_used(found
 
 
 @pytest.mark.parametrize("later", [0.7, 1.1])
-def test_what_uses_less_of_the_budget_or_misses_it_is_no_gain(found, task, monkeypatch, later):
+def test_settle_second_derivation_must_use_more_of_the_budget(found, task, monkeypatch, later):
     bound = goal(0.5)
     strategy, first = found(bound)
     seen = []
@@ -236,8 +236,8 @@ def test_other_bounds_stay_as_they_are(found, task, monkeypatch):
     strategy, first = found(*bounds)
     monkeypatch.setattr(budgeting, "latency_of", measured(1.2)[0])
     settled, _ = settle(CONFIG, task, strategy, first, bounds)
-    assert 1.2 * promised(settled.arch) <= bounds[0].limit
-    assert promised(settled.arch) <= bounds[1].limit
+    assert 1.2 * predicted(settled.arch) <= bounds[0].limit
+    assert predicted(settled.arch) <= bounds[1].limit
 
 
 @pytest.mark.parametrize("factor", [1.1, 0.99])
@@ -251,13 +251,13 @@ def test_the_median_keeps_the_budget_however_wide_the_spread(found, task, monkey
     assert last.median_ms <= bound.limit < last.p90_ms
 
 
-def test_what_is_known_from_elsewhere_is_known_of_the_last_one(found, task, monkeypatch):
+def test_settle_looks_the_last_architecture_up(found, task, monkeypatch):
     bound = goal(0.5)
     strategy, first = found(bound)
     monkeypatch.setattr(budgeting, "latency_of", measured(1.3)[0])
-    settled, _ = settle(CONFIG, task, strategy, first, [bound], truth=promised)
+    settled, _ = settle(CONFIG, task, strategy, first, [bound], truth=predicted)
     assert settled.arch != first.arch
-    assert settled.truth == promised(settled.arch)
+    assert settled.truth == predicted(settled.arch)
 
 
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
@@ -283,7 +283,7 @@ def test_the_table_of_a_graphics_card_is_kept_on_that_card(task, monkeypatch):
 
 
 @pytest.mark.parametrize("other", [{"processor": "a phone"}, {"device": "a graphics card"}, {"runtime": "its own"}])
-def test_what_a_table_of_another_device_promises_cannot_be_measured(found, task, other):
+def test_settle_foreign_table_is_not_measured(found, task, other):
     about = {"runtime": "torch eager, cpu", "processor": processor_name(), "device": "cpu", **other}
     bound, table = goal(0.5), Lut(about, {})
     strategy, first = found(bound)
@@ -311,7 +311,7 @@ def test_a_latency_that_is_never_kept_ends_with_exit_code_3(found, task, monkeyp
     assert f"latency_ms<={bound.limit:g}" in str(e.value)  # the user's, not a tightened one
 
 
-def test_what_nothing_in_the_space_is_promised_to_keep_ends_at_once(found, task, monkeypatch):
+def test_settle_stops_when_no_tighter_limit_is_feasible(found, task, monkeypatch):
     bound = goal(0.5)
     strategy, first = found(bound)
     latency, seen = measured(50.0)
@@ -327,7 +327,7 @@ def test_without_a_bound_on_latency_nothing_is_measured(found, task, monkeypatch
     assert settle(CONFIG, task, strategy, first, [goal(0.5, "macs")]) == (first, None)
 
 
-def test_what_was_allowed_promised_and_counted_is_told(task):
+def test_costs_of_records_limit_predicted_and_measured(task):
     arch = CONFIG.reference
     kinds = ("macs", "params", "memory_access_bytes")
     goals = [Goal(n, 1e9, c := cost_of(n, CONFIG, SHAPE, 4), c.exact) for n in kinds] + [goal(2.0)]
@@ -346,8 +346,8 @@ def test_a_network_is_measured_on_images_of_its_own_resolution(task, monkeypatch
     assert shapes == [(1, 4, 4)]
 
 
-def test_who_chooses_the_best_of_candidates_scores_as_many_in_a_budget(task, monkeypatch):
-    monkeypatch.setattr("renascent.loops.share._random_inside", lambda *about: [])
+def test_derived_scores_as_many_candidates_as_the_strategy(task, monkeypatch):
+    monkeypatch.setattr("renascent.loops.share._random_feasible", lambda *about: [])
     bound, counts = goal(0.5), []
     for strategy in (RSPS(candidates=60), RSPS(candidates=3), TAS()):
         state = strategy.init(Setup(CONFIG.supernet(1, 4), task, CONFIG.space, seed=1, goals=(bound,)))
@@ -360,10 +360,10 @@ def test_who_chooses_the_best_of_candidates_scores_as_many_in_a_budget(task, mon
 
 
 @pytest.mark.parametrize("corrected", [True, False])
-def test_what_is_derived_scores_at_least_the_mean_of_random_networks_inside(task, corrected, monkeypatch):
-    """Although the strategy believes, firmly, in what scores worst: that is corrected."""
+def test_derived_scores_at_least_the_mean_of_random_feasible_networks(task, corrected, monkeypatch):
+    """The policy is peaked at the worst-scoring architecture: that is corrected."""
     if not corrected:
-        monkeypatch.setattr("renascent.loops.share._random_inside", lambda *about: [])
+        monkeypatch.setattr("renascent.loops.share._random_feasible", lambda *about: [])
     bound, space = goal(0.6), CONFIG.space
     state = TAS().init(Setup(CONFIG.supernet(1, 4), task, space, seed=1, goals=(bound,)))
     with torch.no_grad():
@@ -377,7 +377,7 @@ def test_what_is_derived_scores_at_least_the_mean_of_random_networks_inside(task
     rows = np.random.default_rng(0).integers(0, 8, size=(5000, len(space.decisions)))
     inside = rows[bound.exact(rows) <= bound.limit]
     # there are networks that do both: score well, and use the budget
-    assert 0.95 * bound.limit <= promised(arch) <= bound.limit
+    assert 0.95 * bound.limit <= predicted(arch) <= bound.limit
     assert (score(arch) > np.mean([score(space.from_indices(row)) for row in inside])) == corrected
     assert (arch["stem"] > 12) == (not corrected)
 
@@ -490,7 +490,7 @@ def test_a_given_latency_or_none_is_not_measured(task, tmp_path, fits):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_predicts_for_an_unknown_device_is_taken_at_its_word(task, tmp_path, found, monkeypatch):
+def test_settle_prediction_of_another_kind_is_not_measured(task, tmp_path, found, monkeypatch):
     monkeypatch.setattr(budgeting, "measure_all", None)
     for text in ("latency_ms<=0.5x", f"latency_ms<={0.5 * REFERENCE}"):
         ready = prepare(CONFIG, task, Budget.parse(text), latency=promise(), folder=tmp_path, resume=False)
@@ -498,7 +498,7 @@ def test_what_predicts_for_an_unknown_device_is_taken_at_its_word(task, tmp_path
         assert settle(CONFIG, task, strategy, first, ready.goals, clock=ready.clock) == (first, None)
 
 
-def test_a_share_of_what_a_table_promises_is_measured_beside_the_reference(task, tmp_path, fits):
+def test_prepare_relative_bound_of_a_table_is_measured_with_the_reference(task, tmp_path, fits):
     table = Lut({"runtime": "torch eager, cpu", "processor": processor_name(), "device": "cpu"}, {})
     about = {"latency": Priced(CONFIG, table, SHAPE, 4), "folder": tmp_path, "resume": False}
     ready = prepare(CONFIG, task, Budget.parse("latency_ms<=0.5x"), **about)
@@ -521,7 +521,7 @@ def test_the_start_is_the_reference_scaled_in_width_and_inside(task, tmp_path):
     assert "reference" in str(ready)
 
 
-def test_where_layers_cost_alike_the_start_has_fewer_of_them_and_not_narrow_ones(task, tmp_path):
+def test_start_with_a_cost_per_layer_drops_layers_and_keeps_widths(task, tmp_path):
     class PerLayer:
         """A latency that is the number of layers."""
 
@@ -550,13 +550,13 @@ def test_where_layers_cost_alike_the_start_has_fewer_of_them_and_not_narrow_ones
         ("latency_ms<=0.5", BudgetError, r"has latency_ms<=0\.5: the least is latency_ms<=\d"),
     ],
 )
-def test_what_cannot_be_kept_is_refused(task, tmp_path, fits, text, error, says):
+def test_prepare_infeasible_budget_is_refused(task, tmp_path, fits, text, error, says):
     with pytest.raises(error, match=says):
         prepare(CONFIG, task, Budget.parse(text), folder=tmp_path, resume=False)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_the_device_does_not_measure_is_refused(task, tmp_path, monkeypatch):
+def test_prepare_unmeasurable_latency_is_refused(task, tmp_path, monkeypatch):
     unmeasured = Latency(float("nan"), 0, 0, "")
     monkeypatch.setattr("renascent.costs.latency.fitted.measure_all", lambda cases, **more: [unmeasured for _ in cases])
     with pytest.raises(UserError, match="latency could not be measured on cpu"):

@@ -188,7 +188,7 @@ class Infinite(nn.Module):
         (Infinite(), "net.pt2", "not finite"),
     ],
 )
-def test_what_cannot_be_exported_is_one_line(tmp_path: Path, net: nn.Module, name: str, message: str) -> None:
+def test_export_bad_network_is_one_line(tmp_path: Path, net: nn.Module, name: str, message: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder.pt2").mkdir()
     with pytest.raises(UserError, match=message) as caught:

@@ -49,7 +49,7 @@ def test_shares_are_the_largest_scale_that_fits() -> None:
         assert macs(config, arch) == max(macs(config, a) for a in fits or other)
 
 
-def test_what_cannot_be_reached_is_left_out_and_no_network_is_there_twice() -> None:
+def test_scaled_to_omits_unreachable_and_repeated_networks() -> None:
     config = ResNetCifar(layers_count=14)
     exact = cost_of("macs", config, SHAPE, CLASSES).exact
     assert scaled_to(config, config.reference, exact, (1e-6,)) == {}

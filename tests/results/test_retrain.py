@@ -271,7 +271,7 @@ def test_shared_weights_go_to_the_chosen_network_and_not_to_random_cells(found: 
     assert (told(found)["init"], told(found)["random_init"]) == ("shared", "fresh")
     text = summary(found)
     assert "from the search's weights" in text
-    assert "1 cell trained alike, but from fresh weights" in text
+    assert "1 cell trained identically, but from fresh weights" in text
 
 
 def test_the_leading_slices_of_the_reference_go_to_all(found: Result, started: Started) -> None:
@@ -285,7 +285,7 @@ def test_the_leading_slices_of_the_reference_go_to_all(found: Result, started: S
         assert torch.equal(state["last.weight"], reference["last.weight"][:, :width])
     text = summary(found)
     assert "from the reference's leading weights" in text
-    assert "2 cells trained alike;" in text
+    assert "2 cells trained identically;" in text
 
 
 def load_state(folder: Path) -> dict[str, Tensor]:
@@ -375,7 +375,7 @@ def test_a_plain_training_is_configured_as_ever(found: Result) -> None:
         ({"teacher": nn.Conv2d(3, 10, 1)}, "the teacher cannot answer for images"),
     ],
 )
-def test_what_cannot_be_leaves_no_folder(found: Result, about: dict[str, Any], message: str) -> None:
+def test_fit_bad_argument_leaves_no_folder(found: Result, about: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         found.fit(digits(), SETTINGS, **about)
     assert not (found.folder / "fit").exists()

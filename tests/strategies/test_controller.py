@@ -24,18 +24,18 @@ def controller(space=SPACE, seed=0) -> Controller:
 
 
 def test_probabilities_sum_to_one_over_all_architectures():
-    chance = controller()(picks=ALL).log_probability.exp()
-    assert float(chance.sum().detach()) == pytest.approx(1, rel=1e-12)
-    assert chance.max() > 2 * chance.min()
+    probability = controller()(picks=ALL).log_probability.exp()
+    assert float(probability.sum().detach()) == pytest.approx(1, rel=1e-12)
+    assert probability.max() > 2 * probability.min()
 
 
 def test_decisions_depend_on_those_before():
-    chances = controller()(picks=ALL).probabilities.detach()
-    assert torch.equal(chances[0, 0], chances[-1, 0]), "the first has none before it"
-    assert (chances[0, 2] - chances[-1, 2]).abs().max() > 1e-3
+    probabilities = controller()(picks=ALL).probabilities.detach()
+    assert torch.equal(probabilities[0, 0], probabilities[-1, 0]), "the first has none before it"
+    assert (probabilities[0, 2] - probabilities[-1, 2]).abs().max() > 1e-3
 
 
-def test_the_log_probability_is_the_product_of_the_chances():
+def test_the_log_probability_is_that_of_the_product():
     draw = controller()(picks=ALL)
     taken = draw.probabilities.gather(2, ALL[:, :, None])[:, :, 0]
     torch.testing.assert_close(draw.log_probability, taken.log().sum(1), rtol=1e-10, atol=1e-12)
@@ -49,11 +49,11 @@ def test_the_mean_entropy_is_that_of_the_distribution():
 
 def test_draws_are_by_those_probabilities():
     policy = controller()
-    chances = policy(picks=ALL).log_probability.exp().detach()
+    probabilities = policy(picks=ALL).log_probability.exp().detach()
     with torch.no_grad():
         picks = policy(5000, torch.Generator().manual_seed(1)).picks
     index = (picks * torch.tensor([4, 2, 1])).sum(1)
-    assert chisquare(torch.bincount(index, minlength=12).numpy(), (chances * 5000).numpy()).pvalue > 1e-3
+    assert chisquare(torch.bincount(index, minlength=12).numpy(), (probabilities * 5000).numpy()).pvalue > 1e-3
 
 
 def test_reading_a_draw_off_again_gives_the_same_numbers():
@@ -66,11 +66,11 @@ def test_reading_a_draw_off_again_gives_the_same_numbers():
 
 def test_marginals_are_those_of_the_enumeration():
     policy = controller()
-    chances = policy(picks=ALL).log_probability.exp().detach()
+    probabilities = policy(picks=ALL).log_probability.exp().detach()
     found = policy.marginals(4000)
     assert list(found) == ["a", "b", "c"]
     for column, (row, count) in enumerate(zip(found.values(), (3, 2, 2), strict=True)):
-        exact = [float(chances[ALL[:, column] == k].sum()) for k in range(count)]
+        exact = [float(probabilities[ALL[:, column] == k].sum()) for k in range(count)]
         assert row.tolist() == pytest.approx(exact, abs=0.02)
         assert float(row.sum()) == pytest.approx(1)
     assert all(torch.equal(a, b) for a, b in zip(policy.marginals().values(), policy.marginals().values(), strict=True))
@@ -81,8 +81,8 @@ def test_the_logits_are_bounded():
     with torch.no_grad():
         for p in policy.parameters():
             p.mul_(100)
-    chances = policy(picks=ALL).probabilities[:, 0]
-    assert float((chances.max() / chances.min()).log().detach()) <= 5.0 + 1e-9
+    probabilities = policy(picks=ALL).probabilities[:, 0]
+    assert float((probabilities.max() / probabilities.min()).log().detach()) <= 5.0 + 1e-9
 
 
 def test_architectures():
@@ -108,8 +108,8 @@ CONDITIONAL = Space(
 )
 
 
-def test_what_is_inactive_counts_for_nothing():
-    """The chances of all different architectures sum to one, however the inactive decisions are filled in."""
+def test_controller_inactive_decisions_have_no_probability():
+    """The probabilities of all different architectures sum to one, however the inactive decisions are filled in."""
     policy = controller(CONDITIONAL)
     archs = list(CONDITIONAL)
     picks = torch.tensor([CONDITIONAL.indices(arch).tolist() for arch in archs])
@@ -132,20 +132,20 @@ def test_draws_with_conditions_are_by_those_probabilities():
     policy = controller(CONDITIONAL)
     archs = list(CONDITIONAL)
     picks = torch.tensor([CONDITIONAL.indices(arch).tolist() for arch in archs])
-    chances = policy(picks=picks).log_probability.exp().detach()
+    probabilities = policy(picks=picks).log_probability.exp().detach()
     with torch.no_grad():
         drawn = policy(4000, torch.Generator().manual_seed(1)).picks
     counts = [int((drawn == row).all(1).sum()) for row in picks]
     assert sum(counts) == 4000
-    assert chisquare(counts, (chances / chances.sum() * 4000).numpy()).pvalue > 1e-3
+    assert chisquare(counts, (probabilities / probabilities.sum() * 4000).numpy()).pvalue > 1e-3
 
 
 def test_marginals_are_of_where_a_decision_is_active():
     policy = controller(CONDITIONAL)
     archs = list(CONDITIONAL)
     draw = policy(picks=torch.tensor([CONDITIONAL.indices(arch).tolist() for arch in archs]))
-    chances = draw.log_probability.exp().detach()
+    probabilities = draw.log_probability.exp().detach()
     found = policy.marginals(6000)
     deep = draw.active[:, 1]
-    exact = [float(chances[deep & (draw.picks[:, 1] == k)].sum() / chances[deep].sum()) for k in range(2)]
+    exact = [float(probabilities[deep & (draw.picks[:, 1] == k)].sum() / probabilities[deep].sum()) for k in range(2)]
     assert found["inner"].tolist() == pytest.approx(exact, abs=0.03)

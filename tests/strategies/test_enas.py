@@ -39,8 +39,8 @@ def test_the_mean_estimator_is_the_gradient_of_reward_and_entropy(watched, basel
     for row, reward in zip(picks, rewards, strict=True):
         draw = policy(picks=row[None])
         loss = reinforce_loss(draw.log_probability[0], draw.entropy[0], reward, b, weight)
-        chance = draw.log_probability[0].exp().detach()
-        mean += chance * flat(torch.autograd.grad(loss, parameters, materialize_grads=True))
+        probability = draw.log_probability[0].exp().detach()
+        mean += probability * flat(torch.autograd.grad(loss, parameters, materialize_grads=True))
     torch.testing.assert_close(mean, wanted, rtol=1e-9, atol=1e-12)
     assert wanted.norm() > 1e-3
 

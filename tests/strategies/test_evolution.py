@@ -1,4 +1,4 @@
-"""Evolution strategies: the estimate of a gradient that is known, and the chances of a floored Gaussian."""
+"""Evolution strategies: the estimate of a gradient that is known, and the probabilities of a floored Gaussian."""
 
 import pytest
 import torch

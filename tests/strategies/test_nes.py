@@ -56,7 +56,7 @@ def test_an_update_is_equation_seven(sized, shaped, antithetic, budget):
     assert step.abs().min() > 1e-4
 
 
-def test_what_an_architecture_lacks_gives_its_decision_no_step(watched):
+def test_nes_inactive_decision_gets_no_step(watched):
     """A decision that is active in no sample stays exactly where it was."""
     strategy = NES()
     s = sized_with_depth(strategy)
@@ -189,7 +189,7 @@ def test_it_starts_at_the_start_or_in_the_middle(sized):
     assert NES().derive(s, lambda arch: 0.0) == start
 
 
-def test_what_the_start_lacks_starts_in_the_middle():
+def test_nes_decisions_absent_from_the_start_begin_in_the_middle():
     s = sized_with_depth(NES())
     space = s.setup.space
     again = NES().init(dataclasses.replace(s.setup, start=space.from_indices([0] * len(space.decisions))))

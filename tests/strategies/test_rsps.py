@@ -33,6 +33,8 @@ def test_the_candidates_are_uniform_and_the_best_wins(watched):
 
 
 def test_it_believes_nothing(watched):
-    chances = RSPS().probabilities(watched(RSPS()).state)
-    assert {name: p.tolist() for name, p in chances.items()} == {name: [p[0].item()] * 3 for name, p in chances.items()}
-    assert abs(float(chances["row0"].sum()) - 1) < 1e-6
+    probabilities = RSPS().probabilities(watched(RSPS()).state)
+    assert {name: p.tolist() for name, p in probabilities.items()} == {
+        name: [p[0].item()] * 3 for name, p in probabilities.items()
+    }
+    assert abs(float(probabilities["row0"].sum()) - 1) < 1e-6

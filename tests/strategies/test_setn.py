@@ -37,12 +37,12 @@ def test_the_candidates_are_drawn_by_the_softmax(watched):
     held = skewed(watched, strategy)
     counts = Counter(strategy.derive(held.state, lambda arch: 0.0) for _ in range(3000))
     space, p = held.state.setup.space, SKEWED.double().softmax(-1)
-    chances = [float(p[0, i] * p[1, j]) for i in range(3) for j in range(3)]
+    probabilities = [float(p[0, i] * p[1, j]) for i in range(3) for j in range(3)]
     seen = [counts[space.at(k)] for k in range(9)]
-    assert chisquare(seen, [c * 3000 / sum(chances) for c in chances]).pvalue > 1e-3
+    assert chisquare(seen, [c * 3000 / sum(probabilities) for c in probabilities]).pvalue > 1e-3
 
 
-def test_the_best_candidate_wins_not_the_likeliest(watched):
+def test_the_best_candidate_wins_not_the_mode(watched):
     strategy = SETN(candidates=200)
     held = skewed(watched, strategy)
     space = held.state.setup.space

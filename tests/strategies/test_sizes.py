@@ -123,9 +123,9 @@ def test_the_better_resolution_is_found(strategy):
     data = task.streams(0, 32)
     for k in range(60):
         strategy.step(s, data, Progress(k, 60, 60))
-    chances = strategy.probabilities(s)["resolution"]
-    assert int(chances.argmax()) == 0
-    assert chances[0] > 0.6
+    probabilities = strategy.probabilities(s)["resolution"]
+    assert int(probabilities.argmax()) == 0
+    assert probabilities[0] > 0.6
 
 
 def test_all_filters_are_the_largest_of_every_size():
@@ -147,10 +147,10 @@ def test_all_filters_are_the_largest_of_every_size():
 def test_the_chance_of_all_filters_falls_from_one_to_nothing():
     gates = one_hot(SPACE, SPACE.arch({"resolution": 16, "depth": 1, "op": "a"}))
     shared, steps = rng(3), 101
-    for number, chance in ((0, 1.0), (5, 0.8), (20, 0.2), (24, 0.04), (25, 0.0), (90, 0.0)):
+    for number, probability in ((0, 1.0), (5, 0.8), (20, 0.2), (24, 0.04), (25, 0.0), (90, 0.0)):
         t = Progress(number, steps, steps)
         wide = sum(with_filter_warmup(SPACE, gates, t, 0.25, shared)["width"].active == (2,) for _ in range(1000))
-        assert wide / 1000 == pytest.approx(chance, abs=0.05)
+        assert wide / 1000 == pytest.approx(probability, abs=0.05)
 
 
 def test_without_warm_up_nothing_is_drawn():

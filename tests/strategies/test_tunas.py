@@ -31,11 +31,11 @@ def policy():
     return found
 
 
-def test_chances_of_all_architectures_add_up_to_one():
+def test_probabilities_of_all_architectures_sum_to_one():
     logits = policy()
-    chances = [float(logits.log_probability(arch).exp().detach()) for arch in SPACE]
-    assert len(chances) == SPACE.size == 3 * 3 + 2 * 2 * 3
-    assert sum(chances) == pytest.approx(1, rel=1e-12)
+    probabilities = [float(logits.log_probability(arch).exp().detach()) for arch in SPACE]
+    assert len(probabilities) == SPACE.size == 3 * 3 + 2 * 2 * 3
+    assert sum(probabilities) == pytest.approx(1, rel=1e-12)
 
 
 @pytest.mark.parametrize("baseline", [0.0, 0.6])
@@ -48,12 +48,12 @@ def test_the_mean_estimator_is_the_gradient_of_the_expected_reward(baseline):
     objective = torch.zeros((), dtype=torch.float64)
     for arch, reward in zip(SPACE, rewards, strict=True):
         depth, width, inner, op = SPACE.indices(arch).tolist()
-        chance = p[0][depth] * p[1][width]
+        probability = p[0][depth] * p[1][width]
         if depth > 0:
-            chance = chance * p[2][inner]
+            probability = probability * p[2][inner]
             if inner == 1:
-                chance = chance * p[3][op]
-        objective = objective - chance * reward
+                probability = probability * p[3][op]
+        objective = objective - probability * reward
     (wanted,) = torch.autograd.grad(objective, logits.logits)
     mean = torch.zeros_like(wanted)
     b, zero = torch.tensor(baseline, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
@@ -65,7 +65,7 @@ def test_the_mean_estimator_is_the_gradient_of_the_expected_reward(baseline):
     assert wanted.norm() > 1e-2
 
 
-def test_what_is_inactive_gets_no_gradient():
+def test_tunas_inactive_decision_gets_no_gradient():
     logits = policy()
     (slope,) = torch.autograd.grad(logits.log_probability(SPACE.arch({"depth": 1, "width": 8})), logits.logits)
     assert slope[:2].abs().min() > 0

@@ -76,7 +76,7 @@ def test_a_class_that_train_does_not_have_is_named(small: Any, tmp_path: Path):
         load(tmp_path)
 
 
-def test_what_is_no_image_is_named(small: Any, tmp_path: Path):
+def test_read_folder_names_a_file_that_is_no_image(small: Any, tmp_path: Path):
     root = write_folder(small, tmp_path / "pets")
     (root / "notes.txt").write_text("hello")
     with pytest.raises(UserError, match=r"notes.txt lies beside the class folders"):

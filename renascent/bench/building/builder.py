@@ -66,7 +66,7 @@ def build(
     _check(plan, task, out)
     if ray and task.device.type != "cpu":
         raise UserError(f"`ray` trains on processors, not on {plan.device}: leave `device` out, or `ray`")
-    # of two versions of torch, the numbers would not be those of either
+    # the numbers of a table must come from one version of torch
     config = {**plan.summary(), "task": task.describe(), "torch": torch.__version__}
     with open_journal(out, config, resume=resume) as journal, _stoppable(plan, journal):
         _train(plan, journal, workers, ray, say)

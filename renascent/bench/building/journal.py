@@ -1,4 +1,4 @@
-"""What a build has done so far: a folder beside the table, from which a killed build goes on.
+"""The progress of a build: a folder beside the table, from which a killed build goes on.
 
 It is a run folder (see `renascent.loops.run`): config.json says what is built, and each line of events.jsonl is one
 training or one price that is finished. A line is written at once and by one process, so that a kill costs what was
@@ -15,7 +15,7 @@ from pathlib import Path
 from renascent.bench.building.plan import Job
 from renascent.core.errors import UserError
 from renascent.core.files import Json, whole_lines, writing
-from renascent.loops.lock import alone
+from renascent.loops.lock import locked
 from renascent.loops.run import Run
 
 
@@ -66,7 +66,7 @@ def open_journal(table: Path, config: Json, *, resume: bool) -> Iterator[Journal
     if resume and not there:
         raise UserError(f"there is no unfinished build {folder} to resume: check `out`, or leave `resume=True` out")
     run = Run.start(folder, config, resume=resume, instead=f"remove {folder}")
-    with alone(folder):
+    with locked(folder):
         yield Journal(run)
 
 

@@ -62,27 +62,27 @@ class Plan:
         space = {"space": name_of(self.space, SPACES), "space_config": asdict(self.space)}  # type: ignore[call-overload]
         settings = {"options": asdict(self.options), "settings": asdict(self.settings)}
         rest = {"data": self.data, "seeds": self.seeds, "device": self.device, "archs": list(self.archs)}
-        told: Json = json.loads(json.dumps(space | settings | rest))
-        return told
+        description: Json = json.loads(json.dumps(space | settings | rest))
+        return description
 
     def summary(self) -> Json:
         """Return the plan as JSON values, its architectures by their number and a checksum."""
-        told = self.to_json()
-        sha256 = hashlib.sha256("\n".join(told.pop("archs")).encode()).hexdigest()
-        return {**told, "archs": {"count": len(self.archs), "sha256": sha256}}
+        description = self.to_json()
+        sha256 = hashlib.sha256("\n".join(description.pop("archs")).encode()).hexdigest()
+        return {**description, "archs": {"count": len(self.archs), "sha256": sha256}}
 
     @classmethod
-    def from_json(cls, told: Json) -> Plan:
+    def from_json(cls, description: Json) -> Plan:
         """Return the plan that `to_json` wrote."""
-        weights = WeightRule(**told["settings"]["weights"])
+        weights = WeightRule(**description["settings"]["weights"])
         return cls(
-            space=space_from(told["space"], told["space_config"]),
-            data=told["data"],
-            archs=tuple(told["archs"]),
-            options=ImageOptions(**told["options"]),
-            settings=Fit(**{**told["settings"], "weights": weights}),
-            seeds=told["seeds"],
-            device=told["device"],
+            space=space_from(description["space"], description["space_config"]),
+            data=description["data"],
+            archs=tuple(description["archs"]),
+            options=ImageOptions(**description["options"]),
+            settings=Fit(**{**description["settings"], "weights": weights}),
+            seeds=description["seeds"],
+            device=description["device"],
         )
 
 
@@ -94,7 +94,7 @@ def loaded(text: str) -> tuple[Plan, ImageTask]:
 
 
 def chosen(space: Space, given: str | None = None, sample: int = 0, seed: int = 0) -> tuple[str, ...]:
-    """Return the exchange strings of the architectures to train: every one of the space unless told otherwise.
+    """Return the exchange strings of the architectures to train: every one of the space unless others are given.
 
     given: a file with one a line, or the architectures themselves with commas between them.
     sample: draw so many different ones by `seed`; 0 means all.

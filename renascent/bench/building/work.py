@@ -20,7 +20,7 @@ TRIES = 3
 """A training whose process dies is repeated, and given up when this many processes have died of it."""
 
 ROUNDS = 3
-"""So often is a network timed."""
+"""How many times a network is timed."""
 
 
 def train(text: str, arch: str, seed: int) -> Json:
@@ -55,7 +55,7 @@ def machine(task: ImageTask) -> str:
 
 def failed(arch: str, seed: int, why: str) -> Json:
     """Return the record of a training that failed."""
-    # what follows is about checkpoints, of which a build keeps none
+    # the rest of the message is about checkpoints, and a build keeps none
     return {"arch": arch, "seed": seed, "error": " ".join(why.partition(": stopped; ")[0].split())}
 
 

@@ -1,4 +1,4 @@
-"""Trainings in processes of this machine, one thread each. What they are told and what they answer is JSON."""
+"""Trainings in processes of this machine, one thread each. Requests and answers are JSON."""
 
 from __future__ import annotations
 

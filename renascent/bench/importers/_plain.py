@@ -125,7 +125,7 @@ KNOWN: dict[tuple[str, str], Any] = {
     **{(f"{core}.multiarray", "scalar"): Maker(_scalar) for core in _CORES},
     **{(f"{core}.numeric", "_frombuffer"): Maker(_buffer) for core in _CORES},
 }
-"""Module and name in a pickle -> what it means here. Nothing else is ever looked up."""
+"""Module and name in a pickle -> what it means here. No other name is ever looked up."""
 
 
 def _admitted(module: str, name: str) -> Any:
@@ -217,7 +217,7 @@ class Walker(_Python):  # type: ignore[misc]
         self.stack[-1] = sys.intern(self.stack[-1])
 
     def load_short_binunicode(self) -> None:
-        """Read a short text, alike."""
+        """Read a short text."""
         _Python.load_short_binunicode(self)
         self.stack[-1] = sys.intern(self.stack[-1])
 

@@ -158,7 +158,7 @@ def _filled(values: list[NDArray[Any]]) -> NDArray[np.bool_]:
         for seed in range(held.shape[1]):
             others = np.delete(held, seed, axis=1).mean(axis=1, dtype=np.float64)
             found[:, seed] &= (np.abs(held[:, seed] - others) <= 2e-7).all(axis=1)
-    # of seeds that are all alike, none stands out
+    # seeds that are all equal cannot be told from their mean
     alone: NDArray[np.bool_] = found & (found.sum(axis=1, keepdims=True) == 1)
     return alone
 

@@ -25,7 +25,7 @@ from renascent.core.errors import Interrupted, UserError
 from renascent.core.space import Space
 
 Show = Callable[[int, int], None]
-"""Told after every architecture how many were read, and of how many."""
+"""A listener that is called after every architecture: how many were read, and of how many."""
 
 META = "meta.pickle.pbz2"
 

@@ -29,7 +29,7 @@ def import_table(
     source: a file or folder, or "synetune/blackbox-repository" to fetch that from the Hugging Face hub.
     out: the file to write.
     resume: go on with an import of the authors' releases that was stopped; the others take seconds.
-    show: told how many architectures were read, and of how many.
+    show: is called with how many architectures were read, and of how many.
     Raises UserError when the source cannot be read or is none that is known, and when `out` exists or cannot be
     written; MissingExtra for a package; Interrupted after Ctrl-C when `resume` can go on.
     """

@@ -76,14 +76,14 @@ class Table:
         """
         file = open_arrays(Path(path))
         try:
-            told = file.description
-            columns = {column.key: column for column in (Column(**c) for c in told["columns"])}
-            problems = {p["name"]: Problem(**p) for p in told["problems"]}
-            space = space_from_json(told["space"])
+            stored = file.description
+            columns = {column.key: column for column in (Column(**c) for c in stored["columns"])}
+            problems = {p["name"]: Problem(**p) for p in stored["problems"]}
+            space = space_from_json(stored["space"])
             archs = file.read(ARCHS)
         except (KeyError, TypeError) as e:
             raise UserError(f"{path} is damaged (its description lacks {e}): get or build the table again") from None
-        table = cls(told["name"], space, archs, columns, problems, told["about"], file)
+        table = cls(stored["name"], space, archs, columns, problems, stored["about"], file)
         table._check({key: file.arrays[key][1] if key in file.arrays else () for key in columns})
         return table
 

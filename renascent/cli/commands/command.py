@@ -53,7 +53,7 @@ class Command:
 
 @settings
 class Output:
-    """How the outcome is told.
+    """How the outcome is shown.
 
     Args:
         json: print one JSON object on standard output.

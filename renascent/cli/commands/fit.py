@@ -38,7 +38,7 @@ class FitFlags:
             trained first with the same settings.
         init: where weights start: `fresh`, `shared` (those of the search), or `reference` (leading slices of its
             weights).
-        random_cells: so many random architectures are trained alike, for comparison; inside the search's budget.
+        random_cells: so many random architectures are trained identically, for comparison; inside the search's budget.
         prune: leave out operations that no path from input to output uses.
         seed: of everything random.
         resume: go on with an interrupted training.

@@ -19,8 +19,8 @@ EXAMPLE = "renascent latency measure resnet20 --out resnet20.json"
 ABOUT = f"""Measure the latency of a size space's layers on this device, each by itself, and write a look-up table.
 
 Layers and a few whole networks are measured in turns, again and again, with one thread: a slow phase of the machine
-hits all alike, and only the quieter half of the visits counts. Of a space with more layers than `--limit` a
-well-spread sample is measured; a Gaussian process fills in the rest. For example: `{EXAMPLE}`
+affects all equally, and only the quieter half of the visits counts. If a space has more layers than `--limit`, a
+well-spread sample is measured and a Gaussian process fills in the rest. For example: `{EXAMPLE}`
 
 A build that is stopped or killed goes on with `--resume`."""
 

@@ -44,7 +44,7 @@ def run(
             ray=where.ray,
             resume=flags.resume,
             command=command,
-            say=Told(bar),
+            say=BuildProgress(bar),
         )
     return Outcome(_facts(built), _summary(built))
 
@@ -71,7 +71,7 @@ def _summary(built: Built) -> str:
     return "\n".join(lines)
 
 
-class Told:
+class BuildProgress:
     """Shows a build's progress, and what failed at once."""
 
     def __init__(self, bar: Counted) -> None:

@@ -27,7 +27,7 @@ from renascent.reports.comparison import repeat, sections
 from renascent.strategies.trials.protocol import Trials
 
 DEFAULT_TRIALS = 100
-"""Without a budget, a run has the seconds of this many average trials, or of a quarter of the table if that is less."""
+"""Average trials whose seconds are the budget of a run if none is given; a quarter of the table if that is less."""
 
 
 def run(*, where: TableFlags, flags: CompareFlags, **strategies: Trials[Any]) -> Outcome:
@@ -35,7 +35,7 @@ def run(*, where: TableFlags, flags: CompareFlags, **strategies: Trials[Any]) ->
     folder, table = Path(str(flags.out)), open_table(where.table)
     contests = _contests(flags, where.table, table)
     with Counted() as bar:
-        heard = _Heard(bar, flags.runs * len(strategies) * len(contests))
+        heard = _CompareProgress(bar, flags.runs * len(strategies) * len(contests))
         processes = flags.processes or os.cpu_count() or 1
         found = compare(strategies, contests, runs=flags.runs, seed=flags.seed, processes=processes, heard=heard)
     facts = {problem: standings(runs) for problem, runs in found.items()}
@@ -50,7 +50,7 @@ def run(*, where: TableFlags, flags: CompareFlags, **strategies: Trials[Any]) ->
     return Outcome({"table": table.name, "report": str(page), "results": facts}, _text(facts, page))
 
 
-class _Heard:
+class _CompareProgress:
     """Adds up the runs that ended."""
 
     def __init__(self, bar: Counted, total: int) -> None:

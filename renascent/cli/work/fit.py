@@ -57,7 +57,7 @@ def _task(flags: FitFlags, result: Result, changes: Mapping[str, Any], machine: 
     """Return what to train on. Raises UserError when the search's own data have changed since."""
     if flags.data is not None:
         options = ImageOptions()
-        with contextlib.suppress(UserError):  # of a search from Python nothing is remembered
+        with contextlib.suppress(UserError):  # a search that Python started has no data file
             held, known = remembered(result.folder)
             options = known if held == lasting(flags.data) else options
         return task_on(machine, flags.data, dataclasses.replace(options, **changes))

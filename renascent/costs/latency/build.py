@@ -17,7 +17,7 @@ from renascent.core.protocols import SpaceConfig
 from renascent.core.space import Arch, Integer, Space
 from renascent.costs.latency.config import LayerConfig, configs_of, distinct
 from renascent.costs.latency.gp import by_family, spread_out
-from renascent.costs.latency.measure import alone, timed, usable_device
+from renascent.costs.latency.measure import evaluation_mode, timed, usable_device
 from renascent.costs.latency.runtimes import Pass, check_runtime, prepared
 from renascent.costs.latency.table import Entry, Lut, Network
 from renascent.nets.sizes.layers import columns
@@ -136,7 +136,7 @@ def measured(
     check_runtime(runtime, place)
     nets = {name: config.network(arch, shape[0], classes).eval() for name, (arch, _) in plan.networks.items()}
     build = _Build(plan, sampling, table)
-    with alone(list(nets.values())):
+    with evaluation_mode(list(nets.values())):
         inputs = {name: input_shape(arch, shape) for name, (arch, _) in plan.networks.items()}
         runs: dict[Item, Pass] = {n: prepared(net, inputs[n], 1, runtime, place) for n, net in nets.items()}
         try:

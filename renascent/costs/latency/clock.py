@@ -71,8 +71,8 @@ def latency_of(config: SpaceConfig, arch: Arch, task: Task, clock: Clock = EAGER
 def confirmed_latency(config: SpaceConfig, arch: Arch, task: Task, clock: Clock, limit: float) -> Latency | None:
     """Measure a latency; again where it misses the limit.
 
-    Other work on the machine only ever adds to a time: the smaller of two counts. Of proportions the mean does, for
-    what was slowed may be the reference.
+    Other work on the machine only ever adds to a time: the smaller of two counts. For proportions the mean counts,
+    since the reference may have been slowed.
     """
     seen = latency_of(config, arch, task, clock)
     if seen is None or seen.median_ms <= limit:

@@ -26,7 +26,7 @@ class LatencyCost:
 
     The sum over layers is calibrated by the table's constant and scale. Widths that are decided apart are independent;
     what depends on the same draw is taken together, so that a soft gate's cost is that of the exact latencies of all
-    its possibilities, each with its chance.
+    its values, each with its probability.
 
     table: where single layers are looked up, or filled in.  shape: (channels, h, w) of the data.
     """
@@ -60,16 +60,16 @@ class LatencyCost:
         """Return the expected latency of a layer, given that it is there."""
         sizes = (layer.inputs, layer.outputs, *layer.size)
         draws = _draws(sizes)
-        values, chances = [], []
-        for places, chance in draws:
+        values, probabilities = [], []
+        for places, probability in draws:
             rows = np.stack([np.asarray(sizes[k].values) for k in places], axis=1)  # type: ignore[union-attr]
             different, back = np.unique(rows, axis=0, return_inverse=True)
-            index = torch.as_tensor(back.reshape(-1), device=chance.device)
-            chances.append(chance.new_zeros(len(different)).index_add(0, index, chance))
+            index = torch.as_tensor(back.reshape(-1), device=probability.device)
+            probabilities.append(probability.new_zeros(len(different)).index_add(0, index, probability))
             values.append((places, different))
         found = torch.as_tensor(self._grid(layer, sizes, values))
-        for chance in reversed(chances):
-            found = found.to(chance.device) @ chance
+        for probability in reversed(probabilities):
+            found = found.to(probability.device) @ probability
         return found
 
     def _grid(self, layer: Layer, sizes: tuple[Quantity, ...], values: list[tuple[list[int], NDArray[Any]]]) -> Floats:
@@ -94,9 +94,9 @@ class LatencyCost:
 
 
 def _draws(sizes: tuple[Quantity, ...]) -> list[tuple[list[int], Tensor]]:
-    """Return the independent draws among sizes: which sizes each sets, and its chances."""
+    """Return the independent samples among sizes: which sizes each sets, and its probabilities."""
     found: dict[int, tuple[list[int], Tensor]] = {}
     for place, size in enumerate(sizes):
         if isinstance(size, RandomWidth):
-            found.setdefault(id(size.chances), ([], size.chances))[0].append(place)
+            found.setdefault(id(size.probabilities), ([], size.probabilities))[0].append(place)
     return list(found.values())

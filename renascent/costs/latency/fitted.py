@@ -109,10 +109,10 @@ def _in_turns(
     return found * quiet(first)
 
 
-def restored(config: SpaceConfig, shape: Shape, classes: int, held: Mapping[str, Any]) -> FittedLatency:
+def restored(config: SpaceConfig, shape: Shape, classes: int, stored: Mapping[str, Any]) -> FittedLatency:
     """Return a fitted latency from the weights, the error and the reference's milliseconds of an earlier fit."""
-    costs, weights = _costs(config, shape, classes), np.array(held["weights"])
-    return FittedLatency(costs, weights, float(held["error"]), held.get("reference_ms"))
+    costs, weights = _costs(config, shape, classes), np.array(stored["weights"])
+    return FittedLatency(costs, weights, float(stored["error"]), stored.get("reference_ms"))
 
 
 def _spread_out(config: SpaceConfig, rng: np.random.Generator, count: int) -> list[Arch]:

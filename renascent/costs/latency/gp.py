@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 MOST_POINTS = 300
-"""Of one process: its cost grows with their cube."""
+"""Most layers that one process is fitted to: its cost grows with their cube."""
 
 FEWEST_POINTS = 4
-"""Of one process; below, the roofline alone predicts."""
+"""Fewest layers that one process is fitted to; the roofline alone predicts fewer."""
 
 BLOCK = 16
 """Channels that vector units take at a time; what is above a multiple pays for the next one."""

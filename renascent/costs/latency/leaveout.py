@@ -13,9 +13,9 @@ from renascent.costs.latency.table import Lut
 
 
 class Error(NamedTuple):
-    """Of predictions. kept, left_out: layers.  median, p90: of the relative errors.  spearman: of the ranks.
+    """Errors of predictions. kept, left_out: layers.  median, p90: of the relative errors.  spearman: of the ranks.
 
-    within: share whose truth lies within two of the standard deviations told.
+    within: share of layers whose latency lies within two predicted standard deviations.
     """
 
     kept: int

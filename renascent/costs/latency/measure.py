@@ -22,7 +22,7 @@ except ImportError:  # not on every system
     resource = None  # type: ignore[assignment]
 
 ROUNDS = 10
-"""Of one network's passes: a slow phase of the machine that is shorter than half of them does not count."""
+"""Rounds in which a network is timed: a slow phase of the machine that is shorter than half of them does not count."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def measure_all(
 ) -> list[Latency]:
     """Time several networks against each other, each on inputs of its shape (channels, h, w).
 
-    Every round times every network once, a few passes each, so that a slow phase of the machine hits all alike.
+    Every round times every network once, a few passes each, so that a slow phase of the machine affects all equally.
 
     median_ms is that of the quieter half of the rounds, p10_ms and p90_ms are those of all passes.
 
@@ -87,7 +87,7 @@ def measure_all(
     check_runtime(runtime, place)
     counted(rounds=rounds, passes=passes, warmup=warmup + 1, batch=batch)
     samples: list[list[list[float]]] = [[] for _ in cases]
-    with alone([net for net, _ in cases]):
+    with evaluation_mode([net for net, _ in cases]):
         ready = [prepared(net, shape, batch, runtime, place) for net, shape in cases]
         for _ in range(rounds):
             for found, run in zip(samples, ready, strict=True):
@@ -109,7 +109,7 @@ def timed(run: Pass, passes: int, warmup: int, device: torch.device) -> list[flo
 
 
 class _Timing(NamedTuple):
-    """Of one pass. taken: whether something else ran on its processor meanwhile."""
+    """Timing of one pass. taken: whether another process ran on its processor meanwhile."""
 
     wall_ms: float
     processor_ms: float
@@ -157,8 +157,8 @@ def quiet(medians_ms: Sequence[float]) -> float:
 
 
 @contextmanager
-def alone(nets: Sequence[nn.Module]) -> Iterator[None]:
-    """Evaluate with one thread and no gradient inside; put modes and threads back, whatever happens."""
+def evaluation_mode(nets: Sequence[nn.Module]) -> Iterator[None]:
+    """Evaluate inside with one thread and without gradients; modes and threads are restored afterwards."""
     modes, threads = [net.training for net in nets], torch.get_num_threads()
     for net in nets:
         net.eval()

@@ -89,31 +89,31 @@ SQUEEZED = (1, 3, 4)
 
 def fbnet_networks(folder: str | Path) -> Networks:
     """Read 5,000 networks of the FBNet space. Raises UserError when the file is not there or damaged."""
-    held = _arrays(Path(folder) / FBNET)
-    names, codes = [str(name) for name in held["op_names"]], held["op_idx"].astype(np.int64)
+    stored = _arrays(Path(folder) / FBNET)
+    names, codes = [str(name) for name in stored["op_names"]], stored["op_idx"].astype(np.int64)
     skip = names.index("skip")
     options = [_fbnet_option(name) for name in names]
     kernel, expand, groups = (np.array(column)[codes] for column in zip(*options, strict=True))
     kinds = np.where(codes == skip, ABSENT, codes)
     side = np.full(len(codes), 32)
-    return Networks(codes, _operators(kinds, kernel, expand, groups, FBNET_STAGES, 16, side), _latencies(held))
+    return Networks(codes, _operators(kinds, kernel, expand, groups, FBNET_STAGES, 16, side), _latencies(stored))
 
 
 def once_for_all_networks(folder: str | Path) -> Networks:
     """Read 5,000 networks of Once-for-All's MobileNetV3. Raises UserError when the file is not there or damaged."""
-    held = _arrays(Path(folder) / OFA_NETWORKS)
-    kernel, expand, depth, side = (held[key].astype(np.int64) for key in ("ks", "e", "d", "r"))
+    stored = _arrays(Path(folder) / OFA_NETWORKS)
+    kernel, expand, depth, side = (stored[key].astype(np.int64) for key in ("ks", "e", "d", "r"))
     there = np.tile(np.arange(4), 5) < np.repeat(depth, 4, axis=1)
     which = np.searchsorted((3, 5, 7), kernel) * 3 + np.searchsorted((3, 4, 6), expand)
     sides = np.unique(side)
     codes = np.concatenate([np.where(there, 1 + which, 0), np.searchsorted(sides, side)[:, None]], axis=1)
     ones = np.ones_like(kernel)
     operators = _operators(np.where(there, which, ABSENT), kernel, expand, ones, OFA_STAGES, 16, -(-side // 2))
-    return Networks(codes, operators, _latencies(held))
+    return Networks(codes, operators, _latencies(stored))
 
 
 class BlockError(NamedTuple):
-    """Of a Gaussian process on the blocks it was not shown. kept: shown.  median, p90: relative errors."""
+    """Errors of a Gaussian process on held-out blocks. kept: shown.  median, p90: relative errors."""
 
     kept: int
     left_out: int
@@ -202,8 +202,10 @@ def _block(key: str, expand_is_ratio: bool) -> Block:
     return Block(inputs, middle, outputs, h, w, int(parts["kernel"]), int(parts["stride"]), *flags)
 
 
-def _latencies(held: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
-    return {key.removeprefix("latency_"): held[key].astype(np.float64) for key in held if key.startswith("latency_")}
+def _latencies(stored: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
+    return {
+        key.removeprefix("latency_"): stored[key].astype(np.float64) for key in stored if key.startswith("latency_")
+    }
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -216,8 +218,8 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as held:
-            return {key: held[key] for key in held.files}
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
     except (OSError, ValueError) as e:
         raise _unread(path, e) from None
 

@@ -39,7 +39,7 @@ class Run:
 
 
 def runs(graph: Graph) -> tuple[Run, ...]:
-    """Return all blocks that can be left out, in runs. Of nested ones, the innermost."""
+    """Return all blocks that can be left out, in runs; the innermost ones if they are nested."""
     blocks = _innermost([call for call in graph.calls if _adds(graph, call)])
     rows: list[list[Call]] = []
     for call in sorted(blocks, key=lambda c: c.start):

@@ -182,7 +182,7 @@ class Adapted(SpaceConfig):
             reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
             if learns and callable(reset):
                 reset()
-        for p, held in frozen:  # of layers that learn in part
+        for p, held in frozen:  # for layers that learn in part
             p.data.copy_(held)
         return net
 

@@ -83,7 +83,7 @@ class Labelling:
             self.labels[ref.value] = labels if fits else neutral(self.graph.shapes[ref.value])
 
     def put_each(self, result: Any, labels: Any) -> None:
-        """Set the labels of several returned tensors, nested alike."""
+        """Set the labels of several returned tensors with the same nesting."""
         if isinstance(result, Ref):
             self.labels[result.value] = packed(labels)
         elif isinstance(result, list | tuple):

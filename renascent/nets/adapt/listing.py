@@ -163,17 +163,17 @@ def _length(length: Linear, values: Mapping[str, Any], scales: Mapping[str, int]
 
 def _times(value: Quantity, factor: int, scale: int) -> Quantity:
     if isinstance(value, RandomWidth):
-        return RandomWidth(value.values // scale * factor, value.chances)
+        return RandomWidth(value.values // scale * factor, value.probabilities)
     return value // scale * factor
 
 
 def _sum(a: Quantity, b: Quantity) -> Quantity:
     if isinstance(a, RandomWidth) and isinstance(b, RandomWidth):
         values, where = np.unique(np.add.outer(a.values, b.values), return_inverse=True)
-        both = torch.outer(a.chances, b.chances).flatten()
+        both = torch.outer(a.probabilities, b.probabilities).flatten()
         index = torch.from_numpy(where.reshape(-1)).to(both.device)
         return RandomWidth(values, both.new_zeros(len(values)).index_add(0, index, both))
     if isinstance(a, RandomWidth):
         assert not isinstance(b, RandomWidth)
-        return RandomWidth(a.values + b, a.chances)
-    return RandomWidth(b.values + a, b.chances) if isinstance(b, RandomWidth) else a + b
+        return RandomWidth(a.values + b, a.probabilities)
+    return RandomWidth(b.values + a, b.probabilities) if isinstance(b, RandomWidth) else a + b

@@ -39,7 +39,7 @@ MAPS = words("""
     adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d lp_pool2d interpolate upsample
     upsample_nearest upsample_bilinear grid_sample max_pool2d_with_indices boolean_dispatch
 """)
-"""Operations on maps that change their size and treat each channel alike."""
+"""Operations on maps that change their size and treat every channel equally."""
 
 REDUCTIONS = words("mean sum amax amin std var norm vector_norm logsumexp max min prod var_mean std_mean argmax argmin")
 

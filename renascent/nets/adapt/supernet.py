@@ -142,7 +142,7 @@ class AdaptedNet(Supernet):
 
     @contextlib.contextmanager
     def _mixed_depths(self, gates: Gates) -> Iterator[None]:
-        """Where several depths are active, let the last block return the mixture of what each depth returns.
+        """Let the last block return the mixture over depths if several are active.
 
         TAS, arXiv:1905.09717, Eq. 8; all depths have the same width here.
         """

@@ -1,7 +1,8 @@
-"""Nothing is believed that was not tried: groups and blocks whose change breaks the model are left as they are.
+"""Verify every group and block by trying it: those whose change breaks the model stay fixed.
 
 A group is right if its units can change places without changing what the model computes, and if the model runs with
-fewer of them, every tensor on the way of the shape that was foreseen. What fails is fixed, with the reason.
+fewer of them, every tensor on the way of the shape that was foreseen. A group or block that fails is fixed, with the
+reason.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Trial:
     ) -> str | None:
         """Return why these groups and runs cannot change together, None if they can.
 
-        known: those whose units are known to be alike.
+        known: axes whose units are known to be equal.
         """
         rng = np.random.default_rng(0)
         new = [group for group in groups if group not in set(known)]
@@ -96,7 +97,7 @@ class Trial:
         try:
             with torch.random.fork_rng([]):
                 found = trace(shrunk(self.model, self._axes(change.sizes), change), self.shape).results
-        except Exception as e:  # whatever the user's code does with sizes it was not written for
+        except Exception as e:  # a user's code may raise anything for sizes it was not written for
             cause = e.__cause__ if isinstance(e.__cause__, Exception) else e
             return f"with fewer of them, the model fails ({first_line(cause)})"
         wanted = self._foreseen(change)

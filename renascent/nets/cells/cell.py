@@ -12,7 +12,7 @@ from renascent.nets.cells.conv import convolve
 from renascent.nets.cells.mix import Again, accumulate
 from renascent.nets.cells.norm import scaled_norm
 from renascent.nets.cells.ops import CONVOLUTIONS, operation
-from renascent.nets.cells.pointwise import alone, folded, pointwise
+from renascent.nets.cells.pointwise import convolve_1x1, folded, pointwise
 from renascent.nets.cells.pool import pool
 from renascent.nets.cells.probe import Option, probe
 from renascent.nets.cells.rectify import rectify
@@ -98,7 +98,7 @@ class SharedCell(nn.Module):
                 out = convolve(rectified, self._merged(source, route), stand_in=x)
                 out = scaled_norm(out, route.scale(self.channels), shift)
                 sums[route.targets] = out if weights is None else pointwise(rectified, weights, out)
-        return sums | {targets: alone(rectified, *fold) for targets, fold in folds.items()}
+        return sums | {targets: convolve_1x1(rectified, *fold) for targets, fold in folds.items()}
 
     def _merged(self, source: int, route: Route) -> Tensor:
         """Return the kernels of a route's edges, (targets x channels, channels, k, k)."""

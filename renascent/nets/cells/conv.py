@@ -18,8 +18,8 @@ def convolve(x: Tensor, kernel: Tensor, stand_in: Tensor | None = None) -> Tenso
     """Return the convolution of x (batch, channels_in, h, w) with kernel (channels, channels_in, k, k), k odd.
 
     Stride 1, zeros around the map so that it keeps its size, no bias.
-    stand_in: a map of x's shape and layout that is kept in any case. Where the kernel takes no gradient, as in an
-    architecture step, the values of x are not needed again, and this is saved in its place.
+    stand_in: a map of x's shape and layout that is kept in any case. It is saved in place of x if the kernel takes no
+    gradient, as in an architecture step: the values of x are not needed then.
 
     >>> convolve(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 3, 3)).flatten()
     tensor([4., 4., 4., 4.])
@@ -82,8 +82,8 @@ class _ConvolveBackward(Function):
 def wants(ctx: Any, k: int) -> bool:
     """Return whether the backward pass under way will use the gradient of input k.
 
-    PyTorch spares its own operations a gradient that nobody asked for; a `Function` is only told what might be asked.
-    Where the engine does not say, the answer is yes, which costs time but is never wrong.
+    PyTorch spares its own operations a gradient that nobody asked for; a `Function` only knows what might be asked for.
+    If the engine does not say, the answer is yes, which costs time but is never wrong.
     """
     if not ctx.needs_input_grad[k]:
         return False

@@ -96,7 +96,7 @@ class Cell(nn.Module):
 class NatsNetwork(nn.Module):
     """One architecture of the topology space, a plain module.
 
-    drop_path: chance that an edge other than a skip is dropped for an image while training, arXiv:1605.07648;
+    drop_path: probability that an edge other than a skip is dropped for an image while training, arXiv:1605.07648;
     settable at any time.
     """
 

@@ -29,7 +29,7 @@ def folded(x: Tensor, kernel: Tensor, scale: Tensor | None = None) -> tuple[Tens
     """
     weights = kernel.flatten(1)
     mean, covariance = _Moments.apply(matrix(x))  # type: ignore[no-untyped-call]
-    # of channels that nearly cancel, rounding may leave less than nothing
+    # rounding may leave a negative variance if channels nearly cancel
     variance = ((weights @ covariance) * weights).sum(1).clamp(min=0)
     factor = torch.rsqrt(variance + EPS)
     weights = weights * (factor if scale is None else factor * scale)[:, None]
@@ -85,7 +85,7 @@ class _Pointwise(Function):
         if total.is_contiguous(memory_format=torch.channels_last):
             matrix(total).addmm_(matrix(x), weights.T)  # in one pass
             return total
-        return total.add_(alone(x, weights))
+        return total.add_(convolve_1x1(x, weights))
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
@@ -99,6 +99,6 @@ def matrix(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def alone(x: Tensor, weights: Tensor, shift: Tensor | None = None) -> Tensor:
+def convolve_1x1(x: Tensor, weights: Tensor, shift: Tensor | None = None) -> Tensor:
     """Return the 1x1 convolution of x with weights (channels, channels_in), plus shift (channels,), None for 0."""
     return F.conv2d(x, weights[:, :, None, None], shift)

@@ -17,7 +17,7 @@ from renascent.core.spaces import SpaceConfig
 from renascent.nets.sizes.layers import Amount, Layer, columns, product, spreads
 
 BYTES = 4
-"""Of a float32 number."""
+"""Bytes of a float32 number."""
 
 
 class Sized:

@@ -15,7 +15,7 @@ LINES = 40
 def draw_sizes(space: Space, reference: Mapping[str, object], arch: Arch) -> str:
     """Return one line a decision that matters in `arch`: its value, the reference's, a bar of the share that is left.
 
-    What a dropped block would have decided is left out. Of more than 40 decisions, those of a block share a line.
+    Decisions of dropped blocks are left out. With more than 40 decisions, those of a block share a line.
 
     >>> from renascent.core.space import Integer
     >>> space = Space({"stem": Integer((8, 16))})

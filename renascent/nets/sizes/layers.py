@@ -22,17 +22,17 @@ from renascent.core.space import Integer, Space
 
 @dataclass(frozen=True, eq=False)
 class RandomWidth:
-    """A random whole number. values: (n,).  chances: (n,), float64, may carry gradient.
+    """A random whole number. values: (n,).  probabilities: (n,), float64, may carry gradient.
 
-    Numbers with the very same `chances` are functions of one draw; all others are independent of each other.
+    Numbers that share their `probabilities` are functions of one sample; all others are independent.
     """
 
     values: NDArray[np.int64]
-    chances: Tensor
+    probabilities: Tensor
 
     def mean(self) -> Tensor:
         """Return the expectation, a scalar."""
-        return (self.chances * _like(self.values, self.chances)).sum()
+        return (self.probabilities * _like(self.values, self.probabilities)).sum()
 
 
 Quantity = int | NDArray[np.int64] | RandomWidth
@@ -48,7 +48,7 @@ class Layer:
 
     inputs, outputs: channels.
     size: (h, w) of its input map.
-    presence: chance that it is there at all; 0 or 1, or a truth value for each of n architectures.
+    presence: probability that the layer exists; 0 or 1, or a truth value for each of n architectures.
     norm: whether batch normalisation follows.
     active: whether an activation does.
     held: (channels, h, w) of each map that has to be kept meanwhile, for a shortcut.
@@ -131,14 +131,14 @@ def strided(number: Quantity, stride: int) -> Quantity:
     if stride == 1:
         return number
     if isinstance(number, RandomWidth):
-        return RandomWidth(-(-number.values // stride), number.chances)
+        return RandomWidth(-(-number.values // stride), number.probabilities)
     return -(-number // stride)
 
 
 def present(depth: Quantity, least: int) -> Amount:
     """Return whether, or how likely, what needs a depth of `least` is there."""
     if isinstance(depth, RandomWidth):
-        return depth.chances[torch.as_tensor(depth.values >= least)].sum()
+        return depth.probabilities[torch.as_tensor(depth.values >= least)].sum()
     return depth >= least
 
 
@@ -150,8 +150,8 @@ def chosen(number: Quantity, among: Mapping[int, Quantity]) -> Quantity:
     if isinstance(number, RandomWidth):
         among = {int(v): among[int(v)] for v in number.values}
         if all(isinstance(option, int) for option in among.values()):
-            return RandomWidth(np.array(list(among.values()), dtype=np.int64), number.chances)  # of the same draw
-        return _mixture([(number.chances[k], option) for k, option in enumerate(among.values())])
+            return RandomWidth(np.array(list(among.values()), dtype=np.int64), number.probabilities)  # of the same draw
+        return _mixture([(number.probabilities[k], option) for k, option in enumerate(among.values())])
     if isinstance(number, np.ndarray):
         return np.select([number == key for key in among], [np.asarray(option) for option in options])
     return among[number]
@@ -161,14 +161,15 @@ def product(*factors: Amount) -> Amount:
     """Return the expected product. Functions of one draw are taken together: a tied width counts as E[C^2].
 
     >>> even = RandomWidth(np.array([1, 3]), torch.tensor([0.5, 0.5], dtype=torch.float64))
-    >>> float(product(even, even)), float(product(even, RandomWidth(even.values, even.chances.clone()))), product(2, 3)
+    >>> apart = RandomWidth(even.values, even.probabilities.clone())
+    >>> float(product(even, even)), float(product(even, apart)), product(2, 3)
     (5.0, 4.0, 6)
     """
     plain = [f for f in factors if not isinstance(f, RandomWidth)]
     draws: dict[int, tuple[Tensor, list[NDArray[np.int64]]]] = {}
     for factor in factors:
         if isinstance(factor, RandomWidth):
-            draws.setdefault(id(factor.chances), (factor.chances, []))[1].append(factor.values)
+            draws.setdefault(id(factor.probabilities), (factor.probabilities, []))[1].append(factor.values)
     means = [(c * _like(np.prod(np.stack(v), axis=0), c)).sum() for c, v in draws.values()]
     return math.prod(plain) * math.prod(means) if means else math.prod(plain)
 
@@ -192,8 +193,8 @@ def _like(values: NDArray[Any], tensor: Tensor) -> Tensor:
 def _wider(a: Quantity, b: Quantity) -> Quantity:
     if not isinstance(a, RandomWidth) and not isinstance(b, RandomWidth):
         return max(a, b) if isinstance(a, int) and isinstance(b, int) else np.maximum(a, b)
-    if isinstance(a, RandomWidth) and isinstance(b, RandomWidth) and a.chances is b.chances:
-        return RandomWidth(np.maximum(a.values, b.values), a.chances)
+    if isinstance(a, RandomWidth) and isinstance(b, RandomWidth) and a.probabilities is b.probabilities:
+        return RandomWidth(np.maximum(a.values, b.values), a.probabilities)
     (va, ca), (vb, cb) = _as_spread(a, b), _as_spread(b, a)
     values = np.union1d(va, vb)
     values = values[values >= max(va.min(), vb.min())]
@@ -204,19 +205,21 @@ def _wider(a: Quantity, b: Quantity) -> Quantity:
 
 def _as_spread(number: Quantity, other: Quantity) -> tuple[NDArray[np.int64], Tensor]:
     if isinstance(number, RandomWidth):
-        return number.values, number.chances
+        return number.values, number.probabilities
     assert isinstance(other, RandomWidth) and isinstance(number, int), "arrays and random numbers do not mix"
-    return np.array([number]), other.chances.new_ones(1)
+    return np.array([number]), other.probabilities.new_ones(1)
 
 
-def _below(points: NDArray[np.int64], values: NDArray[np.int64], chances: Tensor) -> Tensor:
-    """Return the chance of at most each point."""
-    return (torch.as_tensor(values[None, :] <= points[:, None], device=chances.device) * chances).sum(1)
+def _below(points: NDArray[np.int64], values: NDArray[np.int64], probabilities: Tensor) -> Tensor:
+    """Return the probability of at most each point."""
+    return (torch.as_tensor(values[None, :] <= points[:, None], device=probabilities.device) * probabilities).sum(1)
 
 
 def _mixture(parts: Sequence[tuple[Tensor, Quantity]]) -> RandomWidth:
-    """Return a number that is each of several with a chance."""
-    spread = [(chance, *_as_spread(q, RandomWidth(np.array([0]), chance[None]))) for chance, q in parts]
+    """Return the mixture of several numbers, each with its probability."""
+    spread = [(probability, *_as_spread(q, RandomWidth(np.array([0]), probability[None]))) for probability, q in parts]
     values = np.unique(np.concatenate([v for _, v, _ in spread]))
-    chances = [chance * (torch.as_tensor(values[:, None] == v[None, :]) * c).sum(1) for chance, v, c in spread]
-    return RandomWidth(values, torch.stack(chances).sum(0))
+    probabilities = [
+        probability * (torch.as_tensor(values[:, None] == v[None, :]) * c).sum(1) for probability, v, c in spread
+    ]
+    return RandomWidth(values, torch.stack(probabilities).sum(0))

@@ -24,7 +24,7 @@ STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3
 """Expansion, channels and blocks of each stage."""
 
 STRIDES, SMALL_STRIDES = (2, 1, 2, 2, 2, 1, 2, 1), (1, 1, 1, 2, 2, 1, 2, 1)
-"""Of the stem and of each stage: for large images, and for small ones."""
+"""Strides of the stem and of each stage: for large images, and for small ones."""
 
 LEAST = 2 + len(STAGES)
 """Depth without repeats: the stem, the first block of each stage, and the last convolution."""
@@ -87,7 +87,7 @@ class MobileNetV2(TracedSpace):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Of the stem and of the first block of each stage."""
+        """Strides of the stem and of the first block of each stage."""
         return SMALL_STRIDES if self.small else STRIDES
 
     def places(self) -> Iterator[Place]:

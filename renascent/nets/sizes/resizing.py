@@ -30,7 +30,7 @@ class Resizing(nn.Module):
 
     @property
     def drop_path(self) -> Any:
-        """The network's own chance of dropping an edge. Raises AttributeError where it has none."""
+        """The network's own probability of dropping an edge. Raises AttributeError where it has none."""
         return self.net.drop_path
 
     @drop_path.setter

@@ -18,7 +18,7 @@ from renascent.core.gates import Gate, Gates
 from renascent.core.optimiser import Regions
 from renascent.core.protocols import Supernet
 from renascent.core.space import Arch, Integer, Space
-from renascent.nets.cells.pointwise import alone, folded
+from renascent.nets.cells.pointwise import convolve_1x1, folded
 from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.layers import largest_active
@@ -28,7 +28,7 @@ from renascent.nets.sizes.units import Classifier, Norm, Skip, Stage, Unit
 
 
 class GateContext:
-    """Holds the gates of one forward pass. Empty outside."""
+    """The gates of the present forward pass. Empty outside."""
 
     def __init__(self, space: Space) -> None:
         self.space = space
@@ -158,11 +158,11 @@ class MixedUnit(nn.Module):
         weights, shift = folded(x, kernel, self.norm.weight[: len(kernel)])
         shift = shift + self.norm.bias[: len(kernel)]
         rows = interpolated_rows(torch.cat([weights, shift[:, None]], 1), gate, options)
-        return alone(x, rows[:, :-1], rows[:, -1])
+        return convolve_1x1(x, rows[:, :-1], rows[:, -1])
 
 
 class MixedSkip(nn.Module):
-    """Nothing where one width is active before and behind it, the same one; else its unit."""
+    """The identity if one and the same width is active before and behind it; else its unit."""
 
     def __init__(self, skip: Skip, context: GateContext) -> None:
         super().__init__()

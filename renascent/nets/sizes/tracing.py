@@ -223,6 +223,6 @@ def _unequal(layer: Layer) -> list[Layer]:
 
 def _outcomes(number: Quantity) -> list[tuple[int, Any]]:
     if isinstance(number, RandomWidth):
-        return list(zip(number.values.tolist(), number.chances.unbind(), strict=True))
+        return list(zip(number.values.tolist(), number.probabilities.unbind(), strict=True))
     assert not isinstance(number, np.ndarray), "arrays and random numbers do not mix"
     return [(number, 1)]

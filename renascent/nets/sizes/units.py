@@ -55,7 +55,7 @@ class Norm(nn.Module):
 
 
 class Skip(nn.Module):
-    """Nothing between equal widths; else a 1x1 convolution and its normalisation, the unit.
+    """The identity between equal widths; else a 1x1 convolution and its normalisation, the unit.
 
     source, decision: what sets the width of its input and of its output.
     forced: hold the unit in any case, as a network of all widths has to.

@@ -1,4 +1,4 @@
-"""Multi-trial strategies by name: frozen dataclasses of hyperparameters that ask and tell. None of them needs torch."""
+"""Multi-trial strategies by name: frozen dataclasses of hyperparameters that ask and tell. None needs torch."""
 
 from __future__ import annotations
 

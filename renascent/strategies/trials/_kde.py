@@ -14,7 +14,7 @@ Codes = NDArray[np.int64]
 class Density(NamedTuple):
     """A product of one kernel a decision, averaged over the data: Aitchison and Aitken, Biometrika 1976, Eq. 2.
 
-    data: option indices, (points, decisions).  width: lambda, the chance of another option, (decisions,).
+    data: option indices, (points, decisions).  width: lambda, the probability of another option, (decisions,).
     counts: options of each decision, (decisions,).
     """
 

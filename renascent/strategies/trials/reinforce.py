@@ -17,14 +17,14 @@ Array = NDArray[np.float64]
 
 
 class Policy(NamedTuple):
-    """logits: (decisions, options), minus infinity beyond a decision's options.  chances: their softmax.
+    """logits: (decisions, options), minus infinity beyond a decision's options.  probabilities: their softmax.
 
     first, second: Adam's moments of the gradient.  steps: taken by Adam.
     total, weight: the moving average of the scores is total / weight.
     """
 
     logits: Array
-    chances: Array
+    probabilities: Array
     first: Array
     second: Array
     steps: int = 0
@@ -55,7 +55,7 @@ class REINFORCE:
 
     def ask(self, s: Policy, rng: np.random.Generator, pending: Sequence[Proposal]) -> Proposal:
         # the last option takes what rounding leaves
-        below = np.add.accumulate(s.chances, 1)[:, :-1] < rng.random((len(s.chances), 1))
+        below = np.add.accumulate(s.probabilities, 1)[:, :-1] < rng.random((len(s.probabilities), 1))
         return Proposal(tuple(np.add.reduce(below, 1).tolist()))
 
     def tell(self, s: Policy, proposal: Proposal, outcome: Outcome) -> Policy:
@@ -64,7 +64,7 @@ class REINFORCE:
         decay = self.baseline_decay
         total = decay * s.total + (1 - decay) * outcome.score
         weight = decay * s.weight + (1 - decay)
-        slope = loss_gradient(s.chances, proposal.picks, outcome.score - total / weight)
+        slope = loss_gradient(s.probabilities, proposal.picks, outcome.score - total / weight)
         # one step of Adam: arXiv:1412.6980, Algorithm 1, betas 0.9 and 0.999
         first, second, steps = 0.9 * s.first + 0.1 * slope, 0.999 * s.second + 0.001 * slope * slope, s.steps + 1
         mean, deviation = first / (1 - 0.9**steps), np.sqrt(second / (1 - 0.999**steps))
@@ -78,13 +78,13 @@ def softmax(logits: Array) -> Array:
     return powers / np.add.reduce(powers, 1, keepdims=True)
 
 
-def loss_gradient(chances: Array, picks: Sequence[int], advantage: float) -> Array:
+def loss_gradient(probabilities: Array, picks: Sequence[int], advantage: float) -> Array:
     """Return the gradient of - advantage x log probability of `picks`, with respect to the logits.
 
     >>> loss_gradient(np.array([[0.5, 0.5]]), (1,), 2.0).tolist()
     [[1.0, -1.0]]
     """
-    slope = advantage * chances
+    slope = advantage * probabilities
     for row, pick in enumerate(picks):
         slope[row, pick] -= advantage
     return slope

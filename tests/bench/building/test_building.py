@@ -188,7 +188,7 @@ def test_a_failed_training_is_noted_and_missing_and_not_fatal(tmp_path: Path, mo
 
 
 @pytest.mark.usefixtures("alone")
-def test_when_all_trainings_fail_there_is_no_table(tmp_path: Path) -> None:
+def test_build_writes_no_table_when_all_trainings_fail(tmp_path: Path) -> None:
     plan = replace(PLAN, settings=replace(PLAN.settings, weights=WeightRule(lr=1e30, clip=0.0)))
     with pytest.raises(UserError, match=r"every training failed, the first by Diverged: .* is .*t\.safetensors\.parts"):
         build(plan, tmp_path / "t.safetensors")
@@ -309,7 +309,7 @@ def test_another_configuration_is_not_gone_on_with(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.usefixtures("alone")
-def test_what_is_there_and_what_is_not(tmp_path: Path) -> None:
+def test_build_resume_needs_the_same_plan(tmp_path: Path) -> None:
     out = tmp_path / "t.safetensors"
     with pytest.raises(UserError, match=r"there is no unfinished build .*\.parts to resume: check `out`"):
         build(PLAN, out, resume=True)
@@ -354,9 +354,7 @@ def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
         (PLAN, "file/t.safetensors", "cannot write"),
     ],
 )
-def test_what_cannot_be_built_is_refused_before_anything_is_written(
-    tmp_path: Path, plan: Plan, out: str, fragment: str
-) -> None:
+def test_build_bad_plan_writes_nothing(tmp_path: Path, plan: Plan, out: str, fragment: str) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError) as caught:
         build(plan, tmp_path / out)

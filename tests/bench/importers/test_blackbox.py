@@ -82,7 +82,7 @@ def _first(values: np.ndarray, objective: int) -> list[float]:
     return [float(v) for v in values[:, 0, 0, objective]]
 
 
-def test_what_was_made_up_is_missing_again(folder: Path) -> None:
+def test_read_blackbox_imputed_seeds_are_missing(folder: Path) -> None:
     table = read_blackbox(folder)
     for seed, there in ((777, True), (888, False), (999, True)):
         known = ~np.isnan(table.array("test_accuracy:cifar10")[1, table.find("test_accuracy").seeds.index(seed)])

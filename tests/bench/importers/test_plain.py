@@ -102,7 +102,7 @@ def test_scalars_become_plain_numbers(read: Any, protocol: int) -> None:
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-def test_what_torch_saves(tmp_path: Path, legacy: bool) -> None:
+def test_read_plain_reads_torch_files(tmp_path: Path, legacy: bool) -> None:
     held = {"meta_archs": ["a"], "arch2infos": {0: OrderedDict(x=[0.5])}}
     torch.save(held, tmp_path / "x.pth", _use_new_zipfile_serialization=not legacy)
     assert walk_plain(tmp_path / "x.pth", lambda walker, filled: None) == held

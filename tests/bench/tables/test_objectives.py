@@ -121,7 +121,7 @@ def test_volume_of_grid_points_is_the_count_of_cubes(points):
     assert hypervolume(points, [0, 0, 0]) == len(cubes)
 
 
-def test_what_is_not_above_the_reference_adds_nothing():
+def test_hypervolume_ignores_points_below_the_reference():
     assert hypervolume([[1, 1], [5, 0], [-1, 9]], [0, 0]) == 1.0
     assert hypervolume([[0, 0]], [0, 0]) == 0.0
 

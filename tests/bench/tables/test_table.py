@@ -96,7 +96,7 @@ def test_seeds_epochs_and_means():
         (lambda t: t.find("val_accuracy", epochs=3), "unknown column"),
     ],
 )
-def test_what_is_not_there_is_said_in_one_line(call, words):
+def test_table_missing_value_is_one_line(call, words):
     with pytest.raises(UserError, match=words) as error:
         call(small())
     assert "\n" not in str(error.value)

@@ -127,7 +127,7 @@ def test_the_same_table_gives_the_same_files(say, tmp_path):
     assert say("bench analyse --table t.safetensors --out a")[0] == 0, "a second time into the same folder"
 
 
-def test_what_cannot_be_done_is_one_line_and_writes_nothing(say, tmp_path):
+def test_bench_analyse_bad_input_is_one_line_and_writes_nothing(say, tmp_path):
     path = table(tmp_path / "t.safetensors")
     assert "--out is missing: give a folder" in error(say("bench analyse --table t.safetensors"))
     assert "--out t.safetensors is a file" in error(say("bench analyse --table t.safetensors --out t.safetensors"))

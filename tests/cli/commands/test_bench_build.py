@@ -16,7 +16,7 @@ from renascent.bench.tables.table import Table
 from renascent.cli.commands.bench_build import recorded
 from renascent.cli.entry import main
 from renascent.cli.progress import Counted
-from renascent.cli.work.bench_build import Told
+from renascent.cli.work.bench_build import BuildProgress
 from renascent.core.files import Json
 
 BARE = "bench build nats-topology --data digits"
@@ -24,7 +24,7 @@ SMALL = "--nodes 2 --channels 2 --cells 1 --operations none,skip_connect --limit
 BUILD = f"{BARE} {SMALL} --out t.safetensors"
 
 
-class Said(NamedTuple):
+class Completed(NamedTuple):
     code: int
     out: str
     err: str
@@ -42,35 +42,35 @@ def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("RENASCENT_DATA", raising=False)
 
-    def run(line: str) -> Said:
+    def run(line: str) -> Completed:
         code = main(shlex.split(line))
-        return Said(code, *capsys.readouterr())
+        return Completed(code, *capsys.readouterr())
 
     return run
 
 
-def error(said: Said) -> str:
-    assert said.code == 2
-    (line,) = [line for line in said.err.splitlines() if line.startswith("renascent: ")]
-    assert "Traceback" not in said.err
+def error(completed: Completed) -> str:
+    assert completed.code == 2
+    (line,) = [line for line in completed.err.splitlines() if line.startswith("renascent: ")]
+    assert "Traceback" not in completed.err
     return line
 
 
 def test_it_builds_tells_and_can_be_queried(say: Any, tmp_path: Path) -> None:
-    said = say(BUILD)
-    assert said.code == 0
-    assert said.out.splitlines()[0] == "t.safetensors: 2 architectures, 2 trainings, 0 failed"
-    assert "best by val_accuracy:digits:1: " in said.out
-    assert said.err.splitlines()[0] == "2 trainings of 2 architectures on digits; table t.safetensors"
-    assert "trained 2/2" in said.err
-    assert said.err.splitlines()[-1] == "measured 2/2"
+    completed = say(BUILD)
+    assert completed.code == 0
+    assert completed.out.splitlines()[0] == "t.safetensors: 2 architectures, 2 trainings, 0 failed"
+    assert "best by val_accuracy:digits:1: " in completed.out
+    assert completed.err.splitlines()[0] == "2 trainings of 2 architectures on digits; table t.safetensors"
+    assert "trained 2/2" in completed.err
+    assert completed.err.splitlines()[-1] == "measured 2/2"
     assert [file.name for file in tmp_path.iterdir()] == ["t.safetensors"]
     assert say("bench query --table t.safetensors '|skip_connect~0|' --column params --json").code == 0
 
 
 def test_json_is_one_object(say: Any) -> None:
-    said = say(f"{BUILD} --json")
-    facts = json.loads(said.out)
+    completed = say(f"{BUILD} --json")
+    facts = json.loads(completed.out)
     assert facts.pop("seconds") > 0
     assert facts == {"table": "t", "rows": 2, "trainings": 2, "failed": 0, "path": "t.safetensors"}
 
@@ -105,9 +105,9 @@ def test_stopped_and_gone_on_with(say: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
     with monkeypatch.context() as patch:
         patch.setattr("renascent.bench.building.builder.price", interrupted)
-        said = say(BUILD)
-    assert said.code == 130
-    last = said.err.splitlines()[-1]
+        completed = say(BUILD)
+    assert completed.code == 130
+    last = completed.err.splitlines()[-1]
     assert last == f"renascent: interrupted after 2 of 2 trainings; to go on: renascent {BUILD} --resume"
     assert "add" not in last
     assert "t.safetensors.parts already holds a run: resume it (--resume)" in error(say(BUILD))
@@ -164,9 +164,9 @@ def test_the_recorded_command_leaves_out_how_it_was_run() -> None:
     assert recorded(words) == "renascent bench build nats-topology --archs '|none~0|'"
 
 
-def test_what_failed_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_build_failed_training_is_shown_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     with Counted() as bar:
-        told = Told(bar)
+        told = BuildProgress(bar)
         for done in range(1, 4):
             told({"event": "trained", "done": done, "of": 4, "arch": "a", "seed": 0})
         told({"event": "trained", "done": 4, "of": 4, "arch": "b", "seed": 1, "error": "Diverged: nan"})

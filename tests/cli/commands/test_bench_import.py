@@ -19,7 +19,7 @@ from renascent.cli.entry import main
 from renascent.core.codecs.nats_topology import official_order
 
 
-class Said(NamedTuple):
+class Completed(NamedTuple):
     code: int
     out: str
     err: str
@@ -33,22 +33,22 @@ def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     archs = official_order().astype(np.uint8)
     np.savez("nb201.npz", arch_ops=archs, acc200_c10_test=np.arange(len(archs), dtype=np.float32))
 
-    def run(line: str) -> Said:
+    def run(line: str) -> Completed:
         code = main(shlex.split(line))
-        return Said(code, *capsys.readouterr())
+        return Completed(code, *capsys.readouterr())
 
     return run
 
 
 def test_summary_and_query(say: Any, tmp_path: Path) -> None:
-    said = say("bench import nb201.npz --out t.safetensors")
-    assert (said.code, said.err) == (0, "")
-    first, second = said.out.splitlines()
+    completed = say("bench import nb201.npz --out t.safetensors")
+    assert (completed.code, completed.err) == (0, "")
+    first, second = completed.out.splitlines()
     assert first == "t.safetensors: nas-bench-201, 15,625 architectures, 1 columns, no search problem"
     size = (tmp_path / "t.safetensors").stat().st_size
     assert second.startswith(f"{size:,} bytes, ")
-    said = say("bench query 7 --table t.safetensors --json")
-    assert json.loads(said.out)["values"] == {"test_accuracy:cifar10:200": 7.0}
+    completed = say("bench query 7 --table t.safetensors --json")
+    assert json.loads(completed.out)["values"] == {"test_accuracy:cifar10:200": 7.0}
 
 
 def test_facts(say: Any, tmp_path: Path) -> None:
@@ -77,10 +77,10 @@ def test_facts(say: Any, tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line(say: Any, tmp_path: Path, line: str, fragment: str) -> None:
-    said = say(line)
-    assert (said.code, said.out) == (2, "")
-    assert said.err.count("\n") == 1
-    assert fragment in said.err
+    completed = say(line)
+    assert (completed.code, completed.out) == (2, "")
+    assert completed.err.count("\n") == 1
+    assert fragment in completed.err
     assert [path.name for path in tmp_path.iterdir()] == ["nb201.npz"]
 
 
@@ -107,10 +107,10 @@ def write_release(count: int) -> None:
 
 def test_progress_without_a_terminal(say: Any) -> None:
     write_release(3)
-    said = say("bench import nats --out t")
-    assert said.code == 0
-    assert said.err == "architectures 3/3\n"
-    assert "nats-bench-topology, 3 architectures, 7 columns" in said.out
+    completed = say("bench import nats --out t")
+    assert completed.code == 0
+    assert completed.err == "architectures 3/3\n"
+    assert "nats-bench-topology, 3 architectures, 7 columns" in completed.out
 
 
 def test_ctrl_c_says_how_to_go_on(say: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,9 +128,9 @@ def test_ctrl_c_says_how_to_go_on(say: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
     with monkeypatch.context() as patch:
         patch.setattr(nats, "read_plain", interrupted)
-        said = say("bench import nats --out 'my table'")
-    assert said.code == 130
-    last = said.err.splitlines()[-1]
+        completed = say("bench import nats --out 'my table'")
+    assert completed.code == 130
+    last = completed.err.splitlines()[-1]
     command = "renascent bench import nats --out 'my table' --resume"
     assert last == f"renascent: interrupted after 2 architectures: {command}"
     assert say(command.removeprefix("renascent ")).code == 0
@@ -162,10 +162,10 @@ def test_killed_at_some_moment_and_resumed(say: Any, tmp_path: Path) -> None:
     assert (tmp_path / "t").read_bytes() == (tmp_path / "expected").read_bytes()
 
 
-def test_what_asks_for_a_call_is_refused(say: Any, tmp_path: Path) -> None:
+def test_bench_import_pickle_with_a_call_is_refused(say: Any, tmp_path: Path) -> None:
     for content in (b"cos\nsystem\n(S'touch trace'\ntR.", b"\x80\x02cos\nsystem\n(U\x0btouch tracetR."):
         (tmp_path / "evil.pth").write_bytes(content)
-        said = say("bench import evil.pth --out t")
-        assert said.code == 2
-        assert "evil.pth is refused: it asks for 'os.system', which was not called" in said.err
+        completed = say("bench import evil.pth --out t")
+        assert completed.code == 2
+        assert "evil.pth is refused: it asks for 'os.system', which was not called" in completed.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pth", "nb201.npz"]

@@ -20,7 +20,7 @@ ARCH = "8:16:24:32:64"
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_1x1~2|"
 
 
-class Said(NamedTuple):
+class Completed(NamedTuple):
     code: int
     out: str
     err: str
@@ -31,16 +31,16 @@ def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(line: str) -> Said:
+    def run(line: str) -> Completed:
         code = main(shlex.split(line))
-        return Said(code, *capsys.readouterr())
+        return Completed(code, *capsys.readouterr())
 
     return run
 
 
-def facts(said: Said) -> Any:
-    assert said.code == 0, said.err
-    return json.loads(said.out)
+def facts(completed: Completed) -> Any:
+    assert completed.code == 0, completed.err
+    return json.loads(completed.out)
 
 
 @pytest.mark.parametrize("name", ["nats-size", "resnet20", "mobilenet-v2-cifar"])
@@ -104,25 +104,25 @@ def test_a_cell_has_counted_costs_only(say: Any) -> None:
 
 
 def test_a_budget_is_judged(say: Any) -> None:
-    said = say("cost resnet20 --budget macs<=0.5x")
-    assert said.code == 0
-    assert said.out.splitlines()[-1] == "the reference is outside: macs 40,813,184 > 20,406,592"
+    completed = say("cost resnet20 --budget macs<=0.5x")
+    assert completed.code == 0
+    assert completed.out.splitlines()[-1] == "the reference is outside: macs 40,813,184 > 20,406,592"
     assert say("cost resnet20 --budget params<=1x").out.splitlines()[-1] == "the reference is inside the budget"
     told = facts(say(f"cost nats-size {ARCH} --budget macs<=0.5x --json"))
     assert told["inside"] is True
     assert told["budget"]["macs"]["limit"] == 0.5 * told["costs"]["macs"]["reference"]
 
 
-def test_what_no_architecture_keeps_is_refused_with_the_nearest(say: Any) -> None:
-    said = say("cost resnet20 --budget macs<=0.001x")
-    assert (said.code, said.out) == (3, "")
-    assert "the least is macs<=1.002M" in said.err
+def test_cost_infeasible_budget_names_the_nearest_value(say: Any) -> None:
+    completed = say("cost resnet20 --budget macs<=0.001x")
+    assert (completed.code, completed.out) == (3, "")
+    assert "the least is macs<=1.002M" in completed.err
     assert say("cost resnet20 --budget macs<=1.002M").code == 0
 
 
 def test_latency_is_measured_where_asked(say: Any) -> None:
-    said = say("cost resnet20 --layers-count 8 --input 1,8,8 --measure")
-    assert "measured: the reference takes " in said.out
+    completed = say("cost resnet20 --layers-count 8 --input 1,8,8 --measure")
+    assert "measured: the reference takes " in completed.out
     told = facts(say(f"cost nats-size {ARCH} --input 1,8,8 --measure --json"))
     assert 0 < told["latency_ms"]["p10_ms"] <= told["latency_ms"]["median_ms"]
 
@@ -153,15 +153,15 @@ def test_latency_is_measured_where_asked(say: Any) -> None:
     ],
 )
 def test_mistakes_are_one_line(say: Any, line: str, message: str) -> None:
-    said = say(line + (" --measure" if "nowhere" in line else ""))
-    assert said.code == 2
-    (last,) = said.err.splitlines()
+    completed = say(line + (" --measure" if "nowhere" in line else ""))
+    assert completed.code == 2
+    (last,) = completed.err.splitlines()
     assert last.startswith("renascent: ")
     assert message in last
 
 
 def test_help_names_both_words(say: Any) -> None:
-    said = say("cost resnet20 --help")
-    assert said.code == 0
+    completed = say("cost resnet20 --help")
+    assert completed.code == 0
     for shown in ("SPACE", "ARCH", "--layers-count", "--latency-table", "--measure"):
-        assert shown in said.out
+        assert shown in completed.out

@@ -26,7 +26,7 @@ FIT = "fit run --epochs 1 --batch 64"
 CONVOLUTIONS = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
 
 
-class Said(NamedTuple):
+class Completed(NamedTuple):
     code: int
     out: str
     err: str
@@ -51,9 +51,9 @@ def say(trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monke
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("RENASCENT_DATA", raising=False)
 
-    def run(line: str) -> Said:
+    def run(line: str) -> Completed:
         code = main(shlex.split(line))
-        return Said(code, *capsys.readouterr())
+        return Completed(code, *capsys.readouterr())
 
     return run
 
@@ -65,10 +65,10 @@ def referenced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NatsTopology, "reference", whole, raising=False)
 
 
-def error(said: Said) -> str:
-    assert said.code == 2
-    (line,) = [line for line in said.err.splitlines() if line.startswith("renascent: ")]
-    assert "Traceback" not in said.err
+def error(completed: Completed) -> str:
+    assert completed.code == 2
+    (line,) = [line for line in completed.err.splitlines() if line.startswith("renascent: ")]
+    assert "Traceback" not in completed.err
     return line
 
 
@@ -78,10 +78,10 @@ def recorded() -> dict[str, Any]:
 
 
 def test_a_trained_search_teaches(say: Any) -> None:
-    said = say(f"{FIT} --teacher teacher --temperature 2 --soft-weight 0.5 --random-cells 1")
-    assert said.code == 0
-    assert "trained alone, 1 epoch, taught by teacher (0.1 label + 0.5 T^2 soft, T = 2)" in said.out
-    assert "1 cell trained alike;" in said.out
+    completed = say(f"{FIT} --teacher teacher --temperature 2 --soft-weight 0.5 --random-cells 1")
+    assert completed.code == 0
+    assert "trained alone, 1 epoch, taught by teacher (0.1 label + 0.5 T^2 soft, T = 2)" in completed.out
+    assert "1 cell trained identically;" in completed.out
     assert "taught by teacher" in Path("run/report.html").read_text()
     facts = recorded()
     assert facts["teacher"]["name"] == "teacher"
@@ -106,30 +106,30 @@ def test_the_same_data_keep_their_options_and_others_have_their_own(say: Any) ->
 
 
 def test_shared_weights_and_what_random_cells_have_instead(say: Any) -> None:
-    said = say(f"{FIT} --init shared --random-cells 1")
-    assert said.code == 0
-    assert "trained alone, 1 epoch, from the search's weights" in said.out
-    assert "1 cell trained alike, but from fresh weights" in said.out
+    completed = say(f"{FIT} --init shared --random-cells 1")
+    assert completed.code == 0
+    assert "trained alone, 1 epoch, from the search's weights" in completed.out
+    assert "1 cell trained identically, but from fresh weights" in completed.out
     assert recorded()["random_init"] == "fresh"
-    assert "trained alike, but from fresh weights" in Path("run/report.html").read_text()
+    assert "trained identically, but from fresh weights" in Path("run/report.html").read_text()
 
 
 @pytest.mark.usefixtures("referenced")
 def test_the_reference_is_trained_teaches_and_is_inherited_from(say: Any) -> None:
-    said = say(f"{FIT} --teacher reference --init reference")
-    assert said.code == 0
-    assert "reference network: epoch 1/1" in said.err
-    assert "training: epoch 1/1" in said.err
-    assert "from the reference's leading weights, taught by reference" in said.out
+    completed = say(f"{FIT} --teacher reference --init reference")
+    assert completed.code == 0
+    assert "reference network: epoch 1/1" in completed.err
+    assert "training: epoch 1/1" in completed.err
+    assert "from the reference's leading weights, taught by reference" in completed.out
     assert recorded()["reference"]["arch"] == CONVOLUTIONS
 
 
 @pytest.mark.usefixtures("referenced")
 def test_a_recipe_brings_its_teacher_and_flags_come_first(say: Any) -> None:
     assert "[default: reference]" in say("fit --recipe tas-cifar-as-printed --help").out
-    said = say("fit run --recipe tas-cifar-as-printed --epochs 1 --temperature 3 --json")
-    assert said.code == 0
-    fitted = json.loads(said.out)["fit"]
+    completed = say("fit run --recipe tas-cifar-as-printed --epochs 1 --temperature 3 --json")
+    assert completed.code == 0
+    fitted = json.loads(completed.out)["fit"]
     assert fitted["settings"]["batch"] == 256
     assert fitted["teacher"]["name"] == "reference"
     assert (fitted["distillation"]["label_weight"], fitted["distillation"]["temperature"]) == (0.9, 3.0)
@@ -146,9 +146,9 @@ def test_ctrl_c_while_the_reference_is_trained(say: Any, monkeypatch: pytest.Mon
 
     with monkeypatch.context() as patch:
         patch.setattr(ImageTask, "loss", pressed)
-        said = say(f"{FIT} --teacher reference")
-    assert said.code == 130
-    command = said.err.splitlines()[-1].partition("renascent fit")[2]
+        completed = say(f"{FIT} --teacher reference")
+    assert completed.code == 130
+    command = completed.err.splitlines()[-1].partition("renascent fit")[2]
     assert command.endswith("--resume")
     assert say(f"fit {command}").code == 0
     assert set(recorded()["reference"]["scores"]) == {"test"}

@@ -84,7 +84,7 @@ def test_it_is_not_overwritten_but_resumed(built, capsys, tmp_path):
         (["latency", "measur"], "unknown command of `renascent latency"),
     ],
 )
-def test_what_cannot_be_used_is_told_in_one_line(words, said, capsys, tmp_path, monkeypatch):
+def test_latency_commands_bad_input_is_one_line(words, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     err = capsys.readouterr().err

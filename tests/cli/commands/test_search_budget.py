@@ -18,7 +18,7 @@ SIZES = "search resnet20 --no-depths --strategy nes --data digits --limit 120 --
 TOPOLOGY = "search nats-topology --channels 4 --cells 1 --nodes 3 --strategy rsps --candidates 2 --data digits"
 
 
-class Said(NamedTuple):
+class Completed(NamedTuple):
     code: int
     out: str
     err: str
@@ -34,9 +34,9 @@ def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
         "renascent.experiment.result.measure", lambda net, shape: Latency(1.0, 1.0, 1.0, "not measured")
     )
 
-    def run(line: str) -> Said:
+    def run(line: str) -> Completed:
         code = main(shlex.split(line))
-        return Said(code, *capsys.readouterr())
+        return Completed(code, *capsys.readouterr())
 
     return run
 
@@ -65,11 +65,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_is_one_line_and_no_folder(what: str, say: Any, tmp_path: Path) -> None:
+def test_search_command_bad_budget_is_one_line_and_no_folder(what: str, say: Any, tmp_path: Path) -> None:
     line, code, message = REFUSED[what]
-    said = say(line)
-    assert said.code == code
-    *before, last = said.err.strip().splitlines()
+    completed = say(line)
+    assert completed.code == code
+    *before, last = completed.err.strip().splitlines()
     assert last.startswith("renascent: ")
     assert message in last
     assert not [text for text in before if not text.startswith("searching ")]
@@ -88,16 +88,16 @@ def test_the_nearest_value_of_a_refusal_can_be_given_back(say: Any, tmp_path: Pa
 def test_a_device_that_is_not_there_is_refused(say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    said = say(f"{SIZES} --budget 'latency_ms<=5' --device cuda")
-    assert said.code == 2
-    assert "--device cuda cannot be used" in said.err
+    completed = say(f"{SIZES} --budget 'latency_ms<=5' --device cuda")
+    assert completed.code == 2
+    assert "--device cuda cannot be used" in completed.err
     assert not list(tmp_path.iterdir())
 
 
 def test_a_search_shows_the_table_first_and_what_it_kept_last(say: Any, tmp_path: Path) -> None:
-    said = say(f"{SIZES} --budget 'macs<=0.5x,params<=200k' --out run")
-    assert said.code == 0, said.err
-    shown = said.out + said.err
+    completed = say(f"{SIZES} --budget 'macs<=0.5x,params<=200k' --out run")
+    assert completed.code == 0, completed.err
+    shown = completed.out + completed.err
     assert "smallest" in shown
     assert "reference" in shown
     facts = json.loads((tmp_path / "run/arch.json").read_text())
@@ -114,9 +114,9 @@ def test_a_search_shows_the_table_first_and_what_it_kept_last(say: Any, tmp_path
     ],
 )
 def test_a_runtime_needs_something_to_measure(say: Any, flags: str, says: str) -> None:
-    said = say(f"{SIZES} {flags.replace('<', chr(92) + '<')} --out run")
-    assert said.code == 2
-    assert says in said.err
+    completed = say(f"{SIZES} {flags.replace('<', chr(92) + '<')} --out run")
+    assert completed.code == 2
+    assert says in completed.err
     assert not Path("run").exists()
 
 
@@ -126,10 +126,10 @@ def test_a_missed_latency_has_exit_code_3_and_can_be_resumed(
     monkeypatch.setattr(budgeting, "_measured", lambda config, task, clock: {"weights": [1, 1e-6, 0, 0], "error": 0.0})
     monkeypatch.setattr(budgeting, "latency_of", lambda *about: Latency(9.0, 8.5, 9.5, "a busy machine"))
     line = f"{SIZES} --budget 'latency_ms<=3' --out run"
-    said = say(line)
-    assert said.code == 3
-    assert "latency_ms<=3 was missed" in said.err
-    assert "the search is kept" in said.err
+    completed = say(line)
+    assert completed.code == 3
+    assert "latency_ms<=3 was missed" in completed.err
+    assert "the search is kept" in completed.err
     monkeypatch.setattr(budgeting, "latency_of", lambda *about: Latency(2.0, 1.9, 2.1, "a quiet machine"))
     monkeypatch.setattr(budgeting, "_measured", None)  # what was fitted is in the folder
     assert say(f"{line} --resume").code == 0

@@ -60,7 +60,7 @@ def number():
 SEARCH = "--data digits --limit 200 --strategy rsps --epochs 1 --batch 32"
 
 
-class Said(NamedTuple):
+class Completed(NamedTuple):
     code: int
     out: str
     err: str
@@ -75,23 +75,23 @@ def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("RENASCENT_DATA", raising=False)
 
-    def run(line: str) -> Said:
+    def run(line: str) -> Completed:
         code = main(shlex.split(line))
-        return Said(code, *capsys.readouterr())
+        return Completed(code, *capsys.readouterr())
 
     yield run
     sys.modules.pop("mine", None)
 
 
 def test_a_dry_run_shows_what_can_be_searched_and_needs_no_data(say: Any) -> None:
-    said = say("shrink mine:small --input 1,8,8 --dry-run")
-    assert said.code == 0
-    lines = {line.split("  ")[0]: line for line in said.out.splitlines()}
+    completed = say("shrink mine:small --input 1,8,8 --dry-run")
+    assert completed.code == 0
+    lines = {line.split("  ")[0]: line for line in completed.out.splitlines()}
     assert "8, 16" in lines["0"]
     assert "0, 1, 2" in lines["depth.1"] and "left out from the last: 1, 2" in lines["depth.1"]
     assert "the model's output" in lines["5"]
-    assert "100% of the MACs can change" in said.out
-    assert "the input could be 4, too: add --resolution" in said.out
+    assert "100% of the MACs can change" in completed.out
+    assert "the input could be 4, too: add --resolution" in completed.out
     told = json.loads(say("shrink mine:small --input 1,8,8 --dry-run --resolution --multiple 4 --no-depth --json").out)
     options = {row["name"]: row["options"] for row in told["rows"]}
     assert options == {"resolution": [4, 8], "0": [4, 8, 12, 16], "5": []}
@@ -106,10 +106,10 @@ def test_a_model_is_shrunk_from_its_trained_weights(say: Any, tmp_path: Path) ->
 
     model = mine.small()
     save_file(model.state_dict(), "trained.safetensors")
-    said = say(f"shrink mine:small --weights trained.safetensors {SEARCH} --out run --json")
-    assert said.code == 0
-    assert "what changes, or why nothing does" in said.err
-    facts = json.loads(said.out)
+    completed = say(f"shrink mine:small --weights trained.safetensors {SEARCH} --out run --json")
+    assert completed.code == 0
+    assert "what changes, or why nothing does" in completed.err
+    facts = json.loads(completed.out)
     held = facts["space_config"]
     assert (held["factory"], held["shape"], held["multiple"]) == ("mine:small", [1, 8, 8], 8)
     assert held["weights"] == str(tmp_path / "trained.safetensors")
@@ -138,11 +138,14 @@ def test_a_model_that_changed_since_is_told(say: Any, tmp_path: Path) -> None:
     assert say(line).code == 0
     state = load_file("trained.safetensors")
     save_file({name: torch.zeros_like(value) for name, value in state.items()}, "trained.safetensors")
-    said = say("fit run --epochs 1 --teacher reference")
-    assert (said.code, said.err.count("the model is no longer the one that was searched in run: put it back")) == (2, 1)
-    said = say(f"{line} --resume")
-    assert said.code == 2
-    assert "run was started with another configuration (model was '" in said.err
+    completed = say("fit run --epochs 1 --teacher reference")
+    assert (
+        completed.code,
+        completed.err.count("the model is no longer the one that was searched in run: put it back"),
+    ) == (2, 1)
+    completed = say(f"{line} --resume")
+    assert completed.code == 2
+    assert "run was started with another configuration (model was '" in completed.err
 
 
 def test_an_interrupted_run_goes_on_and_a_finished_one_is_not_repeated(say: Any) -> None:
@@ -158,15 +161,17 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_not_repeated(say: Any)
 
 @pytest.mark.parametrize("named", ["--strategy nes", ""])
 def test_a_budget_is_kept_by_the_strategy_that_is_named_or_the_default(say: Any, named: str) -> None:
-    said = say(f"shrink mine:small {SEARCH.replace('--strategy rsps', named)} --budget 'macs<=0.5x' --out run --json")
-    assert said.code == 0
-    facts = json.loads(said.out)
+    completed = say(
+        f"shrink mine:small {SEARCH.replace('--strategy rsps', named)} --budget 'macs<=0.5x' --out run --json"
+    )
+    assert completed.code == 0
+    facts = json.loads(completed.out)
     assert facts["strategy"] == ("nes" if named else "fbnetv2")
     whole = Adapted(factory="mine:small", shape=(1, 8, 8))
     assert facts["macs"] <= 0.5 * whole.macs.exact(whole.space.indices(whole.reference)[None])[0]
-    said = say(f"shrink mine:small {SEARCH} --budget 'macs<=0.0001x' --out other")
-    assert said.code == 3
-    assert "no architecture" in said.err.splitlines()[-1]
+    completed = say(f"shrink mine:small {SEARCH} --budget 'macs<=0.0001x' --out other")
+    assert completed.code == 3
+    assert "no architecture" in completed.err.splitlines()[-1]
     assert not Path("other").exists()
 
 
@@ -196,11 +201,11 @@ def test_a_budget_is_kept_by_the_strategy_that_is_named_or_the_default(say: Any,
         ("shrink mine:small --data digitz --strategy rsps", ["unknown data set", "digits"]),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_exit_2(say: Any, line: str, words: list[str]) -> None:
-    said = say(line)
-    assert said.code == 2
-    assert said.out == ""
-    (error,) = [text for text in said.err.splitlines() if text]
+def test_shrink_bad_input_is_one_line_and_exit_2(say: Any, line: str, words: list[str]) -> None:
+    completed = say(line)
+    assert completed.code == 2
+    assert completed.out == ""
+    (error,) = [text for text in completed.err.splitlines() if text]
     assert error.startswith("renascent: ")
     for word in words:
         assert word in error
@@ -209,16 +214,16 @@ def test_what_cannot_be_done_is_one_line_and_exit_2(say: Any, line: str, words: 
 
 @pytest.mark.parametrize("more", ["--dry-run", SEARCH])
 def test_an_untraceable_model_gives_the_table_and_a_refusal(say: Any, more: str) -> None:
-    said = say(f"shrink mine:Looks --input 1,8,8 {more}")
-    assert said.code == 2
-    *table, refusal = said.err.splitlines()
+    completed = say(f"shrink mine:Looks --input 1,8,8 {more}")
+    assert completed.code == 2
+    *table, refusal = completed.err.splitlines()
     assert refusal.startswith("renascent: the model looks at values while it runs")
     assert [line.split()[0] for line in table[:-1]] == ["decision", "conv", "fc"]
-    assert "the operations" not in said.out
+    assert "the operations" not in completed.out
 
 
 def test_its_help_lists_every_flag(say: Any) -> None:
-    said = say("shrink --strategy rsps --help")
-    assert said.code == 0
+    completed = say("shrink --strategy rsps --help")
+    assert completed.code == 0
     for flag in ("--input", "--budget", "--weights", "--resolution", "--dry-run", "--candidates"):
-        assert flag in said.out
+        assert flag in completed.out

@@ -120,7 +120,7 @@ def test_networks_of_all_sizes_are_measured_at_their_own_resolution():
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), 0.0, float("inf")])
-def test_what_cannot_be_a_latency_is_refused(wrong):
+def test_fitted_latency_bad_measurement_is_refused(wrong):
     with pytest.raises(UserError, match="latency could not be measured on cpu: give a look-up table"):
         fitted_latency(CONFIGS["topology"], SHAPE, CLASSES, networks=5, milliseconds=lambda net, shape: wrong)
 

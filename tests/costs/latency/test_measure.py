@@ -51,7 +51,7 @@ def test_a_phase_in_which_the_machine_is_slow_does_not_count():
     assert found.median_ms < 20 <= found.p90_ms
 
 
-def test_how_the_network_is_run():
+def test_measure_runs_in_evaluation_mode_on_one_thread():
     net = Sleep(0.0).train()
     measure(net, (1, 2, 3), batch=4, repeats=20, warmup=10)
     assert net.calls == [((4, 1, 2, 3), False, 1, False)] * 30
@@ -141,7 +141,7 @@ def test_if_all_were_the_processor_time_does(monkeypatch):
         ({"passes": -1}, "passes is -1"),
     ],
 )
-def test_what_cannot_be_used_is_told(settings, said):
+def test_measure_bad_setting_is_refused(settings, said):
     with pytest.raises(UserError, match=said):
         measure_all([(nn.Identity(), (1,))], **settings)
 

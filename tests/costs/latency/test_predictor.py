@@ -69,7 +69,7 @@ def test_the_regressor_that_fits_is_chosen(name, latency):
 
 
 @pytest.mark.parametrize("latency", [np.zeros(20), -np.ones(20), np.full(20, np.nan)])
-def test_what_is_no_latency_is_refused(latency):
+def test_fit_predictor_bad_latency_is_refused(latency):
     with pytest.raises(UserError, match="above 0 ms"):
         fit_predictor(np.zeros((20, 1)), latency)
     with pytest.raises(UserError, match="10 or more"):

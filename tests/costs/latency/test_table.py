@@ -84,7 +84,7 @@ def test_its_macs_and_bytes_are_those_that_are_counted():
     config = SPACES["mobilenet-v2-cifar"]()
     values = {name: int(v) for name, v in config.reference.items()}
     for layer in config.layers(values, (3, 32, 32), 10):
-        if layer.kind in ("conv", "depthwise") and layer.share:
+        if layer.kind in ("conv", "depthwise") and layer.presence:
             (one,) = configs_of([layer])
             macs, moved = macs_and_bytes(one.family, np.array([one[6:]]))
             assert macs[0] == macs_in(layer)
@@ -108,7 +108,7 @@ def test_it_comes_back_as_it_was_saved(table, tmp_path):
     "text",
     ["", "[]", "{}", '{"format": "other", "version": 1}', '{"format": "renascent-latency-table", "version": 1}'],
 )
-def test_what_is_no_table_is_told_in_one_line(text, tmp_path):
+def test_lut_load_bad_file_is_one_line(text, tmp_path):
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(UserError, match=r"t\.json is no latency table"):
         Lut.load(tmp_path / "t.json")
@@ -184,11 +184,11 @@ def test_soft_gates_cost_the_mean_over_all_architectures(table, free):
         logits[row, count - 1] = 0.0
         if name in free:
             logits[row, :count] = torch.from_numpy(rng.normal(size=count))
-    expected, chances = 0.0, logits.softmax(-1)
+    expected, probabilities = 0.0, logits.softmax(-1)
     for picks in itertools.product(*(range(len(space.decisions[name].options)) for name in free)):
         arch = space.arch(full | {n: space.decisions[n].options[k] for n, k in zip(free, picks, strict=True)})
-        chance = np.prod([float(chances[names.index(n), k]) for n, k in zip(free, picks, strict=True)])
-        expected += chance * cost.exact(space.indices(arch)[None])[0]
+        probability = np.prod([float(probabilities[names.index(n), k]) for n, k in zip(free, picks, strict=True)])
+        expected += probability * cost.exact(space.indices(arch)[None])[0]
     assert float(cost(soft(space, logits))) == pytest.approx(expected, rel=1e-9)
 
 
@@ -222,10 +222,10 @@ def test_a_resolution_is_one_draw_for_height_and_width():
         logits[row, decision.options.index(base[name])] = 0.0
         if name == "resolution":
             logits[row, : len(options)] = torch.linspace(-1, 1, len(options))
-    chances = logits[list(config.space.decisions).index("resolution")].double().softmax(-1)
+    probabilities = logits[list(config.space.decisions).index("resolution")].double().softmax(-1)
     exact = cost.exact(np.array([config.space.indices(config.space.arch({**base, "resolution": r})) for r in options]))
     assert float(cost(soft(config.space, logits.double()))) == pytest.approx(
-        float(exact @ chances[: len(options)].numpy())
+        float(exact @ probabilities[: len(options)].numpy())
     )
 
 
@@ -260,7 +260,7 @@ def test_a_killed_build_goes_on_with_what_it_has():
     assert measured(chosen, SMALL, SHAPE, 10, sampling, table=done).layers == done.layers
 
 
-def test_when_the_minutes_are_used_up_it_stops():
+def test_lut_build_stops_when_the_minutes_are_used():
     sampling = Sampling(limit=LEAST + 50, networks=1, minutes=0)
     done = measured(plan(SMALL, SHAPE, 10, sampling), SMALL, SHAPE, 10, sampling, table=Lut({}, {}))
     assert len(done.layers) == LEAST

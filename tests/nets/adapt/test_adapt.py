@@ -13,8 +13,8 @@ from renascent.core.gates import one_hot
 from renascent.core.protocols import Goal, WeightRule
 from renascent.costs import macs, params
 from renascent.nets.adapt import adapt
+from renascent.results.baselines import sample_feasible
 from renascent.results.export import export
-from renascent.results.rivals import random_within
 
 SHAPE = (3, 16, 16)
 CLASSES = 10
@@ -239,7 +239,7 @@ def half(space):
     """Return a random architecture of at most half the model's multiply-accumulates, and hardly fewer."""
     whole = space.macs.exact(space.space.indices(space.reference)[None])[0]
     goal = Goal("macs", whole / 2, space.macs, space.macs.exact)
-    arch = random_within(space.space, [goal], np.random.default_rng(1))
+    arch = sample_feasible(space.space, [goal], np.random.default_rng(1))
     assert 0.45 < space.macs.exact(space.space.indices(arch)[None])[0] / whole <= 0.5
     return arch
 

@@ -196,7 +196,7 @@ def infinite():
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5)), "no part of the model can change"),
     ],
 )
-def test_what_cannot_be_searched_says_why_in_one_line(model, message):
+def test_adapt_unsearchable_model_gives_a_one_line_reason(model, message):
     space = adapt(model(), SHAPE)
     with pytest.raises(UserError, match=message) as caught:
         _ = space.space
@@ -204,7 +204,7 @@ def test_what_cannot_be_searched_says_why_in_one_line(model, message):
     assert space.coverage.refused
 
 
-def test_what_is_no_module_is_refused():
+def test_adapt_non_module_is_refused():
     with pytest.raises(UserError, match=r"the model is int: give a torch\.nn\.Module"):
         adapt(3, SHAPE)
 

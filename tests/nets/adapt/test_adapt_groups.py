@@ -311,7 +311,7 @@ def check(space):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_belongs_together_is_found(name):
+def test_adapt_groups_tied_channels(name):
     torch.manual_seed(0)
     make, decisions = CASES[name]
     space = adapt(make(), SHAPE)
@@ -320,7 +320,7 @@ def test_what_belongs_together_is_found(name):
 
 
 @pytest.mark.parametrize("name", FIXED)
-def test_what_is_not_understood_is_left_as_it_is(name):
+def test_adapt_unknown_operation_keeps_its_layers_fixed(name):
     torch.manual_seed(0)
     make, layer, why = FIXED[name]
     space = adapt(make(), SHAPE)

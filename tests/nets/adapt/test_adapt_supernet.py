@@ -170,7 +170,7 @@ def test_only_the_part_that_is_kept_is_computed(given):
     assert shapes["row.1.a"] == (2, 6)
 
 
-def test_what_was_changed_for_a_pass_is_put_back_even_after_an_error(given):
+def test_supernet_forward_restores_the_model_even_after_an_error(given):
     space, net, x = given
     arch = space.space.arch({**space.reference, "left": 2, "depth.row": 1})
     before = {name: (p.shape, p.data_ptr()) for name, p in net.named_parameters()}
@@ -268,7 +268,7 @@ def test_expected_costs_are_those_of_all_architectures_and_learn():
     space = adapt(Small(), SHAPE, multiple=2, least=0.5)
     net = space.supernet(3, 5)
     values = logits(space, seed=3).requires_grad_()
-    chances = {name: gate.weight for name, gate in soft(space.space, values).items()}
+    probabilities = {name: gate.weight for name, gate in soft(space.space, values).items()}
     counted = {}
     expected = {"macs": 0.0, "params": 0.0}
     for picks in itertools.product(*(range(n) for n in space.space.counts)):
@@ -276,8 +276,10 @@ def test_expected_costs_are_those_of_all_architectures_and_learn():
         if arch not in counted:
             plain = net.extract(arch)
             counted[arch] = {"macs": macs(plain, SHAPE), "params": params(plain)}
-        chance = torch.stack([chances[n][k] for n, k in zip(space.space.decisions, picks, strict=True)]).prod()
-        expected = {key: total + chance * counted[arch][key] for key, total in expected.items()}
+        probability = torch.stack(
+            [probabilities[n][k] for n, k in zip(space.space.decisions, picks, strict=True)]
+        ).prod()
+        expected = {key: total + probability * counted[arch][key] for key, total in expected.items()}
     assert len(counted) > 50
     for key, wanted in expected.items():
         cost = getattr(space, key)(soft(space.space, values))

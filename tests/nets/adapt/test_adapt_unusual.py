@@ -211,7 +211,7 @@ def test_height_and_width_of_an_undecided_input_are_one_draw():
     space = adapt(Plain(), (3, 16, 16), resolutions=(8,))
     gates = soft(space.space, torch.zeros(len(space.space.decisions), 4).masked_fill(_padding(space), -torch.inf))
     first = space.layers(spreads(space.space, gates), (3, 16, 16), 5)[0]
-    assert first.size[0].chances is first.size[1].chances
+    assert first.size[0].probabilities is first.size[1].probabilities
     assert first.size[0].values.tolist() == [8, 16]
 
 
@@ -222,7 +222,7 @@ def test_height_and_width_of_an_undecided_input_are_one_draw():
         (Plain(), {"pretrained": Plain().state_dict()}, "a model of your own starts from its weights"),
     ],
 )
-def test_what_cannot_be_searched_is_refused_before_there_is_a_folder(model, about, says, tmp_path):
+def test_search_unsearchable_model_leaves_no_folder(model, about, says, tmp_path):
     task = ImageTask.from_tensors(torch.rand(40, *SHAPE), torch.arange(40) % 5)
     with pytest.raises(UserError, match=says):
         search(adapt(model, SHAPE), RSPS(), task, epochs=1, batch=8, out=tmp_path / "r", **about)

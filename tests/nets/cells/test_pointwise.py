@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from renascent.nets.cells.pointwise import alone, folded, matrix, pointwise
+from renascent.nets.cells.pointwise import convolve_1x1, folded, matrix, pointwise
 
 
 def made(layout=torch.contiguous_format):
@@ -22,7 +22,7 @@ def reference(x, kernel, scale):
 def test_equals_convolution_then_normalisation_with_its_gradients():
     for layout in (torch.contiguous_format, torch.channels_last):
         inputs = made(layout)
-        ours, theirs = alone(inputs[0], *folded(*inputs)), reference(*inputs)
+        ours, theirs = convolve_1x1(inputs[0], *folded(*inputs)), reference(*inputs)
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
         g = torch.randn_like(theirs)
         for a, b in zip(torch.autograd.grad(ours, inputs, g), torch.autograd.grad(theirs, inputs, g), strict=True):
@@ -31,7 +31,7 @@ def test_equals_convolution_then_normalisation_with_its_gradients():
 
 def test_no_scale_means_one():
     x, kernel, _ = made()
-    torch.testing.assert_close(alone(x, *folded(x, kernel)), reference(x, kernel, None), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(convolve_1x1(x, *folded(x, kernel)), reference(x, kernel, None), rtol=1e-10, atol=1e-10)
 
 
 def test_second_derivative():
@@ -39,7 +39,7 @@ def test_second_derivative():
     x = x.detach()[:2, :2, :2, :2].clone().requires_grad_()
     kernel = kernel.detach()[:3, :2].clone().requires_grad_()
     scale = scale.detach()[:3].clone().requires_grad_()
-    assert torch.autograd.gradgradcheck(lambda *v: alone(v[0], *folded(*v)), (x, kernel, scale))
+    assert torch.autograd.gradgradcheck(lambda *v: convolve_1x1(v[0], *folded(*v)), (x, kernel, scale))
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -72,7 +72,7 @@ def test_in_single_precision_far_from_zero_mean():
     torch.manual_seed(1)
     x, kernel = F.relu(torch.randn(64, 16, 16, 16) + 300), torch.randn(16, 16, 1, 1)
     exact = reference(x.double(), kernel.double(), None)
-    torch.testing.assert_close(alone(x, *folded(x, kernel)).double(), exact, rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(convolve_1x1(x, *folded(x, kernel)).double(), exact, rtol=1e-2, atol=1e-3)
 
 
 def test_in_single_precision_the_variance_of_what_nearly_cancels_is_right():

@@ -11,7 +11,7 @@ from renascent.nets.sizes.drawing import LINES, draw_sizes
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 
 
-def test_what_a_dropped_block_would_have_decided_is_left_out() -> None:
+def test_draw_sizes_omits_decisions_of_dropped_blocks() -> None:
     config = ResNetCifar(layers_count=14)
     whole = config.reference
     arch = config.space.arch({**whole, "depth2": 1})

@@ -23,20 +23,20 @@ from renascent.nets.sizes.layers import (
 
 
 def spread(*values, seed=0):
-    chances = torch.rand(len(values), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return RandomWidth(np.array(values), (chances / chances.sum()).requires_grad_())
+    probabilities = torch.rand(len(values), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return RandomWidth(np.array(values), (probabilities / probabilities.sum()).requires_grad_())
 
 
 def outcomes(*numbers):
     """Return (chance, value of each) for independent random numbers."""
-    rows = [list(zip(n.chances.tolist(), n.values.tolist(), strict=True)) for n in numbers]
+    rows = [list(zip(n.probabilities.tolist(), n.values.tolist(), strict=True)) for n in numbers]
     for row in itertools.product(*rows):
-        yield np.prod([chance for chance, _ in row]), *(value for _, value in row)
+        yield np.prod([probability for probability, _ in row]), *(value for _, value in row)
 
 
 def test_the_mean_of_a_product_takes_one_draw_together_and_others_apart():
     a, b = spread(2, 3, 7), spread(1, 4, seed=1)
-    tied = RandomWidth(a.values * 10 + 1, a.chances)
+    tied = RandomWidth(a.values * 10 + 1, a.probabilities)
     wanted = sum(p * 5 * x * (10 * x + 1) * y * y for p, x, y in outcomes(a, b))
     assert product(5, a, tied, b, b).item() == pytest.approx(wanted, rel=1e-12)
     assert product(2, np.array([3, 4]), 5).tolist() == [30, 40]
@@ -45,19 +45,19 @@ def test_the_mean_of_a_product_takes_one_draw_together_and_others_apart():
 def test_the_widest_of_random_widths_has_the_mean_of_maxima():
     a, b, c = spread(2, 3, 7), spread(1, 3, 9, seed=1), spread(4, 5, seed=2)
     found = widest(a, b, 3, c, b)
-    assert found.chances.sum().item() == pytest.approx(1)
+    assert found.probabilities.sum().item() == pytest.approx(1)
     assert found.mean().item() == pytest.approx(sum(p * max(x, y, 3, z) for p, x, y, z in outcomes(a, b, c)), rel=1e-12)
     torch.testing.assert_close(
-        torch.autograd.grad(found.mean(), a.chances)[0],
+        torch.autograd.grad(found.mean(), a.probabilities)[0],
         torch.tensor([sum(p * max(x, y, 3, z) for p, y, z in outcomes(b, c)) for x in (2, 3, 7)]),
     )
     assert widest(a, a) is a
-    same = widest(a, RandomWidth(np.array([3, 3, 1]), a.chances))
+    same = widest(a, RandomWidth(np.array([3, 3, 1]), a.probabilities))
     assert same.values.tolist() == [3, 3, 7]
     assert widest(np.array([1, 5]), np.array([2, 2]), 3).tolist() == [3, 5]
 
 
-def test_what_belongs_to_a_number_is_a_mixture():
+def test_chosen_of_a_random_width_is_a_mixture():
     depth, a, b = spread(1, 2, 3), spread(2, 9, seed=1), spread(4, 9, seed=2)
     found = chosen(depth, {1: a, 2: b, 3: 7})
     wanted = sum(p * {1: x, 2: y, 3: 7}[d] ** 2 for p, d, x, y in outcomes(depth, a, b))
@@ -69,7 +69,7 @@ def test_what_belongs_to_a_number_is_a_mixture():
 
 def test_maps_shrink_by_strides_rounded_up():
     a = spread(5, 6, 7)
-    assert strided(a, 2).values.tolist() == [3, 3, 4] and strided(a, 2).chances is a.chances
+    assert strided(a, 2).values.tolist() == [3, 3, 4] and strided(a, 2).probabilities is a.probabilities
     assert strided(a, 1) is a
     layer = Layer(name="x", kind="conv", inputs=1, outputs=1, kernel=3, stride=2, size=(a, 9))
     assert layer.size_out[1] == 5
@@ -78,9 +78,9 @@ def test_maps_shrink_by_strides_rounded_up():
     ]
 
 
-def test_being_there_is_the_chance_of_enough_depth():
+def test_presence_is_the_probability_of_enough_depth():
     depth = spread(1, 2, 3)
-    assert present(depth, 2).item() == pytest.approx(depth.chances[1:].sum().item())
+    assert present(depth, 2).item() == pytest.approx(depth.probabilities[1:].sum().item())
     assert present(np.array([1, 2]), 2).tolist() == [False, True]
     assert present(3, 2) is True
 
@@ -94,10 +94,10 @@ def test_gates_are_read_as_numbers_where_nothing_is_open():
     logits = torch.zeros(2, 3, requires_grad=True)
     logits = logits.masked_fill(torch.tensor([[False, False, True], [False] * 3]), -torch.inf)
     found = spreads(SPACE, soft(SPACE, logits))
-    assert found["width"].values.tolist() == [8, 16, 32] and found["width"].chances.dtype == torch.float64
+    assert found["width"].values.tolist() == [8, 16, 32] and found["width"].probabilities.dtype == torch.float64
     # a sample has a gradient, so it stays random although one option alone is open
     hard = spreads(SPACE, gumbel_hard(SPACE, logits, 1.0, torch.Generator().manual_seed(0)))
-    assert isinstance(hard["depth"], RandomWidth) and hard["depth"].chances.requires_grad
+    assert isinstance(hard["depth"], RandomWidth) and hard["depth"].probabilities.requires_grad
 
 
 def test_columns_and_the_largest_active():

@@ -96,7 +96,7 @@ def test_sums_pad_the_narrower_with_zeros():
     assert padded(a, 3) is a
 
 
-def test_what_is_certain_has_one_open_option_and_no_gradient():
+def test_certain_needs_one_active_option_without_gradient():
     one = torch.tensor([0.0, 1.0])
     assert certain(Gate(one, (1,)))
     assert not certain(Gate(one, (0, 1)))

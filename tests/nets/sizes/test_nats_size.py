@@ -88,7 +88,7 @@ def test_the_skip_of_equal_widths_is_nothing_in_the_shared_network_too():
         assert [k for k in (2, 4) if net.net.parts[k].skip.unit.conv.weight.grad is not None] == used
 
 
-def test_where_two_widths_are_open_the_crop_of_the_skip_is_listed():
+def test_crops_with_two_active_widths_list_the_skip():
     """Also where the widest of both are equal: the skip then pads and mixes through its convolution."""
     config = NatsSize()
     net, space = config.supernet(3, 10), config.space
@@ -114,13 +114,15 @@ def test_the_expected_cost_knows_where_a_skip_has_weights():
         gates[name] = Gate(torch.rand(8).softmax(0).double().requires_grad_(), tuple(range(8)))
     for cost in (cost_of("macs", config, (3, 8, 8), 10), cost_of("params", config, (3, 8, 8), 10)):
         rows = np.array([[0, a, b, 1, c] for a in range(8) for b in range(8) for c in range(8)])
-        chances = torch.einsum("a,b,c->abc", *(gates[n].weight for n in ("width-1", "width-2", "width-4"))).flatten()
-        wanted = (chances * torch.from_numpy(cost.exact(rows))).sum()
+        probabilities = torch.einsum(
+            "a,b,c->abc", *(gates[n].weight for n in ("width-1", "width-2", "width-4"))
+        ).flatten()
+        wanted = (probabilities * torch.from_numpy(cost.exact(rows))).sum()
         torch.testing.assert_close(cost(gates), wanted, rtol=1e-12, atol=0)
         leaves = [gates[name].weight for name in ("width-1", "width-2", "width-4")]
         found = [torch.autograd.grad(value, leaves, retain_graph=True) for value in (cost(gates), wanted)]
         for ours, theirs in zip(*found, strict=True):
-            # along the simplex: chances that do not sum to one have no expectation
+            # along the simplex: probabilities that do not sum to one have no expectation
             torch.testing.assert_close(ours - ours.mean(), theirs - theirs.mean(), rtol=1e-9, atol=1e-6)
 
 

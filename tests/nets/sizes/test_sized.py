@@ -177,7 +177,7 @@ def test_the_gate_context_is_empty_outside_of_a_forward_pass():
 
 
 @pytest.mark.parametrize("space", ["nats-size", "resnet20"])
-def test_of_one_sampled_size_the_loss_says_nothing(space):
+def test_supernet_one_sampled_size_gives_no_gate_gradient(space):
     """TAS, arXiv:1905.09717, Table 3.6 of the thesis: with one sample there is no gradient."""
     net = SPACES[space]().supernet(1, 3)
     counts = [len(d.options) for d in net.space.decisions.values()]

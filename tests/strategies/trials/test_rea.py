@@ -52,7 +52,7 @@ def test_members_under_way_count_as_members_of_the_first_population():
     assert rea.ask(state, Scripted(0.9, 0.9), []).picks == (2, 1)  # still a random one
 
 
-def test_what_breaks_a_constraint_never_lives():
+def test_rea_infeasible_member_is_dropped():
     rea = REA()
     state = rea.init(SPACE)
     assert rea.tell(state, Proposal((0, 0)), Outcome(-np.inf, 0.0, {}, feasible=False)) == state

@@ -21,10 +21,10 @@ def test_the_estimate_has_the_gradient_of_the_expected_score():
     rng = np.random.default_rng(0)
     logits = np.where(np.arange(3) < np.array(COUNTS)[:, None], rng.standard_normal((2, 3)), -np.inf)
     scores = {picks: float(rng.standard_normal()) for picks in itertools.product(range(3), range(2))}
-    chances, mean = softmax(logits), np.zeros((2, 3))
+    probabilities, mean = softmax(logits), np.zeros((2, 3))
     for picks, score in scores.items():
-        chance = chances[0, picks[0]] * chances[1, picks[1]]
-        mean += chance * loss_gradient(chances, picks, score - 0.37)
+        probability = probabilities[0, picks[0]] * probabilities[1, picks[1]]
+        mean += probability * loss_gradient(probabilities, picks, score - 0.37)
     free = torch.tensor(logits, requires_grad=True)
     table = torch.tensor([[scores[i, j] for j in range(2)] for i in range(3)], dtype=torch.double)
     p = free.softmax(1)
@@ -47,7 +47,7 @@ def test_steps_are_those_of_adam():
         adam.step()
     ours = np.where(np.isinf(state.logits), 0.0, state.logits)
     assert np.allclose(ours, logits.detach().numpy(), atol=1e-10)
-    assert state.chances.sum(1) == pytest.approx([1, 1])
+    assert state.probabilities.sum(1) == pytest.approx([1, 1])
 
 
 def test_the_first_score_is_its_own_baseline():
@@ -60,13 +60,13 @@ def test_the_first_score_is_its_own_baseline():
 def test_samples_follow_the_policy():
     strategy = REINFORCE()
     logits = np.array([[0.0, 1.0, -1.0], [2.0, 0.0, -np.inf]])
-    state = strategy.init(SPACE)._replace(logits=logits, chances=softmax(logits))
+    state = strategy.init(SPACE)._replace(logits=logits, probabilities=softmax(logits))
     rng, counts = np.random.default_rng(1), np.zeros((2, 3))
     for _ in range(4000):
         for row, pick in enumerate(strategy.ask(state, rng, []).picks):
             counts[row, pick] += 1
-    error = 4 * np.sqrt(4000 * state.chances * (1 - state.chances)) + 1e-9
-    assert (np.abs(counts - 4000 * state.chances) < error).all()
+    error = 4 * np.sqrt(4000 * state.probabilities * (1 - state.probabilities)) + 1e-9
+    assert (np.abs(counts - 4000 * state.probabilities) < error).all()
 
 
 def test_a_failed_trial_teaches_nothing():

@@ -20,9 +20,9 @@ from renascent.loops.fit import Fit
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.reports.summary import summary
+from renascent.results.baselines import Baselines, goals_of, sample_feasible
 from renascent.results.budgeted import LATENCY_FILE
 from renascent.results.facts import Cost
-from renascent.results.rivals import Rivals, goals_of, random_within
 from renascent.strategies.rsps import RSPS
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
@@ -35,32 +35,32 @@ def test_they_are_inside_and_use_the_budget(text: str) -> None:
     config = ResNetCifar(layers_count=14)
     goals = Budget.parse(text).goals(config, (3, 16, 16), 10)
     rng = np.random.default_rng(1)
-    archs = [random_within(config.space, goals, rng) for _ in range(20)]
+    archs = [sample_feasible(config.space, goals, rng) for _ in range(20)]
     rows = np.stack([config.space.indices(arch) for arch in archs])
     usage = np.max([goal.exact(rows) / goal.limit for goal in goals], axis=0)
     assert usage.max() <= 1
     assert usage.min() > 0.9
     assert len(set(archs)) == 20
     again = np.random.default_rng(1)
-    assert [random_within(config.space, goals, again) for _ in range(20)] == archs
+    assert [sample_feasible(config.space, goals, again) for _ in range(20)] == archs
 
 
-def test_what_is_drawn_inside_stays() -> None:
-    """With a budget that all keep, and that nobody can fill, even chances are even."""
+def test_sample_feasible_keeps_a_feasible_draw() -> None:
+    """With a budget that every architecture keeps, samples are uniform."""
     space = Space({"a": Integer((1, 2, 3)), "b": Choice(("x", "y"))})
     flat = Goal("macs", 1.0, lambda gates: gates, lambda rows: np.full(len(rows), 0.5))
     rng = np.random.default_rng(0)
-    drawn = [random_within(space, [flat], rng) for _ in range(600)]
+    drawn = [sample_feasible(space, [flat], rng) for _ in range(600)]
     counts = np.bincount([space.index(arch) for arch in drawn], minlength=6)
     assert counts.sum() == 600
     assert np.abs(counts - 100).max() < 4 * np.sqrt(600 * (1 / 6) * (5 / 6))
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_sample_feasible_infeasible_budget_is_refused() -> None:
     space = Space({"a": Integer((1, 2))})
     goal = Goal("macs", 0.5, lambda gates: gates, lambda rows: rows.sum(1) + 1.0)
     with pytest.raises(BudgetError, match=r"no architecture .* was found with macs<=0.5: give a larger budget"):
-        random_within(space, [goal], np.random.default_rng(0))
+        sample_feasible(space, [goal], np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +81,12 @@ def test_the_budget_of_a_search_is_made_again(found: Result) -> None:
     assert {goal.name: goal.limit for goal in goals} == {
         name: cost["limit"] for name, cost in found.facts["costs"].items()
     }
-    rivals = Rivals.of(found, 0, 3)
-    assert rivals.budget == "macs<=0.3x,params<=0.5x"
-    for arch in rivals.archs:
-        costs = rivals.costs(arch)["costs"]
+    baselines = Baselines.of(found, 0, 3)
+    assert baselines.budget == "macs<=0.3x,params<=0.5x"
+    for arch in baselines.archs:
+        costs = baselines.costs(arch)["costs"]
         assert all(costs[goal.name] <= goal.limit for goal in goals)
-    assert Rivals.of(found, 0, 3).archs == rivals.archs != Rivals.of(found, 1, 3).archs
+    assert Baselines.of(found, 0, 3).archs == baselines.archs != Baselines.of(found, 1, 3).archs
 
 
 def test_fit_trains_them_and_says_so(found: Result) -> None:
@@ -95,22 +95,22 @@ def test_fit_trains_them_and_says_so(found: Result) -> None:
     facts = json.loads((found.folder / "fit" / "result.json").read_text())
     assert facts["random_within"] == "macs<=0.3x,params<=0.5x"
     assert [cell["arch"] for cell in facts["random_cells"]] == [
-        found.space.space.format(arch) for arch in Rivals.of(found, 0, 2).archs
+        found.space.space.format(arch) for arch in Baselines.of(found, 0, 2).archs
     ]
     for cell in facts["random_cells"]:
         assert all(cell["costs"][name] <= cost["limit"] for name, cost in found.facts["costs"].items())
-    assert "(2 architectures inside the budget, trained alike; the found one is" in summary(found)
+    assert "(2 architectures inside the budget, trained identically; the result is" in summary(found)
 
 
 def test_without_a_budget_they_cost_what_they_will(found: Result) -> None:
     config = json.loads((found.folder / "config.json").read_text())
     del config["budget"]
     (found.folder / "config.json").write_text(json.dumps(config))
-    rivals = Rivals.of(found, 5, 4)
+    baselines = Baselines.of(found, 5, 4)
     rng = np.random.default_rng([5, 1])
-    assert rivals.archs == [found.space.space.sample(rng) for _ in range(4)]
-    assert rivals.budget is None
-    assert rivals.costs(rivals.archs[0]) == {}
+    assert baselines.archs == [found.space.space.sample(rng) for _ in range(4)]
+    assert baselines.budget is None
+    assert baselines.costs(baselines.archs[0]) == {}
 
 
 def timed(found: Result, budget: str) -> None:
@@ -128,7 +128,7 @@ def test_a_latency_fitted_in_the_search_is_read_again(found: Result) -> None:
     assert goal.exact(reference)[0] > 0.1
 
 
-def test_rivals_may_take_what_was_measured_to_fit(found: Result) -> None:
+def test_baselines_get_the_measured_latency_limit(found: Result) -> None:
     """What was found takes 3 ms where 4 were predicted: so those of 4 predicted ms are what it competes with."""
     timed(found, "latency_ms<=0.5x")
     held = {"weights": [0.1, 1e-6, 1e-7, 0.01], "error": 0.05, "reference_ms": 6.0}
@@ -146,11 +146,11 @@ def test_a_latency_from_a_table_is_refused_before_a_folder_is_made(found: Result
         found.fit(load("digits", options=ImageOptions(limit=200)), Fit(epochs=1), random_cells=1)
     assert "\n" not in str(caught.value)
     assert not (found.folder / "fit").exists()
-    assert Rivals.of(found, 0, 0).archs == []
+    assert Baselines.of(found, 0, 0).archs == []
 
 
 def test_a_space_without_depths() -> None:
     config = NatsSize()
     goals = Budget.parse("macs<=0.25x").goals(config, (3, 32, 32), 10)
-    arch = random_within(config.space, goals, np.random.default_rng(3))
+    arch = sample_feasible(config.space, goals, np.random.default_rng(3))
     assert goals[0].exact(config.space.indices(arch)[None])[0] <= goals[0].limit

@@ -1,4 +1,4 @@
-"""How a search decided, drawn for its report: how sure it was of each decision, and what it thought likeliest."""
+"""Figures of a search's policy for its report: the entropy of each decision, and its mode."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ FEW = 12
 """More decisions than this have no curves of their own, but rows of colour."""
 
 
-def beliefs(result: Record, epochs: Sequence[SearchEpoch], styles: Mapping[object, str]) -> list[Drawing]:
-    """Draw how sure the strategy was of each decision, and the likeliest option; of sizes, the expected one."""
+def policy_figures(result: Record, epochs: Sequence[SearchEpoch], styles: Mapping[object, str]) -> list[Drawing]:
+    """Draw the entropy of each decision, and its mode; for sizes, their mean and standard deviation."""
     if not epochs or undecided(result, epochs):
         return []
     names = list(epochs[0].entropy)
@@ -32,55 +32,56 @@ def beliefs(result: Record, epochs: Sequence[SearchEpoch], styles: Mapping[objec
         return [first, *_sizes(result, epochs)]
     archs = [result.space.space.parse(e.likeliest) for e in epochs]
     rows = {n: [a[n] for a in archs] for n in names if all(n in a for a in archs)}
-    title = "likeliest option of each decision in each epoch"
+    title = "mode of each decision in each epoch"
     return [first, (strips(rows, [e.epoch for e in epochs], styles, title), _legend(styles))]
 
 
-def spent(epochs: Sequence[SearchEpoch]) -> list[Drawing]:
-    """Draw what the strategy's belief costs on average, beside the budget; nothing where there was none."""
-    told = [e for e in epochs if e.costs]
-    if not told:
+def expected_cost_figure(epochs: Sequence[SearchEpoch]) -> list[Drawing]:
+    """Draw the expected cost under the policy beside the budget; nothing without a budget."""
+    recorded = [e for e in epochs if e.costs]
+    if not recorded:
         return []
     lines = [
-        Line(name, [(e.epoch, e.costs[name]) for e in told], COLOURS[k % 6]) for k, name in enumerate(told[0].costs)
+        Line(name, [(e.epoch, e.costs[name]) for e in recorded], COLOURS[k % 6])
+        for k, name in enumerate(recorded[0].costs)
     ]
     title = "expected cost in each epoch, in times the budget"
     drawn = chart(lines, title, "expected cost / budget", known={"the budget": 1.0}, base=0.0)
-    caption = "What a network drawn by the strategy's chances costs on average. The result is inside the budget."
+    caption = "Expected cost of an architecture sampled from the policy. The result is inside the budget."
     return [(drawn, Markup(caption))]
 
 
-def undecided(result: Record, told: Sequence[SearchEpoch]) -> bool:
-    """Return whether all options of all decisions stayed equally likely: one unchanging entropy, ln(options)."""
+def undecided(result: Record, recorded: Sequence[SearchEpoch]) -> bool:
+    """Return whether the policy stayed uniform: every decision has the entropy ln(options) in every epoch."""
     counts = _options(result)
-    pairs = {(counts.get(n, 0), nats) for e in told for n, nats in e.entropy.items()}
+    pairs = {(counts.get(n, 0), nats) for e in recorded for n, nats in e.entropy.items()}
     even = all(abs(nats - math.log(max(n, 1))) < 1e-5 for n, nats in pairs)
     return bool(pairs) and even and len(pairs) == len(dict(pairs))
 
 
-def _curves(result: Record, told: Sequence[SearchEpoch], names: Sequence[str]) -> Drawing:
-    lines = [Line(n, [(e.epoch, e.entropy[n]) for e in told], COLOURS[k % 6]) for k, n in enumerate(names)]
+def _curves(result: Record, recorded: Sequence[SearchEpoch], names: Sequence[str]) -> Drawing:
+    lines = [Line(n, [(e.epoch, e.entropy[n]) for e in recorded], COLOURS[k % 6]) for k, n in enumerate(names)]
     known = _options(result)
     counts = sorted({known.get(n, 0) for n in names} - {0, 1})
-    even = {f"ln {n}: all {n} options alike": math.log(n) for n in counts}
+    even = {f"ln {n}: all {n} options equally likely": math.log(n) for n in counts}
     # from zero, unless all that happens is close to undecided
     base = 0.0 if min(y for line in lines for _, y in line.points) < max(even.values(), default=0.0) / 2 else None
     title = "entropy of each decision in each epoch"
     drawn = chart(lines, title, "entropy (nats)", base=base, known=even)
-    return drawn, Markup("Entropy of each decision: 0 is settled, the dashed line is undecided.")
+    return drawn, Markup("Entropy of each decision: 0 is settled, the dashed line is uniform.")
 
 
-def _shades(result: Record, told: Sequence[SearchEpoch], names: Sequence[str]) -> Drawing:
+def _shades(result: Record, recorded: Sequence[SearchEpoch], names: Sequence[str]) -> Drawing:
     counts = _options(result)
-    rows = {name: [e.entropy[name] / math.log(max(counts.get(name, 0), 2)) for e in told] for name in names}
+    rows = {name: [e.entropy[name] / math.log(max(counts.get(name, 0), 2)) for e in recorded] for name in names}
     title = "entropy of each decision in each epoch, as a share of its largest"
-    drawn = heat(rows, [e.epoch for e in told], high=1.0, unit="entropy / ln(options)", title=title)
-    return drawn, Markup("How undecided each decision was: pale is settled, dark is all options alike.")
+    drawn = heat(rows, [e.epoch for e in recorded], high=1.0, unit="entropy / ln(options)", title=title)
+    return drawn, Markup("Entropy of each decision: pale is settled, dark is uniform.")
 
 
-def _sizes(result: Record, told: Sequence[SearchEpoch]) -> list[Drawing]:
-    """Draw the expected size of each decision, and its standard deviation, in times the reference's."""
-    known = [e for e in told if e.sizes]
+def _sizes(result: Record, recorded: Sequence[SearchEpoch]) -> list[Drawing]:
+    """Draw mean and standard deviation of each size under the policy, in times the reference's."""
+    known = [e for e in recorded if e.sizes]
     if not known:
         return []
     reference = {name: float(str(value)) for name, value in (result.space.reference or {}).items()}
@@ -96,14 +97,14 @@ def _sizes(result: Record, told: Sequence[SearchEpoch]) -> list[Drawing]:
 
 
 _MOMENTS = (
-    ("expected size", 1.0, "How large each was on average, by the strategy's chances: 1 is as in the reference."),
-    ("spread of the size", 0.1, "How far each spread around that (standard deviation): 0 is settled."),
+    ("expected size", 1.0, "Expected size of each decision under the policy: 1 is as in the reference."),
+    ("spread of the size", 0.1, "Standard deviation of each size under the policy: 0 is settled."),
 )
 
 
 def _legend(styles: Mapping[object, str]) -> Markup:
     key = Markup(' <span class="key"><i class="{}"></i>{}</span>')
-    return Markup("Likeliest option of each decision:") + Markup("").join(
+    return Markup("Mode of each decision:") + Markup("").join(
         key.format(style, short(option)) for option, style in styles.items()
     )
 

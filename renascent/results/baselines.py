@@ -1,4 +1,4 @@
-"""Random architectures that what a search found is compared with: inside the budget that it keeps, if it has one."""
+"""Random baselines of a search: architectures within the same budget, trained identically."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Rivals:
-    """Random architectures. budget: they are all inside it, and use most of it; None: they may cost what they will."""
+class Baselines:
+    """Random baselines. budget: all are inside it and use most of it; None if the search had none."""
 
     space: SpaceConfig
     archs: Sequence[Arch]
@@ -33,8 +33,8 @@ class Rivals:
     budget: str | None = None
 
     @classmethod
-    def of(cls, result: Record, seed: int, count: int) -> Rivals:
-        """Draw `count` architectures that compete with a result, the same for the same seed.
+    def of(cls, result: Record, seed: int, count: int) -> Baselines:
+        """Draw `count` baselines for a result, the same for the same seed.
 
         Raises UserError when its folder does not hold what its budget was measured by.
         """
@@ -42,11 +42,11 @@ class Rivals:
         goals = goals_of(result) if count else ()
         if not goals:
             return cls(space, [space.space.sample(rng) for _ in range(count)])
-        archs = [random_within(space.space, goals, rng) for _ in range(count)]
+        archs = [sample_feasible(space.space, goals, rng) for _ in range(count)]
         return cls(space, archs, goals, result.asked.budget)
 
     def costs(self, arch: Arch) -> dict[str, float]:
-        """Return what an architecture costs, of what is bounded: nothing without a budget."""
+        """Return the bounded costs of an architecture; nothing without a budget."""
         row = self.space.space.indices(arch)[None]
         return {goal.name: float(goal.exact(row)[0]) for goal in self.goals}
 
@@ -54,7 +54,7 @@ class Rivals:
 def goals_of(result: Record) -> tuple[Goal, ...]:
     """Return the budget of a finished search, its latency as predicted; nothing where it had none.
 
-    Where the prediction was off by a factor for what was found, its bound is moved by that.
+    If the prediction was off by a factor for the result, the latency limit is multiplied by that factor.
     Raises UserError when the folder lacks what predicted a bounded latency.
     """
     text = result.asked.budget
@@ -64,9 +64,9 @@ def goals_of(result: Record) -> tuple[Goal, ...]:
     shape, classes = (result.about.channels, *result.about.size), result.about.classes
     latency: Priced | None = None
     fitted, table = result.folder / LATENCY_FILE, result.folder / TABLE_FILE
-    held = read_json(fitted) if budget.timed and fitted.exists() else {}
-    if held:
-        latency = restored(result.space, shape, classes, held)
+    stored = read_json(fitted) if budget.timed and fitted.exists() else {}
+    if stored:
+        latency = restored(result.space, shape, classes, stored)
     elif budget.timed and table.exists():
         latency = LatencyCost(result.space, Lut.load(table), shape, classes)
     elif budget.timed:
@@ -74,22 +74,22 @@ def goals_of(result: Record) -> tuple[Goal, ...]:
             f"{result.folder} does not hold what its budget {text} was measured by, so there are no random "
             "architectures inside it: leave random_cells out"
         )
-    goals = budget.goals(result.space, shape, classes, latency, held.get("reference_ms"))
-    told = result.about.costs.get(LATENCY)
-    # the search let its promises move until what was measured fitted: what competes with it may have as much
-    return tightened(goals, LATENCY, told.promised / told.measured) if told and told.measured else goals
+    goals = budget.goals(result.space, shape, classes, latency, stored.get("reference_ms"))
+    recorded = result.about.costs.get(LATENCY)
+    # the search moved the predicted limit until the measured latency was feasible: its baselines get the same limit
+    return tightened(goals, LATENCY, recorded.promised / recorded.measured) if recorded and recorded.measured else goals
 
 
-def random_within(space: Space, goals: Sequence[Goal], rng: np.random.Generator) -> Arch:
-    """Return an architecture drawn by even chances and moved, by as few options as can be, to inside the budget.
+def sample_feasible(space: Space, goals: Sequence[Goal], rng: np.random.Generator) -> Arch:
+    """Sample an architecture uniformly and repair it, by as few options as possible, to be feasible.
 
-    It uses most of the tightest bound, where that can be, as what a search returns does. Raises BudgetError when none
-    is inside.
+    It uses most of the tightest bound, where that is possible, as the result of a search does. Raises BudgetError when
+    none is inside.
 
     >>> from renascent.core.space import Integer
     >>> space = Space({"a": Integer((1, 2, 3)), "b": Integer((1, 2, 3))})
     >>> goal = Goal("macs", 4.0, lambda gates: gates, lambda rows: ((rows + 1) ** 2).sum(1) / 2.0)
-    >>> random_within(space, [goal], np.random.default_rng(0))
+    >>> sample_feasible(space, [goal], np.random.default_rng(0))
     Arch({'a': 2, 'b': 2})
     """
     drawn = rng.integers(space.counts)
