@@ -43,10 +43,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Bounded:
-    """A space and its budget, over option indices.
-
-    values: (decisions, options), the worth of each option; the worth of an architecture is their sum.  -inf: no option.
-    """
+    """A budget over option indices. values: (decisions, options), whose sum is an architecture's worth; -inf: none."""
 
     goals: Sequence[Goal]
     values: NDArray[np.float64]
@@ -87,10 +84,9 @@ class Bounded:
         return np.lexsort((worth, np.minimum(usage, FILLED), -np.maximum(usage, 1)))
 
     def _moved_in(self, row: Indices) -> Indices:
-        """Repair a row greedily.
+        """Repair greedily, each time by the change with the best cost-to-value ratio.
 
-        Decrease options until the row is feasible, then increase them until 95 % of the tightest bound is used, each
-        time taking the change with the best cost-to-value ratio.
+        Decrease options until the row is feasible, then increase them until 95 % of the tightest bound is used.
         """
         now = float(self.usage(row[None])[0])
         while not FILLED <= now <= 1:

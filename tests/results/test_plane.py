@@ -69,13 +69,13 @@ def test_points_hold_the_costs_of_the_budget_and_the_scores() -> None:
         return 0.5 + 0.01 * len(seen)
 
     points = plane(config, arch, [Goal("params", limit, cost, cost.exact)], score, SHAPE, CLASSES)
-    assert [p["name"] for p in points] == ["found", "reference", "0.1x", "0.25x", "0.4x", "0.5x", "0.75x"]
+    assert [p.name for p in points] == ["found", "reference", "0.1x", "0.25x", "0.4x", "0.5x", "0.75x"]
     assert seen[:2] == [arch, config.reference]
     for point, given in zip(points, seen, strict=True):
-        assert point["params"] == cost.exact(space.indices(given)[None])[0]
-        assert set(point) == {"name", "params", "score"}
-    assert [p["score"] for p in points] == pytest.approx([0.51 + 0.01 * k for k in range(7)])
-    assert points[4]["params"] <= limit
+        assert point.costs["params"] == cost.exact(space.indices(given)[None])[0]
+        assert set(point.costs) == {"params"}
+    assert [p.score for p in points] == pytest.approx([0.51 + 0.01 * k for k in range(7)])
+    assert points[4].costs["params"] <= limit
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from renascent.costs.sized import activations_in, macs_in, memory_access_in, params_in, peak, total
 from torch import nn
 from torch.nn import functional
 
 from renascent.core.fields import settings
 from renascent.core.space import Integer, Space
 from renascent.nets import SPACES
+from renascent.nets.sizes.counted import activations_in, macs_in, memory_access_in, params_in, peak, total
 from renascent.nets.sizes.layers import columns
 from renascent.nets.sizes.resolution import input_shape
 from renascent.nets.sizes.space import TracedSpace
