@@ -45,12 +45,7 @@ def task():
     return load("digits", options=ImageOptions(limit=120))
 
 
-@pytest.fixture(autouse=True)
-def without_measuring(monkeypatch):
-    """A result's own latency says nothing here, and takes longer than the search."""
-    monkeypatch.setattr(
-        "renascent.experiment.result.measure", lambda net, shape: Latency(1.0, 1.0, 1.0, "not measured")
-    )
+pytestmark = pytest.mark.usefixtures("without_measuring")
 
 
 def small(name):
