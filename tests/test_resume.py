@@ -144,8 +144,9 @@ def assert_same(folder: Path, other: Path) -> None:
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", ["darts", "gdas", "enas"])
 def test_killed_at_random_moments_and_resumed_it_is_the_same(name: str, tmp_path: Path, searches: Searches) -> None:
+    """One of each kind: soft, sampled, with a controller. The conformance suite kills all, in its own process."""
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     go(name, whole)
     lasts = read_events(whole)[-2]["seconds"]
