@@ -14,7 +14,8 @@ from renascent.core.protocols import Goal, OneShot, Priced, SpaceConfig, Task
 from renascent.core.space import Arch
 from renascent.costs import Latency, macs, params
 from renascent.costs.budget import LATENCY, Budget, Feasible, feasibility_text, feasible, keepable, tightened
-from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency, latency_of
+from renascent.costs.latency import clock as timing
+from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import FittedLatency, fitted_latency, restored
 from renascent.costs.latency.runtimes import check_runtime
@@ -97,7 +98,7 @@ def prepare(
     rows = feasible(config, goals)
     start = _start(config, goals, shape, task.classes)
     if clock.table is not None and not resume:
-        latency_of(config, start, task, clock)  # a runtime that is not here must not be missed at the end
+        timing.latency_of(config, start, task, clock)  # a runtime that is not here must not be missed at the end
     return Budgeted(budget, goals, rows, start, clock, fitted)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from html import unescape
 
 import numpy as np
 import pytest
@@ -138,7 +139,7 @@ def test_progress_summary_and_report_show_it(found, capsys):
     html = write_report(found).read_text()
     assert f'<dt>accuracy in the table</dt><dd class="value">{value}</dd><dd class="remark">{of}</dd>' in html
     assert 'id="truth"' in html
-    assert "accuracy in made of the policy's mode in each epoch" in html
+    assert "accuracy in made of the policy's mode in each epoch" in unescape(html)
     assert f"mean of all {told['mean']:.2f}</text>" in html
     assert f"best {told['best']:.2f}</text>" in html
     assert re.search(r"truth table made</span><br>Someone, <a href=", html)

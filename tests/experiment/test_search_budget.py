@@ -15,6 +15,7 @@ from renascent.core.errors import BudgetError, UserError
 from renascent.core.files import read_json
 from renascent.costs import Latency, macs
 from renascent.costs.budget import Budget
+from renascent.costs.latency import clock as timing
 from renascent.costs.latency.fitted import fitted_latency
 from renascent.loops.run import CLOCK_FIELDS, read_events
 from renascent.nets.adapt import Adapted
@@ -118,7 +119,7 @@ def without_a_clock(monkeypatch):
         return Latency(ms, ms, ms, "by hand")
 
     monkeypatch.setattr(budgeting, "fitted_latency", fitted)
-    monkeypatch.setattr(budgeting, "latency_of", latency)
+    monkeypatch.setattr(timing, "latency_of", latency)
     return fits
 
 
@@ -187,13 +188,13 @@ def test_widths_depths_and_resolution_share_one_budget_killed_and_resumed_to_the
 
 
 def test_a_missed_latency_keeps_the_search_which_can_be_resumed(task, tmp_path, without_a_clock, monkeypatch):
-    honest = budgeting.latency_of
+    honest = timing.latency_of
     whole = search(WIDTHS, "tunas", task, tmp_path / "whole", "latency_ms<=40")
-    monkeypatch.setattr(budgeting, "latency_of", lambda *about: Latency(44.0, 43.0, 45.0, "a busy machine"))
+    monkeypatch.setattr(timing, "latency_of", lambda *about: Latency(44.0, 43.0, 45.0, "a busy machine"))
     with pytest.raises(BudgetError, match=r"missed 6 times: .* the search is kept"):
         search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
     assert not (tmp_path / "r/arch.json").exists()
-    monkeypatch.setattr(budgeting, "latency_of", honest)
+    monkeypatch.setattr(timing, "latency_of", honest)
     assert search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True).arch == whole.arch
 
 
@@ -212,7 +213,7 @@ def test_a_finished_search_is_not_settled_again(task, tmp_path, without_a_clock,
     """Another minute's latency must not put another network beside the weights that were trained since."""
     first = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
     held = (tmp_path / "r/arch.json").read_bytes()
-    monkeypatch.setattr(budgeting, "latency_of", None)
+    monkeypatch.setattr(timing, "latency_of", None)
     again = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True)
     assert again.arch == first.arch
     assert (tmp_path / "r/arch.json").read_bytes() == held

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from renascent.core.errors import UserError
-from renascent.loops import checkpoint
 from renascent.loops.checkpoint import load_tree, save_tree
 
 TREE = {
@@ -164,7 +163,7 @@ def test_a_failure_in_the_middle_leaves_the_old_file(tmp_path, monkeypatch):
         scratch.write_bytes(b"half of it")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(checkpoint, "save_file", half)
+    monkeypatch.setattr("renascent.loops.weightsfile.save_file", half)
     with pytest.raises(UserError, match=r"cannot write .*No space left on device; free some space"):
         save_tree(path, {"step": 2})
     assert left(path) == {"step": 1}

@@ -147,7 +147,7 @@ def test_environment_in_a_checkout_names_the_commit(tmp_path, monkeypatch):
 
 
 def test_a_package_that_is_not_installed(monkeypatch):
-    monkeypatch.setattr(run_module, "PACKAGES", ("no-such-package-here",))
+    monkeypatch.setattr("renascent.core.environment.PACKAGES", ("no-such-package-here",))
     assert environment(0)["versions"] == {"no-such-package-here": "not installed"}
 
 

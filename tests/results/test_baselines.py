@@ -84,7 +84,7 @@ def test_the_budget_of_a_search_is_made_again(found: Result) -> None:
     baselines = Baselines.of(found, 0, 3)
     assert baselines.budget == "macs<=0.3x,params<=0.5x"
     for arch in baselines.archs:
-        costs = baselines.costs(arch)["costs"]
+        costs = baselines.costs(arch)
         assert all(costs[goal.name] <= goal.limit for goal in goals)
     assert Baselines.of(found, 0, 3).archs == baselines.archs != Baselines.of(found, 1, 3).archs
 

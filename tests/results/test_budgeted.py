@@ -14,6 +14,7 @@ from renascent.core.files import read_json
 from renascent.core.protocols import Goal, Setup
 from renascent.costs import Latency, Lut, params
 from renascent.costs.budget import Budget
+from renascent.costs.latency import clock as timing
 from renascent.costs.latency.clock import Clock, latency_of
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import fitted_latency
@@ -96,7 +97,7 @@ def test_a_latency_that_is_missed_is_derived_again_until_it_is_kept(found, task,
     bound = goal(0.5)
     strategy, first = found(bound)
     latency, seen = measured(1.3)
-    monkeypatch.setattr(budgeting, "latency_of", latency)
+    monkeypatch.setattr(timing, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [bound])
     assert 0.5 * 0.95 < predicted(first.arch) / REFERENCE <= 0.5
     assert 1.3 * predicted(settled.arch) <= bound.limit
@@ -118,7 +119,7 @@ def test_confirmed_latency_of_a_miss_takes_the_faster_measurement(found, task, m
         # the network takes the predicted time; the rest is the machine's other work
         return Latency(took.pop(0) * bound.limit, 0.0, 1e9, "a busy machine")
 
-    monkeypatch.setattr(budgeting, "latency_of", latency)
+    monkeypatch.setattr(timing, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [bound])
     assert (settled is first) == (later < 1)
     if later < 1:
@@ -138,7 +139,7 @@ def test_confirmed_latency_of_a_missed_proportion_takes_the_mean(found, task, mo
         ms = took.pop(0) * bound.limit
         return Latency(ms, ms / 2, 2 * ms, "by hand")
 
-    monkeypatch.setattr(budgeting, "latency_of", latency)
+    monkeypatch.setattr(timing, "latency_of", latency)
     clock = Clock(beside=(CONFIG.reference, REFERENCE))
     settled, last = settle(CONFIG, task, strategy, first, [bound], clock=clock)
     assert settled is not first
@@ -159,7 +160,7 @@ def test_settle_recovers_from_a_miss_in_a_slow_phase(found, task, monkeypatch):
         took = (1.6 if len(seen) < 3 else 1.0) * predicted(arch)
         return Latency(took, took, took, "by hand")
 
-    monkeypatch.setattr(budgeting, "latency_of", latency)
+    monkeypatch.setattr(timing, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [bound])
     # missed twice, far below the bound, at the bound
     assert [predicted(arch) <= 0.7 * bound.limit for arch in seen] == [False, False, True, False]
@@ -176,7 +177,7 @@ def test_a_looser_bound_that_is_missed_is_tightened_and_the_slowest_inside_is_ke
         took = {1: 0.8, 2: 1.1, 3: 1.1, 4: 0.9}[len(seen)] * bound.limit
         return Latency(took, took, took, "by hand")
 
-    monkeypatch.setattr(budgeting, "latency_of", latency)
+    monkeypatch.setattr(timing, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [bound])
     assert predicted(seen[0]) < predicted(seen[3]) < predicted(seen[1])
     assert seen[1] == seen[2]
@@ -186,7 +187,7 @@ def test_a_looser_bound_that_is_missed_is_tightened_and_the_slowest_inside_is_ke
 def test_settle_bound_unused_by_prediction_is_not_loosened(found, task, monkeypatch):
     strategy, first = found(goal(0.5))
     latency, seen = measured(0.7)
-    monkeypatch.setattr(budgeting, "latency_of", latency)
+    monkeypatch.setattr(timing, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [goal(1.5)])
     assert settled is first
     assert seen == [first.arch]
@@ -197,7 +198,7 @@ def test_settle_overpredicted_latency_is_derived_again_to_use_the_budget(found, 
     bound = goal(0.5)
     strategy, first = found(bound)
     latency, seen = measured(0.8)
-    monkeypatch.setattr(budgeting, "latency_of", latency)
+    monkeypatch.setattr(timing, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [bound])
     assert 0.95 * bound.limit < last.median_ms == 0.8 * predicted(settled.arch) <= bound.limit
     assert seen == [first.arch, settled.arch]
@@ -208,7 +209,7 @@ def test_a_latency_below_the_bound_is_no_waste_where_another_bound_is_used(found
     bounds = [goal(0.9), goal(0.45, "macs")]
     strategy, first = found(*bounds)
     latency, seen = measured(1.0)
-    monkeypatch.setattr(budgeting, "latency_of", latency)
+    monkeypatch.setattr(timing, "latency_of", latency)
     assert settle(CONFIG, task, strategy, first, bounds)[0] is first
     assert seen == [first.arch]
 
@@ -224,7 +225,7 @@ def test_settle_second_derivation_must_use_more_of_the_budget(found, task, monke
         took = (0.8 if arch == first.arch else later) * bound.limit
         return Latency(took, took, took, "by hand")
 
-    monkeypatch.setattr(budgeting, "latency_of", latency)
+    monkeypatch.setattr(timing, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [bound])
     assert settled is first
     assert last.median_ms == 0.8 * bound.limit
@@ -234,7 +235,7 @@ def test_settle_second_derivation_must_use_more_of_the_budget(found, task, monke
 def test_other_bounds_stay_as_they_are(found, task, monkeypatch):
     bounds = [goal(0.5), goal(0.45, "macs")]
     strategy, first = found(*bounds)
-    monkeypatch.setattr(budgeting, "latency_of", measured(1.2)[0])
+    monkeypatch.setattr(timing, "latency_of", measured(1.2)[0])
     settled, _ = settle(CONFIG, task, strategy, first, bounds)
     assert 1.2 * predicted(settled.arch) <= bounds[0].limit
     assert predicted(settled.arch) <= bounds[1].limit
@@ -245,7 +246,7 @@ def test_the_median_keeps_the_budget_however_wide_the_spread(found, task, monkey
     bound = goal(0.5)
     strategy, first = found(bound)
     latency, seen = measured(factor, 0.15)
-    monkeypatch.setattr(budgeting, "latency_of", latency)
+    monkeypatch.setattr(timing, "latency_of", latency)
     settled, last = settle(CONFIG, task, strategy, first, [bound])
     assert (len(seen) == 1) == (settled is first) == (factor < 1)
     assert last.median_ms <= bound.limit < last.p90_ms
@@ -254,7 +255,7 @@ def test_the_median_keeps_the_budget_however_wide_the_spread(found, task, monkey
 def test_settle_looks_the_last_architecture_up(found, task, monkeypatch):
     bound = goal(0.5)
     strategy, first = found(bound)
-    monkeypatch.setattr(budgeting, "latency_of", measured(1.3)[0])
+    monkeypatch.setattr(timing, "latency_of", measured(1.3)[0])
     settled, _ = settle(CONFIG, task, strategy, first, [bound], truth=predicted)
     assert settled.arch != first.arch
     assert settled.truth == predicted(settled.arch)
@@ -263,7 +264,7 @@ def test_settle_looks_the_last_architecture_up(found, task, monkeypatch):
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
 def test_a_network_is_measured_as_its_table_was(task, monkeypatch, runtime):
     asked = []
-    monkeypatch.setattr(budgeting, "measure_all", lambda cases, runtime, **_: asked.append(runtime) or ["measured"])
+    monkeypatch.setattr(timing, "measure_all", lambda cases, runtime, **_: asked.append(runtime) or ["measured"])
     about = {"runtime": f"something {runtime}, cpu", "processor": processor_name(), "device": "cpu"}
     assert latency_of(CONFIG, CONFIG.reference, task, Clock(table=Lut(about, {}))) == "measured"
     assert asked == [runtime]
@@ -303,7 +304,7 @@ def test_a_latency_that_is_never_kept_ends_with_exit_code_3(found, task, monkeyp
         seen.append(arch)
         return Latency(1.02 * bound.limit, 1.01 * bound.limit, 1.1 * bound.limit, "by hand")
 
-    monkeypatch.setattr(budgeting, "latency_of", always)
+    monkeypatch.setattr(timing, "latency_of", always)
     with pytest.raises(BudgetError, match=r"was missed 6 times: .* ms \(.* to .*\); the search is kept: resume") as e:
         settle(CONFIG, task, strategy, first, [bound])
     assert e.value.exit_code == 3
@@ -315,14 +316,14 @@ def test_settle_stops_when_no_tighter_limit_is_feasible(found, task, monkeypatch
     bound = goal(0.5)
     strategy, first = found(bound)
     latency, seen = measured(50.0)
-    monkeypatch.setattr(budgeting, "latency_of", latency)
+    monkeypatch.setattr(timing, "latency_of", latency)
     with pytest.raises(BudgetError, match="was missed 1 times"):
         settle(CONFIG, task, strategy, first, [bound])
     assert seen == [first.arch] * 2
 
 
 def test_without_a_bound_on_latency_nothing_is_measured(found, task, monkeypatch):
-    monkeypatch.setattr(budgeting, "latency_of", None)
+    monkeypatch.setattr(timing, "latency_of", None)
     strategy, first = found(goal(0.5, "macs"))
     assert settle(CONFIG, task, strategy, first, [goal(0.5, "macs")]) == (first, None)
 
@@ -341,7 +342,7 @@ def test_costs_of_records_limit_predicted_and_measured(task):
 
 def test_a_network_is_measured_on_images_of_its_own_resolution(task, monkeypatch):
     config, shapes = ResNetCifar(layers_count=8, lowest=4, highest=8), []
-    monkeypatch.setattr(budgeting, "measure_all", lambda cases, **_: [shapes.append(cases[0][1])])
+    monkeypatch.setattr(timing, "measure_all", lambda cases, **_: [shapes.append(cases[0][1])])
     latency_of(config, config.space.arch({**config.reference, "resolution": 4}), task)
     assert shapes == [(1, 4, 4)]
 
@@ -398,7 +399,7 @@ def fits(monkeypatch):
         return sum(p.numel() for p in net.parameters())
 
     monkeypatch.setattr(budgeting, "fitted_latency", fitted)
-    monkeypatch.setattr(budgeting, "latency_of", lambda *about: Latency(80.0, 79.0, 81.0, "by hand"))
+    monkeypatch.setattr(timing, "latency_of", lambda *about: Latency(80.0, 79.0, 81.0, "by hand"))
     return calls
 
 
@@ -431,7 +432,7 @@ def test_all_that_is_measured_runs_with_the_runtime_asked_for(task, tmp_path, fo
         return [Latency(ms, ms, ms, runtime) for ms in (1.0 + 1e-3 * params(net) for net, _ in cases)]
 
     monkeypatch.setattr("renascent.costs.latency.fitted.measure_all", measured)
-    monkeypatch.setattr(budgeting, "measure_all", measured)
+    monkeypatch.setattr(timing, "measure_all", measured)
     ready = prepare(CONFIG, task, Budget.parse("latency_ms<=0.5x"), runtime=runtime, folder=tmp_path, resume=False)
     strategy, first = found(*ready.goals)
     _, seen = settle(CONFIG, task, strategy, first, ready.goals, clock=ready.clock)
@@ -450,7 +451,7 @@ def test_a_busy_machine_does_not_change_a_share_of_the_reference(task, tmp_path,
         return [Latency(ms, ms, ms, "by hand") for ms in took]
 
     monkeypatch.setattr("renascent.costs.latency.fitted.measure_all", measured)
-    monkeypatch.setattr(budgeting, "measure_all", measured)
+    monkeypatch.setattr(timing, "measure_all", measured)
     ready = prepare(CONFIG, task, Budget.parse(bound), folder=tmp_path, resume=False)
     strategy, first = found(*ready.goals)
     slow[0] = 1.7
@@ -491,7 +492,7 @@ def test_a_given_latency_or_none_is_not_measured(task, tmp_path, fits):
 
 
 def test_settle_prediction_of_another_kind_is_not_measured(task, tmp_path, found, monkeypatch):
-    monkeypatch.setattr(budgeting, "measure_all", None)
+    monkeypatch.setattr(timing, "measure_all", None)
     for text in ("latency_ms<=0.5x", f"latency_ms<={0.5 * REFERENCE}"):
         ready = prepare(CONFIG, task, Budget.parse(text), latency=promise(), folder=tmp_path, resume=False)
         strategy, first = found(*ready.goals)
