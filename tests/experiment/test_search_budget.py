@@ -102,8 +102,8 @@ def plain(folder):
     return [{k: v for k, v in event.items() if k not in CLOCK_FIELDS} for event in read_events(folder)]
 
 
-@pytest.fixture
-def without_a_clock(monkeypatch):
+@pytest.fixture(scope="module")
+def without_a_clock():
     """Let networks take as long as their parameters say, a quarter more than was fitted; return what was fitted."""
     fits = []
 
@@ -118,18 +118,25 @@ def without_a_clock(monkeypatch):
         ms = 1.25 * took(config.network(arch, task.channels, task.classes))
         return Latency(ms, ms, ms, "by hand")
 
-    monkeypatch.setattr(budgeting, "fitted_latency", fitted)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    return fits
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budgeting, "fitted_latency", fitted)
+        patch.setattr(timing, "latency_of", latency)
+        yield fits
+
+
+@pytest.fixture(scope="module")
+def settled(task, without_a_clock, tmp_path_factory):
+    """A finished search in a bound on latency."""
+    return search(WIDTHS, "tunas", task, tmp_path_factory.mktemp("settled") / "r", "latency_ms<=40")
 
 
 def test_killed_and_resumed_in_a_latency_budget_it_is_the_same(task, tmp_path, without_a_clock):
-    about = {"budget": "latency_ms<=40,macs<=0.9x", "epochs": 2}
+    about, fitted = {"budget": "latency_ms<=40,macs<=0.9x", "epochs": 2}, len(without_a_clock)
     whole = search(WIDTHS, "nes", task, tmp_path / "whole", **about)
     with pytest.raises(Killed):
         search(WIDTHS, "nes", task, tmp_path / "r", **about, say=dies_after(1))
     again = search(WIDTHS, "nes", task, tmp_path / "r", **about, resume=True)
-    assert len(without_a_clock) == 2  # once for each folder
+    assert len(without_a_clock) == fitted + 2  # once for each folder
     assert again.arch == whole.arch
     assert plain(tmp_path / "r") == plain(tmp_path / "whole")
     assert again.facts["costs"]["macs"] == whole.facts["costs"]["macs"]
@@ -187,36 +194,31 @@ def test_widths_depths_and_resolution_share_one_budget_killed_and_resumed_to_the
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_a_missed_latency_keeps_the_search_which_can_be_resumed(task, tmp_path, without_a_clock, monkeypatch):
-    honest = timing.latency_of
-    whole = search(WIDTHS, "tunas", task, tmp_path / "whole", "latency_ms<=40")
-    monkeypatch.setattr(timing, "latency_of", lambda *about: Latency(44.0, 43.0, 45.0, "a busy machine"))
-    with pytest.raises(BudgetError, match=r"missed 6 times: .* the search is kept"):
-        search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
+def test_a_missed_latency_keeps_the_search_which_can_be_resumed(task, tmp_path, settled, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(timing, "latency_of", lambda *about: Latency(44.0, 43.0, 45.0, "a busy machine"))
+        with pytest.raises(BudgetError, match=r"missed 6 times: .* the search is kept"):
+            search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
     assert not (tmp_path / "r/arch.json").exists()
-    monkeypatch.setattr(timing, "latency_of", honest)
-    assert search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True).arch == whole.arch
+    assert search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True).arch == settled.arch
 
 
-def test_search_second_derivation_is_recorded(task, tmp_path, without_a_clock):
-    result = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
-    first, last = [e for e in read_events(tmp_path / "r") if e["event"] in ("derived", "settled")]
-    assert first["arch"] != last["arch"] == result.facts["arch"]
-    assert last["score"] == result.facts["search_score"]
+def test_search_second_derivation_is_recorded(settled):
+    first, last = [e for e in read_events(settled.folder) if e["event"] in ("derived", "settled")]
+    assert first["arch"] != last["arch"] == settled.facts["arch"]
+    assert last["score"] == settled.facts["search_score"]
     # what is told to have been measured is what decided
-    assert result.facts["latency_ms"]["runtime"] == "by hand"
-    told = result.facts["costs"]["latency_ms"]
-    assert told["measured"] == result.facts["latency_ms"]["median_ms"] <= told["limit"]
+    assert settled.facts["latency_ms"]["runtime"] == "by hand"
+    told = settled.facts["costs"]["latency_ms"]
+    assert told["measured"] == settled.facts["latency_ms"]["median_ms"] <= told["limit"]
 
 
-def test_a_finished_search_is_not_settled_again(task, tmp_path, without_a_clock, monkeypatch):
+def test_a_finished_search_is_not_settled_again(task, settled, monkeypatch):
     """Another minute's latency must not put another network beside the weights that were trained since."""
-    first = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
-    held = (tmp_path / "r/arch.json").read_bytes()
+    held = (settled.folder / "arch.json").read_bytes()
     monkeypatch.setattr(timing, "latency_of", None)
-    again = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True)
-    assert again.arch == first.arch
-    assert (tmp_path / "r/arch.json").read_bytes() == held
+    assert search(WIDTHS, "tunas", task, settled.folder, "latency_ms<=40", resume=True).arch == settled.arch
+    assert (settled.folder / "arch.json").read_bytes() == held
 
 
 @pytest.mark.parametrize("name", ["darts", "darts-second-order", "setn", "gdas"])
