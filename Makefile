@@ -1,5 +1,6 @@
 # make demo   search, retrain and report on real images that ship inside scikit-learn
-# make test   every test            make check   format, lint, types, layers, conformance, documented snippets
+# make check  format, lint, types, layers, the examples in docstrings
+# make test   every test but those that wait for a compiler; make test-all   those, too
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
@@ -12,7 +13,7 @@ ifneq ($(wildcard ../shared/data),)
 export RENASCENT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test check bench-quick clean
+.PHONY: demo test test-all check bench-quick clean
 
 .venv/.ok: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -26,13 +27,16 @@ demo: .venv/.ok
 	$(BIN)/renascent report $(DEMO)
 
 test: .venv/.ok
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m 'not compiler' tests
+
+test-all: .venv/.ok
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 check: .venv/.ok
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 2 tests/test_layers.py tests/conformance tests/test_docs.py
+	$(BIN)/python -m pytest -q -n 2 tests/test_layers.py renascent
 
 bench-quick: .venv/.ok
 	$(BIN)/python benchmarks/step_cost.py --channels 8 --cells 1 --rounds 3

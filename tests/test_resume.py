@@ -27,6 +27,8 @@ from renascent.strategies import STRATEGIES
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
 
+pytestmark = pytest.mark.xdist_group("processes")  # on one worker: what they share is made once
+
 QUICK = {"controller_steps": 2, "controller_samples": 3, "candidates": 10}
 """Used where a strategy has such a hyperparameter."""
 
@@ -144,8 +146,9 @@ def assert_same(folder: Path, other: Path) -> None:
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", ["darts", "gdas", "enas"])
 def test_killed_at_random_moments_and_resumed_it_is_the_same(name: str, tmp_path: Path, searches: Searches) -> None:
+    """One of each kind: soft, sampled, with a controller. The conformance suite kills all, in its own process."""
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     go(name, whole)
     lasts = read_events(whole)[-2]["seconds"]

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import shlex
 from html import unescape
 
 import numpy as np
@@ -13,7 +12,6 @@ import renascent as rn
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
 from renascent.bench.truth import truth_of
-from renascent.cli.entry import main
 from renascent.cli.live import Live
 from renascent.core.codecs.nats_topology import OPERATIONS, topology_space
 from renascent.core.errors import Interrupted, UserError
@@ -235,16 +233,10 @@ LINE = (
 
 
 @pytest.fixture
-def say(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def say(say, tmp_path):
     table().save(tmp_path / "t.safetensors")
     table(name="cifar10").save(tmp_path / "c.safetensors")
-
-    def run(line):
-        code = main(shlex.split(line))
-        return code, *capsys.readouterr()
-
-    return run
+    return say
 
 
 def test_the_command_takes_a_table(say, tmp_path):
@@ -265,8 +257,5 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(say, tmp_path):
         ("--truth-problem digits", "--truth-problem says nothing without a table"),
     ):
         line = LINE.replace("--nodes 3 ", "") if "--nodes" in more else LINE
-        code, _, err = say(f"{line} {more}")
-        assert code == 2
-        (said,) = [text for text in err.splitlines() if text.startswith("renascent: ")]
-        assert why in said
+        assert why in say(f"{line} {more}").refusal
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.safetensors", "t.safetensors"]

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -28,26 +28,6 @@ SEARCH = f"{BARE} {SMALL} --epochs 1"
 LONGER = f"{BARE} {SMALL} --epochs 3"
 
 
-class Completed(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run a command line in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("RENASCENT_DATA", raising=False)
-
-    def run(line: str) -> Completed:
-        code = main(shlex.split(line))
-        return Completed(code, *capsys.readouterr())
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "run"
@@ -60,16 +40,6 @@ def copy(finished: Path, tmp_path: Path) -> Path:
     """A finished search in the folder `run`."""
     shutil.copytree(finished, tmp_path / "run")
     return tmp_path / "run"
-
-
-def error(completed: Completed) -> str:
-    """Return the one line of an error, after checking that it is one."""
-    assert completed.code == 2
-    lines = [line for line in completed.err.splitlines() if line.startswith("renascent: ")]
-    assert len(lines) == 1
-    assert completed.err.splitlines()[-1] == lines[0]
-    assert "Traceback" not in completed.err
-    return lines[0]
 
 
 # --- what is printed and written
@@ -93,7 +63,7 @@ def test_json_is_one_object_on_standard_output(say: Any) -> None:
     completed = say(f"{SEARCH} --json --out a")
     assert completed.code == 0
     assert completed.out.count("\n") == 1
-    facts = json.loads(completed.out)
+    facts = completed.facts
     assert (facts["folder"], facts["space"], facts["strategy"], facts["fit"]) == ("a", "nats-topology", "gdas", None)
 
 
@@ -130,28 +100,26 @@ def test_fit_trains_on_the_same_data_and_compares(say: Any, copy: Path) -> None:
 
 def test_fit_takes_a_recipe(say: Any, copy: Path) -> None:
     completed = say("fit run --recipe nats-h0 --epochs 1 --json")
-    assert completed.code == 0
-    settings = json.loads(completed.out)["fit"]["settings"]
+    settings = completed.facts["fit"]["settings"]
     assert (settings["epochs"], settings["batch"], settings["weights"]["clip"]) == (1, 256, 0.0)
 
 
 def test_report_and_export(say: Any, copy: Path) -> None:
-    assert json.loads(say("report run --json").out)["report"] == "run/report.html"
+    assert say("report run --json").facts["report"] == "run/report.html"
     completed = say("export run --to pt2 --json")
-    assert completed.code == 0
-    facts = json.loads(completed.out)
+    facts = completed.facts
     assert (facts["path"], facts["weights"]) == ("run/model.pt2", "search")
     assert (copy / "model.pt2").stat().st_size == facts["bytes"]
 
 
 def test_list_names_everything(say: Any) -> None:
-    facts = json.loads(say("list --json").out)
+    facts = say("list --json").facts
     assert [row["name"] for row in facts["strategies"]] == list(STRATEGIES)
     assert [row["name"] for row in facts["data"]] == list(DATASETS)
     assert [row["name"] for row in facts["recipes"]] == list(RECIPES)
     assert all(row["about"] for rows in facts.values() for row in rows)
     assert all(row["paper"].startswith("arXiv:") for key in ("spaces", "strategies") for row in facts[key])
-    assert json.loads(say("--json list").out) == facts
+    assert say("--json list").facts == facts
     text = say("list").out
     assert all(name in text for name in [*STRATEGIES, *DATASETS, *RECIPES])
 
@@ -224,14 +192,14 @@ def test_other_help_texts(say: Any) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(say: Any, tmp_path: Path, line: str, fragments: list[str]) -> None:
-    message = error(say(line))
+    message = say(line).refusal
     assert all(fragment in message for fragment in fragments), message
     assert list(tmp_path.iterdir()) == []
 
 
 def test_errors_are_json_too(say: Any) -> None:
     completed = say("search nats-topology --strategy gads --json")
-    assert error(completed) == f"renascent: {json.loads(completed.out)['error']}"
+    assert completed.refusal == f"renascent: {json.loads(completed.out)['error']}"
     assert json.loads(completed.out)["exit_code"] == 2
 
 
@@ -240,7 +208,7 @@ def test_images_that_are_none(say: Any, tmp_path: Path) -> None:
         (tmp_path / "photos" / name).mkdir(parents=True)
         Image.new("L", (8, 8)).save(tmp_path / "photos" / name / "1.png")
     (tmp_path / "photos" / "cats" / "notes.txt").write_text("not an image")
-    message = error(say("search nats-topology --strategy gdas --data photos"))
+    message = say("search nats-topology --strategy gdas --data photos").refusal
     assert "notes.txt is not an image" in message
     assert not (tmp_path / "runs").exists()
 
@@ -259,14 +227,14 @@ def test_a_folder_is_remembered_from_elsewhere(say: Any, tmp_path: Path, monkeyp
 
 def test_existing_folder_needs_resume(say: Any, copy: Path) -> None:
     before = (copy / "arch.json").read_bytes()
-    assert "run already holds a run: resume it (--resume), or use another folder" in error(say(f"{SEARCH} --out run"))
+    assert "run already holds a run: resume it (--resume), or use another folder" in say(f"{SEARCH} --out run").refusal
     assert (copy / "arch.json").read_bytes() == before
 
 
 def test_resume_of_another_configuration(say: Any, copy: Path) -> None:
-    message = error(say(f"{SEARCH} --out run --resume --lr 0.5"))
+    message = say(f"{SEARCH} --out run --resume --lr 0.5").refusal
     assert "weights.lr was 0.025, now 0.5" in message
-    assert "task." in error(say(f"{SEARCH.replace('200', '220')} --out run --resume"))
+    assert "task." in say(f"{SEARCH.replace('200', '220')} --out run --resume").refusal
 
 
 @pytest.mark.parametrize("harm", ["truncated", "edited"])
@@ -277,26 +245,26 @@ def test_damaged_checkpoint(say: Any, copy: Path, harm: str) -> None:
     path.write_bytes(held[: len(held) // 2] if harm == "truncated" else held[:-1] + bytes([held[-1] ^ 1]))
     assert say(f"{SEARCH} --out run --resume").code == 0
     (copy / "arch.json").unlink()
-    assert "is damaged (truncated or edited)" in error(say(f"{SEARCH} --out run --resume"))
+    assert "is damaged (truncated or edited)" in say(f"{SEARCH} --out run --resume").refusal
 
 
 def test_fit_twice_and_fit_of_changed_data(say: Any, copy: Path) -> None:
     held = json.loads((copy / "data.json").read_text())
     held["options"]["limit"] = 220
     (copy / "data.json").write_text(json.dumps(held))
-    assert "no longer those of the search" in error(say("fit run --epochs 1"))
+    assert "no longer those of the search" in say("fit run --epochs 1").refusal
     (copy / "data.json").unlink()
-    assert "give --data" in error(say("fit run --epochs 1"))
+    assert "give --data" in say("fit run --epochs 1").refusal
     assert not (copy / "fit").exists()
     assert say("fit run --epochs 1 --data digits --limit 200").code == 0
-    assert "holds a training already: add --resume" in error(say("fit run --epochs 1 --data digits"))
+    assert "holds a training already: add --resume" in say("fit run --epochs 1 --data digits").refusal
 
 
 @pytest.mark.parametrize(("change", "fragment"), [("--data digits --limit 220", "task."), ("--cutout 2", "cutout")])
 def test_fit_resumed_on_other_data_is_refused(say: Any, copy: Path, change: str, fragment: str) -> None:
     assert "other data" not in say("fit run --epochs 1").out
     assert json.loads((copy / "fit" / "result.json").read_text())["task"] == "digits"
-    message = error(say(f"fit run --epochs 1 --resume {change}"))
+    message = say(f"fit run --epochs 1 --resume {change}").refusal
     assert f"{fragment}" in message.partition("another configuration (")[2]
     assert message.endswith("resume with the same settings, or remove run/fit")
 
@@ -325,25 +293,25 @@ def test_damaged_result(say: Any, copy: Path) -> None:
         ({**held, "space_config": {"chanels": 4}}, "damaged ("),
     ]:
         (copy / "arch.json").write_text(json.dumps(harm))
-        assert fragment in error(say("report run"))
+        assert fragment in say("report run").refusal
 
 
 def test_resume_of_nothing(say: Any, tmp_path: Path) -> None:
-    message = error(say(f"{SEARCH} --out rnu --resume"))
+    message = say(f"{SEARCH} --out rnu --resume").refusal
     assert "there is no run in rnu to resume: check --out, or leave --resume out" in message
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unfinished_search(say: Any, copy: Path) -> None:
     (copy / "arch.json").unlink()
-    assert "has not finished" in error(say("fit run"))
+    assert "has not finished" in say("fit run").refusal
 
 
 def test_unwritable_folder(say: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    message = error(say(f"{SEARCH} --out file/run"))
+    message = say(f"{SEARCH} --out file/run").refusal
     assert "cannot write file/run: Not a directory" in message
-    assert "file is a file" in error(say(f"{SEARCH} --out file"))
+    assert "file is a file" in say(f"{SEARCH} --out file").refusal
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -352,7 +320,7 @@ def test_full_disk(say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("os.fsync", full)
-    message = error(say(f"{SEARCH} --out run"))
+    message = say(f"{SEARCH} --out run").refusal
     assert "No space left on device; free some space" in message
     assert list((tmp_path / "run").iterdir()) == []
 
@@ -364,7 +332,7 @@ def test_full_standard_output(say: Any, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_nan_loss_at_once(say: Any) -> None:
-    message = error(say(f"{LONGER} --lr 1e30"))
+    message = say(f"{LONGER} --lr 1e30").refusal
     assert "at step 1 of 9 (epoch 1)" in message or "at step 2 of 9 (epoch 1)" in message
 
 
@@ -377,7 +345,7 @@ def test_nan_loss_keeps_the_last_good_checkpoint(say: Any, tmp_path: Path, monke
         return good._replace(loss=good.loss * float("nan")) if calls[0] > 8 else good
 
     monkeypatch.setattr(ImageTask, "loss", poisoned)
-    message = error(say(f"{LONGER} --out run"))
+    message = say(f"{LONGER} --out run").refusal
     assert "at step 5 of 9 (epoch 2): stopped; the last good checkpoint is run/checkpoint.safetensors" in message
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

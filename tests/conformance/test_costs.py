@@ -29,11 +29,14 @@ CONFIGS = {
 COUNTS = {"macs": macs, "params": lambda net, shape: params(net)}
 """Costs that are counted on a network in another way, too."""
 
-FEW = {"resnet56": 3, "resnet110": 1, "resnet164": 1, "resnet50": 3}
+FEW = {"resnet164": 1, "resnet50": 3}
 """How many architectures of a network of many layers are built."""
 
 
-SPACE_OF = {name: CONFIGS.get(name) or SPACES[name]() for name in [*SPACES, *(CONFIGS.keys() - SPACES.keys())]}
+LONGER = {"resnet56", "resnet110"}
+"""Resnet20 and resnet32 with more layers, of one class and of one kind of blocks: nothing else is in them."""
+
+SPACE_OF = {name: CONFIGS.get(name) or SPACES[name]() for name in (SPACES.keys() | CONFIGS.keys()) - LONGER}
 
 PAIRS = [
     (space, cost)
@@ -108,7 +111,7 @@ def test_an_additive_cost_is_the_sum_of_its_decisions(priced):
         assert count(other) - count(arch) == sum(changes)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("priced", SUMS, ids="-".join, indirect=True)
 def test_the_expected_cost_is_the_mean_of_what_the_gates_mean(priced, seed):
     """Up to six decisions are open between up to three options each, all the others are decided."""

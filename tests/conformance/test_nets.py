@@ -24,7 +24,7 @@ RESOLUTIONS = {"lowest": 6, "highest": 10, "resolution_step": 2}
 SHAPE = (3, 8, 8)
 CLASSES = 5
 
-FEW = {"resnet56": 4, "resnet110": 2, "resnet164": 2, "resnet50": 4, "resnet32": 8}
+FEW = {"resnet164": 2, "resnet50": 2}
 """How many architectures of a network of many layers are tried."""
 
 
@@ -35,7 +35,10 @@ def small(kind):
     return kind(**changes, **(RESOLUTIONS if RESOLUTION in whole.space.decisions else {}))
 
 
-CONFIGS = {name: (small(kind), SHAPE) for name, kind in SPACES.items()}
+LONGER = {"resnet56", "resnet110"}
+"""Resnet20 and resnet32 with more layers, of one class and of one kind of blocks: nothing else is in them."""
+
+CONFIGS = {name: (small(kind), SHAPE) for name, kind in SPACES.items() if name not in LONGER}
 CONFIGS["the example of a space of your own"] = (ToySpace(), (3, 4, 4))
 CONFIGS["resnet20 with resolutions"] = (SPACES["resnet20"](**RESOLUTIONS), (1, 8, 8))
 CONFIGS["resnet20 of tied widths"] = (SPACES["resnet20"](tied=True), (1, 8, 8))
@@ -66,7 +69,7 @@ def given(request):
     torch.set_default_dtype(torch.float64)
     try:
         rng = np.random.default_rng(0)
-        archs = [config.space.sample(rng) for _ in range(FEW.get(request.param, 20))]
+        archs = [config.space.sample(rng) for _ in range(FEW.get(request.param, 10))]
         yield config, net, torch.randn(3, *shape), archs
     finally:
         torch.set_default_dtype(torch.float32)
@@ -142,7 +145,7 @@ def test_expected_costs_of_one_hot_gates_are_counted_costs(given):
 def test_the_gradient_reaches_what_is_active_only(given):
     """Weights that one architecture lacks and the network holds get no gradient, not one of zero."""
     config, net, x, archs = given
-    for arch in archs[:10]:
+    for arch in archs:
         net.zero_grad(set_to_none=True)
         gates = one_hot(config.space, arch)
         net(x, gates).pow(2).sum().backward()

@@ -46,12 +46,7 @@ def task():
     return load("digits", options=ImageOptions(limit=120))
 
 
-@pytest.fixture(autouse=True)
-def without_measuring(monkeypatch):
-    """A result's own latency says nothing here, and takes longer than the search."""
-    monkeypatch.setattr(
-        "renascent.experiment.result.measure", lambda net, shape: Latency(1.0, 1.0, 1.0, "not measured")
-    )
+pytestmark = pytest.mark.usefixtures("without_measuring")
 
 
 def small(name):
@@ -91,15 +86,6 @@ def test_every_strategy_keeps_a_budget_of_widths(name, task, tmp_path):
     assert result.facts["params"] <= 60_000
 
 
-@pytest.mark.parametrize("name", SIZED)
-def test_widths_depths_and_resolution_share_one_budget(name, task, tmp_path):
-    result = search(ALL, name, task, tmp_path / "r", "macs<=0.1x,activation_bytes<=12k")
-    assert ALL.space.arch(result.arch) == result.arch
-    for cost in result.facts["costs"].values():
-        assert cost["promised"] <= cost["limit"]
-    assert counted(result) == result.facts["costs"]["macs"]["promised"]
-
-
 class Killed(Exception):
     pass
 
@@ -116,8 +102,8 @@ def plain(folder):
     return [{k: v for k, v in event.items() if k not in CLOCK_FIELDS} for event in read_events(folder)]
 
 
-@pytest.fixture
-def without_a_clock(monkeypatch):
+@pytest.fixture(scope="module")
+def without_a_clock():
     """Let networks take as long as their parameters say, a quarter more than was fitted; return what was fitted."""
     fits = []
 
@@ -132,19 +118,25 @@ def without_a_clock(monkeypatch):
         ms = 1.25 * took(config.network(arch, task.channels, task.classes))
         return Latency(ms, ms, ms, "by hand")
 
-    monkeypatch.setattr(budgeting, "fitted_latency", fitted)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    return fits
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budgeting, "fitted_latency", fitted)
+        patch.setattr(timing, "latency_of", latency)
+        yield fits
 
 
-@pytest.mark.parametrize("name", ["nes", "tas"])
-def test_killed_and_resumed_in_a_latency_budget_it_is_the_same(name, task, tmp_path, without_a_clock):
-    about = {"budget": "latency_ms<=40,macs<=0.9x", "epochs": 2}
-    whole = search(WIDTHS, name, task, tmp_path / "whole", **about)
+@pytest.fixture(scope="module")
+def settled(task, without_a_clock, tmp_path_factory):
+    """A finished search in a bound on latency."""
+    return search(WIDTHS, "tunas", task, tmp_path_factory.mktemp("settled") / "r", "latency_ms<=40")
+
+
+def test_killed_and_resumed_in_a_latency_budget_it_is_the_same(task, tmp_path, without_a_clock):
+    about, fitted = {"budget": "latency_ms<=40,macs<=0.9x", "epochs": 2}, len(without_a_clock)
+    whole = search(WIDTHS, "nes", task, tmp_path / "whole", **about)
     with pytest.raises(Killed):
-        search(WIDTHS, name, task, tmp_path / "r", **about, say=dies_after(1))
-    again = search(WIDTHS, name, task, tmp_path / "r", **about, resume=True)
-    assert len(without_a_clock) == 2  # once for each folder
+        search(WIDTHS, "nes", task, tmp_path / "r", **about, say=dies_after(1))
+    again = search(WIDTHS, "nes", task, tmp_path / "r", **about, resume=True)
+    assert len(without_a_clock) == fitted + 2  # once for each folder
     assert again.arch == whole.arch
     assert plain(tmp_path / "r") == plain(tmp_path / "whole")
     assert again.facts["costs"]["macs"] == whole.facts["costs"]["macs"]
@@ -172,10 +164,11 @@ def model():
 """
 
 
-@pytest.mark.parametrize("name", SIZED)
-@pytest.mark.parametrize("kind", ["all", "mine"])
-def test_killed_and_resumed_it_is_the_same_to_the_last_bit(name, kind, task, tmp_path, monkeypatch):
-    """Widths, depths and resolution, and a model of one's own."""
+@pytest.mark.parametrize(("name", "kind"), [*((name, "all") for name in SIZED), ("tas", "mine")])
+def test_widths_depths_and_resolution_share_one_budget_killed_and_resumed_to_the_last_bit(
+    name, kind, task, tmp_path, monkeypatch
+):
+    """Those of a network of ours, and of a model of one's own."""
     (tmp_path / "resumed_model.py").write_text(MODEL)
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -183,15 +176,17 @@ def test_killed_and_resumed_it_is_the_same_to_the_last_bit(name, kind, task, tmp
         mine = {"factory": "resumed_model:model", "shape": (1, 8, 8), "multiple": 2, "resolutions": (6,)}
         return ALL if kind == "all" else Adapted(**mine)
 
-    about = {"budget": "macs<=0.5x", "epochs": 3}
+    about = {"budget": "macs<=0.1x,activation_bytes<=12k" if kind == "all" else "macs<=0.5x", "epochs": 2}
     torch.manual_seed(5)  # of a model that is made anew, the weights are
     whole = search(config(), name, task, tmp_path / "whole", **about)
     torch.manual_seed(5)
     with pytest.raises(Killed):
-        search(config(), name, task, tmp_path / "r", **about, say=dies_after(2))
+        search(config(), name, task, tmp_path / "r", **about, say=dies_after(1))
     torch.manual_seed(5)
     again = search(config(), name, task, tmp_path / "r", **about, resume=True)
-    assert again.arch == whole.arch
+    assert again.arch == whole.arch == config().space.arch(whole.arch)
+    assert all(cost["promised"] <= cost["limit"] for cost in whole.facts["costs"].values())
+    assert counted(whole) == whole.facts["costs"]["macs"]["promised"]
     assert plain(tmp_path / "r") == plain(tmp_path / "whole")
     assert (tmp_path / "r/shared.safetensors").read_bytes() == (tmp_path / "whole/shared.safetensors").read_bytes()
     one, two = (load_file(tmp_path / folder / "checkpoint.safetensors") for folder in ("r", "whole"))
@@ -199,36 +194,31 @@ def test_killed_and_resumed_it_is_the_same_to_the_last_bit(name, kind, task, tmp
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_a_missed_latency_keeps_the_search_which_can_be_resumed(task, tmp_path, without_a_clock, monkeypatch):
-    honest = timing.latency_of
-    whole = search(WIDTHS, "tunas", task, tmp_path / "whole", "latency_ms<=40")
-    monkeypatch.setattr(timing, "latency_of", lambda *about: Latency(44.0, 43.0, 45.0, "a busy machine"))
-    with pytest.raises(BudgetError, match=r"missed 6 times: .* the search is kept"):
-        search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
+def test_a_missed_latency_keeps_the_search_which_can_be_resumed(task, tmp_path, settled, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(timing, "latency_of", lambda *about: Latency(44.0, 43.0, 45.0, "a busy machine"))
+        with pytest.raises(BudgetError, match=r"missed 6 times: .* the search is kept"):
+            search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
     assert not (tmp_path / "r/arch.json").exists()
-    monkeypatch.setattr(timing, "latency_of", honest)
-    assert search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True).arch == whole.arch
+    assert search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True).arch == settled.arch
 
 
-def test_search_second_derivation_is_recorded(task, tmp_path, without_a_clock):
-    result = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
-    first, last = [e for e in read_events(tmp_path / "r") if e["event"] in ("derived", "settled")]
-    assert first["arch"] != last["arch"] == result.facts["arch"]
-    assert last["score"] == result.facts["search_score"]
+def test_search_second_derivation_is_recorded(settled):
+    first, last = [e for e in read_events(settled.folder) if e["event"] in ("derived", "settled")]
+    assert first["arch"] != last["arch"] == settled.facts["arch"]
+    assert last["score"] == settled.facts["search_score"]
     # what is told to have been measured is what decided
-    assert result.facts["latency_ms"]["runtime"] == "by hand"
-    told = result.facts["costs"]["latency_ms"]
-    assert told["measured"] == result.facts["latency_ms"]["median_ms"] <= told["limit"]
+    assert settled.facts["latency_ms"]["runtime"] == "by hand"
+    told = settled.facts["costs"]["latency_ms"]
+    assert told["measured"] == settled.facts["latency_ms"]["median_ms"] <= told["limit"]
 
 
-def test_a_finished_search_is_not_settled_again(task, tmp_path, without_a_clock, monkeypatch):
+def test_a_finished_search_is_not_settled_again(task, settled, monkeypatch):
     """Another minute's latency must not put another network beside the weights that were trained since."""
-    first = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40")
-    held = (tmp_path / "r/arch.json").read_bytes()
+    held = (settled.folder / "arch.json").read_bytes()
     monkeypatch.setattr(timing, "latency_of", None)
-    again = search(WIDTHS, "tunas", task, tmp_path / "r", "latency_ms<=40", resume=True)
-    assert again.arch == first.arch
-    assert (tmp_path / "r/arch.json").read_bytes() == held
+    assert search(WIDTHS, "tunas", task, settled.folder, "latency_ms<=40", resume=True).arch == settled.arch
+    assert (settled.folder / "arch.json").read_bytes() == held
 
 
 @pytest.mark.parametrize("name", ["darts", "darts-second-order", "setn", "gdas"])

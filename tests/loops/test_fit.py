@@ -35,9 +35,18 @@ class Net(nn.Module):
         return self.last(F.dropout(x, 0.2, self.training))
 
 
-def net(seed=0, **about):
+class Killed(Net):
+    """In the middle of its second epoch."""
+
+    def forward(self, x):
+        if len(self.seen) == 6:
+            raise KeyError("killed")
+        return super().forward(x)
+
+
+def net(seed=0, kind=Net, **about):
     torch.manual_seed(seed)
-    return Net(**about)
+    return kind(**about)
 
 
 def task():
@@ -102,20 +111,16 @@ def test_it_learns_and_evaluates_what_was_asked(tmp_path):
     assert fitted.seconds > 0
 
 
-@pytest.mark.parametrize("about", [{}, {"ema": 0.9}, {"drop_path": 0.3, "label_smoothing": 0.1}, {"bf16": True}])
+@pytest.mark.parametrize(
+    "about",
+    [{}, {"ema": 0.9}, {"drop_path": 0.3, "label_smoothing": 0.1}, {"bf16": True}, {"float64": True, "ema": 0.9}],
+)
 def test_resumed_in_the_middle_of_an_epoch_it_is_the_same(tmp_path, monkeypatch, about):
     monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", -1.0)
     whole = train(tmp_path / "whole", **about)
 
-    class Killed(Net):
-        def forward(self, x):
-            if len(self.seen) == 6:
-                raise KeyError("killed")
-            return super().forward(x)
-
-    torch.manual_seed(0)
     with pytest.raises(KeyError):
-        train(tmp_path / "r", Killed(), **about)
+        train(tmp_path / "r", net(kind=Killed), **about)
     again = train(tmp_path / "r", net(seed=9), resume=True, **about)
     assert equal(weights(again.net), weights(whole.net))
     assert again.scores == whole.scores
@@ -182,22 +187,7 @@ def test_float64_computes_in_double_precision(tmp_path):
     assert fitted.scores["test"] == accuracy(fitted.net, data, "test")
 
 
-def test_float64_resumed_is_the_same_and_excludes_bf16(tmp_path, monkeypatch):
-    monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", -1.0)
-    whole = train(tmp_path / "whole", float64=True, ema=0.9)
-
-    class Killed(Net):
-        def forward(self, x):
-            if len(self.seen) == 6:
-                raise KeyError("killed")
-            return super().forward(x)
-
-    torch.manual_seed(0)
-    with pytest.raises(KeyError):
-        train(tmp_path / "r", Killed(), float64=True, ema=0.9)
-    assert equal(
-        weights(train(tmp_path / "r", net(seed=9), resume=True, float64=True, ema=0.9).net), weights(whole.net)
-    )
+def test_float64_excludes_bf16():
     with pytest.raises(UserError, match="bf16 and float64 are both on"):
         Fit(bf16=True, float64=True)
 
@@ -275,15 +265,8 @@ def test_with_a_teacher_it_learns_another_function_and_resumes_the_same(tmp_path
     whole = train(tmp_path / "whole", task=taught, **about)
     assert not equal(weights(whole.net), weights(train(tmp_path / "alone", **about).net))
 
-    class Killed(Net):
-        def forward(self, x):
-            if len(self.seen) == 6:
-                raise KeyError("killed")
-            return super().forward(x)
-
-    torch.manual_seed(0)
     with pytest.raises(KeyError):
-        train(tmp_path / "r", Killed(), task=taught, **about)
+        train(tmp_path / "r", net(kind=Killed), task=taught, **about)
     again = train(tmp_path / "r", net(seed=9), task=taught, resume=True, **about)
     assert equal(weights(again.net), weights(whole.net))
     assert again.scores == whole.scores

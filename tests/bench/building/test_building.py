@@ -36,6 +36,8 @@ from renascent.loops.trained import train_curves
 from renascent.nets.cells.nats import NatsTopology
 from renascent.tasks.prepare import ImageOptions
 
+pytestmark = pytest.mark.xdist_group("processes")  # on one worker: what they share is made once
+
 SPACE = NatsTopology(channels=2, cells=1, nodes=2, operations=("none", "skip_connect", "nor_conv_1x1"))
 NONE, SKIP, CONV = "|none~0|", "|skip_connect~0|", "|nor_conv_1x1~0|"
 PLAN = Plan(
@@ -53,7 +55,8 @@ FLAGS = (
 )
 """The command of LONGER."""
 
-KILLS = 3
+KILLS = 2
+"""One of a build and all its processes, one of it alone."""
 
 
 def same(a: Table, b: Table) -> bool:
@@ -78,8 +81,10 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Table:
-    """The table of LONGER, built by one process and left alone."""
-    return build(LONGER, tmp_path_factory.mktemp("whole") / "t.safetensors", workers=1).table
+    """The table of LONGER, built in this process and left alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("renascent.bench.building.builder.on_this_machine", in_process)
+        return build(LONGER, tmp_path_factory.mktemp("whole") / "t.safetensors").table
 
 
 # --- what is in the table

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
-from renascent.cli.entry import main
 from renascent.core.codecs.nats_topology import topology_space
 
 NB201 = Path(os.environ.get("RENASCENT_DATA", "nowhere")) / "nas" / "nb201.npz"
@@ -58,25 +56,6 @@ def table(path, names=("digits",), **about):
         problems.append(Problem(name, f"val_accuracy:{name}:3", f"seconds_per_epoch:{name}", f"test_accuracy:{name}:3"))
     archs = [SPACE.indices(arch) for arch in SPACE]
     return Table.of("built <here>", SPACE, archs, columns, problems, about).save(path)
-
-
-@pytest.fixture
-def say(capsys, tmp_path, monkeypatch):
-    """Run a command line in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(line):
-        code = main(shlex.split(line))
-        return code, *capsys.readouterr()
-
-    return run
-
-
-def error(said):
-    code, _, err = said
-    assert code == 2
-    (line,) = [line for line in err.splitlines() if line.startswith("renascent: ")]
-    return line
 
 
 def test_a_small_table(say, tmp_path):
@@ -129,15 +108,15 @@ def test_the_same_table_gives_the_same_files(say, tmp_path):
 
 def test_bench_analyse_bad_input_is_one_line_and_writes_nothing(say, tmp_path):
     path = table(tmp_path / "t.safetensors")
-    assert "--out is missing: give a folder" in error(say("bench analyse --table t.safetensors"))
-    assert "--out t.safetensors is a file" in error(say("bench analyse --table t.safetensors --out t.safetensors"))
-    assert "cannot read the table no.safetensors" in error(say("bench analyse --table no.safetensors --out a"))
+    assert "--out is missing: give a folder" in say("bench analyse --table t.safetensors").refusal
+    assert "--out t.safetensors is a file" in say("bench analyse --table t.safetensors --out t.safetensors").refusal
+    assert "cannot read the table no.safetensors" in say("bench analyse --table no.safetensors --out a").refusal
     bytes_ = path.read_bytes()
     place = len(bytes_) * 2 // 3  # in one of the curves
     path.write_bytes(bytes_[:place] + bytes([bytes_[place] ^ 1]) + bytes_[place + 1 :])
-    assert "is damaged" in error(say("bench analyse --table t.safetensors --out a"))
+    assert "is damaged" in say("bench analyse --table t.safetensors --out a").refusal
     table(path, ())
-    assert "poses no problem with a known result" in error(say("bench analyse --table t.safetensors --out a"))
+    assert "poses no problem with a known result" in say("bench analyse --table t.safetensors --out a").refusal
     assert [p.name for p in tmp_path.iterdir()] == ["t.safetensors"]
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -14,7 +13,6 @@ from renascent.bench.building.plan import Job
 from renascent.bench.building.work import train
 from renascent.bench.tables.table import Table
 from renascent.cli.commands.bench_build import recorded
-from renascent.cli.entry import main
 from renascent.cli.progress import Counted
 from renascent.cli.work.bench_build import BuildProgress
 from renascent.core.files import Json
@@ -24,36 +22,15 @@ SMALL = "--nodes 2 --channels 2 --cells 1 --operations none,skip_connect --limit
 BUILD = f"{BARE} {SMALL} --out t.safetensors"
 
 
-class Completed(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run a command line in an empty folder, its trainings in this process."""
+def say(say: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Trainings in this process."""
 
     def in_process(text: str, jobs: Sequence[Job], workers: int) -> Iterator[Json]:
         yield from (train(text, *job) for job in jobs)
 
     monkeypatch.setattr("renascent.bench.building.builder.on_this_machine", in_process)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("RENASCENT_DATA", raising=False)
-
-    def run(line: str) -> Completed:
-        code = main(shlex.split(line))
-        return Completed(code, *capsys.readouterr())
-
-    return run
-
-
-def error(completed: Completed) -> str:
-    assert completed.code == 2
-    (line,) = [line for line in completed.err.splitlines() if line.startswith("renascent: ")]
-    assert "Traceback" not in completed.err
-    return line
+    return say
 
 
 def test_it_builds_tells_and_can_be_queried(say: Any, tmp_path: Path) -> None:
@@ -70,7 +47,7 @@ def test_it_builds_tells_and_can_be_queried(say: Any, tmp_path: Path) -> None:
 
 def test_json_is_one_object(say: Any) -> None:
     completed = say(f"{BUILD} --json")
-    facts = json.loads(completed.out)
+    facts = completed.facts
     assert facts.pop("seconds") > 0
     assert facts == {"table": "t", "rows": 2, "trainings": 2, "failed": 0, "path": "t.safetensors"}
 
@@ -95,8 +72,8 @@ def test_a_list_and_a_sample(say: Any, tmp_path: Path) -> None:
     table = Table.open("t.safetensors")
     assert [table.space.format(table.arch(row)) for row in range(len(table))] == ["|skip_connect~0|"]
     (tmp_path / "cells.txt").write_text("|none~0|\n")
-    assert json.loads(say(f"{BARE} {SMALL} --archs cells.txt --out a --json").out)["rows"] == 1
-    assert json.loads(say(f"{BARE} {SMALL} --sample 1 --sample-seed 2 --out b --json").out)["rows"] == 1
+    assert say(f"{BARE} {SMALL} --archs cells.txt --out a --json").facts["rows"] == 1
+    assert say(f"{BARE} {SMALL} --sample 1 --sample-seed 2 --out b --json").facts["rows"] == 1
 
 
 def test_stopped_and_gone_on_with(say: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,8 +87,8 @@ def test_stopped_and_gone_on_with(say: Any, monkeypatch: pytest.MonkeyPatch) -> 
     last = completed.err.splitlines()[-1]
     assert last == f"renascent: interrupted after 2 of 2 trainings; to go on: renascent {BUILD} --resume"
     assert "add" not in last
-    assert "t.safetensors.parts already holds a run: resume it (--resume)" in error(say(BUILD))
-    assert "seeds was 1, now 2" in error(say(f"{BUILD} --resume".replace("--seeds 1", "--seeds 2")))
+    assert "t.safetensors.parts already holds a run: resume it (--resume)" in say(BUILD).refusal
+    assert "seeds was 1, now 2" in say(f"{BUILD} --resume".replace("--seeds 1", "--seeds 2")).refusal
     assert say(f"{BUILD} --resume").code == 0
     assert Table.open("t.safetensors").about["command"] == f"renascent {BUILD}"
 
@@ -139,13 +116,13 @@ def test_stopped_and_gone_on_with(say: Any, monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(say: Any, tmp_path: Path, line: str, fragments: list[str]) -> None:
-    message = error(say(line))
+    message = say(line).refusal
     assert all(fragment in message for fragment in fragments), message
     assert list(tmp_path.iterdir()) == []
 
 
 def test_every_training_failed(say: Any) -> None:
-    message = error(say(f"{BUILD} --lr 1e30".replace("--epochs 1", "--epochs 3")))
+    message = say(f"{BUILD} --lr 1e30".replace("--epochs 1", "--epochs 3")).refusal
     assert "every training failed, the first by Diverged: " in message
     assert "remove t.safetensors.parts and build with other settings" in message
 

@@ -1,14 +1,12 @@
 """`renascent bench compare` and `bench query`: figures, pages, and bad input in one line."""
 
 import json
-import shlex
 
 import numpy as np
 import pytest
 
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
-from renascent.cli.entry import main
 from renascent.core.codecs.nats_topology import topology_space
 
 
@@ -30,15 +28,8 @@ def path(tmp_path_factory):
 
 
 @pytest.fixture
-def say(capsys, tmp_path, monkeypatch, path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(line):
-        code = main(shlex.split(line.replace("TABLE", str(path))))
-        return code, *capsys.readouterr()
-
-    return run
+def say(say, path):
+    return lambda line: say(line.replace("TABLE", str(path)))
 
 
 COMPARE = "bench compare --table TABLE --runs 6 --processes 1 --strategies random,rea,reinforce,bohb"

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 
-from renascent.cli.entry import main
 from renascent.core.codecs.nats_topology import official_order
 
 
-class Completed(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run a command line in a folder that has a small nb201.npz."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+def say(say: Any) -> Any:
+    """In a folder that has a small nb201.npz."""
     archs = official_order().astype(np.uint8)
     np.savez("nb201.npz", arch_ops=archs, acc200_c10_test=np.arange(len(archs), dtype=np.float32))
-
-    def run(line: str) -> Completed:
-        code = main(shlex.split(line))
-        return Completed(code, *capsys.readouterr())
-
-    return run
+    return say
 
 
 def test_summary_and_query(say: Any, tmp_path: Path) -> None:
@@ -48,11 +32,11 @@ def test_summary_and_query(say: Any, tmp_path: Path) -> None:
     size = (tmp_path / "t.safetensors").stat().st_size
     assert second.startswith(f"{size:,} bytes, ")
     completed = say("bench query 7 --table t.safetensors --json")
-    assert json.loads(completed.out)["values"] == {"test_accuracy:cifar10:200": 7.0}
+    assert completed.facts["values"] == {"test_accuracy:cifar10:200": 7.0}
 
 
 def test_facts(say: Any, tmp_path: Path) -> None:
-    facts = json.loads(say("bench import . --out t.safetensors --json").out)
+    facts = say("bench import . --out t.safetensors --json").facts
     assert facts.pop("seconds") >= 0
     assert facts == {
         "table": "t.safetensors",

@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 
-from renascent.cli.entry import main
 from renascent.costs import macs, params
 from renascent.nets import SPACES
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.resolution import input_shape
 
 ARCH = "8:16:24:32:64"
-CELL = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_1x1~2|"
-
-
-class Completed(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(line: str) -> Completed:
-        code = main(shlex.split(line))
-        return Completed(code, *capsys.readouterr())
-
-    return run
-
-
-def facts(completed: Completed) -> Any:
-    assert completed.code == 0, completed.err
-    return json.loads(completed.out)
+CELL = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|"
 
 
 @pytest.mark.parametrize("name", ["nats-size", "resnet20", "mobilenet-v2-cifar"])
 def test_costs_are_those_of_the_network(say: Any, name: str) -> None:
     config = SPACES[name]()
     arch = config.space.sample(np.random.default_rng(2))
-    told = facts(say(f"cost {name} '{config.space.format(arch)}' --input 1,16,16 --classes 7 --json"))
+    told = say(f"cost {name} '{config.space.format(arch)}' --input 1,16,16 --classes 7 --json").facts
     net = config.network(arch, 1, 7)
     assert told["costs"]["macs"]["arch"] == macs(net, input_shape(arch, (1, 16, 16)))
     assert told["costs"]["params"]["arch"] == params(net)
@@ -59,7 +32,7 @@ def test_costs_are_those_of_the_network(say: Any, name: str) -> None:
 
 def test_the_ends_are_the_ends(say: Any) -> None:
     config = SPACES["nats-size"]()
-    told = facts(say("cost nats-size --json"))["costs"]["params"]
+    told = say("cost nats-size --json").facts["costs"]["params"]
     ends = [config.space.arch(dict.fromkeys(config.space.decisions, width)) for width in (8, 64)]
     assert [told["smallest"], told["largest"]] == [params(config.network(arch, 3, 10)) for arch in ends]
     assert told["arch"] == told["reference"] == told["largest"]
@@ -81,7 +54,7 @@ def test_without_an_architecture_it_is_the_reference(say: Any) -> None:
 
 
 def test_flags_of_the_space_change_it(say: Any) -> None:
-    told = facts(say("cost resnet20 --layers-count 8 --no-depths --lowest 16 --json"))
+    told = say("cost resnet20 --layers-count 8 --no-depths --lowest 16 --json").facts
     assert told["costs"]["macs"]["reference"] < 40_813_184
     assert told["arch"].startswith("resolution=32,stem=16")
 
@@ -91,14 +64,14 @@ def test_the_data_bring_their_input(say: Any) -> None:
 
 
 def test_a_cell_has_counted_costs_only(say: Any) -> None:
-    config = NatsTopology(channels=4, cells=1)
-    told = facts(say(f"cost nats-topology '{CELL}' --channels 4 --cells 1 --json"))
+    config = NatsTopology(channels=4, cells=1, nodes=3)
+    told = say(f"cost nats-topology '{CELL}' --channels 4 --cells 1 --nodes 3 --json").facts
     net = config.network(config.space.parse(CELL), 3, 10)
     assert {name: cost["arch"] for name, cost in told["costs"].items()} == {
         "macs": macs(net, (3, 32, 32)),
         "params": params(net),
     }
-    bare = say("cost nats-topology --channels 4 --cells 1")
+    bare = say("cost nats-topology --channels 4 --cells 1 --nodes 3")
     assert bare.code == 0
     assert bare.out.splitlines()[3].split()[2] == "-"
 
@@ -108,7 +81,7 @@ def test_a_budget_is_judged(say: Any) -> None:
     assert completed.code == 0
     assert completed.out.splitlines()[-1] == "the reference is outside: macs 40,813,184 > 20,406,592"
     assert say("cost resnet20 --budget params<=1x").out.splitlines()[-1] == "the reference is inside the budget"
-    told = facts(say(f"cost nats-size {ARCH} --budget macs<=0.5x --json"))
+    told = say(f"cost nats-size {ARCH} --budget macs<=0.5x --json").facts
     assert told["inside"] is True
     assert told["budget"]["macs"]["limit"] == 0.5 * told["costs"]["macs"]["reference"]
 
@@ -123,7 +96,7 @@ def test_cost_infeasible_budget_names_the_nearest_value(say: Any) -> None:
 def test_latency_is_measured_where_asked(say: Any) -> None:
     completed = say("cost resnet20 --layers-count 8 --input 1,8,8 --measure")
     assert "measured: the reference takes " in completed.out
-    told = facts(say(f"cost nats-size {ARCH} --input 1,8,8 --measure --json"))
+    told = say(f"cost nats-size {ARCH} --input 1,8,8 --measure --json").facts
     assert 0 < told["latency_ms"]["p10_ms"] <= told["latency_ms"]["median_ms"]
 
 

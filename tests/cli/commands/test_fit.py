@@ -7,7 +7,7 @@ import shlex
 import shutil
 import signal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -26,12 +26,6 @@ FIT = "fit run --epochs 1 --batch 64"
 CONVOLUTIONS = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
 
 
-class Completed(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two finished searches, `run`, and `teacher`, whose network is trained."""
@@ -43,19 +37,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def say(trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run a command line in a folder with both searches."""
+def say(say: Any, trained: Path, tmp_path: Path) -> Any:
+    """In a folder with both searches."""
     for name in ("run", "teacher"):
         shutil.copytree(trained / name, tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("RENASCENT_DATA", raising=False)
-
-    def run(line: str) -> Completed:
-        code = main(shlex.split(line))
-        return Completed(code, *capsys.readouterr())
-
-    return run
+    return say
 
 
 @pytest.fixture
@@ -63,13 +49,6 @@ def referenced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the cell's space a reference network, as spaces of sizes have one."""
     whole = property(lambda self: self.space.parse(CONVOLUTIONS))
     monkeypatch.setattr(NatsTopology, "reference", whole, raising=False)
-
-
-def error(completed: Completed) -> str:
-    assert completed.code == 2
-    (line,) = [line for line in completed.err.splitlines() if line.startswith("renascent: ")]
-    assert "Traceback" not in completed.err
-    return line
 
 
 def recorded() -> dict[str, Any]:
@@ -128,8 +107,7 @@ def test_the_reference_is_trained_teaches_and_is_inherited_from(say: Any) -> Non
 def test_a_recipe_brings_its_teacher_and_flags_come_first(say: Any) -> None:
     assert "[default: reference]" in say("fit --recipe tas-cifar-as-printed --help").out
     completed = say("fit run --recipe tas-cifar-as-printed --epochs 1 --temperature 3 --json")
-    assert completed.code == 0
-    fitted = json.loads(completed.out)["fit"]
+    fitted = completed.facts["fit"]
     assert fitted["settings"]["batch"] == 256
     assert fitted["teacher"]["name"] == "reference"
     assert (fitted["distillation"]["label_weight"], fitted["distillation"]["temperature"]) == (0.9, 3.0)
@@ -169,7 +147,7 @@ def test_ctrl_c_while_the_reference_is_trained(say: Any, monkeypatch: pytest.Mon
     ],
 )
 def test_what_is_refused(say: Any, flags: str, message: str) -> None:
-    assert message in error(say(f"{FIT} {flags}"))
+    assert message in say(f"{FIT} {flags}").refusal
     assert not Path("run/fit").exists()
 
 
@@ -179,7 +157,7 @@ def test_a_teacher_of_other_classes_or_channels(say: Any) -> None:
         before = path.read_text()
         path.write_text(json.dumps(json.loads(before) | {key: value}))
         save_weights(weights, Result.load("teacher").build())
-        assert fragment in error(say(f"{FIT} --teacher teacher"))
+        assert fragment in say(f"{FIT} --teacher teacher").refusal
         path.write_text(before)
     assert not Path("run/fit").exists()
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 
-from renascent.cli.entry import main
 from renascent.costs import Latency
 from renascent.costs.latency import clock as timing
 from renascent.results import budgeted as budgeting
@@ -19,27 +17,7 @@ SIZES = "search resnet20 --no-depths --strategy nes --data digits --limit 120 --
 TOPOLOGY = "search nats-topology --channels 4 --cells 1 --nodes 3 --strategy rsps --candidates 2 --data digits"
 
 
-class Completed(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run a command line in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("RENASCENT_DATA", raising=False)
-    monkeypatch.setattr(
-        "renascent.experiment.result.measure", lambda net, shape: Latency(1.0, 1.0, 1.0, "not measured")
-    )
-
-    def run(line: str) -> Completed:
-        code = main(shlex.split(line))
-        return Completed(code, *capsys.readouterr())
-
-    return run
+pytestmark = pytest.mark.usefixtures("without_measuring")
 
 
 REFUSED = {

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from renascent.cli.entry import main
 from renascent.experiment.result import Result
 from renascent.nets.adapt import Adapted
 
@@ -60,26 +58,12 @@ def number():
 SEARCH = "--data digits --limit 200 --strategy rsps --epochs 1 --batch 32"
 
 
-class Completed(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Run a command line in a folder that holds the module `mine`."""
+def say(say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """In a folder that holds the module `mine`."""
     (tmp_path / "mine.py").write_text(CODE)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("RENASCENT_DATA", raising=False)
-
-    def run(line: str) -> Completed:
-        code = main(shlex.split(line))
-        return Completed(code, *capsys.readouterr())
-
-    yield run
+    yield say
     sys.modules.pop("mine", None)
 
 
@@ -92,7 +76,7 @@ def test_a_dry_run_shows_what_can_be_searched_and_needs_no_data(say: Any) -> Non
     assert "the model's output" in lines["5"]
     assert "100% of the MACs can change" in completed.out
     assert "the input could be 4, too: add --resolution" in completed.out
-    told = json.loads(say("shrink mine:small --input 1,8,8 --dry-run --resolution --multiple 4 --no-depth --json").out)
+    told = say("shrink mine:small --input 1,8,8 --dry-run --resolution --multiple 4 --no-depth --json").facts
     options = {row["name"]: row["options"] for row in told["rows"]}
     assert options == {"resolution": [4, 8], "0": [4, 8, 12, 16], "5": []}
     assert told["smaller_inputs"] == []
@@ -107,9 +91,8 @@ def test_a_model_is_shrunk_from_its_trained_weights(say: Any, tmp_path: Path) ->
     model = mine.small()
     save_file(model.state_dict(), "trained.safetensors")
     completed = say(f"shrink mine:small --weights trained.safetensors {SEARCH} --out run --json")
-    assert completed.code == 0
+    facts = completed.facts
     assert "what changes, or why nothing does" in completed.err
-    facts = json.loads(completed.out)
     held = facts["space_config"]
     assert (held["factory"], held["shape"], held["multiple"]) == ("mine:small", [1, 8, 8], 8)
     assert held["weights"] == str(tmp_path / "trained.safetensors")
@@ -164,8 +147,7 @@ def test_a_budget_is_kept_by_the_strategy_that_is_named_or_the_default(say: Any,
     completed = say(
         f"shrink mine:small {SEARCH.replace('--strategy rsps', named)} --budget 'macs<=0.5x' --out run --json"
     )
-    assert completed.code == 0
-    facts = json.loads(completed.out)
+    facts = completed.facts
     assert facts["strategy"] == ("nes" if named else "fbnetv2")
     whole = Adapted(factory="mine:small", shape=(1, 8, 8))
     assert facts["macs"] <= 0.5 * whole.macs.exact(whole.space.indices(whole.reference)[None])[0]

@@ -1,5 +1,6 @@
 """Measured latency. How many milliseconds depends on the machine, so nothing here does."""
 
+import functools
 import shutil
 import sys
 import time
@@ -13,6 +14,8 @@ from renascent.costs import measure, measure_all
 from renascent.costs.latency import measure as latency
 from renascent.costs.latency.measure import summary, timed
 from renascent.costs.latency.runtimes import prepared
+
+needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler: no g++ here")
 
 
 class Sleep(nn.Module):
@@ -165,8 +168,9 @@ def test_every_network_of_a_class_is_compiled_for_its_own_shape(monkeypatch):
     assert ran == [True] * 11
 
 
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler: there is no g++")
-def test_compiled_runs_what_the_compiler_makes_and_leaves_the_network_as_it_was():
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=[pytest.mark.compiler, needs_compiler])])
+def test_compiled_runs_what_the_compiler_makes_and_leaves_the_network_as_it_was(monkeypatch, backend):
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
     torch._dynamo.utils.counters.clear()
     found = measure(net, (3, 8, 8), repeats=3, warmup=0, runtime="compiled")
