@@ -25,6 +25,7 @@ from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.results import budgeted as budgeting
 from renascent.results.budgeted import ATTEMPTS, LATENCY_FILE, costs_of, prepare, settle
+from renascent.results.facts import Cost
 from renascent.strategies.rsps import RSPS
 from renascent.strategies.tas import TAS
 from renascent.tasks.images import ImageTask
@@ -290,8 +291,8 @@ def test_settle_foreign_table_is_not_measured(found, task, other):
     strategy, first = found(bound)
     assert settle(CONFIG, task, strategy, first, [bound], clock=Clock(table=table)) == (first, None)
     told = costs_of(CONFIG, first.arch, task, [bound], None, table)["latency_ms"]
-    assert told["measured"] is None
-    assert told["by"] == f"{about['processor']}, {about['runtime']}"
+    assert told.measured is None
+    assert told.by == f"{about['processor']}, {about['runtime']}"
 
 
 def test_a_latency_that_is_never_kept_ends_with_exit_code_3(found, task, monkeypatch):
@@ -335,9 +336,9 @@ def test_costs_of_records_limit_predicted_and_measured(task):
     told = costs_of(CONFIG, arch, task, goals, Latency(3.5, 3.0, 4.0, "by hand"))
     assert list(told) == [*kinds, "latency_ms"]
     for name in ("macs", "params"):
-        assert told[name]["promised"] == told[name]["measured"] > 0
-    assert told["memory_access_bytes"]["measured"] is None
-    assert told["latency_ms"] == {"limit": 2 * REFERENCE, "promised": REFERENCE, "measured": 3.5}
+        assert told[name].promised == told[name].measured > 0
+    assert told["memory_access_bytes"].measured is None
+    assert told["latency_ms"] == Cost(limit=2 * REFERENCE, promised=REFERENCE, measured=3.5)
 
 
 def test_a_network_is_measured_on_images_of_its_own_resolution(task, monkeypatch):
@@ -527,7 +528,7 @@ def test_start_with_a_cost_per_layer_drops_layers_and_keeps_widths(task, tmp_pat
         """A latency that is the number of layers."""
 
         def __init__(self, config):
-            self.costs = Sized(config, SHAPE, 4, lambda layer: 1.0 * layer.share)
+            self.costs = Sized(config, SHAPE, 4, lambda layer: 1.0 * layer.presence)
 
         def __call__(self, gates):
             return self.costs(gates)
