@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from renascent.core.errors import UserError
 from renascent.nets.sizes.layers import Layer, Quantity, RandomWidth, chosen, present, widest
 from renascent.nets.sizes.resolution import map_size
 from renascent.nets.sizes.units import Classifier, Norm, Skip, Stage, Unit
@@ -77,7 +78,7 @@ class Program:
 def trace(net: nn.Module) -> Program:
     """Run a network on a map without numbers, and write down what it does. The network is no network afterwards.
 
-    It has to have all layers that any architecture has. Raises NotImplementedError where it computes a map by other
+    It has to have all layers that any architecture has. Raises UserError where it computes a map by other
     means than the modules of `nets.sizes.units`, sums, pooling and ReLU.
     """
     recorder = _Recorder(net)
@@ -170,7 +171,8 @@ class _Recorder:
         if name in ("avg_pool2d", "max_pool2d"):
             kernel, step = (*args, stride)[:2]
             return self.between("pool", x, kernel=kernel, stride=step or kernel)
-        raise NotImplementedError(f"'{name}' in '{self.running[-1][0]}': write it as a module of nets.sizes.units")
+        where = self.running[-1][0]
+        raise UserError(f"'{name}' in '{where}' of the network is no layer: write it as a module of nets.sizes.units")
 
     def between(self, kind: str, *inputs: Map, **about: Any) -> Map:
         """Write down a layer that is no unit; it is named after the module that runs."""

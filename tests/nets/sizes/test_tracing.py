@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from renascent.core.errors import UserError
 from renascent.core.fields import settings
 from renascent.core.space import Integer, Space
 from renascent.nets import SPACES
@@ -99,7 +100,7 @@ class Odd(nn.Module):
 
 
 def test_a_function_that_is_no_layer_is_refused_by_name():
-    with pytest.raises(NotImplementedError, match="'softplus' in ''"):
+    with pytest.raises(UserError, match="'softplus' in ''"):
         trace(Odd(3))
 
 
