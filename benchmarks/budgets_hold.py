@@ -37,6 +37,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from renascent.core.bounds import COSTS
 from renascent.core.environment import environment
 from renascent.core.errors import BudgetError
 from renascent.core.files import read_json, write_json
@@ -44,7 +45,7 @@ from renascent.core.protocols import Goal, OneShot, Setup, WeightRule
 from renascent.core.space import Arch, Integer, Space
 from renascent.costs import macs, params
 from renascent.costs.budget import Budget
-from renascent.costs.named import COSTS, cost_of
+from renascent.costs.named import cost_of
 from renascent.loops.run import Run, read_events
 from renascent.loops.share import Scorer, share
 from renascent.nets.sizes.resnet_cifar import Block

@@ -41,12 +41,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from renascent.core.bounds import LATENCY
 from renascent.core.environment import environment
 from renascent.core.files import read_json, write_json
 from renascent.core.protocols import Task, WeightRule
 from renascent.core.space import Arch
 from renascent.costs import macs, measure_all
-from renascent.costs.budget import LATENCY
 from renascent.experiment.search import search
 from renascent.loops.fit import Fit, accuracy, fit, recalibrate
 from renascent.loops.run import Run

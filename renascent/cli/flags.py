@@ -16,7 +16,7 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 from cyclopts import Group, Parameter, Token
 
 from renascent.core.errors import UserError, unknown
-from renascent.core.fields import Range
+from renascent.core.fields import Limit, Range
 from renascent.core.names import Names, name_of
 from renascent.core.source import arguments, place_of, realised, static
 
@@ -33,7 +33,7 @@ class Flag:
         default: None where there is none.
         optional: whether it can be left open, so that a switch has three states.
         help: what it means.
-        range: which numbers it takes.
+        limit: which values it takes.
     """
 
     key: str
@@ -41,7 +41,7 @@ class Flag:
     default: Any
     optional: bool
     help: str
-    range: Range
+    limit: Limit
 
     @property
     def name(self) -> str:
@@ -62,7 +62,8 @@ class Flag:
         converters: dict[type, Callable[[Any, Sequence[Token]], Any]] = {
             int: lambda _, tokens: self._number(tokens[0].value),
             float: lambda _, tokens: self._number(tokens[0].value),
-            tuple: lambda _, tokens: tuple(tokens[0].value.split(",")),
+            str: lambda _, tokens: self._checked(tokens[0].value),
+            tuple: lambda _, tokens: self._checked(tuple(tokens[0].value.split(","))),
         }
         about = Parameter(
             name=self.name,
@@ -78,6 +79,12 @@ class Flag:
             self.key, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, about], default=self.default
         )
 
+    def _checked(self, given: Any) -> Any:
+        """Return text that is given, or several names."""
+        if not isinstance(self.limit, Range):
+            self.limit.check(self.name, given)
+        return given
+
     def _number(self, text: str) -> float:
         """Return the number that is given. Cyclopts would round 1.5 to a whole one, and take nan."""
         what = "a whole number" if self.kind is int else "a number"
@@ -85,8 +92,8 @@ class Flag:
             value: float = self.kind(text)
         except ValueError:
             value = float("nan")
-        if value not in self.range:
-            raise UserError(f"{self.name} is '{text}': give {what} {self.range}".removesuffix(" of at least -inf"))
+        if isinstance(self.limit, Range) and value not in self.limit:
+            raise UserError(f"{self.name} is '{text}': give {what} {self.limit}".removesuffix(" of at least -inf"))
         return value
 
 
@@ -238,14 +245,14 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _plain(kind: Any) -> tuple[type, bool, Range]:
-    """Return the type without None, whether None was in it, and the numbers it takes."""
+def _plain(kind: Any) -> tuple[type, bool, Limit]:
+    """Return the type without None, whether None was in it, and the values it takes."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         (rest,) = [k for k in typing.get_args(kind) if k is not types.NoneType]
         return _plain(rest)[0], True, _plain(rest)[2]
     if typing.get_origin(kind) is Annotated:
         plain, *marks = typing.get_args(kind)
-        return _plain(plain)[0], False, next((mark for mark in marks if isinstance(mark, Range)), Range())
+        return _plain(plain)[0], False, next((mark for mark in marks if isinstance(mark, Limit)), Range())
     return typing.get_origin(kind) or kind, False, Range()
 
 

@@ -1,13 +1,14 @@
-"""Settings: frozen dataclasses whose annotations say which numbers they take."""
+"""Settings: frozen dataclasses whose annotations say which values they take."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, dataclass_transform, get_type_hints
 
-from renascent.core.errors import UserError
+from renascent.core.errors import UserError, unknown
 
 T = TypeVar("T")
 
@@ -29,6 +30,52 @@ class Range:
     def __contains__(self, value: float) -> bool:
         return self.least <= value <= self.most and math.isfinite(value)
 
+    def check(self, name: str, value: float) -> None:
+        """Raise UserError for a number that is not taken."""
+        if value not in self:
+            raise UserError(f"{name} is {value}: give a number {self}")
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Which names a setting takes, or each of several.  kind: what they are names of.
+
+    >>> OneOf("split", ["stratified", "official"]).check("split", "offical")
+    Traceback (most recent call last):
+    renascent.core.errors.UserError: unknown split 'offical': did you mean 'official'? known: stratified, official
+    """
+
+    kind: str
+    names: Sequence[str]
+
+    def check(self, name: str, value: str | Sequence[str]) -> None:
+        """Raise UserError for a name that is not taken, with the nearest that is."""
+        for given in [value] if isinstance(value, str) else value:
+            if given not in self.names:
+                raise unknown(self.kind, given, self.names)
+
+
+@dataclass(frozen=True)
+class Like:
+    """Which text a setting takes: what matches all of a regular expression.  meaning: of that, in words.
+
+    >>> Like(r"cpu|cuda", "cpu or cuda").check("device", "gpu")
+    Traceback (most recent call last):
+    renascent.core.errors.UserError: device is 'gpu': give cpu or cuda
+    """
+
+    pattern: str
+    meaning: str
+
+    def check(self, name: str, value: str) -> None:
+        """Raise UserError for other text."""
+        if not re.fullmatch(self.pattern, value):
+            raise UserError(f"{name} is '{value}': give {self.meaning}")
+
+
+Limit = Range | OneOf | Like
+"""What the annotation of a setting says of its values."""
+
 
 Count = Annotated[int, Range(1)]
 Whole = Annotated[int, Range(0)]
@@ -39,9 +86,9 @@ Share = Annotated[float, Range(0, 1)]
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def settings(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass of keyword settings, which are checked against the ranges of their annotations.
+    """Make a frozen dataclass of keyword settings, which are checked against the limits in their annotations.
 
-    Making one raises UserError for the first number that is outside its range. A `__post_init__` of the class's own
+    Making one raises UserError for the first value that is outside its limits. A `__post_init__` of the class's own
     runs after that.
 
     >>> @settings
@@ -54,9 +101,8 @@ def settings(cls: type[T]) -> type[T]:
     own: Callable[..., None] | None = cls.__dict__.get("__post_init__")
 
     def check(self: Any, *given: Any) -> None:
-        for name, range_ in ranges(cls).items():
-            if (value := getattr(self, name)) not in range_:
-                raise UserError(f"{name} is {value}: give a number {range_}")
+        for name, limit in limits(cls).items():
+            limit.check(name, getattr(self, name))
         if own is not None:
             own(self, *given)
 
@@ -64,12 +110,12 @@ def settings(cls: type[T]) -> type[T]:
     return dataclass(frozen=True, kw_only=True)(cls)
 
 
-def ranges(cls: type) -> dict[str, Range]:
-    """Return the range of every setting that has one.
+def limits(cls: type) -> dict[str, Any]:
+    """Return the limit of every setting that has one.
 
-    >>> ranges(Range)
+    >>> limits(Range)
     {}
     """
     hints = get_type_hints(cls, include_extras=True)
     found = ((name, getattr(hint, "__metadata__", ())) for name, hint in hints.items())
-    return {name: item for name, items in found for item in items if isinstance(item, Range)}
+    return {name: item for name, items in found for item in items if isinstance(item, Limit)}

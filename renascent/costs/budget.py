@@ -9,17 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from renascent.core.bounds import read_bound
-from renascent.core.errors import BudgetError, UserError, unknown
+from renascent.core.bounds import LATENCY, Bound, read_budget
+from renascent.core.errors import BudgetError, UserError
 from renascent.core.knapsack import Bounded, cheapest
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.text import aligned, number
 from renascent.costs.counts import Additive
-from renascent.costs.named import COSTS, cost_of
-
-LATENCY = "latency_ms"
-
-SUFFIXES = {"": 1.0, "x": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
+from renascent.costs.named import cost_of
 
 
 class Feasible(NamedTuple):
@@ -30,46 +26,6 @@ class Feasible(NamedTuple):
     smallest: float
     reference: float | None
     largest: float
-
-
-@dataclass(frozen=True)
-class Bound:
-    """The most allowed of one cost. value: in its unit, or, if `relative`, in times the reference's.
-
-    >>> Bound.parse("macs<=0.5x"), Bound.parse("params <= 2M").value
-    (Bound(name='macs', value=0.5, relative=True), 2000000.0)
-    """
-
-    name: str
-    value: float
-    relative: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> Bound:
-        """Read NAME<=NUMBER, the number with k, M, G or x behind it. Raises UserError for anything else."""
-        read = read_bound(text)
-        if read is None or not read.upper:
-            raise UserError(
-                f"budget '{text.strip()}' cannot be read: write NAME<=NUMBER, as in macs<=0.5x or params<=2M"
-            )
-        name, _, number, suffix = read
-        if name not in (*COSTS, LATENCY):
-            raise unknown("cost in the budget", name, (*COSTS, LATENCY))
-        if suffix not in SUFFIXES or (suffix not in ("", "x") and name == LATENCY):
-            raise UserError(
-                f"budget '{text.strip()}' has the unit '{suffix}': write a plain number, k, M or G behind it, or x "
-                f"for times the reference's ({LATENCY} is in milliseconds)"
-            )
-        value = number * SUFFIXES[suffix]
-        if np.isnan(value):
-            raise UserError(f"budget '{text.strip()}' has no number behind <=: write one, as in macs<=40e6")
-        if not 0 < value < np.inf:
-            says = "bounds nothing" if value > 0 else "allows nothing"
-            raise UserError(f"budget '{text.strip()}' {says}: give a finite number above 0")
-        return cls(name, value, suffix == "x")
-
-    def __str__(self) -> str:
-        return f"{self.name}<={self.value:.12g}{'x' if self.relative else ''}"
 
 
 @dataclass(frozen=True)
@@ -85,11 +41,7 @@ class Budget:
     @classmethod
     def parse(cls, text: str) -> Budget:
         """Read bounds with commas between them. Raises UserError for what cannot be read, and a cost given twice."""
-        bounds = tuple(Bound.parse(part) for part in text.split(","))
-        names = [bound.name for bound in bounds]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise UserError(f"budget '{text}' bounds {twice[0]} twice: give each cost once")
-        return cls(bounds)
+        return cls(read_budget(text))
 
     def __str__(self) -> str:
         return ",".join(map(str, self.bounds))

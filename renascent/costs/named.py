@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from renascent.core.bounds import COSTS
 from renascent.core.errors import UserError, unknown
 from renascent.core.protocols import Priced, SpaceConfig
 from renascent.core.space import Arch
 from renascent.costs.counts import additive, macs, params
-from renascent.nets.sizes.counted import COUNTED
-
-COSTS = tuple(COUNTED)
-"""Multiply-accumulates, parameters, bytes moved, and the peak of bytes of maps alive: of one input."""
 
 
 def cost_of(name: str, config: SpaceConfig, shape: tuple[int, int, int], classes: int) -> Priced:

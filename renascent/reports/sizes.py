@@ -7,8 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from renascent.core.bounds import COSTS
 from renascent.core.text import number, percent
-from renascent.costs.named import COSTS, cost_of
+from renascent.costs.named import cost_of
 from renascent.costs.scaling import is_depth, is_size_space
 from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.reports.plots import COLOURS, SOFT

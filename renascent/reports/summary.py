@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
+from renascent.core.bounds import LATENCY
 from renascent.core.text import aligned, number, percent
-from renascent.costs.budget import LATENCY
 
 if TYPE_CHECKING:
     from renascent.results.facts import Cost, Training

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
 from renascent.core.files import read_json
 from renascent.core.knapsack import Bounded, nearness, none_inside
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch, Space
-from renascent.costs.budget import LATENCY, Budget, tightened
+from renascent.costs.budget import Budget, tightened
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import restored
 from renascent.costs.latency.table import Lut

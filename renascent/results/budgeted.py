@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
+from renascent.core.bounds import LATENCY
 from renascent.core.errors import BudgetError
 from renascent.core.files import Json, read_json, write_json
 from renascent.core.protocols import Goal, OneShot, Priced, SpaceConfig, Task
 from renascent.core.space import Arch
 from renascent.costs import Latency, macs, params
-from renascent.costs.budget import LATENCY, Budget, Feasible, feasibility_text, feasible, keepable, tightened
+from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible, keepable, tightened
 from renascent.costs.latency import clock as timing
 from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency
 from renascent.costs.latency.cost import LatencyCost

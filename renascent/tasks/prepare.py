@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 
-from renascent.core.errors import UserError, unknown
-from renascent.core.fields import NonNegative, Whole, settings
+from renascent.core.errors import UserError
+from renascent.core.fields import NonNegative, OneOf, Whole, settings
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.formats import Pair
 from renascent.tasks.images import ImageTask
@@ -40,7 +41,7 @@ class ImageOptions:
     """
 
     val: NonNegative = 0.5
-    split: str = "stratified"
+    split: Annotated[str, OneOf("split", SPLIT_KINDS)] = "stratified"
     split_seed: Whole = 0
     limit: Whole = 0
     flip: bool | None = None
@@ -108,8 +109,6 @@ def _parts(
     raw: Raw, options: ImageOptions, name: str, folder: Path, official: OfficialSplit | None
 ) -> tuple[Indices, Indices]:
     """Return (train, validation): indices into the training images, then the validation images of its own."""
-    if options.split not in SPLIT_KINDS:
-        raise unknown("split", options.split, SPLIT_KINDS)
     labels = raw.train[1]
     kept = subset(labels, options.limit, options.split_seed) if options.limit else np.arange(len(labels))
     if options.split == "official":

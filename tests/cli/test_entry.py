@@ -176,7 +176,7 @@ def test_other_help_texts(say: Any) -> None:
         (f"{SEARCH} --lr 1 --lr 2", ["--lr is given twice"]),
         (f"{SEARCH} --resume=perhaps", ["--resume cannot be 'perhaps'"]),
         (f"{SEARCH} more", ["'more' is one word too many"]),
-        (f"{SEARCH} --device warp", ["--device warp cannot be used", "cpu"]),
+        (f"{SEARCH} --device warp", ["--device is 'warp': give cpu, cuda"]),
         (f"{SEARCH} --nodes 1", ["a cell cannot have 1 nodes"]),
         (f"{SEARCH} --split offical", ["unknown split", "did you mean 'official'?"]),
         (f"{BARE} --limit 3", ["the limit is 3"]),

@@ -104,7 +104,7 @@ def test_blank_flags_show_no_default_and_give_what_is_given() -> None:
 
 def test_the_numbers_a_flag_takes_are_those_of_its_annotation() -> None:
     flags = {flag.key: flag for flag in [*Part("", Outer()).flags(), *Part("", Deep()).flags()]}
-    ranges = {key: (flag.kind, flag.range.least, flag.range.most) for key, flag in flags.items()}
+    ranges = {key: (flag.kind, flag.limit.least, flag.limit.most) for key, flag in flags.items()}
     none = float("inf")
     assert ranges["size"] == (int, 1, none)
     assert ranges["a"] == ranges["b"] == (int, 0, none)

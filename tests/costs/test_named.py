@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from renascent.core.bounds import COSTS
 from renascent.core.errors import UserError
 from renascent.core.gates import one_hot, soft
 from renascent.costs import macs, params
-from renascent.costs.named import COSTS, cost_of
+from renascent.costs.named import cost_of
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar

@@ -7,7 +7,16 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from renascent.cli.commands.command import FIT, OPTIONS, Command, check_data, check_space, space_of, space_part
+from renascent.cli.commands.command import (
+    FIT,
+    OPTIONS,
+    Command,
+    Device,
+    check_data,
+    check_space,
+    space_of,
+    space_part,
+)
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, Whole, settings
@@ -60,7 +69,7 @@ class WhereFlags:
 
     workers: Whole = 0
     ray: str | None = None
-    device: str = "cpu"
+    device: Device = "cpu"
     download: bool = False
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from renascent.cli.flags import Part, chosen, glance
 from renascent.core.errors import UserError, unknown
-from renascent.core.fields import Count, settings
+from renascent.core.fields import Count, Like, OneOf, settings
 from renascent.core.files import Json
 from renascent.core.names import Names
 from renascent.core.source import static
@@ -20,6 +20,9 @@ from renascent.tasks import DATASETS
 OPTIONS, FIT = static("renascent.tasks.prepare:ImageOptions"), static("renascent.loops.fit:Fit")
 WEIGHTS, DISTILLATION = static("renascent.core.optimiser:WeightRule"), static("renascent.tasks.distill:Distillation")
 """Classes of settings, as their sources have them."""
+
+Runtime = Annotated[str, OneOf("runtime", static("renascent.costs.latency.runtimes:RUNTIMES"))]
+Device = Annotated[str, Like(r"(cpu|cuda|mps|xpu)(:\d+)?", "cpu, cuda or cuda:1")]
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Machine:
         download: fetch the data set's official files if they are not there.
     """
 
-    device: str = "cpu"
+    device: Device = "cpu"
     threads: Count = 1
     download: bool = False
 

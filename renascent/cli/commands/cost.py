@@ -8,6 +8,7 @@ from typing import Any
 
 from renascent.cli.commands.command import MACHINE, Command, check_data, check_space, space_of, space_part
 from renascent.cli.flags import Part
+from renascent.core.bounds import read_budget
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, settings
 from renascent.nets import SPACES
@@ -65,3 +66,5 @@ def _check(main: Part[CostFlags], words: Sequence[str | None], values: Mapping[s
         if flags.input is not None or flags.classes is not None:
             raise UserError("--data brings input and classes with it: leave --input and --classes out, or --data")
         check_data(flags.data)
+    if flags.budget is not None:
+        read_budget(flags.budget)

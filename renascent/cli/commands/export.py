@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from renascent.cli.commands.command import Command, Outcome, check_folder
 from renascent.cli.flags import Part
-from renascent.core.errors import UserError, unknown
-from renascent.core.fields import settings
+from renascent.core.errors import UserError
+from renascent.core.fields import OneOf, settings
 
 FORMATS = ("onnx", "pt2")
 
@@ -28,7 +28,7 @@ class ExportFlags:
         path: the file to write; DIR/model.onnx or DIR/model.pt2 if not given.
     """
 
-    to: str | None = None
+    to: Annotated[str, OneOf("format", FORMATS)] | None = None
     path: str | None = None
 
 
@@ -46,8 +46,8 @@ def command(words: Sequence[str]) -> Command:
 def _check(part: Part[ExportFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
     flags = part.build(values)
     check_folder(words, "export")
-    if flags.to not in FORMATS:
-        raise unknown("format", flags.to, FORMATS) if flags.to else UserError("--to is missing: give onnx or pt2")
+    if flags.to is None:
+        raise UserError("--to is missing: give onnx or pt2")
     if flags.path and Path(flags.path).suffix != f".{flags.to}":
         better = Path(flags.path).with_suffix("." + flags.to)
         raise UserError(f"--path {flags.path} does not end in .{flags.to}: name it {better}")

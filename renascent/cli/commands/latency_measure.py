@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from renascent.cli.commands.command import Command, check_space, space_of, space_part
+from renascent.cli.commands.command import Command, Device, Runtime, check_space, space_of, space_part
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, settings
@@ -42,8 +42,8 @@ class MeasureFlags:
     resume: bool = False
     input: tuple[str, ...] = ("3", "32", "32")
     classes: Count = 10
-    runtime: str = "eager"
-    device: str = "cpu"
+    runtime: Runtime = "eager"
+    device: Device = "cpu"
 
     def shape(self) -> tuple[int, int, int]:
         """Return (channels, h, w). Raises UserError for what is none."""

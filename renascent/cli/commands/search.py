@@ -12,14 +12,15 @@ from renascent.cli.commands.command import (
     OUTPUT,
     WEIGHTS,
     Command,
+    Runtime,
     check_data,
     recipe_of,
 )
 from renascent.cli.flags import Part, chosen, glance, keys
-from renascent.core.errors import UserError, unknown
+from renascent.core.bounds import LATENCY, read_budget
+from renascent.core.errors import UserError
 from renascent.core.fields import Count, Whole, settings
 from renascent.core.names import name_of
-from renascent.core.source import static
 from renascent.nets import SPACES
 from renascent.strategies import STRATEGIES
 from renascent.tasks import DATASETS
@@ -61,18 +62,18 @@ class SearchingFlags:
     out: str | None = None
     resume: bool = False
     budget: str | None = None
-    runtime: str = "eager"
+    runtime: Runtime = "eager"
 
     @property
     def timed(self) -> bool:
         """Whether latency is bounded."""
-        return "latency_ms" in (self.budget or "")
+        return LATENCY in (self.budget or "")
 
     def check(self) -> None:
-        """Raise UserError for missing or unknown data, and for a runtime that is unknown or says nothing."""
+        """Raise UserError for missing or unknown data, an unreadable budget, and a runtime that says nothing."""
         check_data(self.data)
-        if self.runtime not in (known := static("renascent.costs.latency.runtimes:RUNTIMES")):
-            raise unknown("runtime", self.runtime, known)
+        if self.budget is not None:
+            read_budget(self.budget)
         if self.runtime != "eager" and not self.timed:
             raise UserError("--runtime says nothing without a bound on latency: give --budget latency_ms<=NUMBER too")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from renascent.cli.commands.command import MACHINE, OPTIONS, OUTPUT, WEIGHTS, Command, check_data
 from renascent.cli.commands.search import SearchingFlags
 from renascent.cli.flags import Part, chosen, glance, keys
 from renascent.core.errors import UserError
-from renascent.core.fields import Count, NonNegative, settings
+from renascent.core.fields import Count, NonNegative, OneOf, settings
+from renascent.core.source import static
 from renascent.strategies import STRATEGIES
 from renascent.tasks import DATASETS
 
@@ -26,6 +27,8 @@ Strategies: {", ".join(STRATEGIES)}; fbnetv2 unless you name one.
 Data sets: {", ".join(DATASETS)}; or a folder of images, one folder in it for each class.
 
 As in: `{EXAMPLE}`"""
+
+Order = Annotated[str, OneOf("order", static("renascent.nets.adapt.config:ORDERS"))]
 
 DEFAULT = "fbnetv2"
 """The highest mean of the four that aim at a budget, by validation images: benchmarks/results."""
@@ -55,7 +58,7 @@ class ShrinkFlags(SearchingFlags):
     least: NonNegative = 0.25
     depth: bool = True
     resolution: bool = False
-    order: str = "magnitude"
+    order: Order = "magnitude"
     dry_run: bool = False
 
 

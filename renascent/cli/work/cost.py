@@ -9,13 +9,14 @@ from renascent.cli.commands.command import Machine, Outcome
 from renascent.cli.commands.cost import CostFlags
 from renascent.cli.commands.latency_measure import MeasureFlags
 from renascent.cli.work.running import latency_from, ready, task_on
+from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
 from renascent.core.names import name_of
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch
 from renascent.core.text import aligned, number
 from renascent.costs import COSTS, Latency, cost_of, measure
-from renascent.costs.budget import LATENCY, Budget, Feasible, feasibility_text, feasible
+from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible
 from renascent.nets import SPACES
 from renascent.nets.sizes.resolution import input_shape
 from renascent.tasks.prepare import ImageOptions

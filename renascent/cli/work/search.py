@@ -11,7 +11,6 @@ from renascent.cli.work.running import latency_from, task_on
 from renascent.cli.work.searching import searched
 from renascent.core.names import name_of
 from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
-from renascent.costs.budget import Budget
 from renascent.loops.weightsfile import read_weights
 from renascent.nets import SPACES
 from renascent.tasks.prepare import ImageOptions
@@ -29,8 +28,6 @@ def run(
 ) -> Outcome:
     """Search, and report the result."""
     _ = space.space  # an impossible space is refused before anything is read or written
-    if flags.budget is not None:
-        Budget.parse(flags.budget)  # as well
     truth = open_table(flags.truth) if flags.truth else None
     task, name = task_on(machine, str(flags.data), options), name_of(space, SPACES)
     return searched(

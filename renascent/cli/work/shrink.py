@@ -16,7 +16,6 @@ from renascent.cli.work.searching import searched
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
 from renascent.core.protocols import OneShot, WeightRule
-from renascent.costs.budget import Budget
 from renascent.experiment.result import Result
 from renascent.nets.adapt import Adapted, NothingToSearch, Untraceable, smaller_sizes
 from renascent.tasks.prepare import ImageOptions
@@ -43,8 +42,6 @@ def run(
     if flags.dry_run:
         return _shown(space, flags)
     _fits(space, shape, task.classes)
-    if flags.budget is not None:
-        Budget.parse(flags.budget)  # before anything is written
     return searched(
         space,
         strategy,

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
+from renascent.core.bounds import COSTS
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
 from renascent.core.protocols import Priced, SpaceConfig
 from renascent.core.space import Arch
 from renascent.costs.latency.measure import measure_all, quiet
-from renascent.costs.named import COSTS, cost_of
+from renascent.costs.named import cost_of
 from renascent.nets.sizes.counted import Sized, memory_access_in
 from renascent.nets.sizes.layers import Amount, Layer
 from renascent.nets.sizes.resolution import input_shape

@@ -6,13 +6,13 @@ import copy
 from collections.abc import Mapping
 from dataclasses import InitVar
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from renascent.core.errors import UserError
-from renascent.core.fields import Count, Share, settings
+from renascent.core.fields import Count, OneOf, Share, settings
 from renascent.core.fingerprint import fingerprint
 from renascent.core.protocols import SpaceConfig
 from renascent.core.space import Arch, Space
@@ -63,7 +63,7 @@ class Adapted(SpaceConfig):
     least: Share = 0.25
     depth: bool = True
     resolutions: tuple[int, ...] = ()
-    order: str = "magnitude"
+    order: Annotated[str, OneOf("order", ORDERS)] = "magnitude"
     model: InitVar[nn.Module | None] = None
 
     def __post_init__(self, model: nn.Module | None) -> None:
@@ -73,8 +73,6 @@ class Adapted(SpaceConfig):
             raise UserError(f"shape is {','.join(map(str, self.shape))}: give channels,height,width, as in 3,32,32")
         if self.resolutions:
             object.__setattr__(self, "resolutions", resolutions_of(self.shape, self.resolutions))
-        if self.order not in ORDERS:
-            raise UserError(f"order is '{self.order}': give one of {', '.join(ORDERS)}")
         object.__setattr__(self, "_given", None if model is None else copied(model))
 
     @cached_property

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from renascent.core.codecs import nats_topology as topology
-from renascent.core.errors import unknown
-from renascent.core.fields import Count, settings
+from renascent.core.fields import Count, OneOf, settings
 from renascent.core.gates import Gates
 from renascent.core.protocols import SpaceConfig, Supernet
 from renascent.core.space import Arch, Space
 from renascent.nets.cells.cell import SharedCell
 from renascent.nets.cells.norm import BatchStatisticsNorm
-from renascent.nets.cells.ops import NAMES, Norm, ResidualDown, operation
+from renascent.nets.cells.ops import Norm, ResidualDown, operation
 from renascent.nets.cells.routes import departures, edge_name
 
 
@@ -39,12 +39,9 @@ class NatsTopology(SpaceConfig):
     channels: Count = 16
     cells: Count = 5
     nodes: Count = 4
-    operations: tuple[str, ...] = topology.OPERATIONS
+    operations: Annotated[tuple[str, ...], OneOf("operation", topology.OPERATIONS)] = topology.OPERATIONS
 
     def __post_init__(self) -> None:
-        for name in self.operations:
-            if name not in NAMES:
-                raise unknown("operation", name, NAMES)
         topology.topology_space(self.nodes, self.operations)  # refuses too few nodes, no operations, or the same twice
 
     @property

@@ -106,7 +106,7 @@ def test_a_factory_that_cannot_be_used_is_one_line(folder, factory, message):
         ({"shape": (3, 8, 0)}, "give whole numbers of at least 1"),
         ({"multiple": 0}, "multiple is 0"),
         ({"least": 1.5}, "least is 1.5"),
-        ({"order": "random"}, "order is 'random': give one of magnitude, given"),
+        ({"order": "random"}, "unknown order 'random': known: magnitude, given"),
         ({"resolutions": ("a",)}, "resolutions is"),
     ],
 )
