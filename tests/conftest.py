@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import runpy
 import shlex
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
 from renascent.cli.entry import main
+from renascent.core.errors import Interrupted
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # a script that starts tests in the background leaves it so, and they and their processes would hear no Ctrl-C
@@ -64,3 +70,81 @@ def without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
 
     held = Latency(1.0, 1.0, 1.0, "not measured")
     monkeypatch.setattr("renascent.experiment.result.measure", lambda net, shape: held)
+
+
+NURSERY = "import runpy, sys; runpy.run_path(sys.argv[1])['nursery']()"
+
+
+class Processes:
+    """Processes to kill, one after the other, forked from one that has imported torch, which takes long.
+
+    pid: of the last one, which leads a group of its own.  log: what it prints.
+    """
+
+    def __init__(self, source: subprocess.Popen[str]) -> None:
+        self._source = source
+
+    def start(self, function: Callable[..., int | None], log: Path, *args: str) -> int:
+        """Call a function of a test's file in a new process, which ends with what it returns; return its number."""
+        self.log, where = log, function.__code__.co_filename
+        self._say(json.dumps([where, function.__name__, args, str(log)]))
+        self.pid = int(self._line())
+        return self.pid
+
+    def end(self) -> int:
+        """Wait until it has ended, and return its exit status: minus the signal, if it was killed."""
+        self._say("")
+        return int(self._line())
+
+    def _say(self, line: str) -> None:
+        assert self._source.stdin is not None
+        self._source.stdin.write(line + "\n")
+        self._source.stdin.flush()
+
+    def _line(self) -> str:
+        assert self._source.stdout is not None
+        return self._source.stdout.readline()
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Processes]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    words = [sys.executable, "-c", NURSERY, __file__]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(words, text=True, env=environment, **pipes) as source:
+        yield Processes(source)
+        assert source.stdin is not None
+        source.stdin.close()
+
+
+def nursery() -> None:
+    """Import everything once; then fork a process for every function asked for, and tell, when asked, how it ended."""
+    from renascent.tasks.load import load
+
+    load("digits")  # brings scikit-learn
+    while line := sys.stdin.readline():
+        if (pid := os.fork()) == 0:
+            _child(*json.loads(line))
+        print(pid, flush=True)
+        sys.stdin.readline()  # until then its number stays its own, even if it has ended
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+def _child(file: str, function: str, args: list[str], log: str) -> NoReturn:
+    """Call a function, and exit as the command line would: 130 when interrupted."""
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for stream in (1, 2):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    code = 1
+    try:
+        code = runpy.run_path(file)[function](*args) or 0
+    except Interrupted as e:
+        print(e, file=sys.stderr)
+        code = e.exit_code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

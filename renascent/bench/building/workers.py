@@ -8,7 +8,7 @@ import os
 import signal
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from threading import Thread
@@ -17,6 +17,9 @@ from renascent.bench.building.plan import Job
 from renascent.bench.building.work import TRIES, died, train
 from renascent.core.errors import UserError
 from renascent.core.files import Json
+
+PRELOADED = ("torch._dynamo", "sklearn.datasets")
+"""What trainings import besides: a server does it once, then it forks. In each process it would take seconds."""
 
 
 def on_this_machine(text: str, jobs: Sequence[Job], workers: int) -> Iterator[Json]:
@@ -68,7 +71,8 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        context = get_context("spawn")
+        context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+        context.set_forkserver_preload([__name__, *PRELOADED])
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, self.text), daemon=True)
         self.process.start()
