@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from renascent.core.gates import Gates
@@ -88,6 +89,9 @@ def additive(space: Space, count: Callable[[Arch], float]) -> Additive:
 
 @torch.no_grad()
 def _counted(net: nn.Module, x: Tensor) -> int:
+    for module in net.modules():
+        if isinstance(module, _BatchNorm):  # no multiply-accumulate is counted of it, and it takes most of the time
+            vars(module)["forward"] = nn.Identity()
     # attention in one kernel has no formula on every device
     with unfused(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         net.eval()(x)

@@ -20,7 +20,7 @@ from renascent.nets.cells.nats import NatsTopology
 
 TABLE = Path(os.environ.get("RENASCENT_DATA", "data")) / "nas" / "nb201.npz"
 
-DATASETS = {"c10": (10, 32), "c100": (100, 32), "in16": (120, 16)}
+DATASETS = {"c10": (10, 32), "in16": (120, 16)}
 """Suffix in the table -> (classes, side of an image in pixels)."""
 
 
