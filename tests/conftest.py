@@ -63,6 +63,17 @@ def say(
     return run
 
 
+@pytest.fixture(autouse=True)
+def _figures_are_empty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let figures be painted, but not written out, which takes longer than many a search: `renders` marks who looks."""
+    if request.node.get_closest_marker("renders") is None:
+
+        def empty(canvas: Any, file: Any, **about: Any) -> None:
+            file.write('<svg width="1pt" height="1pt" viewBox="0 0 1 1" version="1.1"></svg>')
+
+        monkeypatch.setattr("matplotlib.backends.backend_svg.FigureCanvasSVG.print_svg", empty)
+
+
 @pytest.fixture
 def without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out a result's own latency where it says nothing: it takes longer than a small search."""

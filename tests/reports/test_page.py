@@ -32,6 +32,8 @@ from renascent.reports.plots import Line, chart, spread
 from renascent.strategies.gdas import GDAS
 from renascent.tasks.images import ImageTask
 
+pytestmark = pytest.mark.renders
+
 VOID = {"meta", "br", "wbr"}
 BLOCKS = {"td", "th", "dt", "dd", "h3", "p", "text"}
 

@@ -14,6 +14,8 @@ from PIL import Image
 from renascent.reports import benchfigures, plots
 from renascent.reports.render import render
 
+pytestmark = pytest.mark.renders
+
 SVG = "{http://www.w3.org/2000/svg}"
 TIME = np.linspace(0, 100, 21)
 

@@ -14,6 +14,8 @@ from PIL import Image
 
 from renascent.reports.sizefigures import BINS, Dots, Size, bars, heat, plane, profile
 
+pytestmark = pytest.mark.renders
+
 SIZES = [Size("stem", 16, 8), Size("stage1.a", 16, 24), Size("stage1.b", 16, None), Size("stage2.a", 32, 32)]
 
 

@@ -26,6 +26,8 @@ from renascent.tasks.images import ImageTask
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
 
+pytestmark = pytest.mark.renders
+
 SPACE = ResNetCifar(layers_count=14, lowest=6, highest=8, resolution_step=2)
 
 

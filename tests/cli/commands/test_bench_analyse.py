@@ -13,6 +13,8 @@ from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_topology import topology_space
 
+pytestmark = pytest.mark.renders
+
 NB201 = Path(os.environ.get("RENASCENT_DATA", "nowhere")) / "nas" / "nb201.npz"
 SPACE = topology_space(3)
 
