@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,18 +65,6 @@ def goal(share, name="latency_ms"):
     return Goal(name, share * REFERENCE, promise(), promise().exact)
 
 
-def measured(factor, spread=0.0):
-    """Return a stand-in for `latency_of` that takes `factor` times the prediction, and notes what was measured."""
-    seen = []
-
-    def latency(config, arch, task, clock):
-        seen.append(arch)
-        took = factor * predicted(arch)
-        return Latency(took, took * (1 - spread), took * (1 + spread), "by hand")
-
-    return latency, seen
-
-
 @pytest.fixture
 def found(task):
     """Return what a search that has not learnt anything derives for a budget."""
@@ -94,172 +83,176 @@ def found(task):
 # --- after
 
 
-def test_a_latency_that_is_missed_is_derived_again_until_it_is_kept(found, task, monkeypatch):
+@pytest.fixture
+def settled(found, task, monkeypatch):
+    """Return what `settle` makes of bounds by a clock of one's own.
+
+    took: from the networks measured so far to milliseconds of the last.  derived: by what the first was found.
+    """
+
+    def by(took, *bounds, derived=None, spread=0.0, **about):
+        strategy, first = found(*(derived or bounds))
+        seen = []
+
+        def latency(config, arch, task, clock):
+            seen.append(arch)
+            ms = took(seen)
+            return Latency(ms, ms * (1 - spread), ms * (1 + spread), "by hand")
+
+        monkeypatch.setattr(timing, "latency_of", latency)
+        return SimpleNamespace(
+            of=lambda: settle(CONFIG, task, strategy, first, bounds, **about), first=first, seen=seen
+        )
+
+    return by
+
+
+def times(factor):
+    """Return a clock by which every network takes `factor` times what is predicted."""
+    return lambda seen: factor * predicted(seen[-1])
+
+
+def in_turn(bound, *shares):
+    """Return a clock by which measurements take these shares of a bound, whatever is measured."""
+    return lambda seen: shares[len(seen) - 1] * bound.limit
+
+
+def test_a_latency_that_is_missed_is_derived_again_until_it_is_kept(settled):
     bound = goal(0.5)
-    strategy, first = found(bound)
-    latency, seen = measured(1.3)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert 0.5 * 0.95 < predicted(first.arch) / REFERENCE <= 0.5
-    assert 1.3 * predicted(settled.arch) <= bound.limit
+    case = settled(times(1.3), bound)
+    second, last = case.of()
+    assert 0.5 * 0.95 < predicted(case.first.arch) / REFERENCE <= 0.5
     # tightened by what was missed, not by more
-    assert 1.3 * predicted(settled.arch) > 0.95 * bound.limit
+    assert 0.95 * bound.limit < 1.3 * predicted(second.arch) == last.median_ms <= bound.limit
     # a miss is measured twice before it is believed
-    assert seen == [first.arch, first.arch, settled.arch]
-    assert settled.score == Scorer(first.state)(settled.arch)
-    assert last.median_ms == 1.3 * predicted(settled.arch)
+    assert case.seen == [case.first.arch, case.first.arch, second.arch]
+    assert second.score == Scorer(case.first.state)(second.arch)
 
 
 @pytest.mark.parametrize("later", [0.9, 3.0])
-def test_confirmed_latency_of_a_miss_takes_the_faster_measurement(found, task, monkeypatch, later):
+def test_confirmed_latency_of_a_miss_takes_the_faster_measurement(settled, later):
+    """The network takes the predicted time; the rest is the machine's other work."""
     bound = goal(0.5)
-    strategy, first = found(bound)
-    took = [2.0, later, 0.95, 0.95]
-
-    def latency(config, arch, task, clock):
-        # the network takes the predicted time; the rest is the machine's other work
-        return Latency(took.pop(0) * bound.limit, 0.0, 1e9, "a busy machine")
-
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert (settled is first) == (later < 1)
+    case = settled(in_turn(bound, 2.0, later, 0.95, 0.95), bound)
+    second, last = case.of()
+    assert (second is case.first) == (later < 1)
     if later < 1:
         assert last.median_ms == 0.9 * bound.limit
     else:
         # tightened by the smaller of the two
-        assert 0.45 < predicted(settled.arch) / predicted(first.arch) <= 0.5
+        assert 0.45 < predicted(second.arch) / predicted(case.first.arch) <= 0.5
 
 
-def test_confirmed_latency_of_a_missed_proportion_takes_the_mean(found, task, monkeypatch):
+def test_confirmed_latency_of_a_missed_proportion_takes_the_mean(settled):
     """What slowed the machine may have hit the reference: of two, the smaller one would be too small."""
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    took = [1.04, 0.98, 0.95]
-
-    def latency(config, arch, task, clock):
-        ms = took.pop(0) * bound.limit
-        return Latency(ms, ms / 2, 2 * ms, "by hand")
-
-    monkeypatch.setattr(timing, "latency_of", latency)
-    clock = Clock(beside=(CONFIG.reference, REFERENCE))
-    settled, last = settle(CONFIG, task, strategy, first, [bound], clock=clock)
-    assert settled is not first
+    bound, clock = goal(0.5), Clock(beside=(CONFIG.reference, REFERENCE))
+    case = settled(in_turn(bound, 1.04, 0.98, 0.95), bound, clock=clock)
+    second, last = case.of()
+    assert second is not case.first
     assert last.median_ms == 0.95 * bound.limit
-    took[:] = [1.01, 0.97]
-    settled, last = settle(CONFIG, task, strategy, first, [bound], clock=clock)
-    assert settled is first
-    assert [last.p10_ms, last.median_ms, last.p90_ms] == pytest.approx([k * bound.limit for k in (0.495, 0.99, 1.98)])
+    case = settled(in_turn(bound, 1.01, 0.97), bound, clock=clock, spread=0.5)
+    second, last = case.of()
+    assert second is case.first
+    assert [last.p10_ms, last.median_ms, last.p90_ms] == pytest.approx([k * bound.limit for k in (0.495, 0.99, 1.485)])
 
 
-def test_settle_recovers_from_a_miss_in_a_slow_phase(found, task, monkeypatch):
+def test_settle_recovers_from_a_miss_in_a_slow_phase(settled):
     bound = goal(0.5)
-    strategy, first = found(bound)
-    seen = []
-
-    def latency(config, arch, task, clock):
-        seen.append(arch)
-        took = (1.6 if len(seen) < 3 else 1.0) * predicted(arch)
-        return Latency(took, took, took, "by hand")
-
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
+    case = settled(lambda seen: (1.6 if len(seen) < 3 else 1.0) * predicted(seen[-1]), bound)
+    second, last = case.of()
     # missed twice, far below the bound, at the bound
-    assert [predicted(arch) <= 0.7 * bound.limit for arch in seen] == [False, False, True, False]
-    assert 0.95 * bound.limit < last.median_ms == predicted(settled.arch) <= bound.limit
+    assert [predicted(arch) <= 0.7 * bound.limit for arch in case.seen] == [False, False, True, False]
+    assert 0.95 * bound.limit < last.median_ms == predicted(second.arch) <= bound.limit
 
 
-def test_a_looser_bound_that_is_missed_is_tightened_and_the_slowest_inside_is_kept(found, task, monkeypatch):
+def test_a_looser_bound_that_is_missed_is_tightened_and_the_slowest_inside_is_kept(settled):
     bound = goal(0.5)
-    strategy, first = found(bound)
-    seen = []
-
-    def latency(config, arch, task, clock):
-        seen.append(arch)
-        took = {1: 0.8, 2: 1.1, 3: 1.1, 4: 0.9}[len(seen)] * bound.limit
-        return Latency(took, took, took, "by hand")
-
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert predicted(seen[0]) < predicted(seen[3]) < predicted(seen[1])
-    assert seen[1] == seen[2]
-    assert (settled.arch, last.median_ms) == (seen[3], 0.9 * bound.limit)
+    case = settled(in_turn(bound, 0.8, 1.1, 1.1, 0.9), bound)
+    second, last = case.of()
+    first, missed, again, kept = case.seen
+    assert predicted(first) < predicted(kept) < predicted(missed)
+    assert missed == again
+    assert (second.arch, last.median_ms) == (kept, 0.9 * bound.limit)
 
 
-def test_settle_bound_unused_by_prediction_is_not_loosened(found, task, monkeypatch):
-    strategy, first = found(goal(0.5))
-    latency, seen = measured(0.7)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [goal(1.5)])
-    assert settled is first
-    assert seen == [first.arch]
-    assert last.median_ms == 0.7 * predicted(first.arch)
+def test_settle_bound_unused_by_prediction_is_not_loosened(settled):
+    case = settled(times(0.7), goal(1.5), derived=[goal(0.5)])
+    second, last = case.of()
+    assert second is case.first
+    assert case.seen == [case.first.arch]
+    assert last.median_ms == 0.7 * predicted(case.first.arch)
 
 
-def test_settle_overpredicted_latency_is_derived_again_to_use_the_budget(found, task, monkeypatch):
+def test_settle_overpredicted_latency_is_derived_again_to_use_the_budget(settled):
     bound = goal(0.5)
-    strategy, first = found(bound)
-    latency, seen = measured(0.8)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert 0.95 * bound.limit < last.median_ms == 0.8 * predicted(settled.arch) <= bound.limit
-    assert seen == [first.arch, settled.arch]
-    assert settled.score == Scorer(first.state)(settled.arch)
+    case = settled(times(0.8), bound)
+    second, last = case.of()
+    assert 0.95 * bound.limit < last.median_ms == 0.8 * predicted(second.arch) <= bound.limit
+    assert case.seen == [case.first.arch, second.arch]
+    assert second.score == Scorer(case.first.state)(second.arch)
 
 
-def test_a_latency_below_the_bound_is_no_waste_where_another_bound_is_used(found, task, monkeypatch):
-    bounds = [goal(0.9), goal(0.45, "macs")]
-    strategy, first = found(*bounds)
-    latency, seen = measured(1.0)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    assert settle(CONFIG, task, strategy, first, bounds)[0] is first
-    assert seen == [first.arch]
+def test_a_latency_below_the_bound_is_no_waste_where_another_bound_is_used(settled):
+    case = settled(times(1.0), goal(0.9), goal(0.45, "macs"))
+    assert case.of()[0] is case.first
+    assert case.seen == [case.first.arch]
 
 
 @pytest.mark.parametrize("later", [0.7, 1.1])
-def test_settle_second_derivation_must_use_more_of_the_budget(found, task, monkeypatch, later):
+def test_settle_second_derivation_must_use_more_of_the_budget(settled, later):
     bound = goal(0.5)
-    strategy, first = found(bound)
-    seen = []
-
-    def latency(config, arch, task, clock):
-        seen.append(arch)
-        took = (0.8 if arch == first.arch else later) * bound.limit
-        return Latency(took, took, took, "by hand")
-
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert settled is first
+    case = settled(lambda seen: (0.8 if seen[-1] == seen[0] else later) * bound.limit, bound)
+    second, last = case.of()
+    assert second is case.first
     assert last.median_ms == 0.8 * bound.limit
-    assert len(set(seen)) > 1
+    assert len(set(case.seen)) > 1
 
 
-def test_other_bounds_stay_as_they_are(found, task, monkeypatch):
+def test_other_bounds_stay_as_they_are(settled):
     bounds = [goal(0.5), goal(0.45, "macs")]
-    strategy, first = found(*bounds)
-    monkeypatch.setattr(timing, "latency_of", measured(1.2)[0])
-    settled, _ = settle(CONFIG, task, strategy, first, bounds)
-    assert 1.2 * predicted(settled.arch) <= bounds[0].limit
-    assert predicted(settled.arch) <= bounds[1].limit
+    second, _ = settled(times(1.2), *bounds).of()
+    assert 1.2 * predicted(second.arch) <= bounds[0].limit
+    assert predicted(second.arch) <= bounds[1].limit
 
 
 @pytest.mark.parametrize("factor", [1.1, 0.99])
-def test_the_median_keeps_the_budget_however_wide_the_spread(found, task, monkeypatch, factor):
+def test_the_median_keeps_the_budget_however_wide_the_spread(settled, factor):
     bound = goal(0.5)
-    strategy, first = found(bound)
-    latency, seen = measured(factor, 0.15)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert (len(seen) == 1) == (settled is first) == (factor < 1)
+    case = settled(times(factor), bound, spread=0.15)
+    second, last = case.of()
+    assert (len(case.seen) == 1) == (second is case.first) == (factor < 1)
     assert last.median_ms <= bound.limit < last.p90_ms
 
 
-def test_settle_looks_the_last_architecture_up(found, task, monkeypatch):
+def test_settle_looks_the_last_architecture_up(settled):
+    case = settled(times(1.3), goal(0.5), truth=predicted)
+    second, _ = case.of()
+    assert second.arch != case.first.arch
+    assert second.truth == predicted(second.arch)
+
+
+def test_a_latency_that_is_never_kept_ends_with_exit_code_3(settled):
+    """Also where, as here, it is the measurement that never moves."""
     bound = goal(0.5)
-    strategy, first = found(bound)
-    monkeypatch.setattr(timing, "latency_of", measured(1.3)[0])
-    settled, _ = settle(CONFIG, task, strategy, first, [bound], truth=predicted)
-    assert settled.arch != first.arch
-    assert settled.truth == predicted(settled.arch)
+    case = settled(lambda seen: 1.02 * bound.limit, bound)
+    with pytest.raises(BudgetError, match=r"was missed 6 times: .* ms \(.* to .*\); the search is kept: resume") as e:
+        case.of()
+    assert e.value.exit_code == 3
+    assert len(case.seen) == 2 * (ATTEMPTS + 1)
+    assert f"latency_ms<={bound.limit:g}" in str(e.value)  # the user's, not a tightened one
+
+
+def test_settle_stops_when_no_tighter_limit_is_feasible(settled):
+    case = settled(times(50.0), goal(0.5))
+    with pytest.raises(BudgetError, match="was missed 1 times"):
+        case.of()
+    assert case.seen == [case.first.arch] * 2
+
+
+def test_without_a_bound_on_latency_nothing_is_measured(settled):
+    case = settled(times(1.0), goal(0.5, "macs"))
+    assert case.of() == (case.first, None)
+    assert case.seen == []
 
 
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
@@ -293,40 +286,6 @@ def test_settle_foreign_table_is_not_measured(found, task, other):
     told = costs_of(CONFIG, first.arch, task, [bound], None, table)["latency_ms"]
     assert told.measured is None
     assert told.by == f"{about['processor']}, {about['runtime']}"
-
-
-def test_a_latency_that_is_never_kept_ends_with_exit_code_3(found, task, monkeypatch):
-    """Also where, as here, it is the measurement that never moves."""
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    seen = []
-
-    def always(config, arch, task, clock):
-        seen.append(arch)
-        return Latency(1.02 * bound.limit, 1.01 * bound.limit, 1.1 * bound.limit, "by hand")
-
-    monkeypatch.setattr(timing, "latency_of", always)
-    with pytest.raises(BudgetError, match=r"was missed 6 times: .* ms \(.* to .*\); the search is kept: resume") as e:
-        settle(CONFIG, task, strategy, first, [bound])
-    assert e.value.exit_code == 3
-    assert len(seen) == 2 * (ATTEMPTS + 1)
-    assert f"latency_ms<={bound.limit:g}" in str(e.value)  # the user's, not a tightened one
-
-
-def test_settle_stops_when_no_tighter_limit_is_feasible(found, task, monkeypatch):
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    latency, seen = measured(50.0)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    with pytest.raises(BudgetError, match="was missed 1 times"):
-        settle(CONFIG, task, strategy, first, [bound])
-    assert seen == [first.arch] * 2
-
-
-def test_without_a_bound_on_latency_nothing_is_measured(found, task, monkeypatch):
-    monkeypatch.setattr(timing, "latency_of", None)
-    strategy, first = found(goal(0.5, "macs"))
-    assert settle(CONFIG, task, strategy, first, [goal(0.5, "macs")]) == (first, None)
 
 
 def test_costs_of_records_limit_predicted_and_measured(task):
