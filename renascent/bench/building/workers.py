@@ -71,7 +71,8 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+        forks = "forkserver" in get_all_start_methods()
+        context = get_context("forkserver") if forks else get_context("spawn")
         context.set_forkserver_preload([__name__, *PRELOADED])
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, self.text), daemon=True)
