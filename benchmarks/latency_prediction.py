@@ -22,6 +22,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from published_latency import (
+    Networks,
+    block_error,
+    fbnet_networks,
+    once_for_all_networks,
+    once_for_all_table,
+    proxyless_table,
+)
 
 from renascent.cli.entry import main as renascent
 from renascent.core.environment import environment
@@ -31,14 +39,6 @@ from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.leaveout import leave_out
 from renascent.costs.latency.measure import measure_all
 from renascent.costs.latency.predictor import fit_additive, fit_predictor, rank, rmse
-from renascent.costs.latency.published import (
-    Networks,
-    block_error,
-    fbnet_networks,
-    once_for_all_networks,
-    once_for_all_table,
-    proxyless_table,
-)
 from renascent.costs.latency.table import Lut
 from renascent.nets import SPACES
 from renascent.nets.sizes.resolution import input_shape

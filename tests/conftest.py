@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shlex
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
@@ -55,6 +58,17 @@ def say(
         return Completed(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def script() -> Iterator[Callable[[str], ModuleType]]:
+    """Import a script of the benchmarks by its name."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+    if not folder.exists():
+        pytest.skip("the benchmarks are not installed beside these tests")
+    sys.path.append(str(folder))
+    yield importlib.import_module
+    sys.path.remove(str(folder))
 
 
 @pytest.fixture
