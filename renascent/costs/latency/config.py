@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from renascent.core.errors import UserError
 from renascent.nets.sizes.layers import Layer
 
 
@@ -42,7 +41,7 @@ class LayerConfig(NamedTuple):
 
     @classmethod
     def read(cls, key: str) -> LayerConfig:
-        """Return the configuration of a name. Raises UserError for another text.
+        """Return the configuration of a name. Raises ValueError for another text.
 
         >>> LayerConfig.read("pool-k2-s2-g1-16x28x28-16").inputs
         16
@@ -55,7 +54,7 @@ class LayerConfig(NamedTuple):
         except (ValueError, IndexError, TypeError):
             found = None
         if found is None or found.key != key or found.kind not in KINDS:
-            raise UserError(
+            raise ValueError(
                 f"'{key}' is no layer of a latency table: names look like conv-k3-s2-g1-norm-act-16x28x28-32"
             )
         return found

@@ -60,6 +60,20 @@ def test_any_safetensors_reader_opens_it(saved):
     assert np.array_equal(arrays[VAL.key], small().array(VAL.key), equal_nan=True)
 
 
+def test_a_table_of_an_older_version_says_what_it_did():
+    table = Table.open(Path(__file__).parents[2] / "data" / "before" / "table.safetensors")
+    expected = {
+        "val_loss": [2.3219563961029053, 2.3138461112976074, 2.319725275039673],
+        "test_accuracy": [9.749303817749023, 9.470751762390137, 10.30640697479248],
+        "seconds_per_epoch": [0.08030000329017639, 0.0544000007212162, 0.02199999988079071],
+        "params": [1408, 1296, 2080],
+        "latency_ms": [1.2025400400161743, 0.5581300258636475, 0.950469970703125],
+    }
+    assert {name: [table.query(row, name) for row in range(len(table))] for name in expected} == expected
+    assert table.space.format(table.arch(2)) == "|nor_conv_3x3~0|+|avg_pool_3x3~0|skip_connect~1|"
+    assert table.problem("digits").result == "test_accuracy:digits:1"
+
+
 def test_rows_by_architecture_string_and_index(saved):
     table = Table.open(saved)
     for row, operation in enumerate(("conv", "none", "skip")):
