@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from renascent.bench.importers import import_table, open_table, read_compact
-from renascent.bench.importers.compact import CURVES, HARDWARE, TABLE
+from renascent.bench.importers import open_table
+from renascent.bench.importers.compact import CURVES, HARDWARE, TABLE, read_compact
+from renascent.bench.importers.sources import import_table
 from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_topology import official_order
 from renascent.core.errors import UserError

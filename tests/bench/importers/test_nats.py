@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from renascent.bench.importers import _growing, nats
+from renascent.bench.importers.compact import read_compact
 from renascent.bench.importers.nats import beside, import_file, import_folder
 from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_size import size_space
@@ -163,8 +164,6 @@ def test_the_authors_logs(release: Any, logs: Any, tmp_path: Path, space: str) -
 
 
 def test_genuine_logs_agree_with_the_compact_arrays(release: Any, logs: Any, shared: Path, tmp_path: Path) -> None:
-    from renascent.bench.importers import read_compact
-
     told = {int(i): {hp: held["runs"] for hp, held in hps.items()} for i, hps in logs["tss"].items()}
     names = topology_names(285)
     ours = import_folder(release.folder(tmp_path / "n", names, archs_of(release, names, told)), tmp_path / "t")

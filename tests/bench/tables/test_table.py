@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from renascent.bench.importers import open_table, read_compact
-from renascent.bench.importers.compact import DATA
+from renascent.bench.importers import open_table
+from renascent.bench.importers.compact import DATA, read_compact
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_size import size_space
