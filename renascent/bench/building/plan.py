@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from renascent.core.errors import UserError
 from renascent.core.files import Json
 from renascent.core.names import name_of
 from renascent.core.protocols import SpaceConfig, WeightRule
+from renascent.core.schema import written
 from renascent.core.space import Space
 from renascent.loops.fit import Fit
 from renascent.nets import SPACES, space_from
@@ -59,10 +60,10 @@ class Plan:
 
     def to_json(self) -> Json:
         """Return the plan as JSON values."""
-        space = {"space": name_of(self.space, SPACES), "space_config": asdict(self.space)}  # type: ignore[call-overload]
-        settings = {"options": asdict(self.options), "settings": asdict(self.settings)}
-        rest = {"data": self.data, "seeds": self.seeds, "device": self.device, "archs": list(self.archs)}
-        description: Json = json.loads(json.dumps(space | settings | rest))
+        space = {"space": name_of(self.space, SPACES), "space_config": self.space}
+        settings = {"options": self.options, "settings": self.settings}
+        rest = {"data": self.data, "seeds": self.seeds, "device": self.device, "archs": self.archs}
+        description: Json = written(space | settings | rest)
         return description
 
     def summary(self) -> Json:

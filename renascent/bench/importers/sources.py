@@ -7,7 +7,7 @@ from pathlib import Path
 
 from renascent.bench.importers.blackbox import CELLS, FOLDER, HUB, download, is_copy, read_blackbox
 from renascent.bench.importers.compact import TABLE, read_compact
-from renascent.bench.importers.nats import META, Show, beside, import_file, import_folder
+from renascent.bench.importers.nats import META, Show, import_file, import_folder
 from renascent.bench.tables.table import Table
 from renascent.core.errors import UserError
 
@@ -76,6 +76,3 @@ def _quick(source: Path) -> Table:
     if path.suffix == ".npz" and path.is_file():
         return read_compact(path)
     raise UserError(f"{source} is no benchmark that can be imported: give {KNOWN}")
-
-
-__all__ = ["KNOWN", "beside", "import_table"]
