@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -222,28 +223,22 @@ def spearman(values: Floats) -> Floats:
     >>> spearman(np.array([[1.0, 1.0], [2.0, 4.0], [3.0, 9.0]])).round(6).tolist()
     [[1.0, 1.0], [1.0, 1.0]]
     """
-    from scipy.stats import rankdata  # only here: it takes a second to load
-
-    placed = rankdata(values, axis=0)
-    centred = placed - placed.mean(0)
-    norms = np.sqrt((centred**2).sum(0))
-    norms[norms == 0] = np.nan
-    found: Floats = np.clip((centred / norms).T @ (centred / norms), -1, 1)
-    np.fill_diagonal(found, np.where(np.isnan(norms), np.nan, 1.0))  # without rounding
-    return found
+    return _pairwise("spearmanr", values)
 
 
 def kendall(values: Floats) -> Floats:
     """Return Kendall's tau-b (k, k) between columns (n, k); NaN with a constant one."""
-    from scipy.stats import kendalltau  # only here: it takes a second to load
+    return _pairwise("kendalltau", values)
 
-    count = values.shape[1]
-    found = np.full((count, count), np.nan)
+
+def _pairwise(statistic: str, values: Floats) -> Floats:
+    from scipy import stats  # only here: it takes a second to load
+
+    found = np.full((values.shape[1], values.shape[1]), np.nan)
     moving = np.flatnonzero(np.ptp(values, axis=0) > 0)
-    for place, i in enumerate(moving):
-        found[i, i] = 1.0
-        for j in moving[place + 1 :]:
-            found[i, j] = found[j, i] = kendalltau(values[:, i], values[:, j]).statistic
+    found[moving, moving] = 1.0
+    for i, j in itertools.combinations(moving, 2):
+        found[i, j] = found[j, i] = getattr(stats, statistic)(values[:, i], values[:, j]).statistic
     return found
 
 

@@ -79,21 +79,18 @@ class LayerConfig(NamedTuple):
         if self.kind == "linear":
             return PooledLinear(self.inputs, self.outputs)
         if self.kind == "pool":
-            return nn.AvgPool2d(self.kernel, self.stride, self._pool_padding, ceil_mode=True)
+            return nn.AvgPool2d(self.kernel, self.stride, self.kernel // 2 * (self.kernel % 2), ceil_mode=True)
         if self.kind == "add":
             return Add(self.active)
+        norm = [nn.BatchNorm2d(self.outputs)] if self.norm or self.kind == "norm" else []
+        active = [nn.ReLU()] if self.active else []
         if self.kind == "norm":
-            return nn.Sequential(nn.BatchNorm2d(self.outputs), *([nn.ReLU()] if self.active else []))
+            return nn.Sequential(*norm, *active)
         groups = self.inputs if self.kind == "depthwise" else self.groups
         conv = nn.Conv2d(
             self.inputs, self.outputs, self.kernel, self.stride, self.kernel // 2, groups=groups, bias=not self.norm
         )
-        parts = [conv, *([nn.BatchNorm2d(self.outputs)] if self.norm else []), *([nn.ReLU()] if self.active else [])]
-        return nn.Sequential(*parts)
-
-    @property
-    def _pool_padding(self) -> int:
-        return self.kernel // 2 if self.kernel % 2 else 0
+        return nn.Sequential(conv, *norm, *active)
 
 
 Family = tuple[str, int, int, int]
@@ -135,16 +132,9 @@ def group_of(layer: Layer) -> Group:
     return layer.kind, layer.kernel, layer.stride, groups, norm, active
 
 
-def config_of(layer: Layer) -> LayerConfig:
-    """Return the configuration of a layer of one architecture."""
-    sizes = [layer.inputs, layer.outputs, *layer.size]
-    assert all(isinstance(size, int | np.integer) for size in sizes), "of one architecture: sizes are whole numbers"
-    return LayerConfig(*group_of(layer), *(int(size) for size in sizes))  # type: ignore[arg-type]
-
-
 def configs_of(layers: Iterable[Layer]) -> list[LayerConfig]:
     """Return the configurations of the layers of one architecture that are there, in order, repetitions included."""
-    return [config_of(layer) for layer in layers if layer.presence]
+    return [LayerConfig(*group_of(layer), *size_rows(layer, 1)[0].tolist()) for layer in layers if layer.presence]
 
 
 def distinct(layers: Iterable[Layer], count: int) -> list[LayerConfig]:
