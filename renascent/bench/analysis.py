@@ -15,9 +15,9 @@ from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.objectives import pareto
 from renascent.bench.tables.table import Table
 from renascent.core.errors import UserError
+from renascent.core.files import Json
 
 Floats = NDArray[np.float64]
-Json = dict[str, Any]
 
 COSTS = ("params", "macs")
 """What accuracy is set against."""
@@ -103,7 +103,7 @@ def anatomy(table: Table, seen: Sequence[View]) -> Json:
 
 def _problem(table: Table, view: View) -> Json:
     result = view.result[view.known]
-    facts: Json = {
+    return {
         "columns": dict(view.columns),
         "rows": len(result),
         "missing": int((~view.known).sum()),
@@ -115,7 +115,6 @@ def _problem(table: Table, view: View) -> Json:
         "signal": _judged(table, view, view.signal),
         "validation": None if view.validation is None else _judged(table, view, view.validation),
     }
-    return facts
 
 
 def _entry(table: Table, view: View, row: int) -> Json:
@@ -128,11 +127,11 @@ def _between_seeds(values: NDArray[Any], column: Column) -> float | None:
     if not column.seeds:
         return None
     last = np.asarray(values[..., -1] if column.at else values, dtype=np.float64)
-    count = (~np.isnan(last)).sum(1)
-    several = last[count > 1]
-    squares = np.nansum((several - np.nanmean(several, axis=1, keepdims=True)) ** 2) if len(several) else 0.0
-    freedom = int((count[count > 1] - 1).sum())
-    return math.sqrt(squares / freedom) if freedom else None
+    freedom = (~np.isnan(last)).sum(1) - 1
+    several = freedom > 0
+    if not several.any():
+        return None
+    return math.sqrt(np.average(np.nanvar(last[several], axis=1, ddof=1), weights=freedom[several]))
 
 
 def front(view: View, metric: str) -> list[int]:
@@ -145,8 +144,8 @@ def front(view: View, metric: str) -> list[int]:
 def _judged(table: Table, view: View, by: Floats) -> Json:
     """Say how well a column predicts the result, and what choosing by it gives."""
     rows = np.flatnonzero(view.known & ~np.isnan(by))
-    facts: Json = {"rows": len(rows), "missing": len(by) - len(rows), "best": None}
-    facts |= {"spearman": None, "kendall": None, "below_best": None}
+    facts: Json = {"rows": len(rows), "missing": len(by) - len(rows)}
+    facts |= dict.fromkeys(("best", "spearman", "kendall", "below_best"))
     if not len(rows):
         return facts
     top = rows[by[rows] == by[rows].max()]

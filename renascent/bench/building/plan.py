@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -109,7 +109,11 @@ def chosen(space: Space, given: str | None = None, sample: int = 0, seed: int = 
     if given is not None and sample:
         raise UserError("both a list of architectures and a sample were asked for: give one of `archs` and `sample`")
     if given is not None:
-        return _unique(space, _read(given, space))
+        archs = [space.format(space.parse(text)) for text in _read(given, space)]
+        if len(set(archs)) < len(archs):
+            arch = Counter(archs).most_common(1)[0][0]
+            raise UserError(f"architecture {arch} is given twice: give it once")
+        return tuple(archs)
     if sample > space.size or sample < 0:
         raise UserError(f"the sample is {sample}: give 1 to {space.size}, or 0 for every architecture of the space")
     if not sample:
@@ -127,13 +131,3 @@ def _read(given: str, space: Space) -> list[str]:
         return [line for line in lines if line and not line.startswith("#")]
     # without a codec, an architecture itself is written with commas
     return [part.strip() for part in given.split(",")] if space.codec else [given]
-
-
-def _unique(space: Space, given: Sequence[str]) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for text in given:
-        arch = space.format(space.parse(text))
-        if arch in found:
-            raise UserError(f"architecture {arch} is given twice: give it once")
-        found[arch] = None
-    return tuple(found)
