@@ -24,7 +24,6 @@ from renascent.bench.compare import (
 from renascent.bench.standings import standings
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
-from renascent.bench.tabular import Tabular
 from renascent.core.codecs.nats_topology import topology_space
 from renascent.core.errors import UserError
 from renascent.loops.trials import Simulated, Trial, trials
@@ -210,7 +209,3 @@ def test_standings_of_one_run_claim_nothing():
     held = standings({"a": one, "b": one})["a"]
     assert (held["std"], held["ci95"], held["paired"]["b"]["p"]) == (None, None, None)
     assert held["rank"] == 1.5
-
-
-def test_the_evaluator_is_the_tables(path):
-    assert isinstance(evaluator(Contest(path, "d")), Tabular)

@@ -353,12 +353,6 @@ def test_a_folder_without_results_or_list(tmp_path: Path) -> None:
         import_folder(tmp_path / "n", tmp_path / "t")
 
 
-def test_a_pickle_of_something_else(tmp_path: Path) -> None:
-    (tmp_path / "x.pth").write_bytes(pickle.dumps({"weights": [1.0]}))
-    with pytest.raises(UserError, match="holds no architectures of NAS-Bench-201"):
-        import_file(tmp_path / "x.pth", tmp_path / "t")
-
-
 def test_the_journal_is_plain(whole: tuple[Path, bytes], tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         import_folder(whole[0], tmp_path / "t", show=_interrupt)
