@@ -86,7 +86,8 @@ def import_folder(source: Path, out: Path, *, resume: bool = False, show: Show =
     Architectures and seeds without a file are NaN. Raises UserError for damaged or refused files and an `out` that
     cannot be written, Interrupted after Ctrl-C: then, as after a kill, `resume` goes on.
     """
-    files = {int(path.name.split(".")[0]): path for path in source.glob("[0-9]*.pickle.pbz2")}
+    paths = [path for path in source.glob("*.pickle.pbz2") if path.name.split(".")[0].isdigit()]
+    files = {int(path.name.split(".")[0]): path for path in paths}
     if not files:
         raise UserError(f"{source} has {META} and no file of an architecture such as 000000.pickle.pbz2: get them all")
     names = _names(read_plain(source / META), source / META)

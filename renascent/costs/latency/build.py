@@ -146,7 +146,9 @@ def measured(
                     runs[item] = run  # made once: it takes a second
                 build.visits[item].append(float(np.median(timed(run, sampling.passes, UNTIMED, place))))
                 show(sum(map(len, build.visits.values())), len(build.visits) * sampling.visits)
-                build.save_at_times(save)
+                if time.monotonic() - build.saved >= SAVE_SECONDS:
+                    save(build.table())
+                    build.saved = time.monotonic()
         finally:
             save(build.table())
     return build.table()
@@ -185,11 +187,6 @@ class _Build:
                 return
             if len(self.visits[item]) <= visit:
                 yield item
-
-    def save_at_times(self, save: Callable[[Lut], object]) -> None:
-        if time.monotonic() - self.saved >= SAVE_SECONDS:
-            save(self.table())
-            self.saved = time.monotonic()
 
     def table(self) -> Lut:
         entries = {i: Entry(tuple(v), self.sampling.passes) for i, v in self.visits.items() if v}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -46,18 +47,14 @@ class LayerConfig(NamedTuple):
         >>> LayerConfig.read("pool-k2-s2-g1-16x28x28-16").inputs
         16
         """
-        try:
-            *head, size, outputs = key.split("-")
-            kind, kernel, stride, groups = head[0], *(int(word[1:]) for word in head[1:4])
-            inputs, h, w = (int(word) for word in size.split("x"))
-            found = cls(kind, kernel, stride, groups, "norm" in head[4:], "act" in head[4:], inputs, int(outputs), h, w)
-        except (ValueError, IndexError, TypeError):
-            found = None
-        if found is None or found.key != key or found.kind not in KINDS:
+        kinds = "|".join(KINDS)
+        match = re.fullmatch(rf"({kinds})-k(\d+)-s(\d+)-g(\d+)(-norm)?(-act)?-(\d+)x(\d+)x(\d+)-(\d+)", key)
+        if match is None:
             raise ValueError(
                 f"'{key}' is no layer of a latency table: names look like conv-k3-s2-g1-norm-act-16x28x28-32"
             )
-        return found
+        kernel, stride, groups, *sizes = map(int, match.group(2, 3, 4, 7, 10, 8, 9))
+        return cls(match[1], kernel, stride, groups, bool(match[5]), bool(match[6]), *sizes)
 
     @property
     def group(self) -> Group:

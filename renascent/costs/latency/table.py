@@ -87,16 +87,14 @@ class Lut:
     @cached_property
     def filler(self) -> Filler:
         """The Gaussian processes fitted to all of its layers."""
-        medians = np.array([entry.median_ms for entry in self.layers.values()])
-        return fit_filler(list(self.layers), medians, self.thetas)
+        return fit_filler(list(self.layers), np.array(list(self._medians.values())), self.thetas)
 
     def layer_ms(self, group: Group, sizes: NDArray[np.int64]) -> Floats:
         """Return milliseconds (n,) of layers of a group; sizes: inputs, outputs, h, w, (n, 4).
 
         Measured where they were measured, filled in elsewhere. Raises UserError where nothing alike was measured.
         """
-        held = self._groups.get(group, {})
-        found = np.array([held.get(tuple(row), math.nan) for row in sizes.tolist()], dtype=np.float64)
+        found = np.array([self._medians.get((*group, *row), math.nan) for row in sizes.tolist()], dtype=np.float64)
         missing = np.isnan(found)
         if missing.any():
             found[missing] = self.filler.mean_ms(group, sizes[missing])
@@ -174,11 +172,8 @@ class Lut:
         }
 
     @cached_property
-    def _groups(self) -> dict[Group, dict[tuple[int, ...], float]]:
-        found: dict[Group, dict[tuple[int, ...], float]] = {}
-        for config, entry in self.layers.items():
-            found.setdefault(config.group, {})[config[6:]] = entry.median_ms
-        return found
+    def _medians(self) -> dict[tuple[Any, ...], float]:
+        return {config: entry.median_ms for config, entry in self.layers.items()}
 
 
 @dataclass(frozen=True)
