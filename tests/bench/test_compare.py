@@ -2,8 +2,6 @@
 
 import dataclasses
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,8 +29,6 @@ from renascent.strategies.trials.bohb import BOHB
 from renascent.strategies.trials.protocol import Outcome, Proposal
 from renascent.strategies.trials.random import RandomSearch
 from renascent.strategies.trials.rea import REA
-
-NB201 = Path(os.environ.get("RENASCENT_DATA", "data")) / "nas" / "nb201.npz"
 
 SPACE = topology_space(3)
 
@@ -69,16 +65,6 @@ def test_random_search_has_its_closed_form(path):
     error = found.results.std(ddof=1) / math.sqrt(2000)
     assert abs(found.results.mean() - expected_of_random(signal, held.result, 20)) < 3 * error
     assert set(found.trials) == {20}
-
-
-@pytest.mark.skipif(not NB201.exists(), reason=f"the benchmark's arrays {NB201} are not here")
-@pytest.mark.parametrize("problem", ["cifar10", "cifar100", "imagenet16-120"])
-def test_random_search_on_nas_bench_201(problem):
-    contest = Contest(str(NB201), problem, trials=100)
-    found, held = compare({"random": RandomSearch()}, [contest], runs=500)[problem]["random"], evaluator(contest)
-    signal = np.array([row[0][0] for row in held.signal])
-    error = found.results.std(ddof=1) / math.sqrt(500)
-    assert abs(found.results.mean() - expected_of_random(signal, held.result, 100)) < 3 * error
 
 
 def test_processes_change_nothing(path):

@@ -109,21 +109,6 @@ def test_every_column_of_small_files(write: Write, tmp_path: Path) -> None:
         assert list(table.problems) == ["cifar10"]
 
 
-def test_queries_of_small_files(write: Write) -> None:
-    path = write()
-    table = read_compact(path)
-    with np.load(path) as held:
-        seeds = held["acc200_c10valid_val_seeds"]
-        assert table.query(1, "val_accuracy:cifar10-valid:200") == pytest.approx(seeds[1].mean(dtype=np.float64))
-        assert table.query(2, "val_accuracy:cifar10-valid:200", seed=888) == seeds[2, 1]
-    with pytest.raises(UserError, match="no value for row 2"):
-        table.query(2, "val_accuracy:cifar10-valid:200", seed=999)
-    with pytest.raises(UserError, match="no value for row 5"):
-        table.query(5, "latency_ms:cifar10:edgetpu")
-    with pytest.raises(UserError, match="no value for row 1 "):
-        table.query(1, "val_accuracy:cifar10-valid-curves:200", at=3)
-
-
 def test_a_plain_constraint_means_one_column_of_a_data_set(write: Write) -> None:
     table = read_compact(write())
     assert table.find("latency_ms:pixel3", data="cifar10").key == "latency_ms:cifar10:pixel3"

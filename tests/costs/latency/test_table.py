@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from renascent.core.errors import UserError
-from renascent.core.gates import one_hot, soft
+from renascent.core.gates import Gate, one_hot, soft
 from renascent.costs import LatencyCost, Lut
 from renascent.costs.latency.build import LEAST, Sampling, layers_of, measured, plan, random_archs
 from renascent.costs.latency.config import LayerConfig, configs_of, distinct, family_name, macs_and_bytes
@@ -181,11 +181,7 @@ def test_exact_is_the_calibrated_sum_of_the_layers_that_are_there(table):
     archs = random_archs(SMALL.space, 30, Sampling(seed=5))
     found = LatencyCost(SMALL, table, SHAPE, 10).exact(np.array([SMALL.space.indices(arch) for arch in archs]))
     for arch, ms in zip(archs, found, strict=True):
-        values = {
-            name: int(column[0]) for name, column in columns(SMALL.space, SMALL.space.indices(arch)[None]).items()
-        }
-        there = configs_of(SMALL.layers(values, SHAPE, 10))
-        assert ms == pytest.approx(0.5 + 1.25 * table.sum_ms(there), rel=1e-12)
+        assert ms == pytest.approx(0.5 + 1.25 * table.sum_ms(layers_of(SMALL, arch, SHAPE, 10)), rel=1e-12)
 
 
 def test_one_hot_gates_cost_what_the_architecture_does(table):
@@ -193,11 +189,13 @@ def test_one_hot_gates_cost_what_the_architecture_does(table):
     for arch in random_archs(SMALL.space, 20, Sampling(seed=7)):
         exact = cost.exact(SMALL.space.indices(arch)[None])[0]
         gates = one_hot(SMALL.space, arch)
-        learnt = {
-            name: type(gate)(gate.weight.double().requires_grad_(), gate.active or (0,)) for name, gate in gates.items()
-        }
+        learnt = {name: Gate(gate.weight.double().requires_grad_(), gate.active) for name, gate in gates.items()}
         assert float(cost(gates)) == pytest.approx(exact, rel=1e-9)
         assert float(cost(learnt).detach()) == pytest.approx(exact, rel=1e-9)
+
+
+def all_active(chance):
+    return Gate(torch.from_numpy(chance), tuple(range(len(chance))))
 
 
 @pytest.mark.parametrize(
@@ -205,21 +203,16 @@ def test_one_hot_gates_cost_what_the_architecture_does(table):
 )
 def test_soft_gates_cost_the_mean_over_all_architectures(table, free):
     """By enumeration of what the free decisions can be, each with its chance."""
-    space, cost = SMALL.space, LatencyCost(SMALL, table, SHAPE, 10)
-    names, rng = list(space.decisions), np.random.default_rng(0)
-    full = {name: decision.options[-1] for name, decision in space.decisions.items()}
-    logits = torch.full((len(names), 8), -torch.inf, dtype=torch.float64)
-    for row, (name, decision) in enumerate(space.decisions.items()):
-        count = len(decision.options)
-        logits[row, count - 1] = 0.0
-        if name in free:
-            logits[row, :count] = torch.from_numpy(rng.normal(size=count))
-    expected, probabilities = 0.0, logits.softmax(-1)
-    for picks in itertools.product(*(range(len(space.decisions[name].options)) for name in free)):
-        arch = space.arch(full | {n: space.decisions[n].options[k] for n, k in zip(free, picks, strict=True)})
-        probability = np.prod([float(probabilities[names.index(n), k]) for n, k in zip(free, picks, strict=True)])
+    space, cost, rng = SMALL.space, LatencyCost(SMALL, table, SHAPE, 10), np.random.default_rng(0)
+    full = space.arch({name: space.options(name)[-1] for name in space.decisions})
+    chances = {name: rng.dirichlet(np.ones(len(space.options(name)))) for name in free}
+    gates = {**one_hot(space, full), **{name: all_active(chance) for name, chance in chances.items()}}
+    expected = 0.0
+    for picks in itertools.product(*(range(len(chance)) for chance in chances.values())):
+        arch = space.arch({**full, **{n: space.options(n)[k] for n, k in zip(free, picks, strict=True)}})
+        probability = np.prod([chances[n][k] for n, k in zip(free, picks, strict=True)])
         expected += probability * cost.exact(space.indices(arch)[None])[0]
-    assert float(cost(soft(space, logits))) == pytest.approx(expected, rel=1e-9)
+    assert float(cost(gates)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_its_gradient_is_that_of_differences(table):
@@ -244,19 +237,11 @@ def test_a_resolution_is_one_draw_for_height_and_width():
     layers = {layer for arch in archs for layer in layers_of(config, arch, (3, 32, 32), 10)}
     held = made_up_table(layers)
     cost, base = LatencyCost(config, held, (3, 32, 32), 10), config.reference
-    options = config.space.decisions["resolution"].options
-    logits = torch.full(
-        (len(config.space.decisions), max(len(d.options) for d in config.space.decisions.values())), -torch.inf
-    )
-    for row, (name, decision) in enumerate(config.space.decisions.items()):
-        logits[row, decision.options.index(base[name])] = 0.0
-        if name == "resolution":
-            logits[row, : len(options)] = torch.linspace(-1, 1, len(options))
-    probabilities = logits[list(config.space.decisions).index("resolution")].double().softmax(-1)
+    options = config.space.options("resolution")
+    chance = np.random.default_rng(0).dirichlet(np.ones(len(options)))
+    gates = {**one_hot(config.space, base), "resolution": all_active(chance)}
     exact = cost.exact(np.array([config.space.indices(config.space.arch({**base, "resolution": r})) for r in options]))
-    assert float(cost(soft(config.space, logits.double()))) == pytest.approx(
-        float(exact @ probabilities[: len(options)].numpy())
-    )
+    assert float(cost(gates)) == pytest.approx(float(exact @ chance))
 
 
 # --- building
