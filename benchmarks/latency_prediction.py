@@ -22,16 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from renascent.cli.entry import main as renascent
-from renascent.core.environment import environment
-from renascent.core.files import write_json
-from renascent.costs.latency.build import Sampling, random_archs
-from renascent.costs.latency.cost import LatencyCost
-from renascent.costs.latency.leaveout import leave_out
-from renascent.costs.latency.measure import measure_all
-from renascent.costs.latency.predictor import fit_additive, fit_predictor, rank, rmse
-from renascent.costs.latency.published import (
+from published_latency import (
     Networks,
     block_error,
     fbnet_networks,
@@ -39,7 +30,15 @@ from renascent.costs.latency.published import (
     once_for_all_table,
     proxyless_table,
 )
-from renascent.costs.latency.table import Lut
+
+from renascent.cli.entry import main as renascent
+from renascent.core.environment import environment
+from renascent.core.files import write_json
+from renascent.costs.latency.build import Sampling, random_archs
+from renascent.costs.latency.cost import LatencyCost
+from renascent.costs.latency.measure import measure_all
+from renascent.costs.latency.predictor import fit_additive, fit_predictor, rank, rmse
+from renascent.costs.latency.table import Lut, leave_out
 from renascent.nets import SPACES
 from renascent.nets.sizes.resolution import input_shape
 

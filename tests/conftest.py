@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import runpy
@@ -12,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
 import pytest
@@ -72,6 +74,17 @@ def _figures_are_empty(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
             file.write('<svg width="1pt" height="1pt" viewBox="0 0 1 1" version="1.1"></svg>')
 
         monkeypatch.setattr("matplotlib.backends.backend_svg.FigureCanvasSVG.print_svg", empty)
+
+
+@pytest.fixture(scope="session")
+def script() -> Iterator[Callable[[str], ModuleType]]:
+    """Import a script of the benchmarks by its name."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+    if not folder.exists():
+        pytest.skip("the benchmarks are not installed beside these tests")
+    sys.path.append(str(folder))
+    yield importlib.import_module
+    sys.path.remove(str(folder))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.objectives import pareto
 from renascent.bench.tables.table import Table
 from renascent.core.errors import UserError
+from renascent.core.files import Json
 
 Floats = NDArray[np.float64]
-Json = dict[str, Any]
 
 COSTS = ("params", "macs")
 """What accuracy is set against."""
@@ -102,7 +103,7 @@ def anatomy(table: Table, seen: Sequence[View]) -> Json:
 
 def _problem(table: Table, view: View) -> Json:
     result = view.result[view.known]
-    facts: Json = {
+    return {
         "columns": dict(view.columns),
         "rows": len(result),
         "missing": int((~view.known).sum()),
@@ -114,7 +115,6 @@ def _problem(table: Table, view: View) -> Json:
         "signal": _judged(table, view, view.signal),
         "validation": None if view.validation is None else _judged(table, view, view.validation),
     }
-    return facts
 
 
 def _entry(table: Table, view: View, row: int) -> Json:
@@ -127,11 +127,11 @@ def _between_seeds(values: NDArray[Any], column: Column) -> float | None:
     if not column.seeds:
         return None
     last = np.asarray(values[..., -1] if column.at else values, dtype=np.float64)
-    count = (~np.isnan(last)).sum(1)
-    several = last[count > 1]
-    squares = np.nansum((several - np.nanmean(several, axis=1, keepdims=True)) ** 2) if len(several) else 0.0
-    freedom = int((count[count > 1] - 1).sum())
-    return math.sqrt(squares / freedom) if freedom else None
+    freedom = (~np.isnan(last)).sum(1) - 1
+    several = freedom > 0
+    if not several.any():
+        return None
+    return math.sqrt(np.average(np.nanvar(last[several], axis=1, ddof=1), weights=freedom[several]))
 
 
 def front(view: View, metric: str) -> list[int]:
@@ -144,8 +144,8 @@ def front(view: View, metric: str) -> list[int]:
 def _judged(table: Table, view: View, by: Floats) -> Json:
     """Say how well a column predicts the result, and what choosing by it gives."""
     rows = np.flatnonzero(view.known & ~np.isnan(by))
-    facts: Json = {"rows": len(rows), "missing": len(by) - len(rows), "best": None}
-    facts |= {"spearman": None, "kendall": None, "below_best": None}
+    facts: Json = {"rows": len(rows), "missing": len(by) - len(rows)}
+    facts |= dict.fromkeys(("best", "spearman", "kendall", "below_best"))
     if not len(rows):
         return facts
     top = rows[by[rows] == by[rows].max()]
@@ -222,28 +222,22 @@ def spearman(values: Floats) -> Floats:
     >>> spearman(np.array([[1.0, 1.0], [2.0, 4.0], [3.0, 9.0]])).round(6).tolist()
     [[1.0, 1.0], [1.0, 1.0]]
     """
-    from scipy.stats import rankdata  # only here: it takes a second to load
-
-    placed = rankdata(values, axis=0)
-    centred = placed - placed.mean(0)
-    norms = np.sqrt((centred**2).sum(0))
-    norms[norms == 0] = np.nan
-    found: Floats = np.clip((centred / norms).T @ (centred / norms), -1, 1)
-    np.fill_diagonal(found, np.where(np.isnan(norms), np.nan, 1.0))  # without rounding
-    return found
+    return _pairwise("spearmanr", values)
 
 
 def kendall(values: Floats) -> Floats:
     """Return Kendall's tau-b (k, k) between columns (n, k); NaN with a constant one."""
-    from scipy.stats import kendalltau  # only here: it takes a second to load
+    return _pairwise("kendalltau", values)
 
-    count = values.shape[1]
-    found = np.full((count, count), np.nan)
+
+def _pairwise(statistic: str, values: Floats) -> Floats:
+    from scipy import stats  # only here: it takes a second to load
+
+    found = np.full((values.shape[1], values.shape[1]), np.nan)
     moving = np.flatnonzero(np.ptp(values, axis=0) > 0)
-    for place, i in enumerate(moving):
-        found[i, i] = 1.0
-        for j in moving[place + 1 :]:
-            found[i, j] = found[j, i] = kendalltau(values[:, i], values[:, j]).statistic
+    found[moving, moving] = 1.0
+    for i, j in itertools.combinations(moving, 2):
+        found[i, j] = found[j, i] = getattr(stats, statistic)(values[:, i], values[:, j]).statistic
     return found
 
 

@@ -94,10 +94,9 @@ def step_seconds(contest: Contest) -> float:
 
 def at_fidelity(strategy: Trials[Any], found: Tabular) -> Trials[Any]:
     """Return the strategy with its shortest and longest trainings, if it has such, those that the table knows."""
-    fields = {f.name for f in dataclasses.fields(strategy)}  # type: ignore[arg-type]
-    if not {"min_epochs", "max_epochs"} <= fields:
+    if not hasattr(strategy, "min_epochs"):
         return strategy
-    shortest = max(strategy.min_epochs, min(found.places))  # type: ignore[attr-defined]
+    shortest = max(strategy.min_epochs, min(found.places))
     return dataclasses.replace(strategy, min_epochs=shortest, max_epochs=found.epochs)  # type: ignore[type-var]
 
 

@@ -49,11 +49,12 @@ class OptunaSampler:
         if self.sampler not in known:
             raise unknown("sampler of Optuna", self.sampler, known)
         self._made(0)
-        counts, found = option_counts(space), optuna.distributions
-        whole = [isinstance(decision, Integer) for decision in space.decisions.values()]
+        found = optuna.distributions
         kinds = [
-            found.IntDistribution(0, count - 1) if ordered else found.CategoricalDistribution(tuple(range(count)))
-            for ordered, count in zip(whole, counts, strict=True)
+            found.IntDistribution(0, count - 1)
+            if isinstance(decision, Integer)
+            else found.CategoricalDistribution(tuple(range(count)))
+            for decision, count in zip(space.decisions.values(), option_counts(space), strict=True)
         ]
         return SamplerState(dict(zip(space.decisions, kinds, strict=True)))
 
@@ -65,7 +66,10 @@ class OptunaSampler:
             running = [(proposal.picks, None, optuna.trial.TrialState.RUNNING) for proposal in pending]
             states = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL
             told = [(picks, score, states[score is None]) for picks, score in s.trials]
-            study.add_trials([_frozen(optuna, s.distributions, *trial) for trial in (*told, *running)])
+            for picks, score, kind in (*told, *running):
+                params = dict(zip(s.distributions, picks, strict=True))
+                trial = optuna.trial.create_trial(params=params, distributions=s.distributions, value=score, state=kind)
+                study.add_trial(trial)
             params = study.ask(s.distributions).params
         return Proposal(tuple(int(params[name]) for name in s.distributions))
 
@@ -130,11 +134,6 @@ def objective(
         return score
 
     return judge
-
-
-def _frozen(optuna: Any, distributions: dict[str, Any], picks: Sequence[int], score: float | None, state: Any) -> Any:
-    params = dict(zip(distributions, picks, strict=True))
-    return optuna.trial.create_trial(params=params, distributions=distributions, value=score, state=state)
 
 
 def _optuna() -> Any:

@@ -86,15 +86,11 @@ def _difference(table: Space, searched: Space) -> str | None:
         if name not in theirs or name not in ours:
             return f"only {'the search' if name in ours else 'the table'} has the decision '{name}'"
     for name in ours:
-        have, want = (_kind(space[name]) for space in (theirs, ours))
+        have, want = _told(theirs[name]), _told(ours[name])
         if have != want:
-            return f"'{name}' is {_told(have)} there, and {_told(want)} in the search"
+            return f"'{name}' is {have} there, and {want} in the search"
     return None
 
 
-def _kind(decision: object) -> tuple[str, frozenset[object]]:
-    return type(decision).__name__, frozenset(getattr(decision, "options", ()))
-
-
-def _told(kind: tuple[str, frozenset[object]]) -> str:
-    return f"a {kind[0]} of {', '.join(sorted(map(str, kind[1])))}"
+def _told(decision: object) -> str:
+    return f"a {type(decision).__name__} of {', '.join(sorted(map(str, getattr(decision, 'options', ()))))}"

@@ -65,30 +65,22 @@ class Budget:
         reference_ms: measured latency of the reference; what `latency` predicts unless given.
         Raises UserError for a multiple of a reference that the space does not have.
         """
-        return tuple(_goal(bound, config, shape, classes, latency, reference_ms) for bound in self.bounds)
-
-
-def _goal(
-    bound: Bound,
-    config: SpaceConfig,
-    shape: tuple[int, int, int],
-    classes: int,
-    latency: Priced | None,
-    reference_ms: float | None,
-) -> Goal:
-    cost = latency if bound.name == LATENCY else cost_of(bound.name, config, shape, classes)
-    assert cost is not None, "a bound on latency needs something that predicts it"
-    limit = bound.value
-    if bound.relative:
-        measured = reference_ms if bound.name == LATENCY else None
-        whole = _reference(config, cost.exact) if measured is None else measured
-        if whole is None:
-            raise UserError(
-                f"space '{config.space.name}' has no reference network, so {bound} means nothing: give a number"
-            )
-        limit *= whole
-    terms = (cost.base, cost.table) if isinstance(cost, Additive) else None
-    return Goal(bound.name, limit, cost, cost.exact, terms)
+        found = []
+        for bound in self.bounds:
+            cost = latency if bound.name == LATENCY else cost_of(bound.name, config, shape, classes)
+            assert cost is not None, "a bound on latency needs something that predicts it"
+            limit = bound.value
+            if bound.relative:
+                measured = reference_ms if bound.name == LATENCY else None
+                whole = measured or _reference(config, cost.exact)
+                if whole is None:
+                    raise UserError(
+                        f"space '{config.space.name}' has no reference network, so {bound} means nothing: give a number"
+                    )
+                limit *= whole
+            terms = (cost.base, cost.table) if isinstance(cost, Additive) else None
+            found.append(Goal(bound.name, limit, cost, cost.exact, terms))
+        return tuple(found)
 
 
 def feasible(config: SpaceConfig, goals: Sequence[Goal]) -> list[Feasible]:
@@ -119,9 +111,8 @@ def keepable(config: SpaceConfig, goals: Sequence[Goal]) -> bool:
 
 def feasibility_text(rows: Sequence[Feasible]) -> str:
     """Return the table that is shown before a search."""
-    head = ("budget", "limit", "smallest", "reference", "largest")
-    body = [(r.name, *map(number, (r.limit, r.smallest, r.reference, r.largest))) for r in rows]
-    return aligned([head, *body], "<>")
+    body = [(row.name, *map(number, row[1:])) for row in rows]
+    return aligned([("budget", *Feasible._fields[1:]), *body], "<>")
 
 
 def tightened(goals: Sequence[Goal], name: str, ratio: float) -> tuple[Goal, ...]:

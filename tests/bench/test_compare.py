@@ -2,8 +2,6 @@
 
 import dataclasses
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +22,6 @@ from renascent.bench.compare import (
 from renascent.bench.standings import standings
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
-from renascent.bench.tabular import Tabular
 from renascent.core.codecs.nats_topology import topology_space
 from renascent.core.errors import UserError
 from renascent.loops.trials import Simulated, Trial, trials
@@ -32,8 +29,6 @@ from renascent.strategies.trials.bohb import BOHB
 from renascent.strategies.trials.protocol import Outcome, Proposal
 from renascent.strategies.trials.random import RandomSearch
 from renascent.strategies.trials.rea import REA
-
-NB201 = Path(os.environ.get("RENASCENT_DATA", "data")) / "nas" / "nb201.npz"
 
 SPACE = topology_space(3)
 
@@ -70,16 +65,6 @@ def test_random_search_has_its_closed_form(path):
     error = found.results.std(ddof=1) / math.sqrt(2000)
     assert abs(found.results.mean() - expected_of_random(signal, held.result, 20)) < 3 * error
     assert set(found.trials) == {20}
-
-
-@pytest.mark.skipif(not NB201.exists(), reason=f"the benchmark's arrays {NB201} are not here")
-@pytest.mark.parametrize("problem", ["cifar10", "cifar100", "imagenet16-120"])
-def test_random_search_on_nas_bench_201(problem):
-    contest = Contest(str(NB201), problem, trials=100)
-    found, held = compare({"random": RandomSearch()}, [contest], runs=500)[problem]["random"], evaluator(contest)
-    signal = np.array([row[0][0] for row in held.signal])
-    error = found.results.std(ddof=1) / math.sqrt(500)
-    assert abs(found.results.mean() - expected_of_random(signal, held.result, 100)) < 3 * error
 
 
 def test_processes_change_nothing(path):
@@ -210,7 +195,3 @@ def test_standings_of_one_run_claim_nothing():
     held = standings({"a": one, "b": one})["a"]
     assert (held["std"], held["ci95"], held["paired"]["b"]["p"]) == (None, None, None)
     assert held["rank"] == 1.5
-
-
-def test_the_evaluator_is_the_tables(path):
-    assert isinstance(evaluator(Contest(path, "d")), Tabular)

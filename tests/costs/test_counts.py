@@ -1,7 +1,6 @@
 """Counted costs: by hand, against the benchmark's own table, and against networks that are really built."""
 
 import functools
-import itertools
 import os
 from pathlib import Path
 
@@ -9,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from renascent.core.codecs.nats_topology import official_arch, official_order
-from renascent.core.gates import gumbel_hard, one_hot, soft
+from renascent.core.codecs.nats_topology import official_order
+from renascent.core.gates import gumbel_hard
 from renascent.core.space import Choice, Integer, Space
 from renascent.costs import Additive, cost_of, macs, params
 from renascent.costs.counts import additive
@@ -59,21 +57,6 @@ def test_macs_of_all_cells_are_the_benchmarks_but_for_the_bias_it_counts(name, t
     """The authors count the addition of the classifier's bias as one more operation a class; we do not."""
     ours = costs(name)[0].exact(official_order())
     assert np.array_equal(np.round(table[f"flops_m_{name}"] * 1e6), ours + DATASETS[name][0])
-
-
-@pytest.mark.parametrize("index", [0, 1462, 2003, 4001, 5555, 6111, 7777, 9930, 11111, 13714, 14174, 15624])
-def test_the_additive_cost_is_that_of_the_built_network(index, costs):
-    net = NatsTopology(channels=16, cells=5).network(official_arch(index), 3, 10)
-    row = official_order()[[index]]
-    assert (macs(net, (3, 32, 32)), params(net)) == tuple(cost.exact(row)[0] for cost in costs("c10"))
-
-
-def test_an_extracted_network_costs_what_a_built_one_does():
-    config = NatsTopology(channels=4, cells=1)
-    arch = official_arch(6111)
-    extracted, built = config.supernet(3, 10).extract(arch), config.network(arch, 3, 10)
-    assert params(extracted) == params(built)
-    assert macs(extracted, (3, 8, 8)) == macs(built, (3, 8, 8))
 
 
 def test_a_cell_by_hand():
@@ -130,24 +113,6 @@ def random_cost() -> tuple[Space, Additive]:
     return space, Additive(space, 12345.0, table)
 
 
-def test_expected_cost_is_the_mean_over_all_architectures():
-    space, cost = random_cost()
-    logits = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    logits[1:, 2] = -torch.inf
-    gates = soft(space, logits)
-    total = 0.0
-    for picks in itertools.product(range(3), range(2), range(2)):
-        probability = np.prod([float(g.weight[k]) for g, k in zip(gates.values(), picks, strict=True)])
-        total += probability * cost.exact(np.array([picks]))[0]
-    assert float(cost(gates)) == pytest.approx(total, rel=1e-12)
-
-
-def test_one_hot_cost_is_exact():
-    space, cost = random_cost()
-    for arch in space:
-        assert float(cost(one_hot(space, arch))) == cost.exact(space.indices(arch)[None])[0]
-
-
 def test_the_gradient_of_the_cost_is_its_table():
     space, cost = random_cost()
     logits = torch.zeros(3, 3, dtype=torch.float64)
@@ -167,14 +132,3 @@ def test_additive_agrees_with_what_it_counted():
 
     cost = additive(space, count)
     assert [cost.exact(space.indices(arch)[None])[0] for arch in space] == [count(arch) for arch in space]
-
-
-def test_expected_macs_of_a_supernets_gates_move_the_logits_towards_cheaper_operations():
-    config = NatsTopology(channels=4, cells=1)
-    cost = cost_of("macs", config, (3, 8, 8), 10)
-    logits = torch.zeros(6, 5, dtype=torch.float64, requires_grad=True)
-    cost(soft(config.space, logits)).backward()
-    free, dear = [config.operations.index(name) for name in ("skip_connect", "nor_conv_3x3")]
-    assert (logits.grad[:, dear] > 0).all()
-    assert (logits.grad[:, free] < 0).all()
-    assert F.softmax(logits, -1).shape == (6, 5)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -267,18 +263,8 @@ def test_a_search_without_a_budget_is_as_it_was(task, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def hold():
-    path = Path(__file__).parents[2] / "benchmarks/budgets_hold.py"
-    if not path.exists():
-        pytest.skip("the benchmarks are not installed beside these tests")
-    spec = importlib.util.spec_from_file_location("budgets_hold", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["budgets_hold"] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        del sys.modules["budgets_hold"]
+def hold(script):
+    return script("budgets_hold")
 
 
 @pytest.mark.parametrize("name", SIZED)

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from renascent.bench.building.assemble import assemble, machines
 from renascent.bench.building.journal import Journal, open_journal
 from renascent.bench.building.plan import Plan
 from renascent.bench.building.ray import on_ray
-from renascent.bench.building.work import price
+from renascent.bench.building.work import ROUNDS, machine, price
 from renascent.bench.building.workers import on_this_machine
+from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
 from renascent.core.environment import environment
 from renascent.core.errors import Interrupted, UserError
-from renascent.core.files import Json
 from renascent.core.protocols import Say
 from renascent.loops.fit import _check_drop_path
+from renascent.loops.trained import MEASURES, splits_of
 from renascent.tasks.images import ImageTask
+
+NOTES = {
+    "train": "mean over the augmented batches of the epoch, while it was trained",
+    "val": "after the epoch, on images held out of the training images",
+    "test": "after the epoch, on the test images",
+}
 
 
 @dataclass(frozen=True)
@@ -68,13 +76,16 @@ def build(
         raise UserError(f"`ray` trains on processors, not on {plan.device}: leave `device` out, or `ray`")
     # the numbers of a table must come from one version of torch
     config = {**plan.summary(), "task": task.describe(), "torch": torch.__version__}
-    with open_journal(out, config, resume=resume) as journal, _stoppable(plan, journal):
-        _train(plan, journal, workers, ray, say)
-        _price(plan, task, journal, say)
-        table = assemble(out.stem, plan, task, journal, _about(plan, task, journal, command))
-        table.save(out)
-        failed = len(journal.failed)
-        journal.remove()
+    with open_journal(out, config, resume=resume) as journal:
+        try:
+            _train(plan, journal, workers, ray, say)
+            _price(plan, task, journal, say)
+            _table(out.stem, plan, task, journal, command).save(out)
+            failed = len(journal.failed)
+            journal.remove()
+        except KeyboardInterrupt:
+            done, of = len(journal.trained), len(plan.jobs)
+            raise Interrupted(f"interrupted after {done} of {of} trainings; to go on") from None
     return Built(Table.open(out), out, len(plan.jobs), failed, time.monotonic() - began)
 
 
@@ -85,7 +96,7 @@ def _train(plan: Plan, journal: Journal, workers: int, ray: str | None, say: Say
     with closing(records):  # type: ignore[type-var]
         for record in records:
             journal.add("trained", record)
-            say(_progress("trained", len(journal.trained), len(plan.jobs), record))
+            say({"event": "trained", "done": len(journal.trained), "of": len(plan.jobs), **record})
     if len(journal.failed) == len(plan.jobs):
         raise UserError(
             f"every training failed, the first by {journal.failed[0]['error']}: "
@@ -97,12 +108,9 @@ def _price(plan: Plan, task: ImageTask, journal: Journal, say: Say) -> None:
     """Count and time every architecture: here, one after the other, with no training beside it to disturb."""
     for arch in plan.archs:
         if arch not in journal.priced:
-            journal.add("priced", price(plan, task, arch))
-            say(_progress("priced", len(journal.priced), len(plan.archs), journal.priced[arch]))
-
-
-def _progress(kind: str, done: int, of: int, record: Json) -> Json:
-    return {"event": kind, "done": done, "of": of, **record}
+            record = price(plan, task, arch)
+            journal.add("priced", record)
+            say({"event": "priced", "done": len(journal.priced), "of": len(plan.archs), **record})
 
 
 def _check(plan: Plan, task: ImageTask, out: Path) -> None:
@@ -114,24 +122,61 @@ def _check(plan: Plan, task: ImageTask, out: Path) -> None:
     _check_drop_path(plan.space.network(first, task.channels, task.classes), plan.settings)
 
 
+def _table(name: str, plan: Plan, task: ImageTask, journal: Journal, command: str) -> Table:
+    """Return the table of every training and price in the journal; a training that failed is NaN."""
+    space, epochs, splits = plan.space.space, plan.settings.epochs, splits_of(task)
+    judged = f"{'test' if 'test' in splits else 'val'}_accuracy:{task.name}:{epochs}"
+    problem = Problem(task.name, f"val_accuracy:{task.name}:{epochs}", f"seconds_per_epoch:{task.name}", judged)
+    archs = np.array([space.indices(space.parse(arch)) for arch in plan.archs])
+    archs = archs.astype(np.uint8 if archs.max() < 256 else np.int32)
+    columns = {**_trained(plan, task, journal), **_priced(plan, task, journal)}
+    return Table.of(name, space, archs, columns, [problem], _about(plan, task, journal, command))
+
+
+def _trained(plan: Plan, task: ImageTask, journal: Journal) -> dict[Column, NDArray[Any]]:
+    epochs, seeds, columns = plan.settings.epochs, tuple(range(plan.seeds)), {}
+    found = [[journal.trained[arch, seed] for seed in seeds] for arch in plan.archs]
+    for split, measure in itertools.product(("train", *splits_of(task)), MEASURES):
+        metric, missing = f"{split}_{measure}", [None] * epochs
+        column = Column(metric, task.name, epochs, "", seeds, tuple(range(1, epochs + 1)), note=NOTES[split])
+        values = [[record["values"][metric] if "values" in record else missing for record in row] for row in found]
+        columns[column] = np.array(values, dtype=np.float32)  # None becomes NaN
+    kind = "of one thread of the processor" if task.device.type == "cpu" else "of the clock"
+    note = f"{kind}, for the training steps alone; {_machines(journal)}"
+    seconds = np.array([[record.get("seconds") for record in row] for row in found], dtype=np.float32)
+    columns[Column("seconds_per_epoch", task.name, seeds=seeds, measured=True, note=note)] = seconds / np.float32(
+        epochs
+    )
+    return columns
+
+
+def _priced(plan: Plan, task: ImageTask, journal: Journal) -> dict[Column, NDArray[Any]]:
+    note = f"one input, one thread, eager; the least of {ROUNDS} medians; {machine(task)}"
+    kinds: dict[Column, Any] = {
+        Column("params", task.name): np.int64,
+        Column("macs", task.name): np.int64,
+        Column("latency_ms", task.name, device=task.device.type, measured=True, note=note): np.float32,
+    }
+    found = [journal.priced[arch] for arch in plan.archs]
+    return {column: np.array([record[column.metric] for record in found], kind) for column, kind in kinds.items()}
+
+
+def _machines(journal: Journal) -> str:
+    """Return the names of all processors or GPUs that trained."""
+    return ", ".join(sorted({record["machine"] for record in journal.trained.values() if "machine" in record}))
+
+
 def _about(plan: Plan, task: ImageTask, journal: Journal, command: str) -> dict[str, str]:
     told = environment(0, task.device)
     versions = {"python": told["python"], **told["versions"]}
-    return {
+    about = {
         "source": f"built by renascent on {task.source}",
         "command": command,
         "settings": json.dumps(plan.summary()),
-        "processor": machines(journal),
+        "processor": _machines(journal),
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
         "protocol": "every architecture trained from scratch on the train split with one thread, judged every epoch",
     }
-
-
-@contextmanager
-def _stoppable(plan: Plan, journal: Journal) -> Iterator[Any]:
-    """Let whoever interrupts know how far it is, and that it can be gone on with."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        done, of = len(journal.trained), len(plan.jobs)
-        raise Interrupted(f"interrupted after {done} of {of} trainings; to go on") from None
+    if failed := [{key: record[key] for key in ("arch", "seed", "error")} for record in journal.failed]:
+        about["failed"] = json.dumps(failed)
+    return about

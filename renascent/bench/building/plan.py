@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from renascent.core.errors import UserError
 from renascent.core.files import Json
 from renascent.core.names import name_of
 from renascent.core.protocols import SpaceConfig, WeightRule
+from renascent.core.schema import written
 from renascent.core.space import Space
 from renascent.loops.fit import Fit
 from renascent.nets import SPACES, space_from
@@ -59,10 +60,10 @@ class Plan:
 
     def to_json(self) -> Json:
         """Return the plan as JSON values."""
-        space = {"space": name_of(self.space, SPACES), "space_config": asdict(self.space)}  # type: ignore[call-overload]
-        settings = {"options": asdict(self.options), "settings": asdict(self.settings)}
-        rest = {"data": self.data, "seeds": self.seeds, "device": self.device, "archs": list(self.archs)}
-        description: Json = json.loads(json.dumps(space | settings | rest))
+        space = {"space": name_of(self.space, SPACES), "space_config": self.space}
+        settings = {"options": self.options, "settings": self.settings}
+        rest = {"data": self.data, "seeds": self.seeds, "device": self.device, "archs": self.archs}
+        description: Json = written(space | settings | rest)
         return description
 
     def summary(self) -> Json:
@@ -108,7 +109,11 @@ def chosen(space: Space, given: str | None = None, sample: int = 0, seed: int = 
     if given is not None and sample:
         raise UserError("both a list of architectures and a sample were asked for: give one of `archs` and `sample`")
     if given is not None:
-        return _unique(space, _read(given, space))
+        archs = [space.format(space.parse(text)) for text in _read(given, space)]
+        if len(set(archs)) < len(archs):
+            arch = Counter(archs).most_common(1)[0][0]
+            raise UserError(f"architecture {arch} is given twice: give it once")
+        return tuple(archs)
     if sample > space.size or sample < 0:
         raise UserError(f"the sample is {sample}: give 1 to {space.size}, or 0 for every architecture of the space")
     if not sample:
@@ -126,13 +131,3 @@ def _read(given: str, space: Space) -> list[str]:
         return [line for line in lines if line and not line.startswith("#")]
     # without a codec, an architecture itself is written with commas
     return [part.strip() for part in given.split(",")] if space.codec else [given]
-
-
-def _unique(space: Space, given: Sequence[str]) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for text in given:
-        arch = space.format(space.parse(text))
-        if arch in found:
-            raise UserError(f"architecture {arch} is given twice: give it once")
-        found[arch] = None
-    return tuple(found)

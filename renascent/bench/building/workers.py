@@ -35,7 +35,9 @@ def on_this_machine(text: str, jobs: Sequence[Job], workers: int) -> Iterator[Js
             for worker in team:
                 if waiting and not worker.job:
                     worker.give(waiting.popleft())
-            for worker in _answering(team):
+            busy = {worker.pipe: worker for worker in team if worker.job}
+            for pipe in wait(list(busy)):  # until some have something to say, or have died
+                worker = busy[pipe]  # type: ignore[index]
                 job, record = worker.take()
                 if record is None:
                     deaths[job] += 1
@@ -54,12 +56,6 @@ def on_this_machine(text: str, jobs: Sequence[Job], workers: int) -> Iterator[Js
     finally:
         for worker in team:
             worker.stop()
-
-
-def _answering(team: Sequence[_Worker]) -> list[_Worker]:
-    """Wait until processes have something to say, or have died, and return them."""
-    busy = {worker.pipe: worker for worker in team if worker.job}
-    return [busy[pipe] for pipe in wait(list(busy))]  # type: ignore[index]
 
 
 class _Worker:

@@ -7,7 +7,7 @@ latter are multiply-accumulates), times and `latency` in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from statistics import fmean, mode
 from typing import Any
 
@@ -34,16 +34,17 @@ LATENCY_NOTE = "as released: a batch of 256 images on one NVIDIA GTX 1080 Ti"
 SECONDS_NOTE = "as released: training alone, without evaluation; mean over all trainings"
 
 
-def problems(epochs: int) -> tuple[Problem, ...]:
+def problems(epochs: int, columns: Collection[str]) -> list[Problem]:
     """Return the published comparison: search by the accuracy after 12 epochs, judge by the test accuracy.
 
-    epochs: of the schedule that judges, 200 for topology and 90 for size.
+    epochs: of the schedule that judges, 200 for topology and 90 for size.  columns: keys that it must do with.
     """
     pairs = (("cifar10", "cifar10-valid"), ("cifar100", "cifar100"), ("imagenet16-120", "imagenet16-120"))
-    return tuple(
+    every = (
         Problem(name, f"val_accuracy:{search}:12", f"seconds_per_epoch:{search}", f"test_accuracy:{name}:{epochs}")
         for name, search in pairs
     )
+    return [p for p in every if {p.signal, p.seconds, p.result} <= set(columns)]
 
 
 def is_architecture(value: Any) -> bool:
@@ -60,8 +61,11 @@ def readings(states: Mapping[str, Any], row: int, arch: str) -> list[Reading]:
     """Return all numbers of one architecture.
 
     states: schedule -> results.  row, arch: its index and string as the benchmark lists them.
-    Raises UserError when the results are of another architecture, or of data that NATS-Bench has not.
+    Raises ValueError when there are none, UserError when they are of another architecture, or of data that NATS-Bench
+    has not.
     """
+    if not is_architecture(states):
+        raise ValueError("no results of an architecture")
     trainings: list[tuple[str, int, Any]] = []
     for results in states.values():
         if (int(results["arch_index"]), results["arch_str"]) != (row, arch):

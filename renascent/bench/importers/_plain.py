@@ -128,32 +128,28 @@ KNOWN: dict[tuple[str, str], Any] = {
 """Module and name in a pickle -> what it means here. No other name is ever looked up."""
 
 
-def _admitted(module: str, name: str) -> Any:
-    if (module, name) not in KNOWN:
-        raise UserError(
-            f"it asks for '{module}.{name}', which was not called: "
-            "only plain containers, numbers and arrays are read; get the file from its authors again"
-        )
-    return KNOWN[module, name]
-
-
-def _refer(pid: object) -> NoReturn:
-    raise UserError(
-        f"it refers to something stored elsewhere ({pid!r:.60}), such as a tensor: "
-        "only plain containers, numbers and arrays are read; get the release without trained weights"
-    )
-
-
-class Plain(pickle.Unpickler):
-    """Reads a pickle at once."""
+class Strict:
+    """What both readers refuse."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a name means. Raises UserError for one that is not known."""
-        return _admitted(module, name)
+        if (module, name) not in KNOWN:
+            raise UserError(
+                f"it asks for '{module}.{name}', which was not called: "
+                "only plain containers, numbers and arrays are read; get the file from its authors again"
+            )
+        return KNOWN[module, name]
 
-    def persistent_load(self, pid: object) -> Any:
+    def persistent_load(self, pid: object) -> NoReturn:
         """Raise UserError."""
-        _refer(pid)
+        raise UserError(
+            f"it refers to something stored elsewhere ({pid!r:.60}), such as a tensor: "
+            "only plain containers, numbers and arrays are read; get the release without trained weights"
+        )
+
+
+class Plain(Strict, pickle.Unpickler):
+    """Reads a pickle at once."""
 
 
 class Memo(list[Any]):
@@ -169,26 +165,44 @@ class Memo(list[Any]):
 _Python: Any = pickle._Unpickler  # the same reader, written in Python: each of its steps can be watched
 
 
-class Walker(_Python):  # type: ignore[misc]
+def _shown(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Fill a dictionary, and show it."""
+
+    def step(walker: Walker) -> None:
+        load(walker)
+        walker.show(walker, walker.stack[-1])
+
+    return step
+
+
+def _kept_once(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Read a text; the same text is kept once, as these files repeat "x-valid@0" millions of times."""
+
+    def step(walker: Walker) -> None:
+        load(walker)
+        walker.stack[-1] = sys.intern(walker.stack[-1])
+
+    return step
+
+
+class Walker(Strict, _Python):  # type: ignore[misc]
     """Reads a pickle larger than the memory: shows every dictionary as soon as it is filled, so that it can be emptied.
 
     show: given the walker and the dictionary.
     """
 
-    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(_Python.dispatch)
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        **_Python.dispatch,
+        pickle.SETITEMS[0]: _shown(_Python.load_setitems),
+        pickle.SETITEM[0]: _shown(_Python.load_setitem),
+        pickle.BINUNICODE[0]: _kept_once(_Python.load_binunicode),
+        pickle.SHORT_BINUNICODE[0]: _kept_once(_Python.load_short_binunicode),
+    }
 
     def __init__(self, stream: BinaryIO, show: Callable[[Walker, dict[Any, Any]], None]) -> None:
         super().__init__(stream)
         self.memo = Memo()
         self.show = show
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return what a name means. Raises UserError for one that is not known."""
-        return _admitted(module, name)
-
-    def persistent_load(self, pid: object) -> Any:
-        """Raise UserError."""
-        _refer(pid)
 
     def waiting(self, name: str) -> Any:
         """Return the value of a key that was read, and whose dictionary is still to be filled; None if there is none.
@@ -200,31 +214,6 @@ class Walker(_Python):  # type: ignore[misc]
                 if isinstance(key, str) and key == name:
                     return value
         return None
-
-    def load_setitems(self) -> None:
-        """Fill a dictionary, and show it."""
-        _Python.load_setitems(self)
-        self.show(self, self.stack[-1])
-
-    def load_setitem(self) -> None:
-        """Fill a dictionary that has one item, and show it."""
-        _Python.load_setitem(self)
-        self.show(self, self.stack[-1])
-
-    def load_binunicode(self) -> None:
-        """Read a text; the same text is kept once, as these files repeat "x-valid@0" millions of times."""
-        _Python.load_binunicode(self)
-        self.stack[-1] = sys.intern(self.stack[-1])
-
-    def load_short_binunicode(self) -> None:
-        """Read a short text."""
-        _Python.load_short_binunicode(self)
-        self.stack[-1] = sys.intern(self.stack[-1])
-
-    dispatch[pickle.SETITEMS[0]] = load_setitems
-    dispatch[pickle.SETITEM[0]] = load_setitem
-    dispatch[pickle.BINUNICODE[0]] = load_binunicode
-    dispatch[pickle.SHORT_BINUNICODE[0]] = load_short_binunicode
 
 
 def read_plain(path: Path) -> Any:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from renascent.bench.importers._official import DEVICE, LATENCY_NOTE
 from renascent.bench.importers.compact import SEEDS
 from renascent.bench.tables.columns import Column
-from renascent.bench.tables.table import Table
+from renascent.bench.tables.table import Table, mean_of_known
 from renascent.core.codecs.nats_topology import topology_space
 from renascent.core.errors import UserError, missing_extra, unknown
 
@@ -144,7 +144,7 @@ def _columns(
         yield Column(f"{split}_accuracy", data, last, seeds=SEEDS, at=epochs, note=note), accuracy.astype(np.float32)
     seconds = np.where(filled[..., None], np.nan, of("metric_runtime").astype(np.float64))
     note = "training, and evaluation on ori-test; mean over epochs and seeds"
-    yield Column("seconds_per_epoch", data, measured=True, note=note), _mean(seconds)
+    yield Column("seconds_per_epoch", data, measured=True, note=note), mean_of_known(seconds, (1, 2))
     for name, (metric, unit) in WHOLE.items():
         yield Column(metric, data), np.round(of(name)[:, 0, 0].astype(np.float64) * unit)
     latency = of("metric_latency")[:, 0, 0].astype(np.float64) * 1e3
@@ -161,9 +161,3 @@ def _filled(values: list[NDArray[Any]]) -> NDArray[np.bool_]:
     # seeds that are all equal cannot be told from their mean
     alone: NDArray[np.bool_] = found & (found.sum(axis=1, keepdims=True) == 1)
     return alone
-
-
-def _mean(values: NDArray[Any]) -> NDArray[np.float64]:
-    known = ~np.isnan(values)
-    total, count = np.where(known, values, 0).sum(axis=(1, 2)), known.sum(axis=(1, 2))
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,9 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from renascent.bench.tables.columns import Column, Problem
+from renascent.bench.importers._official import problems
+from renascent.bench.importers._plain import DAMAGE
+from renascent.bench.tables.columns import Column
 from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_topology import OPERATIONS, official_order, topology_space
 from renascent.core.errors import UserError
@@ -36,12 +36,6 @@ HARDWARE_METRICS = {
     "arithmetic_intensity": "arithmetic_intensity",
 }
 
-PROBLEMS = tuple(
-    Problem(name, f"val_accuracy:{search}:12", f"seconds_per_epoch:{search}", f"test_accuracy:{name}:200")
-    for name, search in (("cifar10", "cifar10-valid"), ("cifar100", "cifar100"), ("imagenet16-120", "imagenet16-120"))
-)
-"""The published comparison: search by the accuracy after 12 epochs, judge by the test accuracy after 200."""
-
 ABOUT = {
     "source": "Dong and Yang, NAS-Bench-201, ICLR 2020, arXiv:2001.00326; Dong et al., NATS-Bench, arXiv:2009.00437",
     "fidelity": "one value an architecture for the 12-epoch schedule: there are no curves, so no fidelity below 12",
@@ -51,14 +45,11 @@ HARDWARE_ABOUT = (
     "Li et al., HW-NAS-Bench, ICLR 2021, arXiv:2103.10584; Lee et al., HELP, NeurIPS 2021, arXiv:2106.08630"
 )
 
-DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-"""What numpy raises for a file that is missing, cut short, edited or something else."""
-
 Read = Callable[[], NDArray[Any]]
 
 
-class Npz(Mapping[str, NDArray[Any]]):
-    """Arrays of an .npz file, each read when first used. Raises UserError when one cannot be."""
+class Npz:
+    """Arrays of an .npz file, each read when asked for. Raises UserError when one cannot be."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -79,28 +70,6 @@ class Npz(Mapping[str, NDArray[Any]]):
     def _opened(self) -> Iterator[NpzFile]:
         with self.path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             yield held
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-class Columns(Mapping[str, NDArray[Any]]):
-    """Columns by key, each read from its file, and brought to the table's units, when first used."""
-
-    def __init__(self, reads: Mapping[Column, Read]) -> None:
-        self.reads = {column.key: read for column, read in reads.items()}
-
-    def __getitem__(self, key: str) -> NDArray[Any]:
-        return self.reads[key]()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.reads)
-
-    def __len__(self) -> int:
-        return len(self.reads)
 
 
 def read_compact(path: Path) -> Table:
@@ -124,8 +93,10 @@ def read_compact(path: Path) -> Table:
         reads |= dict(_curves(Npz(curves), len(archs)))
         about["curves"] = f"of 200 cells, as the data set {CURVES_DATA}"
     columns = {column.key: column for column in reads}
-    problems = {p.name: p for p in PROBLEMS if {p.signal, p.seconds, p.result} <= set(columns)}
-    return Table("nas-bench-201", topology_space(4, OPERATIONS), archs, columns, problems, about, Columns(reads))
+    posed = {problem.name: problem for problem in problems(200, columns)}
+    by_key = {column.key: read for column, read in reads.items()}
+    space = topology_space(4, OPERATIONS)
+    return Table("nas-bench-201", space, archs, columns, posed, about, lambda key: by_key[key]())
 
 
 def _checked(arrays: Npz) -> NDArray[Any]:

@@ -6,7 +6,6 @@ Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -22,7 +21,6 @@ from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_size import size_space
 from renascent.core.codecs.nats_topology import topology_space
 from renascent.core.errors import Interrupted, UserError
-from renascent.core.space import Space
 
 Show = Callable[[int, int], None]
 """A listener that is called after every architecture: how many were read, and of how many."""
@@ -42,7 +40,8 @@ class Work:
         digest = sha256("\n".join(names).encode()).hexdigest()
         identity = {"source": str(source.resolve()), "architectures": digest}
         self.source, self.out, self.names, self.show = source, out, names, show
-        self.space = _space(names[0])
+        self.kind = "topology" if "|" in names[0] else "size"
+        self.space = topology_space(names[0].count("+") + 2) if self.kind == "topology" else size_space()
         self.archs = np.array([self.space.indices(self.space.parse(name)) for name in names], np.uint8)
         self.columns = Growing.start(beside(out), identity, len(names), resume=resume)
         self.read = 0
@@ -66,9 +65,7 @@ class Work:
         if not columns:
             self.columns.remove()
             raise UserError(f"{self.source} holds no result of any training: get the release again, all of its files")
-        keys = {column.key for column in columns}
-        size = self.space == size_space()
-        posed = [p for p in problems(90 if size else 200) if {p.signal, p.seconds, p.result} <= keys]
+        posed = problems(200 if self.kind == "topology" else 90, [column.key for column in columns])
         Table.of(name, self.space, self.archs, columns, posed, ABOUT).save(self.out)
         self.columns.remove()
         return Table.open(self.out)
@@ -89,7 +86,8 @@ def import_folder(source: Path, out: Path, *, resume: bool = False, show: Show =
     Architectures and seeds without a file are NaN. Raises UserError for damaged or refused files and an `out` that
     cannot be written, Interrupted after Ctrl-C: then, as after a kill, `resume` goes on.
     """
-    files = {int(path.name.split(".")[0]): path for path in source.iterdir() if _is_result(path)}
+    paths = [path for path in source.glob("*.pickle.pbz2") if path.name.split(".")[0].isdigit()]
+    files = {int(path.name.split(".")[0]): path for path in paths}
     if not files:
         raise UserError(f"{source} has {META} and no file of an architecture such as 000000.pickle.pbz2: get them all")
     names = _names(read_plain(source / META), source / META)
@@ -97,10 +95,9 @@ def import_folder(source: Path, out: Path, *, resume: bool = False, show: Show =
     with _stoppable([work]):
         for row, path in sorted(files.items()):
             with reading(path):
-                found = None if work.has(row) else readings(_results(read_plain(path)), row, names[row])
+                found = None if work.has(row) else readings(read_plain(path), row, names[row])
             work.put(row, found, len(files))
-    kind = "size" if work.space == size_space() else "topology"
-    return work.finish(f"nats-bench-{kind}")
+    return work.finish(f"nats-bench-{work.kind}")
 
 
 def import_file(source: Path, out: Path, *, resume: bool = False, show: Show = lambda done, total: None) -> Table:
@@ -122,9 +119,7 @@ def import_file(source: Path, out: Path, *, resume: bool = False, show: Show = l
         walk_plain(source, take)
     if not started:
         raise UserError(f"{source} holds no architectures of NAS-Bench-201: give the file that its authors released")
-    size = started[0].space == size_space()
-    name = "nas-bench-201" if source.suffix == ".pth" else f"nats-bench-{'size' if size else 'topology'}"
-    return started[0].finish(name)
+    return started[0].finish("nas-bench-201" if source.suffix == ".pth" else f"nats-bench-{started[0].kind}")
 
 
 def _take(work: Work, filled: dict[Any, Any]) -> None:
@@ -152,23 +147,8 @@ def _stoppable(started: Sequence[Work]) -> Iterator[None]:
         raise
 
 
-def _is_result(path: Path) -> bool:
-    return re.fullmatch(r"\d+\.pickle\.pbz2", path.name) is not None
-
-
-def _results(value: Any) -> dict[str, Any]:
-    if not is_architecture(value):
-        raise ValueError("no results of an architecture")
-    return dict(value)
-
-
 def _names(meta: Any, path: Path) -> list[str]:
     names = meta.get("meta_archs") if isinstance(meta, dict) else None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path} does not list its architectures (meta_archs): get the file again")
     return names
-
-
-def _space(name: str) -> Space:
-    """Return the space of an architecture's string: of topology, or of size."""
-    return topology_space(name.count("+") + 2) if "|" in name else size_space()

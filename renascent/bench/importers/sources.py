@@ -7,7 +7,7 @@ from pathlib import Path
 
 from renascent.bench.importers.blackbox import CELLS, FOLDER, HUB, download, is_copy, read_blackbox
 from renascent.bench.importers.compact import TABLE, read_compact
-from renascent.bench.importers.nats import META, Show, beside, import_file, import_folder
+from renascent.bench.importers.nats import META, Show, import_file, import_folder
 from renascent.bench.tables.table import Table
 from renascent.core.errors import UserError
 
@@ -33,7 +33,9 @@ def import_table(
     Raises UserError when the source cannot be read or is none that is known, and when `out` exists or cannot be
     written; MissingExtra for a package; Interrupted after Ctrl-C when `resume` can go on.
     """
-    source, out = _found(source), Path(out)
+    name, source, out = str(source), Path(source), Path(out)
+    if not source.exists() and name.strip("/") != HUB:
+        raise UserError(f"there is no {source}: check the name; what can be imported is {KNOWN}")
     if out.suffix == ".npz":
         raise UserError(f"`out` {out} ends in .npz, which means the compact arrays: name it {out.stem}.safetensors")
     if out.exists():
@@ -41,6 +43,7 @@ def import_table(
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir():
         raise UserError(f"cannot write {out}: {above} is a file; give another `out`")
+    source = source if source.exists() else download()
     if slow := _slow(source):
         return slow(source, out, resume=resume, show=show)
     if resume:
@@ -48,16 +51,6 @@ def import_table(
     table = _quick(source)
     table.save(out)
     return Table.open(out)
-
-
-def _found(source: str | Path) -> Path:
-    """Return the file or folder of a source, fetched if it is the hub's."""
-    path = Path(source)
-    if path.exists():
-        return path
-    if str(source).strip("/") == HUB:
-        return download()
-    raise UserError(f"there is no {source}: check the name; what can be imported is {KNOWN}")
 
 
 def _slow(source: Path) -> Callable[..., Table] | None:
@@ -76,6 +69,3 @@ def _quick(source: Path) -> Table:
     if path.suffix == ".npz" and path.is_file():
         return read_compact(path)
     raise UserError(f"{source} is no benchmark that can be imported: give {KNOWN}")
-
-
-__all__ = ["KNOWN", "beside", "import_table"]

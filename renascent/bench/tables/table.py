@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from renascent.bench.tables.columns import Column, Problem
-from renascent.bench.tables.file import ArrayFile, open_arrays, write_arrays
+from renascent.bench.tables.file import open_arrays, write_arrays
 from renascent.core.errors import UserError, unknown
 from renascent.core.space import Arch, Space
 from renascent.core.space_json import space_from_json, space_to_json
@@ -44,7 +44,7 @@ class Table:
     columns: Mapping[str, Column]
     problems: Mapping[str, Problem]
     about: Mapping[str, str]
-    _source: ArrayFile | Mapping[str, NDArray[Any]] = field(repr=False)
+    _source: Callable[[str], NDArray[Any]] = field(repr=False)
     _read: dict[str, NDArray[Any]] = field(repr=False, default_factory=dict)
 
     @classmethod
@@ -64,7 +64,7 @@ class Table:
         if len(arrays) < len(columns):
             raise UserError(f"table '{name}' has two columns of one name: tell them apart by data, epochs or device")
         described = {column.key: column for column in columns}
-        table = cls(name, space, rows, described, {p.name: p for p in problems}, dict(about or {}), arrays)
+        table = cls(name, space, rows, described, {p.name: p for p in problems}, dict(about or {}), arrays.__getitem__)
         table._check({key: value.shape for key, value in arrays.items()})
         return table
 
@@ -83,7 +83,7 @@ class Table:
             archs = file.read(ARCHS)
         except (KeyError, TypeError) as e:
             raise UserError(f"{path} is damaged (its description lacks {e}): get or build the table again") from None
-        table = cls(stored["name"], space, archs, columns, problems, stored["about"], file)
+        table = cls(stored["name"], space, archs, columns, problems, stored["about"], file.read)
         table._check({key: file.arrays[key][1] if key in file.arrays else () for key in columns})
         return table
 
@@ -177,8 +177,7 @@ class Table:
         """Return a whole column, read-only, (rows, [seeds], [at]); NaN where nothing is known. Errors as `find`."""
         key = self.find(name, **wanted).key
         if key not in self._read:
-            values = self._source.read(key) if isinstance(self._source, ArrayFile) else self._source[key]
-            values = values.view()
+            values = self._source(key).view()
             values.flags.writeable = False
             self._read[key] = values
         return self._read[key]
@@ -196,7 +195,7 @@ class Table:
         elif at not in (None, column.epochs):
             raise UserError(f"column '{column.key}' has no epoch {at}: it knows the last one only")
         if column.seeds and seed is None:
-            return _mean(values)
+            return mean_of_known(values, 1)
         if seed is not None:
             values = values[:, _place(column, "seed", column.seeds, seed)]
         return values
@@ -240,8 +239,8 @@ def _place(column: Column, what: str, known: Sequence[int], given: int) -> int:
     return known.index(given)
 
 
-def _mean(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the mean over seeds of what is known, (rows,); NaN where nothing is."""
+def mean_of_known(values: NDArray[Any], axes: int | tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the mean over axes of what is known; NaN where nothing is."""
     known = ~np.isnan(values)
-    total, count = np.where(known, values, 0).sum(1, dtype=np.float64), known.sum(1)
+    total, count = np.where(known, values, 0).sum(axes, dtype=np.float64), known.sum(axes)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -54,7 +54,7 @@ def _check(part: Part[ImportFlags], words: Sequence[str | None], values: Mapping
 
 def run(source: str, *, flags: ImportFlags) -> Outcome:
     """Import a benchmark."""
-    from renascent.bench.importers import import_table
+    from renascent.bench.importers.sources import import_table
     from renascent.cli.progress import Counted
 
     began, out = time.monotonic(), str(flags.out)

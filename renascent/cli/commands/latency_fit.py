@@ -54,8 +54,7 @@ def _check(part: Part[FitFlags], words: Sequence[str | None], values: Mapping[st
 def run(path: str, *, flags: FitFlags) -> Outcome:
     """Leave layers out of a table, and say how well the rest predicts them."""
     from renascent.cli.work.latency_measure import facts_of
-    from renascent.costs.latency.leaveout import leave_out
-    from renascent.costs.latency.table import Lut
+    from renascent.costs.latency.table import Lut, leave_out
 
     sparse, error = leave_out(Lut.load(path), flags.keep, flags.seed)
     lines = [

@@ -144,9 +144,11 @@ def measured(
                 run = runs.get(item) or _alone(item, runtime, place)
                 if runtime != "eager":
                     runs[item] = run  # made once: it takes a second
-                build.visited(item, timed(run, sampling.passes, UNTIMED, place))
-                show(build.done, build.all)
-                build.save_at_times(save)
+                build.visits[item].append(float(np.median(timed(run, sampling.passes, UNTIMED, place))))
+                show(sum(map(len, build.visits.values())), len(build.visits) * sampling.visits)
+                if time.monotonic() - build.saved >= SAVE_SECONDS:
+                    save(build.table())
+                    build.saved = time.monotonic()
         finally:
             save(build.table())
     return build.table()
@@ -169,8 +171,8 @@ class _Build:
         self.plan, self.sampling, self.about = plan, sampling, dict(table.about)
         held: dict[Item, Entry] = {name: net.entry for name, net in table.networks.items()}
         held |= {layer: entry for layer, entry in table.layers.items()}  # noqa: C416 (of another key type)
-        self.items: list[Item] = [*plan.networks, *plan.layers]
-        self.visits = {item: list(held[item].visits_ms) if item in held else [] for item in self.items}
+        items: list[Item] = [*plan.networks, *plan.layers]
+        self.visits = {item: list(held[item].visits_ms) if item in held else [] for item in items}
         self.began = time.monotonic() - float(self.about.get("seconds", 0.0))
         self.saved = time.monotonic()
 
@@ -178,29 +180,13 @@ class _Build:
     def seconds(self) -> float:
         return time.monotonic() - self.began
 
-    @property
-    def done(self) -> int:
-        return sum(map(len, self.visits.values()))
-
-    @property
-    def all(self) -> int:
-        return len(self.items) * self.sampling.visits
-
     def pending(self) -> Iterator[Item]:
         least = len(self.plan.networks) + LEAST
-        for visit, (number, item) in itertools.product(range(self.sampling.visits), enumerate(self.items)):
+        for visit, (number, item) in itertools.product(range(self.sampling.visits), enumerate(self.visits)):
             if self.seconds > self.sampling.minutes * 60 and (visit > 0 or number >= least):
                 return
             if len(self.visits[item]) <= visit:
                 yield item
-
-    def visited(self, item: Item, samples_ms: Sequence[float]) -> None:
-        self.visits[item].append(float(np.median(samples_ms)))
-
-    def save_at_times(self, save: Callable[[Lut], object]) -> None:
-        if time.monotonic() - self.saved >= SAVE_SECONDS:
-            save(self.table())
-            self.saved = time.monotonic()
 
     def table(self) -> Lut:
         entries = {i: Entry(tuple(v), self.sampling.passes) for i, v in self.visits.items() if v}

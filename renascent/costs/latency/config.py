@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from renascent.core.errors import UserError
 from renascent.nets.sizes.layers import Layer
 
 
@@ -42,23 +42,19 @@ class LayerConfig(NamedTuple):
 
     @classmethod
     def read(cls, key: str) -> LayerConfig:
-        """Return the configuration of a name. Raises UserError for another text.
+        """Return the configuration of a name. Raises ValueError for another text.
 
         >>> LayerConfig.read("pool-k2-s2-g1-16x28x28-16").inputs
         16
         """
-        try:
-            *head, size, outputs = key.split("-")
-            kind, kernel, stride, groups = head[0], *(int(word[1:]) for word in head[1:4])
-            inputs, h, w = (int(word) for word in size.split("x"))
-            found = cls(kind, kernel, stride, groups, "norm" in head[4:], "act" in head[4:], inputs, int(outputs), h, w)
-        except (ValueError, IndexError, TypeError):
-            found = None
-        if found is None or found.key != key or found.kind not in KINDS:
-            raise UserError(
+        kinds = "|".join(KINDS)
+        match = re.fullmatch(rf"({kinds})-k(\d+)-s(\d+)-g(\d+)(-norm)?(-act)?-(\d+)x(\d+)x(\d+)-(\d+)", key)
+        if match is None:
+            raise ValueError(
                 f"'{key}' is no layer of a latency table: names look like conv-k3-s2-g1-norm-act-16x28x28-32"
             )
-        return found
+        kernel, stride, groups, *sizes = map(int, match.group(2, 3, 4, 7, 10, 8, 9))
+        return cls(match[1], kernel, stride, groups, bool(match[5]), bool(match[6]), *sizes)
 
     @property
     def group(self) -> Group:
@@ -80,21 +76,18 @@ class LayerConfig(NamedTuple):
         if self.kind == "linear":
             return PooledLinear(self.inputs, self.outputs)
         if self.kind == "pool":
-            return nn.AvgPool2d(self.kernel, self.stride, self._pool_padding, ceil_mode=True)
+            return nn.AvgPool2d(self.kernel, self.stride, self.kernel // 2 * (self.kernel % 2), ceil_mode=True)
         if self.kind == "add":
             return Add(self.active)
+        norm = [nn.BatchNorm2d(self.outputs)] if self.norm or self.kind == "norm" else []
+        active = [nn.ReLU()] if self.active else []
         if self.kind == "norm":
-            return nn.Sequential(nn.BatchNorm2d(self.outputs), *([nn.ReLU()] if self.active else []))
+            return nn.Sequential(*norm, *active)
         groups = self.inputs if self.kind == "depthwise" else self.groups
         conv = nn.Conv2d(
             self.inputs, self.outputs, self.kernel, self.stride, self.kernel // 2, groups=groups, bias=not self.norm
         )
-        parts = [conv, *([nn.BatchNorm2d(self.outputs)] if self.norm else []), *([nn.ReLU()] if self.active else [])]
-        return nn.Sequential(*parts)
-
-    @property
-    def _pool_padding(self) -> int:
-        return self.kernel // 2 if self.kernel % 2 else 0
+        return nn.Sequential(conv, *norm, *active)
 
 
 Family = tuple[str, int, int, int]
@@ -136,16 +129,9 @@ def group_of(layer: Layer) -> Group:
     return layer.kind, layer.kernel, layer.stride, groups, norm, active
 
 
-def config_of(layer: Layer) -> LayerConfig:
-    """Return the configuration of a layer of one architecture."""
-    sizes = [layer.inputs, layer.outputs, *layer.size]
-    assert all(isinstance(size, int | np.integer) for size in sizes), "of one architecture: sizes are whole numbers"
-    return LayerConfig(*group_of(layer), *(int(size) for size in sizes))  # type: ignore[arg-type]
-
-
 def configs_of(layers: Iterable[Layer]) -> list[LayerConfig]:
     """Return the configurations of the layers of one architecture that are there, in order, repetitions included."""
-    return [config_of(layer) for layer in layers if layer.presence]
+    return [LayerConfig(*group_of(layer), *size_rows(layer, 1)[0].tolist()) for layer in layers if layer.presence]
 
 
 def distinct(layers: Iterable[Layer], count: int) -> list[LayerConfig]:

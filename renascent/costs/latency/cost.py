@@ -53,7 +53,7 @@ class LatencyCost:
             there = np.broadcast_to(np.asarray(layer.presence, dtype=bool), count)
             if there.any():
                 rows, places = np.unique(size_rows(layer, count)[there], axis=0, return_inverse=True)
-                total[there] += self._times(layer, rows)[places.reshape(-1)]
+                total[there] += self.table.layer_ms(group_of(layer), rows)[places.reshape(-1)]
         return total * self.table.calibration.scale + self.table.calibration.constant_ms
 
     def _expected(self, layer: Layer) -> Tensor:
@@ -84,13 +84,10 @@ class LatencyCost:
         for axis, (places, rows) in enumerate(values):
             spread = rows.reshape(*(len(rows) if k == axis else 1 for k in range(len(extent))), len(places))
             full[..., places] = spread
-        found = self._times(layer, full.reshape(-1, 4)).reshape(extent)
+        found = self.table.layer_ms(group_of(layer), full.reshape(-1, 4)).reshape(extent)
         if sum(grid.size for grid in self._grids.values()) + found.size <= MOST_KEPT:
             self._grids[key] = found
         return found
-
-    def _times(self, layer: Layer, rows: NDArray[np.int64]) -> Floats:
-        return self.table.layer_ms(group_of(layer), rows)
 
 
 def _draws(sizes: tuple[Quantity, ...]) -> list[tuple[list[int], Tensor]]:

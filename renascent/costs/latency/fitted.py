@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ TOGETHER = 10
 """Networks that are held and measured in turns, beside one more."""
 
 
+@dataclass(frozen=True, eq=False)
 class FittedLatency:
     """Milliseconds as a sum of counted costs, each times a weight of at least 0. Called with gates: expected.
 
@@ -36,14 +38,10 @@ class FittedLatency:
     reference_ms: what the space's reference took, None where there is none.
     """
 
-    def __init__(
-        self,
-        costs: Sequence[Priced],
-        weights: NDArray[np.float64],
-        error: float,
-        reference_ms: float | None = None,
-    ) -> None:
-        self.costs, self.weights, self.error, self.reference_ms = list(costs), weights, error, reference_ms
+    costs: Sequence[Priced]
+    weights: NDArray[np.float64]
+    error: float
+    reference_ms: float | None = None
 
     def __call__(self, gates: Gates) -> Tensor:
         """Return the expected latency, a float64 scalar with gradient."""

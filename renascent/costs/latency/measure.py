@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -85,7 +84,9 @@ def measure_all(
     """
     place = usable_device(device)
     check_runtime(runtime, place)
-    counted(rounds=rounds, passes=passes, warmup=warmup + 1, batch=batch)
+    for name, count in {"rounds": rounds, "passes": passes, "warmup": warmup + 1, "batch": batch}.items():
+        if count < 1:
+            raise UserError(f"{name} is {count}: give a whole number of at least 1")
     samples: list[list[list[float]]] = [[] for _ in cases]
     with evaluation_mode([net for net, _ in cases]):
         ready = [prepared(net, shape, batch, runtime, place) for net, shape in cases]
@@ -104,27 +105,18 @@ def timed(run: Pass, passes: int, warmup: int, device: torch.device) -> list[flo
     for _ in range(warmup):
         run()
     found = [_timed(run, device) for _ in range(passes)]
-    whole = [one.wall_ms for one in found if not one.taken]
-    return whole or [one.processor_ms for one in found]
+    return [wall for wall, _, taken in found if not taken] or [processor for _, processor, _ in found]
 
 
-class _Timing(NamedTuple):
-    """Timing of one pass. taken: whether another process ran on its processor meanwhile."""
-
-    wall_ms: float
-    processor_ms: float
-    taken: bool
-
-
-def _timed(run: Pass, device: torch.device) -> _Timing:
+def _timed(run: Pass, device: torch.device) -> tuple[float, float, bool]:
+    """Return the milliseconds of one pass, those of the processor, and whether another process ran on it meanwhile."""
     _wait(device)
     switches = _switches()
     worked, began = time.thread_time(), time.perf_counter()
     run()
     _wait(device)
     ended, done = time.perf_counter(), time.thread_time()
-    taken = device.type == "cpu" and _switches() > switches
-    return _Timing((ended - began) * 1e3, (done - worked) * 1e3, taken)
+    return (ended - began) * 1e3, (done - worked) * 1e3, device.type == "cpu" and _switches() > switches
 
 
 def _switches() -> int:
@@ -180,13 +172,6 @@ def usable_device(device: torch.device | str) -> torch.device:
         reason = str(e).strip().partition("\n")[0]
         here = ", ".join(["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
         raise UserError(f"device '{device}' cannot be used ({reason}): here there is {here}") from None
-
-
-def counted(**numbers: int) -> None:
-    """Raise UserError for a count below 1."""
-    for name, number in numbers.items():
-        if number < 1:
-            raise UserError(f"{name} is {number}: give a whole number of at least 1")
 
 
 def _wait(device: torch.device) -> None:

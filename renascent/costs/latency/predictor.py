@@ -7,7 +7,7 @@ each option of each decision, which is exact where a device's latency is a sum o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,12 +79,11 @@ class Predictor:
 
     def predict(self, features: Floats) -> Floats:
         """Return milliseconds (n,)."""
-        found = np.asarray(self.fitted.predict(features), dtype=np.float64)
-        return np.exp(found) if self.name == "ridge of the logarithm" else found
+        return np.asarray(self.fitted.predict(features), dtype=np.float64)
 
 
 def fit_predictor(features: Floats, latency_ms: Floats, seed: int = 0) -> Predictor:
-    """Fit each of `REGRESSORS` to a part of (n, features) and (n,), and the one that does best on the rest to all.
+    """Fit some regressors to a part of (n, features) and (n,), and the one that does best on the rest to all.
 
     Raises UserError for fewer than 10 networks, or a latency that is none.
 
@@ -100,37 +99,28 @@ def fit_predictor(features: Floats, latency_ms: Floats, seed: int = 0) -> Predic
     order = np.random.default_rng(seed).permutation(len(features))
     held, rest = np.split(order, [int(len(order) * VALIDATION)])
     with threadpool_limits(1):
-        tried = {name: Predictor(name, _fit(name, features[rest], latency_ms[rest]), {}) for name in REGRESSORS}
-        scores = {name: rmse(one.predict(features[held]), latency_ms[held]) for name, one in tried.items()}
+        tried = _regressors()
+        scores = {
+            name: rmse(one.fit(features[rest], latency_ms[rest]).predict(features[held]), latency_ms[held])
+            for name, one in tried.items()
+        }
         best = min(scores, key=scores.__getitem__)
-        return Predictor(best, _fit(best, features, latency_ms), scores)
+        return Predictor(best, tried[best].fit(features, latency_ms), scores)
 
 
-def _fit(name: str, features: Floats, latency_ms: Floats) -> Any:
-    target = np.log(latency_ms) if name == "ridge of the logarithm" else latency_ms
-    return REGRESSORS[name]().fit(features, target)
-
-
-def _ridge() -> Any:
+def _regressors() -> dict[str, Any]:
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-4, 3, 15)))
-
-
-def _boosting() -> Any:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    return HistGradientBoostingRegressor(learning_rate=0.05, max_iter=300, random_state=0)
-
-
-REGRESSORS: Mapping[str, Callable[[], Any]] = {
-    "ridge": _ridge,
-    "ridge of the logarithm": _ridge,
-    "boosting": _boosting,
-}
-"""What a predictor is chosen from."""
+    ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-4, 3, 15)))
+    return {
+        "ridge": ridge,
+        "ridge of the logarithm": TransformedTargetRegressor(ridge, func=np.log, inverse_func=np.exp),
+        "boosting": HistGradientBoostingRegressor(learning_rate=0.05, max_iter=300, random_state=0),
+    }
 
 
 @dataclass(frozen=True)

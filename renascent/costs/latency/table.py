@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from renascent.core.errors import UserError
 from renascent.core.files import write_text
-from renascent.costs.latency.config import Group, LayerConfig
-from renascent.costs.latency.gp import Filler, Floats, fit_filler
+from renascent.core.schema import checked
+from renascent.costs.latency.config import Group, LayerConfig, sizes_of
+from renascent.costs.latency.gp import FEWEST_POINTS, Filler, Floats, by_family, fit_filler
 from renascent.costs.latency.measure import quiet
+from renascent.costs.latency.predictor import rank
 
 FORMAT, VERSION = "renascent-latency-table", 1
 
@@ -85,15 +87,14 @@ class Lut:
     @cached_property
     def filler(self) -> Filler:
         """The Gaussian processes fitted to all of its layers."""
-        return fit_filler(list(self.layers), self._medians(list(self.layers)), self.thetas)
+        return fit_filler(list(self.layers), np.array(list(self._medians.values())), self.thetas)
 
     def layer_ms(self, group: Group, sizes: NDArray[np.int64]) -> Floats:
         """Return milliseconds (n,) of layers of a group; sizes: inputs, outputs, h, w, (n, 4).
 
         Measured where they were measured, filled in elsewhere. Raises UserError where nothing alike was measured.
         """
-        held = self._groups.get(group, {})
-        found = np.array([held.get(tuple(row), math.nan) for row in sizes.tolist()], dtype=np.float64)
+        found = np.array([self._medians.get((*group, *row), math.nan) for row in sizes.tolist()], dtype=np.float64)
         missing = np.isnan(found)
         if missing.any():
             found[missing] = self.filler.mean_ms(group, sizes[missing])
@@ -105,21 +106,20 @@ class Lut:
 
     def filled(self) -> Lut:
         """Return the table with its processes fitted and its networks used for calibration."""
-        fitted = replace(self, thetas=fit_filler(list(self.layers), self._medians(list(self.layers))).thetas())
-        return replace(fitted, calibration=fitted.calibrated(self.networks.values()))
+        fitted = replace(self, thetas=replace(self, thetas={}).filler.thetas())
+        return replace(fitted, calibration=fitted.calibrated())
 
-    def calibrated(self, networks: Iterable[Network]) -> Calibration:
-        """Return the constant and scale that fit some measured networks best, relative errors squared."""
-        nets = list(networks)
-        if not nets:
+    def calibrated(self) -> Calibration:
+        """Return the constant and scale that fit its networks best, relative errors squared."""
+        if not self.networks:
             return Calibration()
         from scipy.optimize import nnls  # only here: it takes a second to load
 
-        sums = np.array([self.sum_ms(net.layers) for net in nets])
-        measured = np.array([net.entry.median_ms for net in nets])
-        columns = np.stack([np.ones(len(nets)), sums], axis=1) / measured[:, None]
-        constant, scale = nnls(columns, np.ones(len(nets)))[0] if len(nets) > 2 else (0.0, np.mean(measured / sums))
-        return Calibration(float(constant), float(scale), len(nets))
+        sums = np.array([self.sum_ms(net.layers) for net in self.networks.values()])
+        measured = np.array([net.entry.median_ms for net in self.networks.values()])
+        columns = np.stack([np.ones(len(sums)), sums], axis=1) / measured[:, None]
+        constant, scale = nnls(columns, np.ones(len(sums)))[0] if len(sums) > 2 else (0.0, np.mean(measured / sums))
+        return Calibration(float(constant), float(scale), len(sums))
 
     def predict(self, network: Network) -> float:
         """Return the milliseconds of a network by its layers, calibrated."""
@@ -129,10 +129,6 @@ class Lut:
         """Return the median relative error on the networks of its calibration; None where there are none."""
         off = [abs(self.predict(net) / net.entry.median_ms - 1) for net in self.networks.values()]
         return float(np.median(off)) if off else None
-
-    def only(self, kept: Sequence[LayerConfig]) -> Lut:
-        """Return a table of some of its layers, its processes forgotten."""
-        return replace(self, layers={config: self.layers[config] for config in kept}, thetas={})
 
     def save(self, path: str | Path) -> Path:
         """Write the table, whole or not at all. Raises UserError when it cannot be written."""
@@ -145,12 +141,15 @@ class Lut:
         """Read a table. Raises UserError when it is missing, damaged, or something else."""
         path = Path(path)
         try:
-            return cls._read(json.loads(path.read_text(encoding="utf-8")))
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            if tree["format"] != FORMAT or tree["version"] != VERSION:
+                raise ValueError(f"it says {tree['format']} {tree['version']}, not {FORMAT} {VERSION}")
+            return checked(_Stored, tree, path, "build it again").table()
         except FileNotFoundError:
             raise UserError(
                 f"there is no latency table {path}: build it with `renascent latency measure SPACE --out {path}`"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as e:
+        except (OSError, ValueError, KeyError, TypeError) as e:
             raise UserError(f"{path} is no latency table, or damaged ({e}): build it again") from None
 
     @cached_property
@@ -172,30 +171,73 @@ class Lut:
             },
         }
 
-    @classmethod
-    def _read(cls, tree: Any) -> Lut:
-        if tree["format"] != FORMAT or tree["version"] != VERSION:
-            raise ValueError(f"it says {tree['format']} {tree['version']}, not {FORMAT} {VERSION}")
-        networks = {
-            name: Network(tuple(LayerConfig.read(key) for key in net["layers"]), _entry(net))
-            for name, net in tree["networks"].items()
-        }
-        layers = {LayerConfig.read(key): _entry(entry) for key, entry in tree["layers"].items()}
-        return cls(tree["about"], layers, networks, Calibration(**tree["calibration"]), tree["thetas"])
-
     @cached_property
-    def _groups(self) -> dict[Group, dict[tuple[int, ...], float]]:
-        found: dict[Group, dict[tuple[int, ...], float]] = {}
-        for config, entry in self.layers.items():
-            found.setdefault(config.group, {})[config[6:]] = entry.median_ms
-        return found
-
-    def _medians(self, configs: Sequence[LayerConfig]) -> Floats:
-        return np.array([self.layers[config].median_ms for config in configs])
+    def _medians(self) -> dict[tuple[Any, ...], float]:
+        return {config: entry.median_ms for config, entry in self.layers.items()}
 
 
-def _entry(facts: Mapping[str, Any]) -> Entry:
-    visits = tuple(float(ms) for ms in facts["visits_ms"])
-    if not visits or not all(0 < ms < math.inf for ms in visits):
-        raise ValueError(f"{facts['visits_ms']!r:.40} are no milliseconds")
-    return Entry(visits, int(facts["passes"]))
+@dataclass(frozen=True)
+class _StoredNetwork(Entry):
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a file holds."""
+
+    about: dict[str, Any]
+    calibration: Calibration
+    thetas: dict[str, list[float]]
+    layers: dict[str, Entry]
+    networks: dict[str, _StoredNetwork]
+
+    def table(self) -> Lut:
+        """Return the table. Raises ValueError for names that are no layers, and times that are none."""
+        for key, entry in (*self.layers.items(), *self.networks.items()):
+            if not entry.visits_ms or not all(0 < ms < math.inf for ms in entry.visits_ms):
+                raise ValueError(f"visits_ms of {key} are {list(entry.visits_ms)!r:.40}, no milliseconds")
+        layers = {LayerConfig.read(key): entry for key, entry in self.layers.items()}
+        networks = {
+            name: Network(tuple(map(LayerConfig.read, net.layers)), Entry(net.visits_ms, net.passes))
+            for name, net in self.networks.items()
+        }
+        return Lut(self.about, layers, networks, self.calibration, self.thetas)
+
+
+class Error(NamedTuple):
+    """Errors of predictions. kept, left_out: layers.  median, p90: of the relative errors.  spearman: of the ranks.
+
+    within: share of layers whose latency lies within two predicted standard deviations.
+    """
+
+    kept: int
+    left_out: int
+    median: float
+    p90: float
+    spearman: float
+    within: float
+
+
+def leave_out(table: Lut, keep: float, seed: int = 0) -> tuple[Lut, Error]:
+    """Return a table of a random part of the layers of each family, filled, and its error on the others.
+
+    Of a family at least as many are kept as a process needs. Raises UserError unless both parts have some.
+    """
+    if not 0 < keep < 1:
+        raise UserError(f"keep is {keep}: give a share of the layers above 0 and below 1, such as 0.2")
+    configs, rng = list(table.layers), np.random.default_rng(seed)
+    kept: dict[LayerConfig, Entry] = {}
+    for rows in by_family(configs).values():
+        count = max(round(keep * len(rows)), min(FEWEST_POINTS, len(rows)))
+        kept |= {configs[rows[k]]: table.layers[configs[rows[k]]] for k in sorted(rng.permutation(len(rows))[:count])}
+    left = [config for config in configs if config not in kept]
+    if len(left) < 2:
+        raise UserError(f"the table has {len(configs)} layers, too few to leave any out: measure more")
+    sparse = replace(table, layers=kept, thetas={}).filled()
+    truth = np.array([table.layers[config].median_ms for config in left])
+    predicted = np.array([sparse.sum_ms([config]) for config in left])
+    spread = np.array([sparse.filler.spread(config.group, sizes_of([config]))[0] for config in left])
+    off = np.abs(predicted / truth - 1)
+    within = np.abs(np.log(truth / predicted)) <= 2 * spread
+    numbers = (float(np.median(off)), float(np.percentile(off, 90)), rank(predicted, truth), float(within.mean()))
+    return sparse, Error(len(kept), len(left), *numbers)

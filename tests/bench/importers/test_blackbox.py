@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from renascent.bench.importers import blackbox, import_table
 from renascent.bench.importers.blackbox import read_blackbox
-from renascent.core.codecs.nats_topology import official_arch, topology_space
+from renascent.bench.importers.sources import import_table
+from renascent.core.codecs.nats_topology import official_arch
 from renascent.core.errors import MissingExtra, UserError
 
 OBJECTIVES = [f"metric_{n}" for n in ("valid_error", "train_error", "runtime", "elapsed_time", "latency", "flops")]
@@ -172,8 +172,3 @@ def test_the_hub_is_asked_for_the_one_folder(folder: Path, monkeypatch: pytest.M
     assert asked == [(("synetune/blackbox-repository",), wanted)]
     with pytest.raises(UserError, match=r"cannot fetch synetune/.* \(no network\): try again, or give a folder"):
         import_table("synetune/blackbox-repository", tmp_path / "u")
-
-
-def test_the_space_is_the_benchmarks(folder: Path) -> None:
-    assert read_blackbox(folder).space == topology_space()
-    assert blackbox.is_copy(folder)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from renascent.bench.importers import import_table, open_table, read_compact
-from renascent.bench.importers.compact import CURVES, HARDWARE, TABLE
+from renascent.bench.importers import open_table
+from renascent.bench.importers.compact import CURVES, HARDWARE, TABLE, read_compact
+from renascent.bench.importers.sources import import_table
 from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_topology import official_order
 from renascent.core.errors import UserError
@@ -106,21 +107,6 @@ def test_every_column_of_small_files(write: Write, tmp_path: Path) -> None:
         for key, (file, name) in EXPECTED.items():
             np.testing.assert_array_equal(table.array(key), source_of(tmp_path, file, name), key)
         assert list(table.problems) == ["cifar10"]
-
-
-def test_queries_of_small_files(write: Write) -> None:
-    path = write()
-    table = read_compact(path)
-    with np.load(path) as held:
-        seeds = held["acc200_c10valid_val_seeds"]
-        assert table.query(1, "val_accuracy:cifar10-valid:200") == pytest.approx(seeds[1].mean(dtype=np.float64))
-        assert table.query(2, "val_accuracy:cifar10-valid:200", seed=888) == seeds[2, 1]
-    with pytest.raises(UserError, match="no value for row 2"):
-        table.query(2, "val_accuracy:cifar10-valid:200", seed=999)
-    with pytest.raises(UserError, match="no value for row 5"):
-        table.query(5, "latency_ms:cifar10:edgetpu")
-    with pytest.raises(UserError, match="no value for row 1 "):
-        table.query(1, "val_accuracy:cifar10-valid-curves:200", at=3)
 
 
 def test_a_plain_constraint_means_one_column_of_a_data_set(write: Write) -> None:

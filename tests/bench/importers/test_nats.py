@@ -5,7 +5,7 @@ from __future__ import annotations
 import bz2
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from renascent.bench.importers import _growing, nats
+from renascent.bench.importers.compact import read_compact
 from renascent.bench.importers.nats import beside, import_file, import_folder
 from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_size import size_space
@@ -43,34 +44,29 @@ def names() -> list[str]:
 
 
 @pytest.fixture
-def told() -> dict[int, dict[str, list[dict[str, Any]]]]:
+def told(release: Any) -> dict[int, dict[str, list[dict[str, Any]]]]:
     """Three of six architectures; the second lacks a seed and a data set, the third a schedule."""
-    from_ = _made_up
+    made_up = release.made_up
+
+    def long(seed: int) -> dict[str, Any]:
+        # as released: here the images of CIFAR-10 were looked at after the last epoch only
+        last = {"epoch": [4], "acc": [80.0 + seed / 1000], "loss": [0.5], "time_s": [1.0]}
+        return made_up("cifar10", seed, 5, 50, **{"eval_ori-test": last})
+
     return {
         0: {
-            "12": [from_("cifar10-valid", 777, 12, 20), from_("cifar100", 111, 12, 5)],
-            "200": [_long(777), _long(888)],
+            "12": [made_up("cifar10-valid", 777, 12, 20), made_up("cifar100", 111, 12, 5)],
+            "200": [long(777), long(888)],
         },
-        2: {"12": [from_("cifar10-valid", 777, 12, 30)], "200": [_long(888)]},
-        5: {"12": [from_("cifar10-valid", 111, 12, 40), from_("ImageNet16-120", 111, 12, 3)]},
+        2: {"12": [made_up("cifar10-valid", 777, 12, 30)], "200": [long(888)]},
+        5: {"12": [made_up("cifar10-valid", 111, 12, 40), made_up("ImageNet16-120", 111, 12, 3)]},
     }
 
 
-def _made_up(*words: Any, **changes: Any) -> dict[str, Any]:
-    return {"words": words, "changes": changes}
-
-
-def _long(seed: int) -> dict[str, Any]:
-    """A long training of CIFAR-10, as released: here its images were looked at after the last epoch only."""
-    last = {"epoch": [4], "acc": [80.0 + seed / 1000], "loss": [0.5], "time_s": [1.0]}
-    return _made_up("cifar10", seed, 5, 50, **{"eval_ori-test": last})
-
-
-def described(release: Any, told: Mapping[int, Mapping[str, list[Any]]]) -> dict[int, dict[str, list[Any]]]:
-    return {
-        index: {hp: [release.made_up(*t["words"], **t["changes"]) for t in runs] for hp, runs in schedules.items()}
-        for index, schedules in told.items()
-    }
+@pytest.fixture
+def archs(release: Any, names: list[str], told: Any) -> dict[int, Any]:
+    """What is told, as the authors keep it."""
+    return archs_of(release, names, told)
 
 
 def archs_of(release: Any, names: list[str], told: Mapping[int, Mapping[str, list[Any]]]) -> dict[int, Any]:
@@ -115,9 +111,8 @@ def known(table: Table) -> int:
     return sum(int((~np.isnan(table.array(key))).sum()) for key in keys)
 
 
-def test_a_folder_of_topology(release: Any, names: list[str], told: Any, tmp_path: Path) -> None:
-    told = described(release, told)
-    source = release.folder(tmp_path / "tss", names, archs_of(release, names, told))
+def test_a_folder_of_topology(release: Any, names: list[str], told: Any, archs: Any, tmp_path: Path) -> None:
+    source = release.folder(tmp_path / "tss", names, archs)
     shown: list[tuple[int, int]] = []
     table = import_folder(source, tmp_path / "t", show=lambda done, total: shown.append((done, total)))
     assert table.name == "nats-bench-topology"
@@ -132,10 +127,8 @@ def test_a_folder_of_topology(release: Any, names: list[str], told: Any, tmp_pat
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_one_file(release: Any, names: list[str], told: Any, tmp_path: Path, layout: str) -> None:
-    told = described(release, told)
+def test_one_file(release: Any, names: list[str], told: Any, archs: Any, tmp_path: Path, layout: str) -> None:
     schedules = {"12": "less", "200": "full"} if layout != "bz2" else {"12": "12", "200": "200"}
-    archs = archs_of(release, names, told)
     archs = {index: {schedules[hp]: results for hp, results in states.items()} for index, states in archs.items()}
     name = "NATS-tss-v1_0-3ffb9.pickle.pbz2" if layout == "bz2" else "NAS-Bench-201-v1_1-096897.pth"
     table = import_file(release.file(tmp_path / name, names, archs, layout), tmp_path / "t")
@@ -163,8 +156,6 @@ def test_the_authors_logs(release: Any, logs: Any, tmp_path: Path, space: str) -
 
 
 def test_genuine_logs_agree_with_the_compact_arrays(release: Any, logs: Any, shared: Path, tmp_path: Path) -> None:
-    from renascent.bench.importers import read_compact
-
     told = {int(i): {hp: held["runs"] for hp, held in hps.items()} for i, hps in logs["tss"].items()}
     names = topology_names(285)
     ours = import_folder(release.folder(tmp_path / "n", names, archs_of(release, names, told)), tmp_path / "t")
@@ -189,23 +180,27 @@ def test_other_parameters_of_a_few_trainings(release: Any, names: list[str], tmp
 # --- interruption
 
 
+def stop_after(count: int) -> Callable[[int, int], None]:
+    def show(done: int, total: int) -> None:
+        if done == count:
+            raise KeyboardInterrupt
+
+    return show
+
+
 @pytest.fixture
-def whole(release: Any, names: list[str], told: Any, tmp_path: Path) -> tuple[Path, bytes]:
+def whole(release: Any, names: list[str], archs: Any, tmp_path: Path) -> tuple[Path, bytes]:
     """A folder to import, and the table it makes when nothing happens."""
-    source = release.folder(tmp_path / "tss", names, archs_of(release, names, described(release, told)))
+    source = release.folder(tmp_path / "tss", names, archs)
     import_folder(source, tmp_path / "expected")
     return source, (tmp_path / "expected").read_bytes()
 
 
 @pytest.mark.parametrize("after", [1, 2])
 def test_ctrl_c_and_resume(whole: tuple[Path, bytes], tmp_path: Path, after: int) -> None:
-    def stop(done: int, total: int) -> None:
-        if done == after:
-            raise KeyboardInterrupt
-
     source, expected = whole
     with pytest.raises(Interrupted, match=f"interrupted after {after} architectures"):
-        import_folder(source, tmp_path / "t", show=stop)
+        import_folder(source, tmp_path / "t", show=stop_after(after))
     assert not (tmp_path / "t").exists()
     with pytest.raises(UserError, match=r"t\.importing holds an unfinished import: go on with `resume=True`"):
         import_folder(source, tmp_path / "t")
@@ -243,15 +238,11 @@ def test_a_kill_loses_nothing_that_was_flushed(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_one_file_resumed(release: Any, names: list[str], told: Any, tmp_path: Path, layout: str) -> None:
-    def stop(done: int, total: int) -> None:
-        if done == 2:
-            raise KeyboardInterrupt
-
-    source = release.file(tmp_path / "x.pth", names, archs_of(release, names, described(release, told)), layout)
+def test_one_file_resumed(release: Any, names: list[str], archs: Any, tmp_path: Path, layout: str) -> None:
+    source = release.file(tmp_path / "x.pth", names, archs, layout)
     import_file(source, tmp_path / "expected")
     with pytest.raises(Interrupted):
-        import_file(source, tmp_path / "t", show=stop)
+        import_file(source, tmp_path / "t", show=stop_after(2))
     assert np.load(beside(tmp_path / "t") / "done.npy").tolist() == [1, 0, 1, 0, 0, 0]
     import_file(source, tmp_path / "t", resume=True)
     assert (tmp_path / "t").read_bytes() == (tmp_path / "expected").read_bytes()
@@ -264,7 +255,8 @@ def test_resume_of_nothing_and_of_another_source(
     with pytest.raises(UserError, match=r"there is no unfinished import in .*t\.importing"):
         import_folder(source, tmp_path / "t", resume=True)
     with pytest.raises(Interrupted):
-        import_folder(source, tmp_path / "t", show=_interrupt)
+        import_folder(source, tmp_path / "t", show=stop_after(1))
+    assert json.loads((beside(tmp_path / "t") / "state.json").read_text())["identity"]["source"] == str(source)
     archs = archs_of(release, names, {0: {"12": [release.made_up("cifar10", 1, 2, 3)]}})
     other = release.folder(tmp_path / "other", names, archs)
     with pytest.raises(UserError, match=r"unfinished import of something else \(.*tss\)"):
@@ -274,12 +266,8 @@ def test_resume_of_nothing_and_of_another_source(
         import_folder(source, tmp_path / "t", resume=True)
 
 
-def _interrupt(done: int, total: int) -> None:
-    raise KeyboardInterrupt
-
-
 def test_one_architecture_at_a_time(
-    release: Any, names: list[str], told: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    release: Any, names: list[str], archs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a file of all, an architecture that was read is emptied before the next one is."""
     met: list[dict[str, Any]] = []
@@ -293,18 +281,11 @@ def test_one_architecture_at_a_time(
         met.append(filled)
 
     monkeypatch.setattr(nats, "_take", watch)
-    archs = archs_of(release, names, described(release, told))
     import_file(release.file(tmp_path / "x.pth", names, archs, "legacy"), tmp_path / "t")
     assert len(met) == 3
 
 
 # --- bad input
-
-
-def harmed(release: Any, folder: Path, names: list[str], change: Any) -> Path:
-    archs = archs_of(release, names, {0: {"12": [release.made_up("cifar10", 1, 2, 3)]}})
-    change(archs)
-    return release.folder(folder, names, archs)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +300,9 @@ def harmed(release: Any, folder: Path, names: list[str], change: Any) -> Path:
     ],
 )
 def test_other_content(release: Any, names: list[str], tmp_path: Path, change: Any, fragment: str) -> None:
-    source = harmed(release, tmp_path / "n", names, change)
+    archs = archs_of(release, names, {0: {"12": [release.made_up("cifar10", 1, 2, 3)]}})
+    change(archs)
+    source = release.folder(tmp_path / "n", names, archs)
     with pytest.raises(UserError, match=fragment):
         import_folder(source, tmp_path / "t")
     assert not (tmp_path / "t").exists()
@@ -337,8 +320,8 @@ def test_a_damaged_file_can_be_replaced(whole: tuple[Path, bytes], tmp_path: Pat
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_file_cut_short(release: Any, names: list[str], told: Any, tmp_path: Path, layout: str) -> None:
-    source = release.file(tmp_path / "x.pth", names, archs_of(release, names, described(release, told)), layout)
+def test_a_file_cut_short(release: Any, names: list[str], archs: Any, tmp_path: Path, layout: str) -> None:
+    source = release.file(tmp_path / "x.pth", names, archs, layout)
     source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
     with pytest.raises(UserError, match=r"x\.pth is damaged"):
         import_file(source, tmp_path / "t")
@@ -352,17 +335,3 @@ def test_a_folder_without_results_or_list(tmp_path: Path) -> None:
     (tmp_path / "n" / "000000.pickle.pbz2").write_bytes(b"")
     with pytest.raises(UserError, match="does not list its architectures"):
         import_folder(tmp_path / "n", tmp_path / "t")
-
-
-def test_a_pickle_of_something_else(tmp_path: Path) -> None:
-    (tmp_path / "x.pth").write_bytes(pickle.dumps({"weights": [1.0]}))
-    with pytest.raises(UserError, match="holds no architectures of NAS-Bench-201"):
-        import_file(tmp_path / "x.pth", tmp_path / "t")
-
-
-def test_the_journal_is_plain(whole: tuple[Path, bytes], tmp_path: Path) -> None:
-    with pytest.raises(Interrupted):
-        import_folder(whole[0], tmp_path / "t", show=_interrupt)
-    state = json.loads((beside(tmp_path / "t") / "state.json").read_text())
-    assert state["rows"] == 6
-    assert state["identity"]["source"] == str(whole[0])

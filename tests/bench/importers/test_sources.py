@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from renascent.bench.importers import import_table
+from renascent.bench.importers.sources import import_table
 from renascent.core.codecs.nats_topology import official_arch, topology_space
 from renascent.core.errors import UserError
 

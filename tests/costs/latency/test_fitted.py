@@ -41,6 +41,10 @@ def drawn(config, count=40):
     return [config.space.sample(rng) for _ in range(count)]
 
 
+def drawn_rows(config, count=40):
+    return np.stack([config.space.indices(arch) for arch in drawn(config, count)])
+
+
 @pytest.fixture(scope="module", params=CONFIGS)
 def config(request):
     return CONFIGS[request.param]
@@ -52,7 +56,7 @@ def fit(config):
 
 
 def test_a_latency_that_is_linear_in_the_costs_is_recovered(config, fit):
-    rows = np.stack([config.space.indices(arch) for arch in drawn(config)])
+    rows = drawn_rows(config)
     np.testing.assert_allclose(fit.exact(rows), made_up_exactly(config, rows), rtol=1e-6)
     assert fit.error < 1e-6
     assert (fit.weights >= 0).all()
@@ -66,7 +70,7 @@ def test_expected_is_exact_where_gates_are_one_hot(config, fit):
 
 
 def test_the_gradient_is_that_of_finite_differences(config, fit):
-    counts = [len(d.options) for d in config.space.decisions.values()]
+    counts = config.space.counts
     logits = torch.full((len(counts), max(counts)), -torch.inf, dtype=torch.float64)
     rng = torch.Generator().manual_seed(0)
     for row, count in zip(logits, counts, strict=True):
@@ -86,7 +90,7 @@ def test_the_gradient_is_that_of_finite_differences(config, fit):
 def test_it_is_restored_from_json(config, fit):
     held = json.loads(json.dumps({"weights": fit.weights.tolist(), "error": fit.error}))
     again = restored(config, SHAPE, CLASSES, held)
-    rows = np.stack([config.space.indices(arch) for arch in drawn(config, 5)])
+    rows = drawn_rows(config, 5)
     assert np.array_equal(again.exact(rows), fit.exact(rows))
     assert again.error == fit.error
 
@@ -111,9 +115,7 @@ def test_networks_of_all_sizes_are_measured_at_their_own_resolution():
     fitted_latency(config, SHAPE, CLASSES, networks=20, milliseconds=noted)
     assert {shape[1] for _, shape in seen} == {8, 12, 16}
     whole = cost_of("params", config, SHAPE, CLASSES)
-    ends = [
-        whole.exact(np.array([[k * (len(d.options) - 1) for d in config.space.decisions.values()]])) for k in (0, 1)
-    ]
+    ends = [whole.exact(np.array([[k * (n - 1) for n in config.space.counts]])) for k in (0, 1)]
     counted = [count for count, _ in seen]
     assert min(counted) < ends[0] + 0.2 * (ends[1] - ends[0])
     assert max(counted) > ends[0] + 0.8 * (ends[1] - ends[0])
@@ -136,20 +138,18 @@ def test_a_phase_in_which_the_machine_is_slow_says_nothing_of_the_networks_in_it
 
     monkeypatch.setattr(fitted, "measure_all", measured)
     fit = fitted_latency(config, SHAPE, CLASSES, networks=40)
-    rows = np.stack([config.space.indices(arch) for arch in drawn(config)])
+    rows = drawn_rows(config)
     np.testing.assert_allclose(fit.exact(rows), made_up_exactly(config, rows), rtol=1e-6)
     assert len(slow) > 2
     assert max(shown) <= 11
 
 
 def test_the_reference_is_measured_too(config, fit):
-    reference = getattr(config, "reference", None)
+    reference = config.reference
     expected = reference and made_up(config.network(reference, 3, CLASSES), input_shape(reference, SHAPE))
     assert fit.reference_ms == expected
 
 
 def test_it_measures_by_itself():
     fit = fitted_latency(CONFIGS["topology"], SHAPE, CLASSES, networks=4)
-    assert (
-        fit.exact(np.stack([CONFIGS["topology"].space.indices(a) for a in drawn(CONFIGS["topology"], 5)])) > 0
-    ).all()
+    assert (fit.exact(drawn_rows(CONFIGS["topology"])) > 0).all()

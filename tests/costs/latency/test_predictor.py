@@ -7,7 +7,7 @@ import pytest
 
 from renascent.core.errors import UserError
 from renascent.costs.latency.build import Sampling, random_archs
-from renascent.costs.latency.predictor import ABSENT, Operators, fit_additive, fit_predictor, operators_of, rank, rmse
+from renascent.costs.latency.predictor import ABSENT, Operators, fit_additive, fit_predictor, operators_of, rmse
 from renascent.nets import SPACES
 from renascent.nets.sizes.counted import Sized, macs_in
 from renascent.nets.sizes.layers import columns
@@ -74,8 +74,3 @@ def test_fit_predictor_bad_latency_is_refused(latency):
         fit_predictor(np.zeros((20, 1)), latency)
     with pytest.raises(UserError, match="10 or more"):
         fit_predictor(np.zeros((3, 1)), np.ones(3))
-
-
-def test_a_rank_is_of_the_order_only():
-    assert rank(np.array([1.0, 2.0, 3.0]), np.array([1.0, 10.0, 11.0])) == 1.0
-    assert rank(np.array([3.0, 2.0, 1.0]), np.array([1.0, 10.0, 11.0])) == -1.0

@@ -1,19 +1,22 @@
 """Latency tables: what is measured, kept, filled in, and how networks are priced by them."""
 
+import functools
 import itertools
 import json
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from renascent.core.errors import UserError
-from renascent.core.gates import one_hot, soft
+from renascent.core.gates import Gate, one_hot, soft
 from renascent.costs import LatencyCost, Lut
 from renascent.costs.latency.build import LEAST, Sampling, layers_of, measured, plan, random_archs
 from renascent.costs.latency.config import LayerConfig, configs_of, distinct, family_name, macs_and_bytes
-from renascent.costs.latency.leaveout import leave_out
-from renascent.costs.latency.table import Calibration, Entry, Network
+from renascent.costs.latency.table import Calibration, Entry, Network, leave_out
 from renascent.nets import SPACES
 from renascent.nets.sizes.counted import macs_in, memory_access_in
 from renascent.nets.sizes.layers import columns
@@ -21,6 +24,11 @@ from renascent.nets.sizes.resnet_cifar import ResNetCifar
 
 SMALL = ResNetCifar(layers_count=14)
 SHAPE = (3, 8, 8)
+
+BEFORE = Path(__file__).parents[2] / "data" / "before"
+"""Files of an older version."""
+LAYER, NET = "add-k1-s1-g1-40x4x4-40", "48:16:48:48:48"
+"""A layer and a network in its latency table."""
 
 
 def made_up_ms(config):
@@ -67,7 +75,7 @@ def test_a_configuration_is_read_from_its_name(name):
     "text", ["", "conv", "conv-k3-s1-g1-16x28x28", "conv-k3-s1-g1-axbxc-1", "magic-k1-s1-g1-1x1x1-1"]
 )
 def test_another_text_is_none(text):
-    with pytest.raises(UserError, match="no layer of a latency table"):
+    with pytest.raises(ValueError, match="no layer of a latency table"):
         LayerConfig.read(text)
 
 
@@ -104,24 +112,46 @@ def test_it_comes_back_as_it_was_saved(table, tmp_path):
     assert facts["p10_ms"] <= facts["median_ms"] <= facts["p90_ms"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", '{"format": "other", "version": 1}', '{"format": "renascent-latency-table", "version": 1}'],
-)
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other", "version": 1}'])
 def test_lut_load_bad_file_is_one_line(text, tmp_path):
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(UserError, match=r"t\.json is no latency table"):
         Lut.load(tmp_path / "t.json")
 
 
-@pytest.mark.parametrize("visits", [[], [0.0], [-1.0], [float("nan")], ["x"], None])
-def test_milliseconds_are_checked(visits, table, tmp_path):
-    path = table.save(tmp_path / "t.json")
-    tree = json.loads(path.read_text())
-    next(iter(tree["layers"].values()))["visits_ms"] = visits
-    path.write_text(json.dumps(tree))
-    with pytest.raises(UserError, match="no latency table"):
-        Lut.load(path)
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        ("about", None, "damaged (about is missing)"),
+        ("about", [], "damaged (about is [], no dict)"),
+        ("thetas", {"conv": 1}, "damaged (thetas.conv is 1, no list)"),
+        ("calibration/scale", "1", "damaged (calibration.scale is '1', no float)"),
+        (f"layers/{LAYER}/passes", 1.5, f"damaged (layers.{LAYER}.passes is 1.5, no int)"),
+        (f"layers/{LAYER}/visits_ms", None, f"damaged (layers.{LAYER}.visits_ms is missing)"),
+        (f"layers/{LAYER}/visits_ms", ["x"], f"damaged (layers.{LAYER}.visits_ms.0 is 'x', no float)"),
+        *((f"layers/{LAYER}/visits_ms", bad, "no milliseconds)") for bad in ([], [0.0], [-1.0], [float("nan")])),
+        (f"networks/{NET}/visits_ms", [0.0], f"visits_ms of {NET} are [0.0], no milliseconds)"),
+        (f"networks/{NET}/layers", None, f"damaged (networks.{NET}.layers is missing)"),
+        (f"networks/{NET}/layers", ["conv"], "damaged ('conv' is no layer of a latency table"),
+    ],
+)
+def test_lut_load_damaged_file_names_the_file_and_the_key(place, value, says, tmp_path):
+    *way, last = place.split("/")
+    tree = json.loads((BEFORE / "latency-table.json").read_text())
+    node = functools.reduce(dict.__getitem__, way, tree)
+    del node[last]
+    if value is not None:
+        node[last] = value
+    (tmp_path / "t.json").write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=rf"t\.json is .*{re.escape(says)}.*: build it again"):
+        Lut.load(tmp_path / "t.json")
+
+
+def test_a_table_of_an_older_version_predicts_what_it_did():
+    config, table = SPACES["nats-size"](), Lut.load(BEFORE / "latency-table.json")
+    cost = LatencyCost(config, table, (1, 8, 8), 10)
+    for arch, ms in ((config.reference, 7.684229428089648), (config.space.parse("8:16:24:32:40"), 5.44961080234049)):
+        assert cost.exact(config.space.indices(arch)[None])[0] == pytest.approx(ms, rel=1e-9)
 
 
 def test_a_missing_file_says_how_to_build_one(tmp_path):
@@ -135,13 +165,13 @@ def test_a_missing_file_says_how_to_build_one(tmp_path):
 def test_the_calibration_is_the_constant_and_the_scale(table):
     archs = random_archs(SMALL.space, 8, Sampling(seed=3))
     layers = [layers_of(SMALL, arch, SHAPE, 10) for arch in archs]
-    nets = [Network(found, entry(0.7 + 1.5 * table.sum_ms(found))) for found in layers]
-    found = table.calibrated(nets)
+    nets = {str(k): Network(found, entry(0.7 + 1.5 * table.sum_ms(found))) for k, found in enumerate(layers)}
+    found = replace(table, networks=nets).calibrated()
     assert (found.constant_ms, found.scale, found.networks) == (pytest.approx(0.7), pytest.approx(1.5), 8)
 
 
 def test_without_networks_there_is_none(table):
-    assert table.calibrated([]) == Calibration(0.0, 1.0, 0)
+    assert table.calibrated() == Calibration(0.0, 1.0, 0)
 
 
 # --- the cost of a space
@@ -151,11 +181,7 @@ def test_exact_is_the_calibrated_sum_of_the_layers_that_are_there(table):
     archs = random_archs(SMALL.space, 30, Sampling(seed=5))
     found = LatencyCost(SMALL, table, SHAPE, 10).exact(np.array([SMALL.space.indices(arch) for arch in archs]))
     for arch, ms in zip(archs, found, strict=True):
-        values = {
-            name: int(column[0]) for name, column in columns(SMALL.space, SMALL.space.indices(arch)[None]).items()
-        }
-        there = configs_of(SMALL.layers(values, SHAPE, 10))
-        assert ms == pytest.approx(0.5 + 1.25 * table.sum_ms(there), rel=1e-12)
+        assert ms == pytest.approx(0.5 + 1.25 * table.sum_ms(layers_of(SMALL, arch, SHAPE, 10)), rel=1e-12)
 
 
 def test_one_hot_gates_cost_what_the_architecture_does(table):
@@ -163,11 +189,13 @@ def test_one_hot_gates_cost_what_the_architecture_does(table):
     for arch in random_archs(SMALL.space, 20, Sampling(seed=7)):
         exact = cost.exact(SMALL.space.indices(arch)[None])[0]
         gates = one_hot(SMALL.space, arch)
-        learnt = {
-            name: type(gate)(gate.weight.double().requires_grad_(), gate.active or (0,)) for name, gate in gates.items()
-        }
+        learnt = {name: Gate(gate.weight.double().requires_grad_(), gate.active) for name, gate in gates.items()}
         assert float(cost(gates)) == pytest.approx(exact, rel=1e-9)
         assert float(cost(learnt).detach()) == pytest.approx(exact, rel=1e-9)
+
+
+def all_active(chance):
+    return Gate(torch.from_numpy(chance), tuple(range(len(chance))))
 
 
 @pytest.mark.parametrize(
@@ -175,21 +203,16 @@ def test_one_hot_gates_cost_what_the_architecture_does(table):
 )
 def test_soft_gates_cost_the_mean_over_all_architectures(table, free):
     """By enumeration of what the free decisions can be, each with its chance."""
-    space, cost = SMALL.space, LatencyCost(SMALL, table, SHAPE, 10)
-    names, rng = list(space.decisions), np.random.default_rng(0)
-    full = {name: decision.options[-1] for name, decision in space.decisions.items()}
-    logits = torch.full((len(names), 8), -torch.inf, dtype=torch.float64)
-    for row, (name, decision) in enumerate(space.decisions.items()):
-        count = len(decision.options)
-        logits[row, count - 1] = 0.0
-        if name in free:
-            logits[row, :count] = torch.from_numpy(rng.normal(size=count))
-    expected, probabilities = 0.0, logits.softmax(-1)
-    for picks in itertools.product(*(range(len(space.decisions[name].options)) for name in free)):
-        arch = space.arch(full | {n: space.decisions[n].options[k] for n, k in zip(free, picks, strict=True)})
-        probability = np.prod([float(probabilities[names.index(n), k]) for n, k in zip(free, picks, strict=True)])
+    space, cost, rng = SMALL.space, LatencyCost(SMALL, table, SHAPE, 10), np.random.default_rng(0)
+    full = space.arch({name: space.options(name)[-1] for name in space.decisions})
+    chances = {name: rng.dirichlet(np.ones(len(space.options(name)))) for name in free}
+    gates = {**one_hot(space, full), **{name: all_active(chance) for name, chance in chances.items()}}
+    expected = 0.0
+    for picks in itertools.product(*(range(len(chance)) for chance in chances.values())):
+        arch = space.arch({**full, **{n: space.options(n)[k] for n, k in zip(free, picks, strict=True)}})
+        probability = np.prod([chances[n][k] for n, k in zip(free, picks, strict=True)])
         expected += probability * cost.exact(space.indices(arch)[None])[0]
-    assert float(cost(soft(space, logits))) == pytest.approx(expected, rel=1e-9)
+    assert float(cost(gates)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_its_gradient_is_that_of_differences(table):
@@ -214,19 +237,11 @@ def test_a_resolution_is_one_draw_for_height_and_width():
     layers = {layer for arch in archs for layer in layers_of(config, arch, (3, 32, 32), 10)}
     held = made_up_table(layers)
     cost, base = LatencyCost(config, held, (3, 32, 32), 10), config.reference
-    options = config.space.decisions["resolution"].options
-    logits = torch.full(
-        (len(config.space.decisions), max(len(d.options) for d in config.space.decisions.values())), -torch.inf
-    )
-    for row, (name, decision) in enumerate(config.space.decisions.items()):
-        logits[row, decision.options.index(base[name])] = 0.0
-        if name == "resolution":
-            logits[row, : len(options)] = torch.linspace(-1, 1, len(options))
-    probabilities = logits[list(config.space.decisions).index("resolution")].double().softmax(-1)
+    options = config.space.options("resolution")
+    chance = np.random.default_rng(0).dirichlet(np.ones(len(options)))
+    gates = {**one_hot(config.space, base), "resolution": all_active(chance)}
     exact = cost.exact(np.array([config.space.indices(config.space.arch({**base, "resolution": r})) for r in options]))
-    assert float(cost(soft(config.space, logits.double()))) == pytest.approx(
-        float(exact @ probabilities[: len(options)].numpy())
-    )
+    assert float(cost(gates)) == pytest.approx(float(exact @ chance))
 
 
 # --- building
@@ -284,7 +299,7 @@ def test_resolutions_are_those_of_the_span():
 
 
 def test_leaving_out_tells_how_well_the_rest_is_filled(table):
-    part = table.only(list(table.layers)[::4])
+    part = replace(table, layers={layer: table.layers[layer] for layer in list(table.layers)[::4]}, thetas={})
     sparse, error = leave_out(part, 0.5)
     assert len(sparse.layers) == error.kept and error.kept + error.left_out == len(part.layers)
     assert error.median < 0.05 and error.spearman > 0.98

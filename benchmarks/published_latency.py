@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renascent.core.errors import UserError
-from renascent.costs.latency.gp import MOST_POINTS, Process, fit_process
+from renascent.costs.latency.gp import MOST_POINTS, fit_process
 from renascent.costs.latency.predictor import ABSENT, Codes, Floats, Operators, rank
 
 PROXYLESS, ONCE_FOR_ALL = "latency_lut_proxylessnas_pixel1.json", "latency_lut_ofa_mbv3_note10.json"
@@ -83,9 +83,6 @@ FBNET_STAGES = ((1, 16, 1), (4, 24, 1), (4, 32, 2), (4, 64, 2), (4, 112, 1), (4,
 OFA_STAGES = ((4, 24, 2), (4, 40, 2), (4, 80, 2), (4, 112, 1), (4, 160, 2))
 """Blocks, channels and first stride of Once-for-All's MobileNetV3, behind a stem that halves the image."""
 
-SQUEEZED = (1, 3, 4)
-"""Those of its stages that have squeeze-and-excitation."""
-
 
 def fbnet_networks(folder: str | Path) -> Networks:
     """Read 5,000 networks of the FBNet space. Raises UserError when the file is not there or damaged."""
@@ -128,7 +125,7 @@ def block_error(table: Blocks, keep: float, seed: int = 0) -> BlockError:
     count = min(max(round(keep * len(order)), 8), MOST_POINTS, len(order) - 2)
     shown, left = order[:count], order[count:]
     x, line = block_features(table.blocks)
-    process: Process = fit_process(x[shown], line[shown], table.latency_ms[shown])
+    process = fit_process(x[shown], line[shown], table.latency_ms[shown])
     predicted, truth = process.mean_ms(x[left], line[left]), table.latency_ms[left]
     off = np.abs(predicted / truth - 1)
     return BlockError(count, len(left), float(np.median(off)), float(np.percentile(off, 90)), rank(predicted, truth))
