@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from renascent.core.gates import Gates
-from renascent.core.space import Arch
 from renascent.core.spaces import SpaceConfig
 from renascent.nets.sizes.layers import Amount, Layer, columns, product, spreads
 
@@ -127,20 +124,3 @@ COUNTED: Mapping[str, tuple[Callable[[Layer], Amount], Callable[[Sequence[Amount
     "activation_bytes": (activations_in, peak),
 }
 """Name -> the cost of one layer, and how layers come together."""
-
-
-class SizedSpace(SpaceConfig):
-    """A search space of sizes: its decisions are `Integer`, it has a reference, and lists its layers."""
-
-    @property
-    @abstractmethod
-    def reference(self) -> Arch:
-        """The published network, of which a budget such as macs<=0.5x takes half."""
-
-    @abstractmethod
-    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
-        """List the layers for the values of all decisions and an input of `shape` (channels, h, w)."""
-
-    def cost(self, name: str, shape: tuple[int, int, int], classes: int) -> Sized:
-        """Return a cost by its name: a sum over the layers, or their peak."""
-        return Sized(self, shape, classes, *COUNTED[name])

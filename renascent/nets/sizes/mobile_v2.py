@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from renascent.core.fields import settings
 from renascent.core.space import Arch, Integer, Space
-from renascent.nets.sizes.resolution import resolutions
-from renascent.nets.sizes.space import TracedSpace
-from renascent.nets.sizes.units import Classifier, Stage, Unit
-from renascent.nets.sizes.widths import Multiplier, percent, widened, width_decision
+from renascent.nets.sizes.space import ResolutionSpace
+from renascent.nets.sizes.units import Chain, Classifier, Stage, Unit
+from renascent.nets.sizes.widths import Multiplier, integers, percent, widened, width_decision
 
 SHARES = percent(20, 150, 5)
 """Widths, as shares of the original's."""
@@ -43,7 +42,7 @@ class Place(NamedTuple):
 
 
 @settings
-class MobileNetV2(TracedSpace):
+class MobileNetV2(ResolutionSpace):
     """The size space of NES on MobileNet V2: widths, depth and resolution.
 
     The widths of the seven stages and of the last convolution, and the inner width of each of the 17 blocks (of the
@@ -53,9 +52,6 @@ class MobileNetV2(TracedSpace):
     Args:
         width: multiplies all channels of the original.
         small: for small images: the stem and the second stage do not stride.
-        lowest: side of the images, in pixels; where they are equal, it is the data's own.
-        highest: side of the images, in pixels; where they are equal, it is the data's own.
-        resolution_step: between two resolutions, in pixels.
 
     References:
         The network: Sandler, Howard, Zhu, Zhmoginov and Chen, MobileNetV2, CVPR 2018, arXiv:1801.04381, Table 2.
@@ -63,16 +59,10 @@ class MobileNetV2(TracedSpace):
 
     width: Multiplier = 1.0
     small: bool = False
-    lowest: int = 96
-    highest: int = 224
-    resolution_step: int = 1
-
-    def __post_init__(self) -> None:
-        resolutions(self.lowest, self.highest, self.resolution_step)  # refuses an empty range
 
     @property
     def space(self) -> Space:
-        found = resolutions(self.lowest, self.highest, self.resolution_step)
+        found = self.resolutions()
         repeats = {place.middle: place.depth for place in self.places() if place.block > 1}
         most = LEAST + len(repeats)
         found["depth"] = Integer.range(LEAST, most)
@@ -81,14 +71,21 @@ class MobileNetV2(TracedSpace):
             found[name] = width_decision(width, SHARES, when)
         return Space(found, name="mobilenet-v2-cifar" if self.small else "mobilenet-v2")
 
-    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> MobileNetV2Network:
+    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
         """Build one architecture with fresh weights. `prune` changes nothing: every layer is used."""
-        return MobileNetV2Network(self, arch, channels_in, classes)
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Strides of the stem and of the first block of each stage."""
-        return SMALL_STRIDES if self.small else STRIDES
+        values, places, strides = integers(arch), list(self.places()), SMALL_STRIDES if self.small else STRIDES
+        width = values["stem"]
+        parts: dict[str, nn.Module] = {
+            "stem": Unit(channels_in, width, 3, strides[0], activation="relu6", decision="stem")
+        }
+        for stage in range(1, len(STAGES) + 1):
+            blocks = []
+            for place in (p for p in places if p.stage == stage and p.depth <= values["depth"]):
+                blocks.append(_block(values, place, width, strides[stage] if place.block == 1 else 1))
+                width = values[f"stage{stage}.out"]
+            parts[f"stage{stage}"] = Stage(blocks, "depth", _counts(places, stage))
+        last = Unit(width, values["last"], activation="relu6", decision="last")
+        return Chain(**parts, last=last, classifier=Classifier(values["last"], classes))
 
     def places(self) -> Iterator[Place]:
         """Every block of the original, in order."""
@@ -121,31 +118,6 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = self.project(self.depthwise(x if self.expand is None else self.expand(x)))
         return out + x if self.shortcut else out  # type: ignore[no-any-return]
-
-
-class MobileNetV2Network(nn.Module):
-    """One architecture, a plain module: (batch, channels, h, w) to (batch, classes)."""
-
-    def __init__(self, config: MobileNetV2, arch: Arch, channels_in: int, classes: int) -> None:
-        super().__init__()
-        values = {name: int(value) for name, value in arch.items() if isinstance(value, int)}
-        places = list(config.places())
-        self.stem = Unit(channels_in, values["stem"], 3, config.strides[0], activation="relu6", decision="stem")
-        width = values["stem"]
-        for stage in range(1, len(STAGES) + 1):
-            blocks = []
-            for place in (p for p in places if p.stage == stage and p.depth <= values["depth"]):
-                blocks.append(_block(values, place, width, config.strides[stage] if place.block == 1 else 1))
-                width = values[f"stage{stage}.out"]
-            self.add_module(f"stage{stage}", Stage(blocks, "depth", _counts(places, stage)))
-        self.last = Unit(width, values["last"], activation="relu6", decision="last")
-        self.classifier = Classifier(values["last"], classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for stage in range(1, len(STAGES) + 1):
-            x = self.get_submodule(f"stage{stage}")(x)
-        return self.classifier(self.last(x))  # type: ignore[no-any-return]
 
 
 def _block(values: Mapping[str, int], place: Place, inputs: int, stride: int) -> InvertedResidual:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from renascent.core.errors import UserError
 from renascent.core.fields import settings
 from renascent.core.space import Arch, Space
-from renascent.nets.sizes.resolution import resolutions
-from renascent.nets.sizes.space import TracedSpace
-from renascent.nets.sizes.units import Classifier, Unit
-from renascent.nets.sizes.widths import Multiplier, percent, widened, width_decision
+from renascent.nets.sizes.space import ResolutionSpace
+from renascent.nets.sizes.units import Chain, Classifier, Residual, Unit
+from renascent.nets.sizes.widths import Multiplier, integers, percent, widened, width_decision
 
 SHARES = percent(10, 160, 3)
 """Widths, as shares of the original's."""
@@ -44,7 +42,7 @@ class Place(NamedTuple):
 
 
 @settings
-class ResNetImages(TracedSpace):
+class ResNetImages(ResolutionSpace):
     """The size space of NES on ResNet-50: the widths of the four stages and the inner width of each block.
 
     From 0.1 to 1.6 of the original's; the two inner widths of a bottleneck are one. The stem keeps its 64 channels;
@@ -54,9 +52,6 @@ class ResNetImages(TracedSpace):
         layers_count: of the original: 18, 34, 50 or 101.
         width: multiplies all channels of the original.
         small: for small images: a 3x3 stem that does not stride, and no pooling behind it.
-        lowest: side of the images, in pixels; where they are equal, it is the data's own.
-        highest: side of the images, in pixels; where they are equal, it is the data's own.
-        resolution_step: between two resolutions, in pixels.
 
     References:
         The networks: He, Zhang, Ren and Sun, Deep Residual Learning, CVPR 2016, arXiv:1512.03385, Table 1; a bottleneck
@@ -67,13 +62,11 @@ class ResNetImages(TracedSpace):
     width: Multiplier = 1.0
     small: bool = False
     lowest: int = 224
-    highest: int = 224
-    resolution_step: int = 1
 
     def __post_init__(self) -> None:
         if self.layers_count not in BLOCKS:
             raise UserError(f"layers_count is {self.layers_count}: give {', '.join(map(str, BLOCKS))}")
-        resolutions(self.lowest, self.highest, self.resolution_step)  # refuses an empty range
+        super().__post_init__()
 
     @property
     def bottleneck(self) -> bool:
@@ -82,18 +75,26 @@ class ResNetImages(TracedSpace):
 
     @property
     def space(self) -> Space:
-        found = resolutions(self.lowest, self.highest, self.resolution_step)
+        found = self.resolutions()
         found |= {name: width_decision(width, SHARES) for name, width in self.originals().items()}
         return Space(found, name=f"resnet{self.layers_count}")
 
-    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> ResNetImagesNetwork:
+    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
         """Build one architecture with fresh weights. `prune` changes nothing: every layer is used."""
-        return ResNetImagesNetwork(self, arch, channels_in, classes)
-
-    @property
-    def stem(self) -> tuple[int, int]:
-        """Kernel and stride of the first convolution."""
-        return (3, 1) if self.small else (7, 2)
+        values, decision = integers(arch), None if self.bottleneck else "stage1.out"
+        width = values[decision] if decision else widened(BASE, self.width)
+        kernel, stride = (3, 1) if self.small else (7, 2)
+        parts: dict[str, nn.Module] = {
+            "stem": Unit(channels_in, width, kernel, stride, decision=decision),
+            "pool": nn.Identity() if self.small else nn.MaxPool2d(3, 2, 1),
+        }
+        for stage in range(1, 5):
+            blocks = []
+            for place in (p for p in self.places() if p.stage == stage):
+                blocks.append(_residual(self, values, place, width))
+                width = values[place.out]
+            parts[f"stage{stage}"] = nn.Sequential(*blocks)
+        return Chain(**parts, classifier=Classifier(width, classes))
 
     def places(self) -> Iterator[Place]:
         """Every block, in order."""
@@ -120,47 +121,6 @@ class ResNetImages(TracedSpace):
             found[f"{place.name}.middle"] = widened(base, self.width)
             found[place.out] = widened(base * 4 if self.bottleneck else base, self.width)
         return found
-
-
-class Residual(nn.Module):
-    """Convolutions, and the shortcut around them; the sum is rectified."""
-
-    def __init__(self, units: list[Unit], shortcut: Unit | None) -> None:
-        super().__init__()
-        for number, unit in enumerate(units, start=1):
-            self.add_module(f"conv{number}", unit)
-        self.count, self.shortcut = len(units), shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = x
-        for number in range(1, self.count + 1):
-            out = self.get_submodule(f"conv{number}")(out)
-        return functional.relu(out + (x if self.shortcut is None else self.shortcut(x)))
-
-
-class ResNetImagesNetwork(nn.Module):
-    """One architecture, a plain module: (batch, channels, h, w) to (batch, classes)."""
-
-    def __init__(self, config: ResNetImages, arch: Arch, channels_in: int, classes: int) -> None:
-        super().__init__()
-        values = {name: int(value) for name, value in arch.items() if isinstance(value, int)}
-        decision = None if config.bottleneck else "stage1.out"
-        width = values[decision] if decision else widened(BASE, config.width)
-        self.stem = Unit(channels_in, width, *config.stem, decision=decision)
-        self.pool = nn.Identity() if config.small else nn.MaxPool2d(3, 2, 1)
-        for stage in range(1, 5):
-            blocks = []
-            for place in (p for p in config.places() if p.stage == stage):
-                blocks.append(_residual(config, values, place, width))
-                width = values[place.out]
-            self.add_module(f"stage{stage}", nn.Sequential(*blocks))
-        self.classifier = Classifier(width, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(self.stem(x))
-        for stage in range(1, 5):
-            x = self.get_submodule(f"stage{stage}")(x)
-        return self.classifier(x)  # type: ignore[no-any-return]
 
 
 def _residual(config: ResNetImages, values: Mapping[str, int], place: Place, inputs: int) -> Residual:

@@ -16,10 +16,9 @@ from torch.nn import functional
 
 from renascent.core.gates import Gate, Gates
 from renascent.core.optimiser import Regions
-from renascent.core.protocols import Supernet
+from renascent.core.protocols import SpaceConfig, Supernet
 from renascent.core.space import Arch, Integer, Space
 from renascent.nets.cells.pointwise import convolve_1x1, folded
-from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.layers import largest_active
 from renascent.nets.sizes.mixture import certain, interpolated, interpolated_rows, mask, padded, stretch
@@ -230,7 +229,7 @@ class SizedSupernet(Supernet):
     net: the plain network of the widest architecture, with all layers that any has.
     """
 
-    def __init__(self, config: SizedSpace, net: nn.Module, channels_in: int, classes: int) -> None:
+    def __init__(self, config: SpaceConfig, net: nn.Module, channels_in: int, classes: int) -> None:
         super().__init__()
         self.config, self.space = config, config.space
         self.channels_in, self.classes = channels_in, classes
