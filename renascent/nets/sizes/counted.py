@@ -81,18 +81,14 @@ def params_in(layer: Layer) -> Amount:
 
 def memory_access_in(layer: Layer) -> Amount:
     """Return the bytes a layer moves for one input: its weights, what it reads and what it writes."""
-    operands = 2 if layer.kind == "add" else 1
-    read = operands * product(layer.presence, layer.inputs, *_map(layer))
-    written = product(layer.presence, layer.outputs, *layer.size_out)
+    read, written = _maps(layer)
     return BYTES * (params_in(layer) + read + written)
 
 
 def activations_in(layer: Layer) -> Amount:
     """Return the bytes of maps alive while a layer runs on one input: its input, its output, what a shortcut holds."""
-    held = sum(product(layer.presence, *kept) for kept in layer.held)
-    operands = 2 if layer.kind == "add" else 1
-    read = operands * product(layer.presence, layer.inputs, *_map(layer))
-    return BYTES * (read + product(layer.presence, layer.outputs, *layer.size_out) + held)
+    read, written = _maps(layer)
+    return BYTES * (read + written + sum(product(layer.presence, *kept) for kept in layer.held))
 
 
 def total(amounts: Sequence[Amount]) -> Amount:
@@ -113,8 +109,11 @@ def _connected(layer: Layer) -> tuple[Amount, ...]:
     return layer.presence, *channels, layer.kernel**2
 
 
-def _map(layer: Layer) -> tuple[Amount, Amount]:
-    return (1, 1) if layer.kind == "linear" else layer.size
+def _maps(layer: Layer) -> tuple[Amount, Amount]:
+    """Return how many numbers a layer reads and writes."""
+    size = (1, 1) if layer.kind == "linear" else layer.size
+    read = (2 if layer.kind == "add" else 1) * product(layer.presence, layer.inputs, *size)
+    return read, product(layer.presence, layer.outputs, *layer.size_out)
 
 
 COUNTED: Mapping[str, tuple[Callable[[Layer], Amount], Callable[[Sequence[Amount]], Amount]]] = {

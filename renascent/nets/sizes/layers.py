@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from renascent.core.gates import Gate, Gates
-from renascent.core.space import Integer, Space
+from renascent.core.space import Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,23 +91,18 @@ class Layer:
 
 def spreads(space: Space, gates: Gates) -> dict[str, Quantity]:
     """Return the value of each decision under gates: random, or the number itself where only one is possible."""
-    return {name: _spread(decision, gates[name]) for name, decision in space.decisions.items()}
+    return {name: _spread(space.options(name), gates[name]) for name in space.decisions}
 
 
 def columns(space: Space, indices: NDArray[np.integer]) -> dict[str, Quantity]:
     """Return the values (n,) of each decision for architectures given as option indices (n, decisions)."""
-    return {
-        name: np.asarray(_integer(decision).options, dtype=np.int64)[indices[:, k]]
-        for k, (name, decision) in enumerate(space.decisions.items())
-    }
+    options = {name: np.asarray(space.options(name), dtype=np.int64) for name in space.decisions}
+    return {name: values[indices[:, k]] for k, (name, values) in enumerate(options.items())}
 
 
 def largest_active(space: Space, gates: Gates) -> dict[str, int]:
     """Return the widest option of each decision that `gates` compute; the first where they compute none."""
-    return {
-        name: _integer(decision).options[max(gates[name].active, default=0)]
-        for name, decision in space.decisions.items()
-    }
+    return {name: space.options(name)[max(gates[name].active, default=0)] for name in space.decisions}
 
 
 def widest(*numbers: Quantity) -> Quantity:
@@ -174,16 +169,10 @@ def product(*factors: Amount) -> Amount:
     return math.prod(plain) * math.prod(means) if means else math.prod(plain)
 
 
-def _spread(decision: object, gate: Gate) -> Quantity:
-    options = _integer(decision).options
+def _spread(options: Sequence[int], gate: Gate) -> Quantity:
     if len(options) == 1 or (len(gate.active) < 2 and not gate.weight.requires_grad):
         return options[gate.active[0]] if gate.active else options[0]
     return RandomWidth(np.asarray(options, dtype=np.int64), gate.weight.double())
-
-
-def _integer(decision: object) -> Integer:
-    assert isinstance(decision, Integer), f"{decision!r} has no size"
-    return decision
 
 
 def _like(values: NDArray[Any], tensor: Tensor) -> Tensor:

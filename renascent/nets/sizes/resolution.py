@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
@@ -49,13 +48,3 @@ def resolutions(lowest: int, highest: int, step: int) -> dict[str, Integer]:
         span = f"from {lowest} to {highest} pixels in steps of {step}"
         raise UserError(f"there is no resolution {span}: give 1 <= lowest <= highest and a step of at least 1")
     return {RESOLUTION: Integer.range(lowest, highest, step)} if lowest + step <= highest else {}
-
-
-def map_size(values: Mapping[str, Any], shape: tuple[int, int, int]) -> tuple[Any, Any]:
-    """Return (h, w) of the network's input: the resolution, where that is decided, else of the data of `shape`.
-
-    >>> map_size({}, (3, 32, 24))
-    (32, 24)
-    """
-    size = values.get(RESOLUTION)
-    return (shape[1], shape[2]) if size is None else (size, size)

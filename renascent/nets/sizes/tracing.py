@@ -16,7 +16,7 @@ from renascent.core.errors import UserError
 from renascent.nets.adapt.trace import Graph, Node, refs
 from renascent.nets.adapt.trace import trace as run
 from renascent.nets.sizes.layers import Layer, Quantity, RandomWidth, chosen, present, widest
-from renascent.nets.sizes.resolution import map_size
+from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.nets.sizes.units import Classifier, Norm, Skip, Stage, Unit
 
 
@@ -46,7 +46,8 @@ def layers_of(
     steps: Sequence[Step], values: Mapping[str, Any], shape: tuple[int, int, int], classes: int
 ) -> list[Layer]:
     """List the layers for the values of all decisions and an input of `shape` (channels, h, w)."""
-    maps: list[tuple[Quantity, Quantity, Quantity]] = [(shape[0], *map_size(values, shape))]
+    side = values.get(RESOLUTION)
+    maps: list[tuple[Quantity, Quantity, Quantity]] = [shape if side is None else (shape[0], side, side)]
     there: dict[tuple[str, int] | None, Any] = {None: 1}
     found = []
     for step in steps:
