@@ -70,15 +70,15 @@ def shrunk(model: nn.Module, axes: Axes, change: Change) -> nn.Module:
     small = copy.deepcopy(model)
     made: dict[int, Tensor] = {}
     with torch.no_grad():
-        for name, old in _tensors(small):
+        for name, old in tensors(small):
             if name in axes and id(old) not in made:
                 part = cropped(old, axes[name], change.sizes).clone(memory_format=torch.contiguous_format)
                 made[id(old)] = nn.Parameter(part, old.requires_grad) if isinstance(old, nn.Parameter) else part
-        for name, old in _tensors(small):
+        for name, old in tensors(small):
             if id(old) in made:
                 owner, _, leaf = name.rpartition(".")
                 setattr(small.get_submodule(owner), leaf, made[id(old)])
-    shapes = {name: tuple(tensor.shape) for name, tensor in _tensors(small)}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors(small)}
     for module, attribute, value in settings(model, axes, shapes, change):
         setattr(small.get_submodule(module), attribute, value)
     for parent, children in _children(small, change).items():
@@ -179,5 +179,6 @@ def _children(model: nn.Module, change: Change) -> dict[str, dict[str, nn.Module
     return found
 
 
-def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+def tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return all parameters and buffers, tied ones by each of their names."""
     return [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]

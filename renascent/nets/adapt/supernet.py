@@ -15,10 +15,10 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 
 from renascent.core.errors import UserError
-from renascent.core.gates import Gate, Gates
+from renascent.core.gates import Gates
 from renascent.core.optimiser import Region, Regions
 from renascent.core.protocols import Supernet
-from renascent.core.space import Arch, Integer
+from renascent.core.space import Arch
 from renascent.nets.adapt.blocks import Run
 from renascent.nets.adapt.edits import Change, changed, cropped, settings, shrunk
 from renascent.nets.adapt.groups import Axis
@@ -68,7 +68,10 @@ class AdaptedNet(Supernet):
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         x = x if self.plan.channels_last else x.contiguous()
         if RESOLUTION in self.space.decisions:
-            x = resize(x, self._only(gates, RESOLUTION))
+            active = self._active(gates, RESOLUTION)
+            if len(active) != 1:
+                raise UserError(f"'resolution' has {len(active)} active options: give gates that are one-hot there")
+            x = resize(x, active[0])
         change = self.plan.change(self._widest(gates))
         parts = self._parts(gates, change)
         shapes = {name: tuple(parts[id(t)].shape) for name, t in self._held() if id(t) in parts}
@@ -82,7 +85,7 @@ class AdaptedNet(Supernet):
 
         Its modules are of the user's own classes; its input is the image at the resolution of `arch`.
         """
-        return shrunk(self.model, self.plan.axes, self.plan.change(_numbers(self.space.arch(arch))))
+        return shrunk(self.model, self.plan.axes, self.plan.change(self.space.arch(arch)))
 
     def crops(self, gates: Gates) -> Regions:
         """Return the part of each weight that belongs to the widest active width."""
@@ -91,16 +94,21 @@ class AdaptedNet(Supernet):
         return {f"model.{name}": _region(p, self.plan.axes[name], sizes) for name, p in named.items()}
 
     def _widest(self, gates: Gates) -> dict[str, int]:
-        return {name: max(_active(self.plan, gates, name), default=_first(self.plan, name)) for name in self._sized()}
+        """Return the widest active option of every width and depth; the first where none is active."""
+        names = (*self.plan.widths, *self.plan.depths)
+        return {name: max(self._active(gates, name), default=self.space.options(name)[0]) for name in names}
 
-    def _sized(self) -> list[str]:
-        return [*self.plan.widths, *self.plan.depths]
+    def _active(self, gates: Gates, name: str) -> tuple[int, ...]:
+        options = self.space.options(name)
+        return tuple(options[k] for k in gates[name].active)
 
-    def _only(self, gates: Gates, name: str) -> int:
-        active = _active(self.plan, gates, name)
-        if len(active) != 1:
-            raise UserError(f"'{name}' has {len(active)} active options: give gates that are one-hot there")
-        return active[0]
+    def _mixing(self, gates: Gates, name: str) -> Mixing | None:
+        """Return how the widths of a decision are mixed; None when one is taken as it is."""
+        gate, scale = gates[name], self.plan.groups[self.plan.widths[name]].scale
+        if not gate.active or (len(gate.active) == 1 and not gate.weight.requires_grad):
+            return None
+        sizes = tuple(option // scale for option in self._active(gates, name))
+        return Mixing(sizes, gate.weight[list(gate.active)], gate.blend == "interpolate")
 
     def _held(self) -> Iterator[tuple[str, Tensor]]:
         """Give every weight of every module that is there: tied ones by each name, no module by a second one.
@@ -114,11 +122,8 @@ class AdaptedNet(Supernet):
 
     def _parts(self, gates: Gates, change: Change) -> dict[int, Tensor]:
         """Return what is kept of every weight, by its identity; of those that read a mixed group, mixed."""
-        mixed = {}
-        for name, group in self.plan.widths.items():
-            mixing = _mixing(self.plan, gates[name], name)
-            if mixing is not None:
-                mixed[group] = mixing
+        found = {group: self._mixing(gates, name) for name, group in self.plan.widths.items()}
+        mixed = {group: mixing for group, mixing in found.items() if mixing}
         return {
             id(tensor): self._part(tensor, self.plan.axes[name], change, mixed)
             for name, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]
@@ -148,7 +153,7 @@ class AdaptedNet(Supernet):
         """
         hooks: list[Any] = []
         for name, run in self.plan.depths.items():
-            active = _active(self.plan, gates, name)
+            active = self._active(gates, name)
             if active and (len(active) > 1 or gates[name].weight.requires_grad) and max(active) > 0:
                 hooks += _depth_hooks(self.model, run, active, gates[name].weight[list(gates[name].active)])
         try:
@@ -195,33 +200,6 @@ def _mixed(part: Tensor, number: int, axis: Axis, change: Change, mixed: Mapping
             total = total.index_put((torch.from_numpy(rows), torch.from_numpy(columns)), block)
     moved = part.movedim(number, -1) @ (total if axis.reads else total.T)
     return moved.movedim(-1, number)
-
-
-def _mixing(plan: Plan, gate: Gate, name: str) -> Mixing | None:
-    """Return how the widths of a decision are mixed; None when one is taken as it is."""
-    if not gate.active or (len(gate.active) == 1 and not gate.weight.requires_grad):
-        return None
-    options, scale = _integer(plan, name).options, plan.groups[plan.widths[name]].scale
-    sizes = tuple(options[k] // scale for k in gate.active)
-    return Mixing(sizes, gate.weight[list(gate.active)], gate.blend == "interpolate")
-
-
-def _active(plan: Plan, gates: Gates, name: str) -> tuple[int, ...]:
-    return tuple(_integer(plan, name).options[k] for k in gates[name].active)
-
-
-def _first(plan: Plan, name: str) -> int:
-    return _integer(plan, name).options[0]
-
-
-def _integer(plan: Plan, name: str) -> Integer:
-    decision = plan.space.decisions[name]
-    assert isinstance(decision, Integer)
-    return decision
-
-
-def _numbers(arch: Arch) -> dict[str, int]:
-    return {name: value for name, value in arch.items() if isinstance(value, int)}
 
 
 def _region(p: Tensor, axes: Mapping[int, Axis], sizes: Mapping[int, int]) -> Region:

@@ -42,7 +42,7 @@ class Verified:
 class Trial:
     """A model, what was found about it, and the shape of inputs to try it on.
 
-    choices: units that a group could have, its number -> options.  least: share of a run's blocks that stays.
+    choices: units that a group could have, its number -> options.
     """
 
     model: nn.Module
@@ -50,7 +50,6 @@ class Trial:
     state: Labelling
     grouping: Grouping
     choices: Mapping[int, tuple[int, ...]]
-    least: float = 0.25
 
     def why_not(
         self,
@@ -70,19 +69,16 @@ class Trial:
             return found
         for draw in range(3):
             sizes = {g: self.choices[g][0 if draw == 0 else int(rng.integers(len(self.choices[g])))] for g in groups}
-            kept = [(run, self._fewest(run) if draw == 0 else int(rng.choice(run.options(self.least)))) for run in runs]
+            kept = [(run, run.fewest if draw == 0 else int(rng.choice(run.options))) for run in runs]
             found = self._small(Change(sizes, kept, attributes or {}))
             if found is not None:
                 return found
         return None
 
-    def _fewest(self, run: Run) -> int:
-        return run.options(self.least)[0]
-
     def _moved(self, groups: Sequence[int], rng: np.random.Generator) -> str | None:
         """Return why units cannot change places."""
         orders = {g: rng.permutation(self.grouping.groups[g].units) for g in groups}
-        moved = ordered(self.model, self._axes(groups), orders)
+        moved = ordered(self.model, restricted(self.grouping, groups), orders)
         before, after = self._before, output(moved, self.shape)
         scale = float(before.abs().max()) or 1.0
         far = float((before - after).abs().max()) / scale
@@ -96,7 +92,7 @@ class Trial:
         """Return why the model cannot be so small: it fails, or a tensor has another shape than foreseen."""
         try:
             with torch.random.fork_rng([]):
-                found = trace(shrunk(self.model, self._axes(change.sizes), change), self.shape).results
+                found = trace(shrunk(self.model, restricted(self.grouping, change.sizes), change), self.shape).results
         except Exception as e:  # a user's code may raise anything for sizes it was not written for
             cause = e.__cause__ if isinstance(e.__cause__, Exception) else e
             return f"with fewer of them, the model fails ({first_line(cause)})"
@@ -136,9 +132,6 @@ class Trial:
             found[value] = known[id(labels)]
         return found
 
-    def _axes(self, groups: Sequence[int] | Mapping[int, int]) -> dict[str, dict[int, Axis]]:
-        return restricted(self.grouping, groups)
-
 
 def output(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
     """Return what a model computes of the same random inputs and random numbers each time."""
@@ -148,7 +141,7 @@ def output(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
     return out
 
 
-def restricted(grouping: Grouping, groups: Sequence[int] | Mapping[int, int]) -> dict[str, dict[int, Axis]]:
+def restricted(grouping: Grouping, groups: Iterable[int]) -> dict[str, dict[int, Axis]]:
     """Return the axes along which only some groups change."""
     gone = frozenset(range(len(grouping.groups))) - frozenset(groups)
     found = {
@@ -169,7 +162,7 @@ def verified(trial: Trial, runs: Sequence[Run]) -> Verified:
     good, reasons = _sifted(trial, variants)
     kept: list[Run] = []
     for run in runs:
-        for fewest in (0, 1):  # code may ask the first block of a list for something
+        for fewest in (run.fewest, max(run.fewest, 1)):  # code may ask the first block of a list for something
             tried = replace(run, fewest=fewest)
             why = trial.why_not(tuple(good), [*kept, tried], good, known=good)
             if why is None:
