@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
+from torch.utils.hooks import RemovableHandle
 
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
 from renascent.core.optimiser import Region, Regions
 from renascent.core.protocols import Supernet
 from renascent.core.space import Arch
-from renascent.nets.adapt.blocks import Run
-from renascent.nets.adapt.edits import Change, changed, cropped, settings, shrunk
+from renascent.nets.adapt.edits import Change, Setting, changed, cropped, settings, shrunk
 from renascent.nets.adapt.groups import Axis
 from renascent.nets.adapt.plan import Plan
 from renascent.nets.adapt.trace import unfused
@@ -76,7 +76,8 @@ class AdaptedNet(Supernet):
         parts = self._parts(gates, change)
         shapes = {name: tuple(parts[id(t)].shape) for name, t in self._held() if id(t) in parts}
         values = [*settings(self.model, self.plan.axes, shapes, change), *self._batch_statistics()]
-        with unfused(), changed(self.model, values, change), self._mixed_depths(gates):
+        with unfused(), changed(values), contextlib.ExitStack() as hooks:
+            self._mix_depths(gates, hooks)
             there = {name: parts[id(t)] for name, t in self._held() if id(t) in parts}
             return functional_call(self.model, there, (x,), tie_weights=False)  # type: ignore[no-any-return]
 
@@ -138,51 +139,38 @@ class AdaptedNet(Supernet):
                 part = _mixed(part, number, axis, change, here)
         return part if self.plan.channels_last else part.contiguous()
 
-    def _batch_statistics(self) -> list[tuple[str, str, Any]]:
-        values: list[tuple[str, str, Any]] = []
-        for name, module in self.model.named_modules():
-            if isinstance(module, _NormBase):
-                values += [(name, "training", True), (name, "track_running_stats", False)]
-        return values
+    def _batch_statistics(self) -> list[Setting]:
+        norms = [module for module in self.model.modules() if isinstance(module, _NormBase)]
+        return [(m, name, value) for m in norms for name, value in (("training", True), ("track_running_stats", False))]
 
-    @contextlib.contextmanager
-    def _mixed_depths(self, gates: Gates) -> Iterator[None]:
+    def _mix_depths(self, gates: Gates, hooks: contextlib.ExitStack) -> None:
         """Let the last block return the mixture over depths if several are active.
 
         TAS, arXiv:1905.09717, Eq. 8; all depths have the same width here.
         """
-        hooks: list[Any] = []
         for name, run in self.plan.depths.items():
-            active = self._active(gates, name)
-            if active and (len(active) > 1 or gates[name].weight.requires_grad) and max(active) > 0:
-                hooks += _depth_hooks(self.model, run, active, gates[name].weight[list(gates[name].active)])
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+            active, weight = self._active(gates, name), gates[name].weight
+            if active and (len(active) > 1 or weight.requires_grad) and max(active) > 0:
+                blocks = [self.model.get_submodule(block) for block in run.blocks[: max(active)]]
+                for hook in _depth_hooks(blocks, active, weight[list(gates[name].active)]):
+                    hooks.enter_context(hook)
 
 
-def _depth_hooks(model: nn.Module, run: Run, active: tuple[int, ...], weight: Tensor) -> list[Any]:
+def _depth_hooks(blocks: Sequence[nn.Module], active: tuple[int, ...], weight: Tensor) -> list[RemovableHandle]:
     """Return hooks that note what each block of a run returns, and mix it behind the last one computed."""
     seen: dict[int, Tensor] = {}
 
     def before(module: nn.Module, args: Any) -> None:
         seen[0] = args[0]
 
-    def after(depth: int) -> Any:
-        def hook(module: nn.Module, args: Any, out: Tensor) -> Tensor:
-            seen[depth] = out
-            if depth < max(active):
-                return out
-            parts = [w.to(out.dtype) * seen[d] for w, d in zip(weight, active, strict=True)]
-            return torch.stack(parts).sum(0)
+    def after(module: nn.Module, args: Any, out: Tensor) -> Tensor:
+        seen[len(seen)] = out
+        if len(seen) <= len(blocks):
+            return out
+        parts = [w.to(out.dtype) * seen[d] for w, d in zip(weight, active, strict=True)]
+        return torch.stack(parts).sum(0)
 
-        return hook
-
-    modules = [model.get_submodule(block) for block in run.blocks[: max(active)]]
-    first = modules[0].register_forward_pre_hook(before)
-    return [first, *(m.register_forward_hook(after(k + 1)) for k, m in enumerate(modules))]
+    return [blocks[0].register_forward_pre_hook(before), *(block.register_forward_hook(after) for block in blocks)]
 
 
 def _mixed(part: Tensor, number: int, axis: Axis, change: Change, mixed: Mapping[int, Mixing]) -> Tensor:

@@ -92,27 +92,24 @@ class Trial:
         """Return why the model cannot be so small: it fails, or a tensor has another shape than foreseen."""
         try:
             with torch.random.fork_rng([]):
-                found = trace(shrunk(self.model, restricted(self.grouping, change.sizes), change), self.shape).results
+                found = trace(shrunk(self.model, restricted(self.grouping, change.sizes), change), self.shape)
         except Exception as e:  # a user's code may raise anything for sizes it was not written for
             cause = e.__cause__ if isinstance(e.__cause__, Exception) else e
             return f"with fewer of them, the model fails ({first_line(cause)})"
-        wanted = self._foreseen(change)
-        if [name for name, _ in found] != [name for name, _ in wanted]:
+        spans = [run.spans[run.blocks.index(block)] for run, block in change.dropped]
+        nodes = self.state.graph.nodes
+        left = [n for k, n in enumerate(nodes) if not any(start <= k < end for start, end in spans)]
+        if [node.name for node in found.nodes] != [node.name for node in left]:
             return "with fewer of them, the model computes other operations"
-        for (name, shapes), (_, expected) in zip(found, wanted, strict=True):
-            for shape, other in zip(shapes, expected, strict=True):
-                if other is not None and shape != other:
-                    return f"the code has sizes of its own: '{name}' returns {list(shape)} in place of {list(other)}"
+        for mine, foreseen in zip(found.nodes, left, strict=True):
+            for new, old in zip(refs(mine.result), refs(foreseen.result), strict=True):
+                got, other = found.shapes[new.value], self._shape(old.value, change)
+                if other is not None and got != other:
+                    return f"the code has sizes of its own: '{mine.name}' returns {list(got)} in place of {list(other)}"
         return None
 
-    def _foreseen(self, change: Change) -> list[tuple[str, tuple[tuple[int, ...] | None, ...]]]:
-        """Return name and shapes of each operation under `change`; None where a shape is not known."""
-        spans = [run.spans[run.blocks.index(block)] for run, block in change.dropped]
-        graph = self.state.graph
-        left = [n for k, n in enumerate(graph.nodes) if not any(start <= k < end for start, end in spans)]
-        return [(n.name, tuple(self._shape(r.value, change) for r in refs(n.result))) for n in left]
-
     def _shape(self, value: int, change: Change) -> tuple[int, ...] | None:
+        """Return the shape of a tensor under `change`, None where it is not known."""
         if value not in self.state.labels:
             return None
         shape = list(self.state.graph.shapes[value])

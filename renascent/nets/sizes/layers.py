@@ -76,15 +76,12 @@ class Layer:
 
     def shapes(self) -> dict[str, tuple[Any, ...]]:
         """Return the shape of every parameter of this layer, by its name."""
-        if self.kind in ("pool", "add"):
-            return {}
         if self.kind == "linear":
             return {f"{self.name}.weight": (self.outputs, self.inputs), f"{self.name}.bias": (self.outputs,)}
-        inner = 1 if self.kind == "depthwise" else self.inputs
-        found: dict[str, tuple[Any, ...]] = {f"{self.name}.conv.weight": (self.outputs, inner)}
-        if self.kind == "norm":
-            found = {}
-        if self.norm:
+        found: dict[str, tuple[Any, ...]] = {}
+        if self.kind in ("conv", "depthwise"):
+            found[f"{self.name}.conv.weight"] = self.outputs, 1 if self.kind == "depthwise" else self.inputs
+        if self.norm and self.kind not in ("pool", "add"):
             found |= {f"{self.name}.norm.{what}": (self.outputs,) for what in ("weight", "bias")}
         return found
 

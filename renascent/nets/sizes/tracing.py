@@ -5,6 +5,7 @@ The program that is written down is read for the values of all decisions, whatev
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -174,12 +175,11 @@ def _unequal(layer: Layer) -> list[Layer]:
     inputs, outputs = layer.inputs, layer.outputs
     if not isinstance(inputs, RandomWidth) and not isinstance(outputs, RandomWidth):
         return [replace(layer, presence=layer.presence * (inputs != outputs))]
-    found = []
-    for a, chance in _outcomes(inputs):
-        part = layer.presence * chance
-        pairs = ((b, part * other) for b, other in _outcomes(outputs) if a != b)
-        found += [replace(layer, inputs=a, outputs=b, presence=both) for b, both in pairs]
-    return found
+    return [
+        replace(layer, inputs=a, outputs=b, presence=layer.presence * chance * other)
+        for (a, chance), (b, other) in itertools.product(_outcomes(inputs), _outcomes(outputs))
+        if a != b
+    ]
 
 
 def _outcomes(number: Quantity) -> list[tuple[int, Any]]:
