@@ -115,8 +115,7 @@ def test_merged_second_derivatives_are_the_naive_ones():
 
     found = mixed_derivative(lambda gates: net(x, gates))  # each call makes gates of its own
     wanted = mixed_derivative(lambda gates: naive(config, net, x, gates))
-    for mine, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("operations", [("nor_conv_3x3", "none"), ("skip_connect", "avg_pool_3x3", "nor_conv_1x1")])
@@ -135,14 +134,6 @@ def test_the_memory_layout_changes_nothing():
 
 
 # --- one architecture
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_extract_is_the_network_at_one_hot_gates(seed):
-    config, net, x = make()
-    arch = sample(config, seed)
-    plain = net.extract(arch).to(x.dtype).train()
-    torch.testing.assert_close(plain(x), net(x, one_hot(config.space, arch)), rtol=1e-6, atol=1e-6)
 
 
 def test_extract_keeps_the_numbers_exactly():
@@ -332,8 +323,7 @@ def test_probes_give_the_gradient_of_weight_zero(seed):
     wanted_out, wanted = slopes(full)
     torch.testing.assert_close(out, wanted_out, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(out, net(x, plain), rtol=1e-10, atol=1e-10)
-    for mine, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-9)
     assert (found[0] != 0).sum() > len(names), "more than the sampled options must have a slope"
 
 

@@ -105,27 +105,6 @@ def test_crops_with_two_active_widths_list_the_skip():
         assert not outside.any()
 
 
-def test_the_expected_cost_knows_where_a_skip_has_weights():
-    """Both widths of a skip are open, and whether it has a convolution depends on both."""
-    config = NatsSize()
-    space = config.space
-    gates = dict(one_hot(space, space.parse("8:16:24:16:16")))
-    for name in ("width-1", "width-2", "width-4"):
-        gates[name] = Gate(torch.rand(8).softmax(0).double().requires_grad_(), tuple(range(8)))
-    for cost in (cost_of("macs", config, (3, 8, 8), 10), cost_of("params", config, (3, 8, 8), 10)):
-        rows = np.array([[0, a, b, 1, c] for a in range(8) for b in range(8) for c in range(8)])
-        probabilities = torch.einsum(
-            "a,b,c->abc", *(gates[n].weight for n in ("width-1", "width-2", "width-4"))
-        ).flatten()
-        wanted = (probabilities * torch.from_numpy(cost.exact(rows))).sum()
-        torch.testing.assert_close(cost(gates), wanted, rtol=1e-12, atol=0)
-        leaves = [gates[name].weight for name in ("width-1", "width-2", "width-4")]
-        found = [torch.autograd.grad(value, leaves, retain_graph=True) for value in (cost(gates), wanted)]
-        for ours, theirs in zip(*found, strict=True):
-            # along the simplex: probabilities that do not sum to one have no expectation
-            torch.testing.assert_close(ours - ours.mean(), theirs - theirs.mean(), rtol=1e-9, atol=1e-6)
-
-
 def test_the_reference_is_the_widest():
     config = NatsSize()
     assert config.space.format(config.reference) == "64:64:64:64:64"
