@@ -11,15 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
-
 from renascent.nets.adapt.counting import Costs
 from renascent.nets.adapt.labelling import Labelling
 from renascent.nets.adapt.layers import CONVOLUTIONS
 from renascent.nets.adapt.polynomial import Linear
 from renascent.nets.adapt.trace import Graph, Node, refs
-from renascent.nets.sizes.layers import Layer, Quantity, RandomWidth, chosen, present
+from renascent.nets.sizes.layers import Layer, Quantity, chosen, present
 from renascent.nets.sizes.resolution import RESOLUTION
 
 POOLS = ("max_pool2d", "avg_pool2d")
@@ -110,25 +107,7 @@ def _at(values: Mapping[str, Any], resolutions: Sequence[int], sizes: Sequence[i
 def _length(length: Linear, values: Mapping[str, Any], scales: Mapping[str, int]) -> Quantity:
     """Return a constant plus a factor times each decision; the sum of several random ones is independent of them."""
     constant, factors = length
-    total: Quantity = int(constant)
+    total: Any = int(constant)
     for name, factor in factors.items():
-        total = _sum(total, _times(values[name], int(factor), scales[name]))
-    return total
-
-
-def _times(value: Quantity, factor: int, scale: int) -> Quantity:
-    if isinstance(value, RandomWidth):
-        return RandomWidth(value.values // scale * factor, value.probabilities)
-    return value // scale * factor
-
-
-def _sum(a: Quantity, b: Quantity) -> Quantity:
-    if isinstance(a, RandomWidth) and isinstance(b, RandomWidth):
-        values, where = np.unique(np.add.outer(a.values, b.values), return_inverse=True)
-        both = torch.outer(a.probabilities, b.probabilities).flatten()
-        index = torch.from_numpy(where.reshape(-1)).to(both.device)
-        return RandomWidth(values, both.new_zeros(len(values)).index_add(0, index, both))
-    if isinstance(a, RandomWidth):
-        assert not isinstance(b, RandomWidth)
-        return RandomWidth(a.values + b, a.probabilities)
-    return RandomWidth(b.values + a, b.probabilities) if isinstance(b, RandomWidth) else a + b
+        total = total + values[name] // scales[name] * int(factor)
+    return total  # type: ignore[no-any-return]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,23 +27,19 @@ from renascent.nets.adapt.trace import unfused
 from renascent.nets.sizes.mixture import stretching
 from renascent.nets.sizes.resolution import RESOLUTION, resize
 
+Mixing = Callable[[int], Tensor]
+"""Number of units -> the matrix (units, units) that brings several widths of one group together."""
 
-@dataclass(frozen=True)
-class Mixing:
-    """How several widths of one group come together. sizes: of the active options, in units.  weight: theirs."""
 
-    sizes: tuple[int, ...]
-    weight: Tensor
-    interpolate: bool
+def mixing(sizes: Sequence[int], weight: Tensor, interpolate: bool, width: int) -> Tensor:
+    """Return what mixes units, (width, width): each size cut off, or stretched to the widest by averaging.
 
-    def matrix(self, width: int) -> Tensor:
-        """Return what mixes units, (width, width): each size cut off, or stretched to the widest by averaging.
-
-        A sum of masks: FBNet-V2, arXiv:2004.05565, Eq. 3. Stretching: TAS, arXiv:1905.09717, Eqs 5 and 6.
-        """
-        parts = [stretching(n, width) if self.interpolate else torch.eye(width, n) for n in self.sizes]
-        stack = torch.stack([functional.pad(part, (0, width - part.shape[1])) for part in parts])
-        return torch.einsum("s,sij->ij", self.weight, stack.to(self.weight))
+    sizes: of the active options, in units.  weight: theirs.
+    A sum of masks: FBNet-V2, arXiv:2004.05565, Eq. 3. Stretching: TAS, arXiv:1905.09717, Eqs 5 and 6.
+    """
+    parts = [stretching(n, width) if interpolate else torch.eye(width, n) for n in sizes]
+    stack = torch.stack([functional.pad(part, (0, width - part.shape[1])) for part in parts])
+    return torch.einsum("s,sij->ij", weight, stack.to(weight))
 
 
 class AdaptedNet(Supernet):
@@ -109,7 +105,7 @@ class AdaptedNet(Supernet):
         if not gate.active or (len(gate.active) == 1 and not gate.weight.requires_grad):
             return None
         sizes = tuple(option // scale for option in self._active(gates, name))
-        return Mixing(sizes, gate.weight[list(gate.active)], gate.blend == "interpolate")
+        return functools.partial(mixing, sizes, gate.weight[list(gate.active)], gate.blend == "interpolate")
 
     def _held(self) -> Iterator[tuple[str, Tensor]]:
         """Give every weight of every module that is there: tied ones by each name, no module by a second one.
@@ -124,7 +120,7 @@ class AdaptedNet(Supernet):
     def _parts(self, gates: Gates, change: Change) -> dict[int, Tensor]:
         """Return what is kept of every weight, by its identity; of those that read a mixed group, mixed."""
         found = {group: self._mixing(gates, name) for name, group in self.plan.widths.items()}
-        mixed = {group: mixing for group, mixing in found.items() if mixing}
+        mixed = {group: matrix for group, matrix in found.items() if matrix}
         return {
             id(tensor): self._part(tensor, self.plan.axes[name], change, mixed)
             for name, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]
@@ -178,10 +174,10 @@ def _mixed(part: Tensor, number: int, axis: Axis, change: Change, mixed: Mapping
     keep = np.flatnonzero(axis.kept(change.sizes))
     group, place, slot = axis.group[keep], axis.place[keep], axis.slot[keep]
     total = torch.eye(len(keep), dtype=part.dtype, device=part.device)
-    for g, mixing in mixed.items():
+    for g, matrix_of in mixed.items():
         here = np.flatnonzero(group == g)
         if len(here):
-            matrix = mixing.matrix(change.sizes[g]).to(part)
+            matrix = matrix_of(change.sizes[g]).to(part)
             rows, columns = np.meshgrid(here, here, indexing="ij")
             same = torch.from_numpy(slot[rows] == slot[columns]).to(part.device)
             block = torch.where(same, matrix[place[rows], place[columns]], 0.0)

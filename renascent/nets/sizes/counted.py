@@ -11,7 +11,7 @@ from torch import Tensor
 
 from renascent.core.gates import Gates
 from renascent.core.spaces import SpaceConfig
-from renascent.nets.sizes.layers import Amount, Layer, columns, product, spreads
+from renascent.nets.sizes.layers import Amount, Layer, Quantity, columns, product, spreads
 
 BYTES = 4
 """Bytes of a float32 number."""
@@ -47,15 +47,16 @@ class Sized:
         Widths that are decided apart are independent, a width that is used twice is one draw: E[C^2]. The peak of
         memory is that of the expectations.
         """
-        layers = self.config.layers(spreads(self.space, gates), self.shape, self.classes)
-        found = self.over([self.of(layer) for layer in layers])
+        found = self._cost(spreads(self.space, gates))
         return found if isinstance(found, Tensor) else torch.tensor(float(found), dtype=torch.float64)
 
     def exact(self, indices: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the cost (n,) of architectures given as option indices (n, decisions)."""
-        layers = self.config.layers(columns(self.space, indices), self.shape, self.classes)
-        found = self.over([self.of(layer) for layer in layers])
-        return np.array(np.broadcast_to(np.asarray(found, dtype=np.float64), (len(indices),)))
+        found = np.asarray(self._cost(columns(self.space, indices)), dtype=np.float64)
+        return np.array(np.broadcast_to(found, (len(indices),)))
+
+    def _cost(self, values: Mapping[str, Quantity]) -> Amount:
+        return self.over([self.of(layer) for layer in self.config.layers(values, self.shape, self.classes)])
 
 
 def macs_in(layer: Layer) -> Amount:

@@ -34,6 +34,26 @@ class RandomWidth:
         """Return the expectation, a scalar."""
         return (self.probabilities * _like(self.values, self.probabilities)).sum()
 
+    def __neg__(self) -> RandomWidth:
+        return RandomWidth(-self.values, self.probabilities)
+
+    def __mul__(self, factor: int) -> RandomWidth:
+        return RandomWidth(self.values * factor, self.probabilities)
+
+    def __floordiv__(self, divisor: int) -> RandomWidth:
+        return RandomWidth(self.values // divisor, self.probabilities)
+
+    def __add__(self, other: Quantity) -> RandomWidth:
+        """Return the sum with a number, or with another random one that is independent."""
+        if not isinstance(other, RandomWidth):
+            return RandomWidth(self.values + other, self.probabilities)
+        values, where = np.unique(np.add.outer(self.values, other.values), return_inverse=True)
+        both = torch.outer(self.probabilities, other.probabilities).flatten()
+        index = torch.from_numpy(where.reshape(-1)).to(both.device)
+        return RandomWidth(values, both.new_zeros(len(values)).index_add(0, index, both))
+
+    __radd__ = __add__
+
 
 Quantity = int | NDArray[np.int64] | RandomWidth
 """A number of channels or pixels: of one architecture, of n, or random."""
@@ -120,11 +140,7 @@ def strided(number: Quantity, stride: int) -> Quantity:
     >>> strided(7, 2)
     4
     """
-    if stride == 1:
-        return number
-    if isinstance(number, RandomWidth):
-        return RandomWidth(-(-number.values // stride), number.probabilities)
-    return -(-number // stride)
+    return number if stride == 1 else -(-number // stride)
 
 
 def present(depth: Quantity, least: int) -> Amount:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -22,23 +21,6 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 
 BASE = 64
 """Channels of the stem and inside the first stage; each stage has twice as many as the one before."""
-
-
-class Place(NamedTuple):
-    """Where a block is. stride: of its 3x3 convolution, the first one where there are two."""
-
-    stage: int
-    block: int
-    stride: int
-
-    @property
-    def name(self) -> str:
-        return f"stage{self.stage}.block{self.block}"
-
-    @property
-    def out(self) -> str:
-        """The decision that sets the width of what it gives."""
-        return f"stage{self.stage}.out"
 
 
 @settings
@@ -88,48 +70,34 @@ class ResNetImages(ResolutionSpace):
             "stem": Unit(channels_in, width, kernel, stride, decision=decision),
             "pool": nn.Identity() if self.small else nn.MaxPool2d(3, 2, 1),
         }
-        for stage in range(1, 5):
+        for stage, count in enumerate(BLOCKS[self.layers_count], start=1):
             blocks = []
-            for place in (p for p in self.places() if p.stage == stage):
-                blocks.append(_residual(self, values, place, width))
-                width = values[place.out]
+            for block in range(1, count + 1):
+                blocks.append(_residual(values, stage, block, width, bottleneck=self.bottleneck))
+                width = values[f"stage{stage}.out"]
             parts[f"stage{stage}"] = nn.Sequential(*blocks)
         return Chain(**parts, classifier=Classifier(width, classes))
-
-    def places(self) -> Iterator[Place]:
-        """Every block, in order."""
-        for stage, blocks in enumerate(BLOCKS[self.layers_count], start=1):
-            for block in range(1, blocks + 1):
-                yield Place(stage, block, 2 if stage > 1 and block == 1 else 1)
-
-    def projects(self, place: Place) -> bool:
-        """Whether the shortcut of a block is a 1x1 convolution."""
-        return place.block == 1 and (self.bottleneck or place.stage > 1)
-
-    def convs(self, place: Place) -> list[tuple[str, int, int]]:
-        """Return (decision, kernel, stride) of each convolution of a block, in order."""
-        middle = f"{place.name}.middle"
-        if self.bottleneck:
-            return [(middle, 1, 1), (middle, 3, place.stride), (place.out, 1, 1)]
-        return [(middle, 3, place.stride), (place.out, 3, 1)]
 
     def originals(self) -> dict[str, int]:
         """Return the original width of every width decision."""
         found = {}
-        for place in self.places():
-            base = BASE * 2 ** (place.stage - 1)
-            found[f"{place.name}.middle"] = widened(base, self.width)
-            found[place.out] = widened(base * 4 if self.bottleneck else base, self.width)
+        for stage, count in enumerate(BLOCKS[self.layers_count], start=1):
+            base = BASE * 2 ** (stage - 1)
+            for block in range(1, count + 1):
+                found[f"stage{stage}.block{block}.middle"] = widened(base, self.width)
+                found[f"stage{stage}.out"] = widened(base * 4 if self.bottleneck else base, self.width)
         return found
 
 
-def _residual(config: ResNetImages, values: Mapping[str, int], place: Place, inputs: int) -> Residual:
+def _residual(values: Mapping[str, int], stage: int, block: int, inputs: int, *, bottleneck: bool) -> Residual:
+    middle, out = f"stage{stage}.block{block}.middle", f"stage{stage}.out"
+    stride = 2 if stage > 1 and block == 1 else 1
+    convs = [(middle, 1, 1), (middle, 3, stride), (out, 1, 1)] if bottleneck else [(middle, 3, stride), (out, 3, 1)]
     units, width = [], inputs
-    for decision, kernel, stride in config.convs(place):
-        activation = "none" if decision == place.out else "relu"
-        units.append(Unit(width, values[decision], kernel, stride, activation=activation, decision=decision))
+    for decision, kernel, step in convs:
+        activation = "none" if decision == out else "relu"
+        units.append(Unit(width, values[decision], kernel, step, activation=activation, decision=decision))
         width = values[decision]
-    shortcut = None
-    if config.projects(place):
-        shortcut = Unit(inputs, width, 1, place.stride, activation="none", decision=place.out)
-    return Residual(units, shortcut)
+    if block > 1 or (stage == 1 and not bottleneck):
+        return Residual(units)
+    return Residual(units, Unit(inputs, width, 1, stride, activation="none", decision=out))
