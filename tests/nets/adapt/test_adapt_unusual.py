@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from renascent.core.errors import UserError
 from renascent.core.gates import soft
-from renascent.costs import cost_of, params
+from renascent.costs import cost_of
 from renascent.experiment.search import search
 from renascent.loops.weightsfile import load_weights, save_weights
 from renascent.nets.adapt import adapt
@@ -153,19 +153,6 @@ def test_weights_are_saved_and_read_again(space, tmp_path):
     assert not torch.equal(again(x), net(x))
     load_weights(again, tmp_path / "w.safetensors")
     torch.testing.assert_close(again(x), net(x))
-
-
-def test_code_without_renascent_makes_the_same_module(space, tmp_path):
-    arch, told = some(space)[1], {}
-    small = space.supernet(3, 5).extract(arch)
-    exec(space.recipe(arch), told)
-    plain = told["shrink"](type(space.source)())
-    plain.load_state_dict(small.state_dict())
-    assert params(plain) == params(small)
-    assert [p.requires_grad for p in plain.parameters()] == [p.requires_grad for p in small.parameters()]
-    assert len(list(plain.parameters())) == len(list(small.parameters()))  # tied ones are tied
-    x = torch.randn(2, *SHAPE)
-    torch.testing.assert_close(plain(x), small(x))
 
 
 @pytest.mark.parametrize("kind", [Frozen, Tied])

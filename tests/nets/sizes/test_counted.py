@@ -7,11 +7,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from renascent.core.errors import UserError
 from renascent.core.gates import gumbel_soft
-from renascent.costs import COSTS, Additive, Sized, cost_of
+from renascent.costs import cost_of
 from renascent.nets import SPACES
-from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.counted import activations_in, macs_in, memory_access_in, params_in, peak, total
 from renascent.nets.sizes.layers import Layer
 from renascent.nets.sizes.nats_size import NatsSize
@@ -115,12 +113,3 @@ def test_the_gradient_of_an_expected_cost_is_that_of_finite_differences():
         return cost(gumbel_soft(config.space, logits, 1.0, torch.Generator().manual_seed(0))) / 1e6
 
     assert torch.autograd.gradcheck(value, (logits,))
-
-
-def test_the_kind_of_a_cost_follows_from_the_space():
-    for name in ("macs", "params"):
-        assert isinstance(cost_of(name, NatsSize(), (3, 8, 8), 10), Sized)
-        assert isinstance(cost_of(name, NatsTopology(channels=4, cells=1), (3, 8, 8), 10), Additive)
-    with pytest.raises(UserError, match=r"unknown cost 'flops'.*known: macs, params"):
-        cost_of("flops", NatsSize(), (3, 8, 8), 10)
-    assert "macs" in COSTS

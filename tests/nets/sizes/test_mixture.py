@@ -66,18 +66,6 @@ def test_interpolation_is_the_written_sum_with_its_gradients(assert_alike, activ
     torch.testing.assert_close(rows, ours[0].flatten(1), rtol=1e-12, atol=1e-12)
 
 
-def test_the_gradient_of_an_interpolation_is_that_of_finite_differences():
-    x = torch.randn(2, 5, 2, 1, requires_grad=True)
-    weight = torch.tensor([0.25, 0.0, 0.75, 0.0], requires_grad=True)
-
-    def run(x, weight):
-        return interpolated(x, Gate(weight, (0, 2), blend="interpolate"), OPTIONS)
-
-    assert torch.autograd.gradcheck(run, (x, weight))
-    rows = torch.randn(5, 3, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda r, w: interpolated_rows(r, Gate(w, (0, 2)), OPTIONS), (rows, weight))
-
-
 def test_a_mask_is_the_sum_of_the_masks_of_the_active_widths():
     g = gate(0, 2, 3, blend="sum")
     wanted = sum(g.weight[k] * (torch.arange(8) < OPTIONS[k]) for k in (0, 2, 3))

@@ -49,17 +49,18 @@ def test_the_cell_is_the_best_on_cifar_100():
     assert convs == set(CONVOLUTIONS) and arch["0-3"] == "skip_connect" and best == 9930
 
 
+def conv(unit, x, stride=1, padding=1):
+    """Return what a unit computes without its activation."""
+    out = functional.conv2d(x, unit.conv.weight, None, stride, padding)
+    return functional.batch_norm(out, None, None, training=True)
+
+
 def test_a_cell_by_hand():
     net = NatsSize().network(NatsSize().space.parse("8:16:24:16:16"), 3, 10)
     cell, x = net.parts[2], torch.randn(3, 16, 4, 4)
-
-    def conv(unit, x):
-        out = functional.conv2d(x.relu(), unit.conv.weight, None, 1, 1)
-        return functional.batch_norm(out, None, None, training=True)
-
-    first = conv(cell.conv01, x)
-    second = conv(cell.conv02, x) + conv(cell.conv12, first)
-    skip = functional.batch_norm(functional.conv2d(x, cell.skip.unit.conv.weight), None, None, training=True)
+    first = conv(cell.conv01, x.relu()).relu()
+    second = (conv(cell.conv02, x.relu()) + conv(cell.conv12, first)).relu()
+    skip = conv(cell.skip.unit, x, padding=0)
     torch.testing.assert_close(cell(x), skip + conv(cell.conv13, first) + conv(cell.conv23, second))
     # widths that are equal need no convolution
     assert len(list(net.parts[4].skip.parameters())) == 0
@@ -69,12 +70,7 @@ def test_a_cell_by_hand():
 def test_a_residual_block_by_hand():
     net = NatsSize().network(NatsSize().space.at(300), 3, 10)
     block, x = net.parts[1], torch.randn(3, 8, 5, 5)
-    out = functional.batch_norm(
-        functional.conv2d(x.relu(), block.conv_a.conv.weight, None, 2, 1), None, None, training=True
-    )
-    out = functional.batch_norm(
-        functional.conv2d(out.relu(), block.conv_b.conv.weight, None, 1, 1), None, None, training=True
-    )
+    out = conv(block.conv_b, conv(block.conv_a, x.relu(), stride=2).relu())
     short = functional.conv2d(functional.avg_pool2d(x, 2, ceil_mode=True), block.shortcut.conv.weight)
     torch.testing.assert_close(block(x), short + out)
 
