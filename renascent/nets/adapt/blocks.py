@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from renascent.nets.adapt.trace import Call, Graph, refs, words
@@ -33,9 +34,11 @@ class Run:
         """The numbers of blocks to choose from."""
         return tuple(range(self.fewest, len(self.blocks) + 1))
 
-    def position(self, node: int) -> int | None:
-        """Return which block an operation belongs to, None if to none."""
-        return next((k for k, (start, end) in enumerate(self.spans) if start <= node < end), None)
+
+def block_where(depths: Mapping[str, Run], inside: Callable[[str, tuple[int, int]], bool]) -> tuple[str, int] | None:
+    """Return the decision and the position of the first block for whose name and span `inside` is true."""
+    places = ((name, k, run) for name, run in depths.items() for k in range(len(run.blocks)))
+    return next(((name, k) for name, k, run in places if inside(run.blocks[k], run.spans[k])), None)
 
 
 def runs(graph: Graph, least: float) -> tuple[Run, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from renascent.core.space import Space
-from renascent.nets.adapt.blocks import Run
+from renascent.nets.adapt.blocks import Run, block_where
 from renascent.nets.adapt.edits import Axes
 from renascent.nets.adapt.groups import Axis, Grouping
 from renascent.nets.adapt.labelling import Labelling
@@ -89,11 +89,12 @@ class Costs:
 
     def block_at(self, node: int) -> tuple[str, int] | None:
         """Return (decision on depth, blocks from which on it is there) of an operation, None if it always is."""
-        for name, run in self.depths.items():
-            position = run.position(node)
-            if position is not None:
-                return None if position < run.fewest else (name, position + 1)
-        return None
+        return self._least(block_where(self.depths, lambda _, span: span[0] <= node < span[1]))
+
+    def _least(self, place: tuple[str, int] | None) -> tuple[str, int] | None:
+        if place is None or place[1] < self.depths[place[0]].fewest:
+            return None
+        return place[0], place[1] + 1
 
     def _first_block(self, names: Sequence[str]) -> tuple[str, int] | None:
         """Return from which depth on a parameter is there, by any of its names; None where it always is.
@@ -105,8 +106,4 @@ class Costs:
         return min(found) if len(found) == len(places) and len({name for name, _ in found}) == 1 else None
 
     def _block_of(self, parameter: str) -> tuple[str, int] | None:
-        for name, run in self.depths.items():
-            for position, block in enumerate(run.blocks):
-                if parameter.startswith(f"{block}."):
-                    return None if position < run.fewest else (name, position + 1)
-        return None
+        return self._least(block_where(self.depths, lambda block, _: parameter.startswith(f"{block}.")))

@@ -77,7 +77,6 @@ def shrunk(model: nn.Module, axes: Axes, change: Change) -> nn.Module:
             if name in axes and id(old) not in made:
                 part = cropped(old, axes[name], change.sizes).clone(memory_format=torch.contiguous_format)
                 made[id(old)] = nn.Parameter(part, old.requires_grad) if isinstance(old, nn.Parameter) else part
-        for name, old in tensors(small):
             if id(old) in made:
                 owner, _, leaf = name.rpartition(".")
                 setattr(small.get_submodule(owner), leaf, made[id(old)])

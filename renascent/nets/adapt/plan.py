@@ -12,7 +12,7 @@ from torch import nn
 
 from renascent.core.errors import UserError
 from renascent.core.space import Arch, Integer, Space, When
-from renascent.nets.adapt.blocks import Run, runs
+from renascent.nets.adapt.blocks import Run, block_where, runs
 from renascent.nets.adapt.counting import Costs
 from renascent.nets.adapt.coverage import Coverage, NothingToSearch, Row, shortened
 from renascent.nets.adapt.edits import Attribute, Axes, Change
@@ -171,12 +171,12 @@ def _resized(model: nn.Module, channels: int, resolutions: tuple[int, ...], stat
 
 def _when(group: Group, depths: Mapping[str, Run]) -> When:
     """Return the condition of a group that lies within one block."""
-    for name, run in depths.items():
-        for position, block in enumerate(run.blocks):
-            if all(f"{layer}.".startswith(f"{block}.") for layer in group.layers):
-                there = tuple(k for k in run.options if k > position)
-                return None if there == run.options else (name, there)
-    return None
+    place = block_where(depths, lambda block, _: all(f"{layer}.".startswith(f"{block}.") for layer in group.layers))
+    if place is None:
+        return None
+    name, position = place
+    there = tuple(k for k in depths[name].options if k > position)
+    return None if there == depths[name].options else (name, there)
 
 
 def _rows(

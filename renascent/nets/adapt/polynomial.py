@@ -55,12 +55,12 @@ class Polynomial:
 
     def exact(self, indices: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the cost (n,) of architectures given as option indices (n, decisions)."""
-        column = {name: k for k, name in enumerate(self.space.decisions)}
-        picked = {name: self._options(name)[np.asarray(indices)[:, k]] for name, k in column.items()}
+        columns = dict(zip(self.space.decisions, np.asarray(indices).T, strict=True))
+        picked = {name: self._options(name)[column] for name, column in columns.items()}
         total = np.zeros(len(indices))
         for term in self.terms:
             factor = np.asarray(term.factor)
-            value = factor[np.asarray(indices)[:, column["resolution"]]] if len(factor) > 1 else factor[0]
+            value = factor[columns["resolution"]] if len(factor) > 1 else factor[0]
             for name, power in term.powers:
                 value = value * picked[name] ** power
             if term.depth is not None:

@@ -35,7 +35,7 @@ class GateContext:
 
     @contextmanager
     def active(self, gates: Gates) -> Iterator[None]:
-        """GateContext `gates` over inside, whatever happens there."""
+        """Let `gates` hold inside, whatever happens there."""
         self._gates = gates
         try:
             yield
@@ -46,19 +46,16 @@ class GateContext:
         assert self._gates is not None, "this layer is part of a supernet: call that, with gates"
         return self._gates[decision]
 
-    def options(self, decision: str) -> tuple[int, ...]:
-        return self.space.options(decision)
-
     def mixed(self, decision: str | None, blend: str) -> tuple[Gate, tuple[int, ...]] | None:
         """Return a gate that brings several widths together by `blend`, and all widths; None for any other gate."""
         gate = self.gate(decision) if decision else None
         if decision is None or gate is None or gate.blend != blend or certain(gate):
             return None
-        return gate, self.options(decision)
+        return gate, self.space.options(decision)
 
     def widest(self, decision: str) -> int:
         """Return the widest active option."""
-        return self.options(decision)[max(self.gate(decision).active)]
+        return int(self.space.options(decision)[max(self.gate(decision).active)])
 
 
 class CroppedConv(nn.Module):
@@ -182,7 +179,7 @@ class MixedDepth(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate = self.context.gate(self.decision)
-        options = self.context.options(self.decision)
+        options = self.context.space.options(self.decision)
         weights: dict[int, Tensor] = {}
         for k in gate.active:
             count = self.counts[options[k]]
