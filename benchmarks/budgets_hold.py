@@ -48,9 +48,8 @@ from renascent.costs.budget import Budget
 from renascent.costs.named import cost_of
 from renascent.loops.run import Run, read_events
 from renascent.loops.share import Scorer, share
-from renascent.nets.sizes.resnet_cifar import Block
-from renascent.nets.sizes.space import TracedSpace
-from renascent.nets.sizes.units import Classifier, Stage, Unit
+from renascent.nets.sizes.space import SizedSpace
+from renascent.nets.sizes.units import Classifier, Residual, Stage, Unit
 from renascent.results.budgeted import prepare
 from renascent.strategies.fbnetv2 import FBNetV2
 from renascent.strategies.nes import NES
@@ -75,7 +74,7 @@ SHAPE, CLASSES = (1, 8, 8), 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmallSpace(TracedSpace):
+class SmallSpace(SizedSpace):
     """Three widths and two depths: a stage of residual blocks with an inner width, a stride, another stage."""
 
     widths: tuple[int, ...] = (2, 4, 6, 8, 10, 12, 14, 16)
@@ -111,9 +110,9 @@ class Network(nn.Module):
         return self.classifier(self.stage2(self.down(self.stage1(self.stem(x)))))  # type: ignore[no-any-return]
 
 
-def _block(width: int, inner: int, name: str, inner_name: str) -> Block:
+def _block(width: int, inner: int, name: str, inner_name: str) -> Residual:
     units = [Unit(width, inner, 3, decision=inner_name), Unit(inner, width, 3, activation="none", decision=name)]
-    return Block(units, None, 1)
+    return Residual(units)
 
 
 def budgets(config: SmallSpace, count: int, seed: int = 0) -> list[str]:

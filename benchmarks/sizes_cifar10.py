@@ -52,12 +52,11 @@ from renascent.loops.fit import Fit, accuracy, fit, recalibrate
 from renascent.loops.run import Run
 from renascent.loops.weightsfile import load_weights, read_weights, save_weights
 from renascent.nets.adapt.config import adapt
-from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.mobile_v2 import MobileNetV2
-from renascent.nets.sizes.resizing import at_resolution
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
-from renascent.nets.sizes.resolution import RESOLUTION, input_shape
+from renascent.nets.sizes.resolution import RESOLUTION, at_resolution, input_shape
+from renascent.nets.sizes.space import SizedSpace
 from renascent.strategies.fbnetv2 import FBNetV2
 from renascent.strategies.nes import NES
 from renascent.strategies.rsps import RSPS

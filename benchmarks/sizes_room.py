@@ -43,8 +43,8 @@ from renascent.core.files import write_json
 from renascent.core.space import Arch
 from renascent.costs import macs
 from renascent.costs.scaling import is_depth
-from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
+from renascent.nets.sizes.space import SizedSpace
 
 LEAST = 0.02
 """Share of the widths below which a drawn resolution or depth is given up."""

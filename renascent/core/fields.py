@@ -98,7 +98,7 @@ def settings(cls: type[T]) -> type[T]:
     Traceback (most recent call last):
     renascent.core.errors.UserError: lr is -1: give a number of at least 0
     """
-    own: Callable[..., None] | None = cls.__dict__.get("__post_init__")
+    own: Callable[..., None] | None = getattr(cls, "__post_init__", None)
 
     def check(self: Any, *given: Any) -> None:
         for name, limit in limits(cls).items():

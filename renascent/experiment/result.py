@@ -15,8 +15,7 @@ from renascent.costs import Latency, Lut, macs, measure, params
 from renascent.loops.fit import Fit, Fitted
 from renascent.loops.share import Scorer, SearchOutcome
 from renascent.loops.weightsfile import save_weights
-from renascent.nets.sizes.resizing import at_resolution
-from renascent.nets.sizes.resolution import input_shape
+from renascent.nets.sizes.resolution import at_resolution, input_shape
 from renascent.results.budgeted import costs_of
 from renascent.results.facts import About, Asked
 from renascent.results.plane import plane

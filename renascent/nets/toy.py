@@ -46,7 +46,8 @@ class ToySpace(SpaceConfig):
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> ToyNetwork:
         """Build one architecture with fresh weights. `prune` changes nothing: every reading is used."""
         self.check(channels_in)
-        return ToyNetwork([self._reading(row, str(arch[f"row{row}"]), classes) for row in range(self.rows)])
+        channels = [int(str(channel).removeprefix("channel")) for channel in arch.values()]
+        return ToyNetwork([Reading(k, row, self.features, classes) for row, k in enumerate(channels)])
 
     def draw(self, arch: Arch) -> str:
         """Draw an architecture in text."""
@@ -55,9 +56,6 @@ class ToySpace(SpaceConfig):
     def readings(self, row: int, classes: int) -> list[Reading]:
         """Return a fresh module for every option of one row's decision."""
         return [Reading(channel, row, self.features, classes) for channel in range(self.channels)]
-
-    def _reading(self, row: int, option: str, classes: int) -> Reading:
-        return Reading(int(option.removeprefix("channel")), row, self.features, classes)
 
     def check(self, channels_in: int) -> None:
         """Raise UserError unless the data have a channel for every option."""

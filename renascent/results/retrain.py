@@ -22,7 +22,7 @@ from renascent.loops.fit import Fit, Fitted, _check_drop_path, accuracy, fit, re
 from renascent.loops.run import Run, check_seed
 from renascent.loops.weightsfile import read_weights, save_weights
 from renascent.nets.sizes.inherit import first_k
-from renascent.nets.sizes.resizing import at_resolution, resized
+from renascent.nets.sizes.resolution import at_resolution, resized
 from renascent.results.baselines import Baselines
 from renascent.results.facts import Cell, Reference, Teacher, Training
 from renascent.tasks.distill import Distillation, Distilled

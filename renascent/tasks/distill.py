@@ -83,7 +83,7 @@ class Distilled(Task):
     """A task, with a teacher: the same data, streams and score, and the teacher's soft targets in the loss.
 
     The teacher answers once a batch, in evaluation mode and without gradient, on the images as the stream gives them
-    and in its own precision; a student that wants another resolution resizes for itself (`nets.resizing.Resizing`).
+    and in its own precision; a student that wants another resolution resizes for itself (`sizes.resolution.Resizing`).
     Without gradients the loss is the task's own, so that validation and test losses mean the same with and without a
     teacher.
 

@@ -10,8 +10,8 @@ from renascent.core.gates import Gate, gumbel_hard, one_hot
 from renascent.costs import COSTS, Additive, cost_of, macs, params
 from renascent.nets import SPACES
 from renascent.nets.cells.nats import NatsTopology
-from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
+from renascent.nets.sizes.space import SizedSpace
 from renascent.nets.toy import ToySpace
 
 SHAPE = (3, 8, 8)

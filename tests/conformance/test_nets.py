@@ -11,8 +11,8 @@ from renascent.core.gates import one_hot, several_sizes, soft
 from renascent.core.optimiser import WeightRule
 from renascent.costs import cost_of, macs, params
 from renascent.nets import SPACES
-from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape, resize
+from renascent.nets.sizes.space import SizedSpace
 from renascent.nets.toy import ToySpace
 
 SMALL = {"channels": 4, "cells": 1, "width": 0.125}

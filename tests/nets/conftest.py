@@ -1,6 +1,6 @@
 """Everything about networks is checked in float64, where two ways of computing one number agree to 1e-10."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -13,3 +13,17 @@ def doubles() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def assert_alike() -> Callable[..., None]:
+    """Compare what is computed in two ways: the values, and the gradients of `leaves` along a random slope."""
+
+    def compare(ours, theirs, leaves, tolerance=1e-10):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+        slope = torch.randn(ours.shape, dtype=ours.dtype)
+        about = {"retain_graph": True, "materialize_grads": True}
+        found = [torch.autograd.grad(out, leaves, slope, **about) for out in (ours, theirs)]
+        torch.testing.assert_close(*found, rtol=10 * tolerance, atol=10 * tolerance)
+
+    return compare

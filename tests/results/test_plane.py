@@ -12,8 +12,8 @@ from renascent.core.space import Arch, Integer, Space
 from renascent.costs.named import cost_of
 from renascent.costs.scaling import FACTORS, is_size_space, scaled_to
 from renascent.nets.cells.nats import NatsTopology
-from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
+from renascent.nets.sizes.space import SizedSpace
 from renascent.results.plane import SHARES, plane
 
 SHAPE, CLASSES = (3, 16, 16), 10

@@ -28,8 +28,7 @@ from renascent.loops.run import Run
 from renascent.nets.adapt import adapt
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.inherit import first_k
-from renascent.nets.sizes.resizing import Resizing
-from renascent.nets.sizes.resolution import resize
+from renascent.nets.sizes.resolution import Resizing, resize
 from renascent.reports.summary import summary
 from renascent.results import retrain
 from renascent.results.retrain import calibrate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from renascent.nets.adapt.trace import Call, Graph, refs, words
@@ -20,46 +20,48 @@ class Run:
 
     name: the module they are in.  blocks: their dotted names.  spans: operations `start <= k < end` of each.
     plain: they are called with one tensor, so that an identity can take their place; if not, they leave their list.
-    fewest: blocks without which the model does not run.
+    fewest: how many of them have to stay.
     """
 
     name: str
     blocks: tuple[str, ...]
     spans: tuple[tuple[int, int], ...]
     plain: bool
-    fewest: int = 0
+    fewest: int
 
-    def options(self, least: float) -> tuple[int, ...]:
-        """Return the numbers of blocks to choose from."""
-        return tuple(range(max(int(least * len(self.blocks)), self.fewest), len(self.blocks) + 1))
-
-    def position(self, node: int) -> int | None:
-        """Return which block an operation belongs to, None if to none."""
-        return next((k for k, (start, end) in enumerate(self.spans) if start <= node < end), None)
+    @property
+    def options(self) -> tuple[int, ...]:
+        """The numbers of blocks to choose from."""
+        return tuple(range(self.fewest, len(self.blocks) + 1))
 
 
-def runs(graph: Graph) -> tuple[Run, ...]:
-    """Return all blocks that can be left out, in runs; the innermost ones if they are nested."""
-    blocks = _innermost([call for call in graph.calls if _adds(graph, call)])
+def block_where(depths: Mapping[str, Run], inside: Callable[[str, tuple[int, int]], bool]) -> tuple[str, int] | None:
+    """Return the decision and the position of the first block for whose name and span `inside` is true."""
+    places = ((name, k, run) for name, run in depths.items() for k in range(len(run.blocks)))
+    return next(((name, k) for name, k, run in places if inside(run.blocks[k], run.spans[k])), None)
+
+
+def runs(graph: Graph, least: float) -> tuple[Run, ...]:
+    """Return all blocks that can be left out, in runs; the innermost ones if they are nested.
+
+    least: share of a run's blocks that stays.
+    """
+    blocks = [call for call in graph.calls if _adds(graph, call)]
+    innermost = [c for c in blocks if not any(o is not c and o.module.startswith(f"{c.module}.") for o in blocks)]
     rows: list[list[Call]] = []
-    for call in sorted(blocks, key=lambda c: c.start):
+    for call in sorted(innermost, key=lambda c: c.start):
         last = rows[-1][-1] if rows else None
         if last and last.returned == call.given and last.plain == call.plain and _parent(last) == _parent(call):
             rows[-1].append(call)
         else:
             rows.append([call])
-    return tuple(_run(row, [_parent(other[0]) for other in rows]) for row in rows)
-
-
-def _run(row: Sequence[Call], parents: Sequence[str]) -> Run:
-    parent = _parent(row[0])
-    alone = parent and parents.count(parent) == 1
-    blocks = tuple(call.module for call in row)
-    return Run(parent if alone else blocks[0], blocks, tuple((c.start, c.end) for c in row), row[0].plain)
-
-
-def _innermost(calls: Sequence[Call]) -> list[Call]:
-    return [c for c in calls if not any(o is not c and o.module.startswith(f"{c.module}.") for o in calls)]
+    parents = [_parent(row[0]) for row in rows]
+    found = []
+    for row, parent in zip(rows, parents, strict=True):
+        names, spans = tuple(call.module for call in row), tuple((call.start, call.end) for call in row)
+        alone = parent and parents.count(parent) == 1
+        found.append(Run(parent if alone else names[0], names, spans, row[0].plain, int(least * len(row))))
+    return tuple(run for run in found if len(run.options) > 1)
 
 
 def _parent(call: Call) -> str:

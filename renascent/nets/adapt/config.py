@@ -23,7 +23,7 @@ from renascent.nets.adapt.edits import shrunk
 from renascent.nets.adapt.factory import load_weights, made
 from renascent.nets.adapt.listing import listed
 from renascent.nets.adapt.order import magnitude, ordered
-from renascent.nets.adapt.plan import Plan, Rules, planned
+from renascent.nets.adapt.plan import Plan, planned
 from renascent.nets.adapt.polynomial import Polynomial
 from renascent.nets.adapt.recipe import recipe
 from renascent.nets.adapt.supernet import AdaptedNet
@@ -113,16 +113,15 @@ class Adapted(SpaceConfig):
     @cached_property
     def plan(self) -> Plan:
         """The analysis of the model. Raises UserError when nothing of it can be searched."""
-        channels, height, width = self.shape
-        rules = Rules(
-            shape=(channels, height, width),
+        model = copied(self.source).cpu()
+        plan = planned(
+            model,
+            shape=self.shape,
             multiple=self.multiple,
             least=self.least,
             depth=self.depth,
             resolutions=self.resolutions,
         )
-        model = copied(self.source).cpu()
-        plan = planned(model, rules)
         trains_alike(AdaptedNet(plan, model), self.shape)
         return plan
 
@@ -173,7 +172,7 @@ class Adapted(SpaceConfig):
         to prune.
         """
         self.check(channels_in, classes)
-        net = shrunk(self._arranged, self.plan.axes, self.plan.change(_numbers(self.space.arch(arch))))
+        net = shrunk(self._arranged, self.plan.axes, self.plan.change(self.space.arch(arch)))
         frozen = [(p, p.detach().clone()) for p in net.parameters() if not p.requires_grad]
         for module in net.modules():
             learns = any(p.requires_grad for p in module.parameters()) or not list(module.parameters())
@@ -253,10 +252,6 @@ def adapt(model: nn.Module, shape: tuple[int, int, int], **settings: Any) -> Ada
     100% of the MACs can change
     """
     return Adapted(shape=shape, model=model, **settings)
-
-
-def _numbers(arch: Arch) -> dict[str, int]:
-    return {name: value for name, value in arch.items() if isinstance(value, int)}
 
 
 def _whole(name: str, values: Any) -> tuple[int, ...]:

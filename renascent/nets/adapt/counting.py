@@ -6,10 +6,10 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from renascent.core.space import Space
-from renascent.nets.adapt.blocks import Run
+from renascent.nets.adapt.blocks import Run, block_where
 from renascent.nets.adapt.edits import Axes
 from renascent.nets.adapt.groups import Axis, Grouping
 from renascent.nets.adapt.labelling import Labelling
@@ -64,14 +64,20 @@ class Costs:
             free += product.macs * (droppable or bool(self._lengths(state, at)) or RESOLUTION in self.space.decisions)
         return free / total if total else 0.0
 
+    def length(self, state: Labelling, value: int, axis: int) -> Linear:
+        """Return the length of one axis of a tensor, which is given by its number."""
+        labels = state.labels.get(value)
+        found = self._changing(state, labels, axis % labels.dim()) if labels is not None else []
+        return self._linear(found[0]) if found else (state.graph.shapes[value][axis], {})
+
     def _lengths(self, state: Labelling, at: int) -> list[Axis]:
         """Return the axes that change of one product."""
-        found = []
-        for labels, axis in state.products[at].axes:
-            if axis in state.units.varying(labels):
-                new = self.grouping.axis_of(labels, axis).without(self.gone)
-                found += [new] if new.groups else []
-        return found
+        return [found for labels, axis in state.products[at].axes for found in self._changing(state, labels, axis)]
+
+    def _changing(self, state: Labelling, labels: Tensor, axis: int) -> list[Axis]:
+        """Return an axis of a labelled tensor if decisions change its length."""
+        found = [self.grouping.axis_of(labels, axis).without(self.gone)] if axis in state.units.varying(labels) else []
+        return [axis for axis in found if axis.groups]
 
     def _terms(self, factors: Sequence[float], axes: Sequence[Axis], depth: tuple[str, int] | None) -> list[Term]:
         lengths = [self._linear(axis) for axis in axes]
@@ -81,17 +87,14 @@ class Costs:
         constant, each = axis.count()
         return constant, {self.names[g]: n for g, n in each.items()}
 
-    def _depth(self, name: str, position: int) -> tuple[str, int] | None:
-        least = int(self.space.options(name)[0])
-        return None if position < least else (name, position + 1)
-
     def block_at(self, node: int) -> tuple[str, int] | None:
         """Return (decision on depth, blocks from which on it is there) of an operation, None if it always is."""
-        for name, run in self.depths.items():
-            position = run.position(node)
-            if position is not None:
-                return self._depth(name, position)
-        return None
+        return self._least(block_where(self.depths, lambda _, span: span[0] <= node < span[1]))
+
+    def _least(self, place: tuple[str, int] | None) -> tuple[str, int] | None:
+        if place is None or place[1] < self.depths[place[0]].fewest:
+            return None
+        return place[0], place[1] + 1
 
     def _first_block(self, names: Sequence[str]) -> tuple[str, int] | None:
         """Return from which depth on a parameter is there, by any of its names; None where it always is.
@@ -103,8 +106,4 @@ class Costs:
         return min(found) if len(found) == len(places) and len({name for name, _ in found}) == 1 else None
 
     def _block_of(self, parameter: str) -> tuple[str, int] | None:
-        for name, run in self.depths.items():
-            for position, block in enumerate(run.blocks):
-                if parameter.startswith(f"{block}."):
-                    return self._depth(name, position)
-        return None
+        return self._least(block_where(self.depths, lambda block, _: parameter.startswith(f"{block}.")))

@@ -20,6 +20,9 @@ from renascent.nets.adapt.groups import Axis, Sizes
 Axes = Mapping[str, Mapping[int, Axis]]
 """Parameter or buffer -> axis -> what lies along it."""
 
+Setting = tuple[nn.Module, str, Any]
+"""A module, one of its attributes, and the value that this is to have."""
+
 
 @dataclass(frozen=True)
 class Attribute:
@@ -70,35 +73,31 @@ def shrunk(model: nn.Module, axes: Axes, change: Change) -> nn.Module:
     small = copy.deepcopy(model)
     made: dict[int, Tensor] = {}
     with torch.no_grad():
-        for name, old in _tensors(small):
+        for name, old in tensors(small):
             if name in axes and id(old) not in made:
                 part = cropped(old, axes[name], change.sizes).clone(memory_format=torch.contiguous_format)
                 made[id(old)] = nn.Parameter(part, old.requires_grad) if isinstance(old, nn.Parameter) else part
-        for name, old in _tensors(small):
             if id(old) in made:
                 owner, _, leaf = name.rpartition(".")
                 setattr(small.get_submodule(owner), leaf, made[id(old)])
-    shapes = {name: tuple(tensor.shape) for name, tensor in _tensors(small)}
-    for module, attribute, value in settings(model, axes, shapes, change):
-        setattr(small.get_submodule(module), attribute, value)
-    for parent, children in _children(small, change).items():
-        small.get_submodule(parent)._modules = children
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors(small)}
+    for module, attribute, value in settings(small, axes, shapes, change):
+        setattr(module, attribute, value)
     return small
 
 
-def settings(
-    model: nn.Module, axes: Axes, shapes: Mapping[str, tuple[int, ...]], change: Change
-) -> list[tuple[str, str, Any]]:
-    """Return what modules must say of their sizes, as (module, attribute, value). shapes: of the changed tensors."""
-    found = []
+def settings(model: nn.Module, axes: Axes, shapes: Mapping[str, tuple[int, ...]], change: Change) -> list[Setting]:
+    """Return what modules must say of their sizes and hold as children. shapes: of the changed tensors."""
+    found: list[Setting] = []
     for owner in dict.fromkeys(name.rpartition(".")[0] for name in axes):
         module = model.get_submodule(owner)
         own = {name: shapes.get(f"{owner}.{name}" if owner else name) for name in _OWN}
-        found += [(owner, key, value) for key, value in sized(module, own).items() if getattr(module, key) != value]
+        found += [(module, key, value) for key, value in sized(module, own).items() if getattr(module, key) != value]
     for group, attributes in change.attributes.items():
         for a in attributes:
-            found.append((a.module, a.name, a.value * change.sizes.get(group, a.units) // a.units))
-    return found
+            value = a.value * change.sizes.get(group, a.units) // a.units
+            found.append((model.get_submodule(a.module), a.name, value))
+    return found + [(module, "_modules", children) for module, children in _children(model, change).items()]
 
 
 _OWN = ("weight", "bias", "running_mean", "in_proj_weight")
@@ -146,32 +145,26 @@ def _convolution(module: _ConvNd, weight: tuple[int, ...]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def changed(model: nn.Module, values: Iterable[tuple[str, str, Any]], change: Change) -> Iterator[None]:
-    """Let attributes have other values, and leave blocks out, for the length of one forward pass."""
-    before: list[tuple[nn.Module, str, Any]] = []
-    children = [(model.get_submodule(parent), new) for parent, new in _children(model, change).items()]
-    whole = [(module, module._modules) for module, _ in children]
+def changed(values: Iterable[Setting]) -> Iterator[None]:
+    """Let attributes of modules have other values for the length of one forward pass."""
+    before: list[Setting] = []
     try:
-        for owner, name, value in values:
-            module = model.get_submodule(owner)
+        for module, name, value in values:
             before.append((module, name, getattr(module, name)))
             setattr(module, name, value)
-        for module, new in children:
-            module._modules = new
         yield
     finally:
-        for module, old in whole:
-            module._modules = old
         for module, name, value in reversed(before):
             setattr(module, name, value)
 
 
-def _children(model: nn.Module, change: Change) -> dict[str, dict[str, nn.Module | None]]:
+def _children(model: nn.Module, change: Change) -> dict[nn.Module, dict[str, nn.Module | None]]:
     """Return the children of each module that loses some: identities in their place, or nothing in a list."""
-    found: dict[str, dict[str, nn.Module | None]] = {}
+    found: dict[nn.Module, dict[str, nn.Module | None]] = {}
     for run, block in change.dropped:
         parent, _, leaf = block.rpartition(".")
-        children = found.setdefault(parent, dict(model.get_submodule(parent)._modules))
+        module = model.get_submodule(parent)
+        children = found.setdefault(module, dict(module._modules))
         if run.plain:
             children[leaf] = nn.Identity()
         else:
@@ -179,5 +172,6 @@ def _children(model: nn.Module, change: Change) -> dict[str, dict[str, nn.Module
     return found
 
 
-def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+def tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return all parameters and buffers, tied ones by each of their names."""
     return [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]

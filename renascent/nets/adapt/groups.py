@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from renascent.nets.adapt.labelling import Labelling, Site
-from renascent.nets.adapt.units import packed
+from renascent.nets.adapt.units import along_axis
 from renascent.nets.sizes.resolution import RESOLUTION
 
 Sizes = Mapping[int, int]
@@ -103,8 +103,7 @@ class Grouping:
 
     def axis_of(self, labels: Tensor, axis: int) -> Axis:
         """Return what lies along one axis of any labelled tensor."""
-        vector = packed(labels)[tuple(slice(None) if d == axis else 0 for d in range(labels.dim()))]
-        return axis_from(vector, self.unit_group, self.unit_place)
+        return axis_from(along_axis(labels, axis), self.unit_group, self.unit_place)
 
 
 def axis_from(labels: Tensor, unit_group: NDArray[np.int64], unit_place: NDArray[np.int64]) -> Axis:

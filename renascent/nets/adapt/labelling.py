@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from renascent.nets.adapt.trace import Graph, Node, Ref, refs
-from renascent.nets.adapt.units import FIXED, NEUTRAL, Units, neutral, packed
+from renascent.nets.adapt.units import FIXED, NEUTRAL, Units, along_axis, neutral, packed
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,10 @@ class Labelling:
         shape, name = self.graph.shapes[value], self.graph.named.get(value)
         if name is None or value in self.graph.whole or not shape:
             return neutral(shape)
-        known = [self.sites.get((name, axis)) for axis in range(len(shape))]
-        if any(site is not None for site in known):
-            for site in known:
-                if site is not None:
-                    self.units.fix(site.labels, f"{name} is used in two ways")
+        known = [site for (owner, _), site in self.sites.items() if owner == name]
+        for site in known:
+            self.units.fix(site.labels, f"{name} is used in two ways")
+        if known:
             return torch.tensor(FIXED).expand(shape)
         count = int(torch.Size(shape).numel())
         return packed(self.units.fresh(count).reshape(shape))
@@ -127,7 +126,7 @@ class Labelling:
         elif isinstance(ref, Ref):
             self.units.tie(self.of(ref), labels, "one number a channel is computed")
 
-    def counted(self, node: Node, macs: int, *axes: tuple[Tensor, int]) -> None:
+    def counted(self, macs: int, *axes: tuple[Tensor, int]) -> None:
         """Say how multiply-accumulates of an operation grow."""
         if macs:
             self.products.append(Product(macs, axes, self.at))
@@ -141,7 +140,7 @@ class Labelling:
         for ref in refs(node.result):
             shape = self.graph.shapes[ref.value]
             self.labels[ref.value] = torch.tensor(FIXED).expand(shape) if touched else neutral(shape)
-        self.counted(node, node.macs)
+        self.counted(node.macs)
 
 
 Rule = Callable[[Labelling, Node], None]
@@ -176,8 +175,7 @@ def _claim(state: Labelling) -> None:
         labels = state.labels.get(value)
         if labels is not None and value not in state.graph.whole:
             for axis in state.units.varying(labels):
-                along = labels[tuple(slice(None) if d == axis else 0 for d in range(labels.dim()))]
-                state.sites.setdefault((name, axis), Site(name, axis, along))
+                state.sites.setdefault((name, axis), Site(name, axis, along_axis(labels, axis)))
 
 
 def _straighten(state: Labelling) -> None:

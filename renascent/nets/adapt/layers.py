@@ -33,7 +33,7 @@ def convolution(state: Labelling, node: Node) -> None:
     if groups == given and groups > 1:
         outputs = inputs.repeat_interleave(width // given)
         state.site(name, 0, inputs if turned else outputs)
-        state.counted(node, node.macs, (outputs, 0))
+        state.counted(node.macs, (outputs, 0))
     else:
         ways = state.units.vector(inputs.reshape(groups, -1), 1)
         made = state.units.fresh(width // groups)
@@ -45,7 +45,7 @@ def convolution(state: Labelling, node: Node) -> None:
         else:
             state.site(name, 1, ways, reads=True)
             state.site(name, 0, outputs, makes=True)
-        state.counted(node, node.macs, (ways, 0), (outputs, 0))
+        state.counted(node.macs, (ways, 0), (outputs, 0))
     state.each(node.argument(2, "bias"), outputs)
     _spread(state, node, outputs, axis)
 
@@ -62,7 +62,7 @@ def linear(state: Labelling, node: Node) -> None:
     state.site(name, 1, inputs, reads=True)
     state.site(name, 0, outputs, makes=True)
     state.each(node.argument(2, "bias"), outputs)
-    state.counted(node, node.macs, (inputs, 0), (outputs, 0))
+    state.counted(node.macs, (inputs, 0), (outputs, 0))
     _spread(state, node, outputs, x.dim() - 1)
 
 
@@ -134,16 +134,16 @@ def _multiplied(state: Labelling, node: Node, a: Tensor, b: Tensor, macs: int) -
         left, right = whole[0][..., :1, :1], whole[1][..., :1, :1]
         met = state.units.tie(left, right)
         state.heads.append(met)
-        state.counted(node, macs, *((met, axis) for axis in range(met.dim())))
+        state.counted(macs, *((met, axis) for axis in range(met.dim())))
         return met.expand(*lead, a.shape[-2], b.shape[-1])
     along_k = {(t.dim() + axis) in state.units.varying(t) for t, axis in ((a, -1), (b, -2))}
     if True in along_k:
         left, right = state.units.vector(a, -1), state.units.vector(b, -2)
         met = state.units.tie(left, right)
-        state.counted(node, macs, (met, 0))
+        state.counted(macs, (met, 0))
         return torch.tensor(FIXED).expand(*lead, a.shape[-2], b.shape[-1])
     rows, columns = a[..., :1], b[..., :1, :]
-    state.counted(node, macs, (rows, rows.dim() - 2), (columns, columns.dim() - 1))
+    state.counted(macs, (rows, rows.dim() - 2), (columns, columns.dim() - 1))
     return torch.maximum(*broadcast(rows, columns))
 
 
@@ -171,8 +171,8 @@ def multi_head_attention(state: Labelling, node: Node) -> None:
     state.each(given["out_proj_bias"], channels)
     # two projections of the queries' places, and two of the keys'; two products of these
     queries, keys = (state.graph.shapes[ref.value][0] for ref in node.args[:2])
-    state.counted(node, 2 * (queries + keys) * width * width, (channels, 0), (channels, 0))
-    state.counted(node, 2 * queries * keys * width, (channels, 0))
+    state.counted(2 * (queries + keys) * width * width, (channels, 0), (channels, 0))
+    state.counted(2 * queries * keys * width, (channels, 0))
     first, *others = (ref.value for ref in refs(node.result))
     state.labels[first] = channels.view([1] * (query.dim() - 1) + [width]).expand(state.graph.shapes[first])
     for value in others:

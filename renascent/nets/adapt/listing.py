@@ -7,19 +7,16 @@ are not: multiply-accumulates and parameters are counted exactly by `Adapted.mac
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
-
-from renascent.nets.adapt.groups import Grouping
+from renascent.nets.adapt.counting import Costs
 from renascent.nets.adapt.labelling import Labelling
 from renascent.nets.adapt.layers import CONVOLUTIONS
 from renascent.nets.adapt.polynomial import Linear
-from renascent.nets.adapt.trace import Node, refs
-from renascent.nets.sizes.layers import Layer, Quantity, RandomWidth, chosen, present
+from renascent.nets.adapt.trace import Graph, Node, refs
+from renascent.nets.sizes.layers import Layer, Quantity, chosen, present
 from renascent.nets.sizes.resolution import RESOLUTION
 
 POOLS = ("max_pool2d", "avg_pool2d")
@@ -27,94 +24,60 @@ POOLS = ("max_pool2d", "avg_pool2d")
 
 @dataclass(frozen=True)
 class Entry:
-    """One layer. inputs, outputs: its channels, as lengths of axes in units of decisions.
+    """One layer. about: what it has beside sizes: its name, kind, kernel, stride and groups.
 
+    inputs, outputs: its channels, as lengths of axes in units of decisions.
     sizes: (h, w) of its input map at each resolution.  depth: (decision, blocks from which on it is there).
     """
 
-    name: str
-    kind: str
+    about: Mapping[str, Any]
     inputs: Linear
     outputs: Linear
     sizes: tuple[tuple[int, int], ...]
-    kernel: int = 1
-    stride: int = 1
-    groups: int = 1
-    depth: tuple[str, int] | None = None
+    depth: tuple[str, int] | None
 
 
-@dataclass(frozen=True)
-class Lengths:
-    """How long axes are. names: number of a group -> its decision; other groups are whole."""
-
-    grouping: Grouping
-    names: Mapping[int, str]
-
-    def of(self, state: Labelling, value: int, axis: int) -> Linear:
-        """Return the length of one axis of a tensor."""
-        labels = state.labels.get(value)
-        size = state.graph.shapes[value][axis]
-        if labels is None or axis % labels.dim() not in state.units.varying(labels):
-            return size, {}
-        gone = frozenset(range(len(self.grouping.groups))) - frozenset(self.names)
-        constant, each = self.grouping.axis_of(labels, axis % labels.dim()).without(gone).count()
-        return constant, {self.names[g]: count for g, count in each.items()}
-
-
-def entries(
-    states: Sequence[Labelling], lengths: Lengths, depth_of: Callable[[int], tuple[str, int] | None]
-) -> tuple[Entry, ...]:
-    """Return what is listed of a model. states: its labels at each resolution.
-
-    depth_of: place of an operation -> `Entry.depth`.
-    """
+def entries(states: Sequence[Labelling], costs: Costs) -> tuple[Entry, ...]:
+    """Return what is listed of a model. states: its labels at each resolution."""
     found = []
     for at, node in enumerate(states[0].graph.nodes):
-        if node.name in (*CONVOLUTIONS, "linear", "add", *POOLS):
-            entry = _entry(states, node, at, lengths, depth_of(at))
-            found += [entry] if entry else []
+        about = _about(states[0].graph, node)
+        if about is not None:
+            # linear layers run for every token, or every place of a map: as a convolution of one place
+            axis, size = (-1, _tokens) if node.name == "linear" else (1, _map)
+            values = refs(node.args)[0].value, refs(node.result)[0].value
+            inputs, outputs = (costs.length(states[0], value, axis) for value in values)
+            sizes = tuple(size(state.graph.shapes[refs(state.graph.nodes[at].args)[0].value]) for state in states)
+            found.append(Entry({"name": node.module, **about}, inputs, outputs, sizes, costs.block_at(at)))
     return tuple(found)
 
 
-def _entry(
-    states: Sequence[Labelling], node: Node, at: int, lengths: Lengths, depth: tuple[str, int] | None
-) -> Entry | None:
-    state, graph = states[0], states[0].graph
-    given, returned = refs(node.args)[0].value, refs(node.result)[0].value
-    if node.name == "linear":
-        # for every token, or every place of a map: a convolution of one place
-        sizes = tuple(_tokens(other, at) for other in states)
-        kind = "linear" if sizes[0] == (1, 1) else "conv"
-        return Entry(
-            node.module, kind, lengths.of(state, given, -1), lengths.of(state, returned, -1), sizes, depth=depth
-        )
-    if len(graph.shapes[given]) != 4 or len(graph.shapes[returned]) != 4:
+def _about(graph: Graph, node: Node) -> dict[str, Any] | None:
+    """Return what the layer of an operation has beside name and sizes; None for an operation that is none."""
+    if node.name not in (*CONVOLUTIONS, "linear", "add", *POOLS):
         return None
-    inputs, outputs = lengths.of(state, given, 1), lengths.of(state, returned, 1)
-    sizes = tuple(_map(other, at) for other in states)
+    given, returned = (graph.shapes[refs(tree)[0].value] for tree in (node.args, node.result))
+    if node.name == "linear":
+        return {"kind": "linear" if _tokens(given) == (1, 1) else "conv"}
+    if len(given) != 4 or len(returned) != 4:
+        return None
     if node.name in CONVOLUTIONS:
         groups = int(node.argument(6, "groups", 1))
         kernel = graph.shapes[node.argument(1, "weight").value][-1]
-        turned = node.name.startswith("conv_transpose")
-        stride = 1 if turned else _one(node.argument(3, "stride", 1))
-        depthwise = groups == graph.shapes[given][1] > 1
-        kind, groups = ("depthwise", 1) if depthwise else ("conv", groups)
-        return Entry(node.module, kind, inputs, outputs, sizes, kernel, stride, groups, depth)
+        stride = 1 if node.name.startswith("conv_transpose") else _one(node.argument(3, "stride", 1))
+        kind, groups = ("depthwise", 1) if groups == given[1] > 1 else ("conv", groups)
+        return {"kind": kind, "kernel": kernel, "stride": stride, "groups": groups}
     if node.name in POOLS:
         kernel = _one(node.argument(1, "kernel_size"))
-        stride = _one(node.argument(2, "stride") or kernel)
-        return Entry(node.module, "pool", inputs, outputs, sizes, kernel, stride, depth=depth)
-    same = len(refs(node.args)) == 2 and graph.shapes[given] == graph.shapes[returned]
-    return Entry(node.module, "add", inputs, outputs, sizes, depth=depth) if same else None
+        return {"kind": "pool", "kernel": kernel, "stride": _one(node.argument(2, "stride") or kernel)}
+    return {"kind": "add"} if len(refs(node.args)) == 2 and given == returned else None
 
 
-def _map(state: Labelling, at: int) -> tuple[int, int]:
-    height, width = state.graph.shapes[refs(state.graph.nodes[at].args)[0].value][-2:]
-    return height, width
+def _map(shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[-2], shape[-1]
 
 
-def _tokens(state: Labelling, at: int) -> tuple[int, int]:
-    shape = state.graph.shapes[refs(state.graph.nodes[at].args)[0].value]
+def _tokens(shape: tuple[int, ...]) -> tuple[int, int]:
     return math.prod(shape[1:-1]), 1
 
 
@@ -131,18 +94,7 @@ def listed(
         height, width = (_at(values, resolutions, [size[k] for size in e.sizes]) for k in range(2))
         presence = present(values[e.depth[0]], e.depth[1]) if e.depth else 1
         inputs, outputs = _length(e.inputs, values, scales), _length(e.outputs, values, scales)
-        layer = Layer(
-            name=e.name,
-            kind=e.kind,
-            inputs=inputs,
-            outputs=outputs,
-            size=(height, width),
-            kernel=e.kernel,
-            stride=e.stride,
-            groups=e.groups,
-            presence=presence,
-        )
-        layers.append(layer)
+        layers.append(Layer(inputs=inputs, outputs=outputs, size=(height, width), presence=presence, **e.about))
     return layers
 
 
@@ -155,25 +107,7 @@ def _at(values: Mapping[str, Any], resolutions: Sequence[int], sizes: Sequence[i
 def _length(length: Linear, values: Mapping[str, Any], scales: Mapping[str, int]) -> Quantity:
     """Return a constant plus a factor times each decision; the sum of several random ones is independent of them."""
     constant, factors = length
-    total: Quantity = int(constant)
+    total: Any = int(constant)
     for name, factor in factors.items():
-        total = _sum(total, _times(values[name], int(factor), scales[name]))
-    return total
-
-
-def _times(value: Quantity, factor: int, scale: int) -> Quantity:
-    if isinstance(value, RandomWidth):
-        return RandomWidth(value.values // scale * factor, value.probabilities)
-    return value // scale * factor
-
-
-def _sum(a: Quantity, b: Quantity) -> Quantity:
-    if isinstance(a, RandomWidth) and isinstance(b, RandomWidth):
-        values, where = np.unique(np.add.outer(a.values, b.values), return_inverse=True)
-        both = torch.outer(a.probabilities, b.probabilities).flatten()
-        index = torch.from_numpy(where.reshape(-1)).to(both.device)
-        return RandomWidth(values, both.new_zeros(len(values)).index_add(0, index, both))
-    if isinstance(a, RandomWidth):
-        assert not isinstance(b, RandomWidth)
-        return RandomWidth(a.values + b, a.probabilities)
-    return RandomWidth(b.values + a, b.probabilities) if isinstance(b, RandomWidth) else a + b
+        total = total + values[name] // scales[name] * int(factor)
+    return total  # type: ignore[no-any-return]

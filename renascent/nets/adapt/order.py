@@ -29,20 +29,17 @@ def magnitude(model: nn.Module, axes: Axes, units: Mapping[int, int]) -> dict[in
         for number, axis in axes.get(name, {}).items():
             squares = tensor.detach().double().pow(2).movedim(number, 0).flatten(1).sum(1).cpu().numpy()
             for group in axis.groups:
-                if group in total:
-                    here = axis.group == group
-                    np.add.at(total[group], axis.place[here], squares[here])
+                here = axis.group == group
+                np.add.at(total[group], axis.place[here], squares[here])
     return {group: np.argsort(-norms, kind="stable") for group, norms in total.items()}
 
 
 def ordered(model: nn.Module, axes: Axes, orders: Orders) -> nn.Module:
     """Return a copy of `model` that computes the same, the units of its groups in another order."""
     new = copy.deepcopy(model)
-    done: set[int] = set()
     with torch.no_grad():
         for name, tensor in [*new.named_parameters(), *new.named_buffers()]:
-            if name in axes and id(tensor) not in done:
-                done.add(id(tensor))
+            if name in axes:
                 tensor.copy_(_permuted(tensor, axes[name], orders))
     return new
 
@@ -51,10 +48,9 @@ def _permuted(tensor: Tensor, axes: Mapping[int, Axis], orders: Orders) -> Tenso
     for number, axis in axes.items():
         source = np.arange(len(axis.group))
         for group in axis.groups:
-            if group in orders:
-                here = np.flatnonzero(axis.group == group)
-                at = {(p, s): k for k, p, s in zip(here, axis.place[here], axis.slot[here], strict=True)}
-                for (place, slot), k in at.items():
-                    source[k] = at[int(orders[group][place]), slot]
+            here = np.flatnonzero(axis.group == group)
+            at = {(p, s): k for k, p, s in zip(here, axis.place[here], axis.slot[here], strict=True)}
+            for (place, slot), k in at.items():
+                source[k] = at[int(orders[group][place]), slot]
         tensor = tensor.index_select(number, torch.from_numpy(source).to(tensor.device))
     return tensor

@@ -5,41 +5,28 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
 
 from renascent.core.errors import UserError
-from renascent.core.space import Arch, Integer, Space
-from renascent.nets.adapt.blocks import Run, runs
+from renascent.core.space import Arch, Integer, Space, When
+from renascent.nets.adapt.blocks import Run, block_where, runs
 from renascent.nets.adapt.counting import Costs
 from renascent.nets.adapt.coverage import Coverage, NothingToSearch, Row, shortened
 from renascent.nets.adapt.edits import Attribute, Axes, Change
 from renascent.nets.adapt.groups import Group, Grouping, grouped, layer_of
 from renascent.nets.adapt.labelling import Labelling, label
-from renascent.nets.adapt.listing import Entry, Lengths, entries
+from renascent.nets.adapt.listing import Entry, entries
 from renascent.nets.adapt.polynomial import Polynomial
 from renascent.nets.adapt.rules import RULES
 from renascent.nets.adapt.trace import BATCH, Graph, Ref, Untraceable, evaluating, example, trace
 from renascent.nets.adapt.verify import Trial, Verified, output, restricted, verified
 from renascent.nets.sizes.resolution import RESOLUTION
+from renascent.nets.sizes.sized import widest_arch
 
 NAME = "adapted"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What may become a decision. shape: of one input, (channels, h, w).
-
-    multiple: widths are multiples of this, or the model's own.  least: no width is below this share of the model's own.
-    depth: whether blocks can be left out.  resolutions: sizes of the input to choose from.
-    """
-
-    shape: tuple[int, int, int]
-    multiple: int = 8
-    least: float = 0.25
-    depth: bool = True
-    resolutions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,37 +53,57 @@ class Plan:
     @property
     def reference(self) -> Arch:
         """The model as given: every width and depth its own, the largest resolution."""
-        decisions = self.space.decisions.items()
-        return self.space.arch({name: d.options[-1] for name, d in decisions if isinstance(d, Integer)})
+        return widest_arch(self.space)
 
-    def change(self, values: Mapping[str, int]) -> Change:
+    def change(self, values: Mapping[str, Any]) -> Change:
         """Return what the values of decisions change."""
-        sizes = {g: int(values[name]) // self.groups[g].scale for name, g in self.widths.items()}
-        kept = [(run, int(values[name])) for name, run in self.depths.items()]
+        sizes = {g: values[name] // self.groups[g].scale for name, g in self.widths.items()}
+        kept = [(run, values[name]) for name, run in self.depths.items()]
         return Change(sizes, kept, self.attributes)
 
 
-def planned(model: nn.Module, rules: Rules) -> Plan:
-    """Analyse a model. Raises UserError when it cannot be traced, or nothing in it can change."""
-    graph = trace(model, rules.shape)
+def planned(
+    model: nn.Module,
+    *,
+    shape: tuple[int, ...],
+    multiple: int,
+    least: float,
+    depth: bool,
+    resolutions: tuple[int, ...],
+) -> Plan:
+    """Analyse a model. Raises UserError when it cannot be traced, or nothing in it can change.
+
+    shape: of one input, (channels, h, w).  multiple: widths are multiples of this, or the model's own.
+    least: no width is below this share of the model's own, and no run of blocks is shorter.
+    depth: whether blocks can be left out.  resolutions: sizes of the input to choose from.
+    """
+    graph = trace(model, shape)
     classes = _classes(graph)
-    if not bool(output(model, rules.shape).isfinite().all()):
+    if not bool(output(model, shape).isfinite().all()):
         raise UserError("the model gives numbers that are not finite: give one whose weights are")
     state = label(graph, RULES)
     grouping = grouped(state)
-    options = {k: g.options(rules.multiple, rules.least) for k, g in enumerate(grouping.groups)}
+    options = {k: g.options(multiple, least) for k, g in enumerate(grouping.groups)}
     choices = {k: found for k, found in options.items() if len(found) > 1}
-    rows = runs(graph) if rules.depth else ()
-    rows = tuple(run for run in rows if len(run.options(rules.least)) > 1)
-    good = verified(Trial(model, rules.shape, state, grouping, choices, rules.least), rows)
-    states = _resized(model, rules, state)
-    table = _rows(rules, grouping, good, choices, rows)
-    if not good.groups and not good.runs and len(rules.resolutions) < 2:
-        raise NothingToSearch(Coverage(table, 0.0, "no part of the model can change: its coverage table says why"))
-    space, widths, depths = _space(rules, grouping, good, choices)
+    rows = runs(graph, least) if depth else ()
+    good = verified(Trial(model, shape, state, grouping, choices), rows)
+    states = _resized(model, shape[0], resolutions, state)
+    table = _rows(grouping, good, choices, rows, f"no smaller multiple of {multiple} is left")
+    if resolutions:
+        table = [Row(RESOLUTION, str(shape[1]), resolutions, "size of the input"), *table]
+    if not good.groups and not good.runs and len(resolutions) < 2:
+        nothing = "no part of the model can change: its coverage table says why"
+        raise NothingToSearch(Coverage(tuple(table), 0.0, nothing))
+    depths = {f"depth.{run.name}": run for run in good.runs}
+    decisions = {RESOLUTION: Integer(resolutions)} if len(resolutions) > 1 else {}
+    decisions |= {name: Integer(run.options) for name, run in depths.items()}
+    widths = {grouping.groups[number].name: number for number in good.groups}
+    for name, number in widths.items():
+        group = grouping.groups[number]
+        decisions[name] = Integer(tuple(k * group.scale for k in choices[number]), _when(group, depths))
+    space = Space(decisions, NAME)
     axes = _mixable(restricted(grouping, good.groups), good.groups)
     costs = Costs(model, space, grouping, axes, widths, depths)
-    macs = costs.macs(states)
     return Plan(
         space,
         widths,
@@ -105,11 +112,11 @@ def planned(model: nn.Module, rules: Rules) -> Plan:
         axes,
         good.attributes,
         classes,
-        Coverage(table, costs.share(state)),
-        macs,
+        Coverage(tuple(table), costs.share(state)),
+        costs.macs(states),
         costs.params(),
-        _runs_channels_last(model, rules.shape),
-        entries(states, Lengths(grouping, costs.names), costs.block_at),
+        _runs_channels_last(model, shape),
+        entries(states, costs),
     )
 
 
@@ -148,12 +155,12 @@ def _runs_channels_last(model: nn.Module, shape: tuple[int, ...]) -> bool:
     return True
 
 
-def _resized(model: nn.Module, rules: Rules, state: Labelling) -> list[Labelling]:
+def _resized(model: nn.Module, channels: int, resolutions: tuple[int, ...], state: Labelling) -> list[Labelling]:
     """Return the labels at each resolution, or the given ones where there is no choice."""
     found = []
-    for size in rules.resolutions:
+    for size in resolutions:
         try:
-            other = label(trace(model, (rules.shape[0], size, size)), RULES)
+            other = label(trace(model, (channels, size, size)), RULES)
         except UserError as e:
             raise UserError(f"resolution {size} cannot be offered: {e}") from None
         if [n.name for n in other.graph.nodes] != [n.name for n in state.graph.nodes]:
@@ -162,48 +169,25 @@ def _resized(model: nn.Module, rules: Rules, state: Labelling) -> list[Labelling
     return found or [state]
 
 
-def _space(
-    rules: Rules, grouping: Grouping, good: Verified, choices: Mapping[int, tuple[int, ...]]
-) -> tuple[Space, dict[str, int], dict[str, Run]]:
-    decisions: dict[str, Integer] = {}
-    if len(rules.resolutions) > 1:
-        decisions[RESOLUTION] = Integer(rules.resolutions)
-    depths = {f"depth.{run.name}": run for run in good.runs}
-    decisions |= {name: Integer(run.options(rules.least)) for name, run in depths.items()}
-    widths: dict[str, int] = {}
-    for number in good.groups:
-        group = grouping.groups[number]
-        widths[group.name] = number
-        options = tuple(k * group.scale for k in choices[number])
-        decisions[group.name] = Integer(options, _when(group, depths, rules.least))
-    return Space(decisions, NAME), widths, depths
-
-
-def _when(group: Group, depths: Mapping[str, Run], least: float) -> tuple[str, tuple[int, ...]] | None:
+def _when(group: Group, depths: Mapping[str, Run]) -> When:
     """Return the condition of a group that lies within one block."""
-    for name, run in depths.items():
-        for position, block in enumerate(run.blocks):
-            if all(f"{layer}.".startswith(f"{block}.") for layer in group.layers):
-                options = run.options(least)
-                there = tuple(k for k in options if k > position)
-                return None if there == options else (name, there)
-    return None
+    place = block_where(depths, lambda block, _: all(f"{layer}.".startswith(f"{block}.") for layer in group.layers))
+    if place is None:
+        return None
+    name, position = place
+    there = tuple(k for k in depths[name].options if k > position)
+    return None if there == depths[name].options else (name, there)
 
 
 def _rows(
-    rules: Rules,
-    grouping: Grouping,
-    good: Verified,
-    choices: Mapping[int, tuple[int, ...]],
-    found: Sequence[Run],
-) -> tuple[Row, ...]:
+    grouping: Grouping, good: Verified, choices: Mapping[int, tuple[int, ...]], found: Sequence[Run], few: str
+) -> list[Row]:
+    """Return the coverage of blocks and widths. few: why a group that could be tried was not."""
     rows: list[Row] = []
-    if rules.resolutions:
-        rows.append(Row(RESOLUTION, str(rules.shape[1]), rules.resolutions, "size of the input"))
     for run in found:
         why = good.reasons.get(run.name)
         about = f"left out from the last: {shortened(run.blocks)}" if why is None else why
-        options = next((other.options(rules.least) for other in good.runs if other.name == run.name), ())
+        options = next((other.options for other in good.runs if other.name == run.name), ())
         rows.append(Row(f"depth.{run.name}", f"{len(run.blocks)} blocks", options, about))
     for number, group in enumerate(grouping.groups):
         now = f"{group.units * group.scale} {'heads' if group.heads else 'channels'}"
@@ -211,6 +195,5 @@ def _rows(
             options = tuple(k * group.scale for k in choices[number])
             rows.append(Row(group.name, now, options, shortened(group.layers)))
         else:
-            few = f"no smaller multiple of {rules.multiple} is left"
             rows.append(Row(group.name, now, (), good.reasons.get(group.name, few)))
-    return (*rows, *(Row(layer, "", (), why) for layer, why in grouping.fixed.items()))
+    return [*rows, *(Row(layer, "", (), why) for layer, why in grouping.fixed.items())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from renascent.core.decisions import Integer
 from renascent.core.gates import Gates
 from renascent.core.space import Space
 
@@ -55,12 +55,12 @@ class Polynomial:
 
     def exact(self, indices: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the cost (n,) of architectures given as option indices (n, decisions)."""
-        column = {name: k for k, name in enumerate(self.space.decisions)}
-        picked = {name: self._options(name)[np.asarray(indices)[:, k]] for name, k in column.items()}
+        columns = dict(zip(self.space.decisions, np.asarray(indices).T, strict=True))
+        picked = {name: self._options(name)[column] for name, column in columns.items()}
         total = np.zeros(len(indices))
         for term in self.terms:
             factor = np.asarray(term.factor)
-            value = factor[np.asarray(indices)[:, column["resolution"]]] if len(factor) > 1 else factor[0]
+            value = factor[columns["resolution"]] if len(factor) > 1 else factor[0]
             for name, power in term.powers:
                 value = value * picked[name] ** power
             if term.depth is not None:
@@ -70,14 +70,11 @@ class Polynomial:
 
     def __call__(self, gates: Gates) -> Tensor:
         """Return the expected cost of normalised gates, a float64 scalar with gradient."""
-        moments: dict[tuple[str, int], Tensor] = {}
 
+        @functools.cache
         def moment(name: str, power: int) -> Tensor:
-            if (name, power) not in moments:
-                weight = gates[name].weight
-                options = torch.as_tensor(self._options(name) ** power, device=weight.device)
-                moments[name, power] = (weight.double() * options).sum()
-            return moments[name, power]
+            weight = gates[name].weight
+            return (weight.double() * torch.as_tensor(self._options(name) ** power, device=weight.device)).sum()
 
         return torch.stack([self._expected(term, gates, moment) for term in self.terms]).sum()
 
@@ -94,9 +91,7 @@ class Polynomial:
         return value
 
     def _options(self, name: str) -> NDArray[np.float64]:
-        decision = self.space.decisions[name]
-        assert isinstance(decision, Integer)
-        return np.array(decision.options, dtype=np.float64) / self.units.get(name, 1)
+        return np.array(self.space.options(name), dtype=np.float64) / self.units.get(name, 1)
 
 
 def multiplied(axes: Sequence[Linear]) -> dict[Powers, float]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from renascent.core.space import Arch
-from renascent.nets.adapt.edits import shrunk
+from renascent.nets.adapt.edits import shrunk, tensors
 from renascent.nets.adapt.plan import Plan
 
 CODE = '''"""Shrinks the model to an architecture that renascent found. Needs PyTorch alone.
@@ -53,21 +53,14 @@ def shrink(model):
 
 def recipe(model: nn.Module, plan: Plan, arch: Arch) -> str:
     """Return the code that makes `arch` of the model it was found in."""
-    change = plan.change({name: v for name, v in plan.space.arch(arch).items() if isinstance(v, int)})
+    change = plan.change(plan.space.arch(arch))
     small = shrunk(model, plan.axes, change)
     gone = tuple(f"{block}." for _, block in change.dropped)
-    before = {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
-    after = {
-        **dict(small.named_parameters(remove_duplicate=False)),
-        **dict(small.named_buffers(remove_duplicate=False)),
-    }
+    before, after = dict(tensors(model)), dict(tensors(small))
     shapes = {n: tuple(t.shape) for n, t in after.items() if not n.startswith(gone) and t.shape != before[n].shape}
     attributes: dict[str, dict[str, object]] = {}
     for name, module in small.named_modules():
-        old = vars(dict(model.named_modules())[name])
+        old = vars(model.get_submodule(name))
         new: dict[str, object] = {
             k: v for k, v in vars(module).items() if isinstance(v, int | tuple) and k in old and v != old[k]
         }

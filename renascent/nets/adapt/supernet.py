@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,37 +13,33 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
+from torch.utils.hooks import RemovableHandle
 
 from renascent.core.errors import UserError
-from renascent.core.gates import Gate, Gates
+from renascent.core.gates import Gates
 from renascent.core.optimiser import Region, Regions
 from renascent.core.protocols import Supernet
-from renascent.core.space import Arch, Integer
-from renascent.nets.adapt.blocks import Run
-from renascent.nets.adapt.edits import Change, changed, cropped, settings, shrunk
+from renascent.core.space import Arch
+from renascent.nets.adapt.edits import Change, Setting, changed, cropped, settings, shrunk
 from renascent.nets.adapt.groups import Axis
 from renascent.nets.adapt.plan import Plan
 from renascent.nets.adapt.trace import unfused
 from renascent.nets.sizes.mixture import stretching
 from renascent.nets.sizes.resolution import RESOLUTION, resize
 
+Mixing = Callable[[int], Tensor]
+"""Number of units -> the matrix (units, units) that brings several widths of one group together."""
 
-@dataclass(frozen=True)
-class Mixing:
-    """How several widths of one group come together. sizes: of the active options, in units.  weight: theirs."""
 
-    sizes: tuple[int, ...]
-    weight: Tensor
-    interpolate: bool
+def mixing(sizes: Sequence[int], weight: Tensor, interpolate: bool, width: int) -> Tensor:
+    """Return what mixes units, (width, width): each size cut off, or stretched to the widest by averaging.
 
-    def matrix(self, width: int) -> Tensor:
-        """Return what mixes units, (width, width): each size cut off, or stretched to the widest by averaging.
-
-        A sum of masks: FBNet-V2, arXiv:2004.05565, Eq. 3. Stretching: TAS, arXiv:1905.09717, Eqs 5 and 6.
-        """
-        parts = [stretching(n, width) if self.interpolate else torch.eye(width, n) for n in self.sizes]
-        stack = torch.stack([functional.pad(part, (0, width - part.shape[1])) for part in parts])
-        return torch.einsum("s,sij->ij", self.weight, stack.to(self.weight))
+    sizes: of the active options, in units.  weight: theirs.
+    A sum of masks: FBNet-V2, arXiv:2004.05565, Eq. 3. Stretching: TAS, arXiv:1905.09717, Eqs 5 and 6.
+    """
+    parts = [stretching(n, width) if interpolate else torch.eye(width, n) for n in sizes]
+    stack = torch.stack([functional.pad(part, (0, width - part.shape[1])) for part in parts])
+    return torch.einsum("s,sij->ij", weight, stack.to(weight))
 
 
 class AdaptedNet(Supernet):
@@ -68,12 +64,16 @@ class AdaptedNet(Supernet):
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         x = x if self.plan.channels_last else x.contiguous()
         if RESOLUTION in self.space.decisions:
-            x = resize(x, self._only(gates, RESOLUTION))
+            active = self._active(gates, RESOLUTION)
+            if len(active) != 1:
+                raise UserError(f"'resolution' has {len(active)} active options: give gates that are one-hot there")
+            x = resize(x, active[0])
         change = self.plan.change(self._widest(gates))
         parts = self._parts(gates, change)
         shapes = {name: tuple(parts[id(t)].shape) for name, t in self._held() if id(t) in parts}
         values = [*settings(self.model, self.plan.axes, shapes, change), *self._batch_statistics()]
-        with unfused(), changed(self.model, values, change), self._mixed_depths(gates):
+        with unfused(), changed(values), contextlib.ExitStack() as hooks:
+            self._mix_depths(gates, hooks)
             there = {name: parts[id(t)] for name, t in self._held() if id(t) in parts}
             return functional_call(self.model, there, (x,), tie_weights=False)  # type: ignore[no-any-return]
 
@@ -82,7 +82,7 @@ class AdaptedNet(Supernet):
 
         Its modules are of the user's own classes; its input is the image at the resolution of `arch`.
         """
-        return shrunk(self.model, self.plan.axes, self.plan.change(_numbers(self.space.arch(arch))))
+        return shrunk(self.model, self.plan.axes, self.plan.change(self.space.arch(arch)))
 
     def crops(self, gates: Gates) -> Regions:
         """Return the part of each weight that belongs to the widest active width."""
@@ -91,16 +91,21 @@ class AdaptedNet(Supernet):
         return {f"model.{name}": _region(p, self.plan.axes[name], sizes) for name, p in named.items()}
 
     def _widest(self, gates: Gates) -> dict[str, int]:
-        return {name: max(_active(self.plan, gates, name), default=_first(self.plan, name)) for name in self._sized()}
+        """Return the widest active option of every width and depth; the first where none is active."""
+        names = (*self.plan.widths, *self.plan.depths)
+        return {name: max(self._active(gates, name), default=self.space.options(name)[0]) for name in names}
 
-    def _sized(self) -> list[str]:
-        return [*self.plan.widths, *self.plan.depths]
+    def _active(self, gates: Gates, name: str) -> tuple[int, ...]:
+        options = self.space.options(name)
+        return tuple(options[k] for k in gates[name].active)
 
-    def _only(self, gates: Gates, name: str) -> int:
-        active = _active(self.plan, gates, name)
-        if len(active) != 1:
-            raise UserError(f"'{name}' has {len(active)} active options: give gates that are one-hot there")
-        return active[0]
+    def _mixing(self, gates: Gates, name: str) -> Mixing | None:
+        """Return how the widths of a decision are mixed; None when one is taken as it is."""
+        gate, scale = gates[name], self.plan.groups[self.plan.widths[name]].scale
+        if not gate.active or (len(gate.active) == 1 and not gate.weight.requires_grad):
+            return None
+        sizes = tuple(option // scale for option in self._active(gates, name))
+        return functools.partial(mixing, sizes, gate.weight[list(gate.active)], gate.blend == "interpolate")
 
     def _held(self) -> Iterator[tuple[str, Tensor]]:
         """Give every weight of every module that is there: tied ones by each name, no module by a second one.
@@ -114,11 +119,8 @@ class AdaptedNet(Supernet):
 
     def _parts(self, gates: Gates, change: Change) -> dict[int, Tensor]:
         """Return what is kept of every weight, by its identity; of those that read a mixed group, mixed."""
-        mixed = {}
-        for name, group in self.plan.widths.items():
-            mixing = _mixing(self.plan, gates[name], name)
-            if mixing is not None:
-                mixed[group] = mixing
+        found = {group: self._mixing(gates, name) for name, group in self.plan.widths.items()}
+        mixed = {group: matrix for group, matrix in found.items() if matrix}
         return {
             id(tensor): self._part(tensor, self.plan.axes[name], change, mixed)
             for name, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]
@@ -133,51 +135,38 @@ class AdaptedNet(Supernet):
                 part = _mixed(part, number, axis, change, here)
         return part if self.plan.channels_last else part.contiguous()
 
-    def _batch_statistics(self) -> list[tuple[str, str, Any]]:
-        values: list[tuple[str, str, Any]] = []
-        for name, module in self.model.named_modules():
-            if isinstance(module, _NormBase):
-                values += [(name, "training", True), (name, "track_running_stats", False)]
-        return values
+    def _batch_statistics(self) -> list[Setting]:
+        norms = [module for module in self.model.modules() if isinstance(module, _NormBase)]
+        return [(m, name, value) for m in norms for name, value in (("training", True), ("track_running_stats", False))]
 
-    @contextlib.contextmanager
-    def _mixed_depths(self, gates: Gates) -> Iterator[None]:
+    def _mix_depths(self, gates: Gates, hooks: contextlib.ExitStack) -> None:
         """Let the last block return the mixture over depths if several are active.
 
         TAS, arXiv:1905.09717, Eq. 8; all depths have the same width here.
         """
-        hooks: list[Any] = []
         for name, run in self.plan.depths.items():
-            active = _active(self.plan, gates, name)
-            if active and (len(active) > 1 or gates[name].weight.requires_grad) and max(active) > 0:
-                hooks += _depth_hooks(self.model, run, active, gates[name].weight[list(gates[name].active)])
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+            active, weight = self._active(gates, name), gates[name].weight
+            if active and (len(active) > 1 or weight.requires_grad) and max(active) > 0:
+                blocks = [self.model.get_submodule(block) for block in run.blocks[: max(active)]]
+                for hook in _depth_hooks(blocks, active, weight[list(gates[name].active)]):
+                    hooks.enter_context(hook)
 
 
-def _depth_hooks(model: nn.Module, run: Run, active: tuple[int, ...], weight: Tensor) -> list[Any]:
+def _depth_hooks(blocks: Sequence[nn.Module], active: tuple[int, ...], weight: Tensor) -> list[RemovableHandle]:
     """Return hooks that note what each block of a run returns, and mix it behind the last one computed."""
     seen: dict[int, Tensor] = {}
 
     def before(module: nn.Module, args: Any) -> None:
         seen[0] = args[0]
 
-    def after(depth: int) -> Any:
-        def hook(module: nn.Module, args: Any, out: Tensor) -> Tensor:
-            seen[depth] = out
-            if depth < max(active):
-                return out
-            parts = [w.to(out.dtype) * seen[d] for w, d in zip(weight, active, strict=True)]
-            return torch.stack(parts).sum(0)
+    def after(module: nn.Module, args: Any, out: Tensor) -> Tensor:
+        seen[len(seen)] = out
+        if len(seen) <= len(blocks):
+            return out
+        parts = [w.to(out.dtype) * seen[d] for w, d in zip(weight, active, strict=True)]
+        return torch.stack(parts).sum(0)
 
-        return hook
-
-    modules = [model.get_submodule(block) for block in run.blocks[: max(active)]]
-    first = modules[0].register_forward_pre_hook(before)
-    return [first, *(m.register_forward_hook(after(k + 1)) for k, m in enumerate(modules))]
+    return [blocks[0].register_forward_pre_hook(before), *(block.register_forward_hook(after) for block in blocks)]
 
 
 def _mixed(part: Tensor, number: int, axis: Axis, change: Change, mixed: Mapping[int, Mixing]) -> Tensor:
@@ -185,43 +174,16 @@ def _mixed(part: Tensor, number: int, axis: Axis, change: Change, mixed: Mapping
     keep = np.flatnonzero(axis.kept(change.sizes))
     group, place, slot = axis.group[keep], axis.place[keep], axis.slot[keep]
     total = torch.eye(len(keep), dtype=part.dtype, device=part.device)
-    for g, mixing in mixed.items():
+    for g, matrix_of in mixed.items():
         here = np.flatnonzero(group == g)
         if len(here):
-            matrix = mixing.matrix(change.sizes[g]).to(part)
+            matrix = matrix_of(change.sizes[g]).to(part)
             rows, columns = np.meshgrid(here, here, indexing="ij")
             same = torch.from_numpy(slot[rows] == slot[columns]).to(part.device)
             block = torch.where(same, matrix[place[rows], place[columns]], 0.0)
             total = total.index_put((torch.from_numpy(rows), torch.from_numpy(columns)), block)
     moved = part.movedim(number, -1) @ (total if axis.reads else total.T)
     return moved.movedim(-1, number)
-
-
-def _mixing(plan: Plan, gate: Gate, name: str) -> Mixing | None:
-    """Return how the widths of a decision are mixed; None when one is taken as it is."""
-    if not gate.active or (len(gate.active) == 1 and not gate.weight.requires_grad):
-        return None
-    options, scale = _integer(plan, name).options, plan.groups[plan.widths[name]].scale
-    sizes = tuple(options[k] // scale for k in gate.active)
-    return Mixing(sizes, gate.weight[list(gate.active)], gate.blend == "interpolate")
-
-
-def _active(plan: Plan, gates: Gates, name: str) -> tuple[int, ...]:
-    return tuple(_integer(plan, name).options[k] for k in gates[name].active)
-
-
-def _first(plan: Plan, name: str) -> int:
-    return _integer(plan, name).options[0]
-
-
-def _integer(plan: Plan, name: str) -> Integer:
-    decision = plan.space.decisions[name]
-    assert isinstance(decision, Integer)
-    return decision
-
-
-def _numbers(arch: Arch) -> dict[str, int]:
-    return {name: value for name, value in arch.items() if isinstance(value, int)}
 
 
 def _region(p: Tensor, axes: Mapping[int, Axis], sizes: Mapping[int, int]) -> Region:

@@ -6,6 +6,7 @@ Running, not symbolic tracing: sizes are plain integers, and any control flow th
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,11 +92,6 @@ class Graph:
     given: int = 0
     returned: Any = None
 
-    @property
-    def results(self) -> list[tuple[str, tuple[tuple[int, ...], ...]]]:
-        """Return (name, shapes of what it returned) of each operation."""
-        return [(n.name, tuple(self.shapes[r.value] for r in refs(n.result))) for n in self.nodes]
-
 
 def refs(tree: Any) -> list[Ref]:
     """Return all tensors in nested arguments."""
@@ -171,14 +167,13 @@ class _Recorder(TorchFunctionMode):
         self.numbers: dict[int, int] = {}
         self.kept: list[Tensor] = []  # so that no identity is given twice
         self.from_input: set[int] = set()
-        self.stack: list[str] = []
-        self.begun: list[tuple[int, int | None, bool]] = []
+        self.stack: list[tuple[str, int, int | None, bool]] = []  # module, first operation, given, plain
         self.hooks: list[Any] = []
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             self.graph.named[self.number(tensor)] = name
         for name, module in model.named_modules():
-            self.hooks.append(module.register_forward_pre_hook(self._enter(name), with_kwargs=True))
-            self.hooks.append(module.register_forward_hook(self._leave(name), with_kwargs=True))
+            self.hooks.append(module.register_forward_pre_hook(functools.partial(self._enter, name), with_kwargs=True))
+            self.hooks.append(module.register_forward_hook(self._leave))
 
     def forget(self) -> None:
         """Leave the model without hooks."""
@@ -190,7 +185,7 @@ class _Recorder(TorchFunctionMode):
         raw, name = name_of(func)
         given = (self.numbered(args), self.numbered(kwargs))
         if raw in READS_VALUES and any(r.value in self.from_input for r in refs(given)):
-            where = f" in '{self.stack[-1]}'" if self.stack and self.stack[-1] else ""
+            where = f" in '{self.where}'" if self.where else ""
             raise Untraceable(
                 f"the model looks at values while it runs ({raw.strip('_')}{where}), so that its operations depend on "
                 "the data: give a model that computes the same operations for every input"
@@ -213,9 +208,8 @@ class _Recorder(TorchFunctionMode):
             self.from_input.update(r.value for r in refs(returned))
         if any(self.graph.shapes[r.value][:1] == (BATCH,) or r.value in self.from_input for r in refs(returned)):
             macs //= BATCH  # what is the same for all inputs is computed once, unless the code repeats it for each
-        where = self.stack[-1] if self.stack else ""
         args, kwargs = _by_place(name, *given)
-        self.graph.nodes.append(Node(name, func, args, kwargs, returned, macs, where))
+        self.graph.nodes.append(Node(name, func, args, kwargs, returned, macs, self.where))
 
     def number(self, tensor: Tensor) -> int:
         """Return the number of a tensor, a new one if it was not seen before."""
@@ -235,23 +229,20 @@ class _Recorder(TorchFunctionMode):
         """Return nested arguments with a `Ref` in the place of each tensor."""
         return tree_map(lambda leaf: Ref(self.number(leaf)) if isinstance(leaf, Tensor) else leaf, tree)
 
-    def _enter(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-            tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
-            given = self.number(tensors[0]) if tensors else None
-            self.stack.append(name)
-            self.begun.append((len(self.graph.nodes), given, len(args) == 1 and not kwargs and bool(tensors)))
+    @property
+    def where(self) -> str:
+        """The module that runs."""
+        return self.stack[-1][0] if self.stack else ""
 
-        return hook
+    def _enter(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+        tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+        given = self.number(tensors[0]) if tensors else None
+        self.stack.append((name, len(self.graph.nodes), given, len(args) == 1 and not kwargs and bool(tensors)))
 
-    def _leave(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
-            self.stack.pop()
-            start, given, plain = self.begun.pop()
-            returned = self.number(out) if isinstance(out, Tensor) else None
-            self.graph.calls.append(Call(name, given, returned, plain, start, len(self.graph.nodes)))
-
-        return hook
+    def _leave(self, module: nn.Module, args: Any, out: Any) -> None:
+        name, start, given, plain = self.stack.pop()
+        returned = self.number(out) if isinstance(out, Tensor) else None
+        self.graph.calls.append(Call(name, given, returned, plain, start, len(self.graph.nodes)))
 
 
 def _by_place(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

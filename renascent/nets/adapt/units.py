@@ -69,8 +69,7 @@ class Units:
         for other in range(labels.dim()):
             if other != axis % labels.dim():
                 labels = self.along(labels, other, reason)
-        place = [0] * labels.dim()
-        return labels[tuple(slice(None) if d == axis % labels.dim() else 0 for d in range(len(place)))]
+        return along_axis(labels, axis % labels.dim())
 
     def fix(self, labels: Tensor, reason: str) -> None:
         """Say that units cannot be dropped, and why."""
@@ -81,8 +80,8 @@ class Units:
     def roots(self) -> NDArray[np.int64]:
         """Return, for each unit, one unit that stands for all that it is tied to, (units,)."""
         if self._roots is None:
-            left, right = ([np.zeros(0, np.int64), *side] for side in (self._side(0), self._side(1)))
-            rows, columns = np.concatenate(left), np.concatenate(right)
+            none = np.zeros(0, np.int64)
+            rows, columns = (np.concatenate([none, *(pair[k] for pair in self.pairs)]) for k in range(2))
             graph = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(self.count, self.count))
             _, parts = connected_components(graph, directed=False)
             _, first = np.unique(parts, return_index=True)
@@ -102,8 +101,10 @@ class Units:
         found = packed(self.resolve(labels))
         return [axis for axis in range(found.dim()) if found.shape[axis] > 1 and found.stride(axis) != 0]
 
-    def _side(self, side: int) -> list[NDArray[np.int64]]:
-        return [pair[side] for pair in self.pairs]
+
+def along_axis(labels: Tensor, axis: int) -> Tensor:
+    """Return the labels along one axis, at the first place of all others, (size,)."""
+    return labels[tuple(slice(None) if d == axis else 0 for d in range(labels.dim()))]
 
 
 def broadcast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -42,7 +42,7 @@ class Verified:
 class Trial:
     """A model, what was found about it, and the shape of inputs to try it on.
 
-    choices: units that a group could have, its number -> options.  least: share of a run's blocks that stays.
+    choices: units that a group could have, its number -> options.
     """
 
     model: nn.Module
@@ -50,7 +50,6 @@ class Trial:
     state: Labelling
     grouping: Grouping
     choices: Mapping[int, tuple[int, ...]]
-    least: float = 0.25
 
     def why_not(
         self,
@@ -70,19 +69,16 @@ class Trial:
             return found
         for draw in range(3):
             sizes = {g: self.choices[g][0 if draw == 0 else int(rng.integers(len(self.choices[g])))] for g in groups}
-            kept = [(run, self._fewest(run) if draw == 0 else int(rng.choice(run.options(self.least)))) for run in runs]
+            kept = [(run, run.fewest if draw == 0 else int(rng.choice(run.options))) for run in runs]
             found = self._small(Change(sizes, kept, attributes or {}))
             if found is not None:
                 return found
         return None
 
-    def _fewest(self, run: Run) -> int:
-        return run.options(self.least)[0]
-
     def _moved(self, groups: Sequence[int], rng: np.random.Generator) -> str | None:
         """Return why units cannot change places."""
         orders = {g: rng.permutation(self.grouping.groups[g].units) for g in groups}
-        moved = ordered(self.model, self._axes(groups), orders)
+        moved = ordered(self.model, restricted(self.grouping, groups), orders)
         before, after = self._before, output(moved, self.shape)
         scale = float(before.abs().max()) or 1.0
         far = float((before - after).abs().max()) / scale
@@ -96,27 +92,24 @@ class Trial:
         """Return why the model cannot be so small: it fails, or a tensor has another shape than foreseen."""
         try:
             with torch.random.fork_rng([]):
-                found = trace(shrunk(self.model, self._axes(change.sizes), change), self.shape).results
+                found = trace(shrunk(self.model, restricted(self.grouping, change.sizes), change), self.shape)
         except Exception as e:  # a user's code may raise anything for sizes it was not written for
             cause = e.__cause__ if isinstance(e.__cause__, Exception) else e
             return f"with fewer of them, the model fails ({first_line(cause)})"
-        wanted = self._foreseen(change)
-        if [name for name, _ in found] != [name for name, _ in wanted]:
+        spans = [run.spans[run.blocks.index(block)] for run, block in change.dropped]
+        nodes = self.state.graph.nodes
+        left = [n for k, n in enumerate(nodes) if not any(start <= k < end for start, end in spans)]
+        if [node.name for node in found.nodes] != [node.name for node in left]:
             return "with fewer of them, the model computes other operations"
-        for (name, shapes), (_, expected) in zip(found, wanted, strict=True):
-            for shape, other in zip(shapes, expected, strict=True):
-                if other is not None and shape != other:
-                    return f"the code has sizes of its own: '{name}' returns {list(shape)} in place of {list(other)}"
+        for mine, foreseen in zip(found.nodes, left, strict=True):
+            for new, old in zip(refs(mine.result), refs(foreseen.result), strict=True):
+                got, other = found.shapes[new.value], self._shape(old.value, change)
+                if other is not None and got != other:
+                    return f"the code has sizes of its own: '{mine.name}' returns {list(got)} in place of {list(other)}"
         return None
 
-    def _foreseen(self, change: Change) -> list[tuple[str, tuple[tuple[int, ...] | None, ...]]]:
-        """Return name and shapes of each operation under `change`; None where a shape is not known."""
-        spans = [run.spans[run.blocks.index(block)] for run, block in change.dropped]
-        graph = self.state.graph
-        left = [n for k, n in enumerate(graph.nodes) if not any(start <= k < end for start, end in spans)]
-        return [(n.name, tuple(self._shape(r.value, change) for r in refs(n.result))) for n in left]
-
     def _shape(self, value: int, change: Change) -> tuple[int, ...] | None:
+        """Return the shape of a tensor under `change`, None where it is not known."""
         if value not in self.state.labels:
             return None
         shape = list(self.state.graph.shapes[value])
@@ -136,9 +129,6 @@ class Trial:
             found[value] = known[id(labels)]
         return found
 
-    def _axes(self, groups: Sequence[int] | Mapping[int, int]) -> dict[str, dict[int, Axis]]:
-        return restricted(self.grouping, groups)
-
 
 def output(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
     """Return what a model computes of the same random inputs and random numbers each time."""
@@ -148,7 +138,7 @@ def output(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
     return out
 
 
-def restricted(grouping: Grouping, groups: Sequence[int] | Mapping[int, int]) -> dict[str, dict[int, Axis]]:
+def restricted(grouping: Grouping, groups: Iterable[int]) -> dict[str, dict[int, Axis]]:
     """Return the axes along which only some groups change."""
     gone = frozenset(range(len(grouping.groups))) - frozenset(groups)
     found = {
@@ -169,7 +159,7 @@ def verified(trial: Trial, runs: Sequence[Run]) -> Verified:
     good, reasons = _sifted(trial, variants)
     kept: list[Run] = []
     for run in runs:
-        for fewest in (0, 1):  # code may ask the first block of a list for something
+        for fewest in (run.fewest, max(run.fewest, 1)):  # code may ask the first block of a list for something
             tried = replace(run, fewest=fewest)
             why = trial.why_not(tuple(good), [*kept, tried], good, known=good)
             if why is None:

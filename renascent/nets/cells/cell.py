@@ -32,17 +32,11 @@ class SharedCell(nn.Module):
         super().__init__()
         self.channels, self.nodes = channels, nodes
         kernels = {name: CONVOLUTIONS[name] for name in operations if name in CONVOLUTIONS}
-        self.edges = nn.ModuleDict(
-            {
-                edge_name(e): nn.ModuleDict(
-                    {
-                        n: nn.ModuleDict({"conv": nn.Conv2d(channels, channels, k, bias=False)})
-                        for n, k in kernels.items()
-                    }
-                )
-                for e in edges(nodes)
-            }
-        )
+        self.edges = nn.ModuleDict()
+        for edge in edges(nodes):
+            convs = {name: nn.Conv2d(channels, channels, k, bias=False) for name, k in kernels.items()}
+            held = {name: nn.ModuleDict({"conv": conv}) for name, conv in convs.items()}
+            self.edges[edge_name(edge)] = nn.ModuleDict(held)
 
     def forward(self, x: Tensor, leaving: list[Departure]) -> Tensor:
         values: list[Tensor | None] = [x] + [None] * (self.nodes - 1)

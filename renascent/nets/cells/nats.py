@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -110,10 +111,7 @@ class NatsNetwork(nn.Module):
         self.drop_path = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for cell in self.cells:
-            x = cell(x, self.drop_path) if isinstance(cell, Cell) else cell(x)
-        return self.classifier(_pool(self.last(x)))  # type: ignore[no-any-return]
+        return _run(self, x, self.drop_path)
 
 
 class NatsSupernet(Supernet):
@@ -132,32 +130,25 @@ class NatsSupernet(Supernet):
         _skeleton(self, config, channels_in, classes, cell, BatchStatisticsNorm)
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        leaving = departures(gates, self.config.nodes, self.config.operations, x.device)
-        x = self.stem(x)
-        for cell in self.cells:
-            x = cell(x, leaving) if isinstance(cell, SharedCell) else cell(x)
-        return self.classifier(_pool(self.last(x)))  # type: ignore[no-any-return]
+        return _run(self, x, departures(gates, self.config.nodes, self.config.operations, x.device))
 
     def extract(self, arch: Arch) -> NatsNetwork:
         """Return `arch` with a copy of the shared weights; its running statistics are still to be estimated."""
         net = self.config.network(arch, self.channels_in, self.classes)
-        shared = self.state_dict()
-        chosen = {f".edges.{name}.": f".edges.{name}.{arch[name]}." for name in arch}
-
-        def source(key: str) -> str:
-            for plain, full in chosen.items():
-                key = key.replace(plain, full)
-            return key
-
-        own = net.to(next(self.parameters())).state_dict()
-        net.load_state_dict({key: shared.get(source(key), value) for key, value in own.items()})
+        shared, own = self.state_dict(), net.to(next(self.parameters())).state_dict()
+        sources = {key: re.sub(r"\.edges\.([^.]+)\.", lambda m: f"{m[0]}{arch[m[1]]}.", key) for key in own}
+        net.load_state_dict({key: shared.get(sources[key], value) for key, value in own.items()})
         return net
 
 
-def _pool(x: Tensor) -> Tensor:
-    """Return the mean over the map, (batch, channels)."""
+def _run(net: NatsNetwork | NatsSupernet, x: Tensor, given: Any) -> Tensor:
+    """Run `net`, whose cells take `given` beside their input; the residual blocks between them do not."""
+    x = net.stem(x)
+    for cell in net.cells:
+        x = cell(x) if isinstance(cell, ResidualDown) else cell(x, given)
+    x = net.last(x)
     # unlike mean(), its gradient keeps the memory layout of x, and mixed layouts are slow all the way down
-    return F.avg_pool2d(x, (x.shape[2], x.shape[3])).flatten(1)
+    return net.classifier(F.avg_pool2d(x, (x.shape[2], x.shape[3])).flatten(1))  # type: ignore[no-any-return]
 
 
 def _skeleton(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from renascent.core.codecs.nats_topology import OPERATIONS
 from renascent.core.errors import unknown
 
 CONVOLUTIONS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
@@ -13,8 +14,6 @@ CONVOLUTIONS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 
 Norm = Callable[[int], nn.Module]
 """Channels -> a batch normalisation."""
-
-NAMES = ("none", "skip_connect", *CONVOLUTIONS, "avg_pool_3x3")
 
 
 class Zero(nn.Module):
@@ -39,7 +38,7 @@ class ReLUConvBN(nn.Sequential):
 def operation(name: str, channels: int) -> nn.Module:
     """Return the operation called `name`, mapping (batch, channels, h, w) to the same shape.
 
-    Raises UserError for a name that is not in `NAMES`.
+    Raises UserError for a name that is not in `OPERATIONS`.
 
     >>> operation("nor_conv_3x3", 4).conv.kernel_size
     (3, 3)
@@ -52,7 +51,7 @@ def operation(name: str, channels: int) -> nn.Module:
         return nn.Identity()
     if name == "none":
         return Zero()
-    raise unknown("operation", name, NAMES)
+    raise unknown("operation", name, OPERATIONS)
 
 
 class ResidualDown(nn.Module):

@@ -63,19 +63,14 @@ def departures(gates: Gates, nodes: int, operations: Sequence[str], device: torc
 
     Gates are made on the CPU, so that drawing never waits for a device; their weights move there once, here.
     """
-    edges = [(i, j) for i in range(nodes - 1) for j in range(i + 1, nodes)]
-    used = _used(edges, gates, nodes, operations)
-    return [
-        Departure(
-            tuple(_routes([e for e in used if e[0] == source], gates, operations, device)),
-            {e: _probe(gates[edge_name(e)], operations) for e in used if e[0] == source and gates[edge_name(e)].probe},
-        )
-        for source in range(nodes - 1)
-    ]
-
-
-def _probe(gate: Gate, operations: Sequence[str]) -> tuple[tuple[str, ...], Gate]:
-    return tuple(operations[k] for k in gate.probe), gate
+    used = _used(sorted(edges(nodes)), gates, nodes, operations)
+    found = []
+    for source in range(nodes - 1):
+        here = [edge for edge in used if edge[0] == source]
+        probed = {edge: gates[edge_name(edge)] for edge in here if gates[edge_name(edge)].probe}
+        probes = {edge: (tuple(operations[k] for k in gate.probe), gate) for edge, gate in probed.items()}
+        found.append(Departure(tuple(_routes(here, gates, operations, device)), probes))
+    return found
 
 
 def _used(edges: Sequence[Edge], gates: Gates, nodes: int, operations: Sequence[str]) -> list[Edge]:

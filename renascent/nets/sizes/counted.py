@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from renascent.core.gates import Gates
-from renascent.core.space import Arch
 from renascent.core.spaces import SpaceConfig
-from renascent.nets.sizes.layers import Amount, Layer, columns, product, spreads
+from renascent.nets.sizes.layers import Amount, Layer, Quantity, columns, product, spreads
 
 BYTES = 4
 """Bytes of a float32 number."""
@@ -50,15 +47,16 @@ class Sized:
         Widths that are decided apart are independent, a width that is used twice is one draw: E[C^2]. The peak of
         memory is that of the expectations.
         """
-        layers = self.config.layers(spreads(self.space, gates), self.shape, self.classes)
-        found = self.over([self.of(layer) for layer in layers])
+        found = self._cost(spreads(self.space, gates))
         return found if isinstance(found, Tensor) else torch.tensor(float(found), dtype=torch.float64)
 
     def exact(self, indices: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the cost (n,) of architectures given as option indices (n, decisions)."""
-        layers = self.config.layers(columns(self.space, indices), self.shape, self.classes)
-        found = self.over([self.of(layer) for layer in layers])
-        return np.array(np.broadcast_to(np.asarray(found, dtype=np.float64), (len(indices),)))
+        found = np.asarray(self._cost(columns(self.space, indices)), dtype=np.float64)
+        return np.array(np.broadcast_to(found, (len(indices),)))
+
+    def _cost(self, values: Mapping[str, Quantity]) -> Amount:
+        return self.over([self.of(layer) for layer in self.config.layers(values, self.shape, self.classes)])
 
 
 def macs_in(layer: Layer) -> Amount:
@@ -84,18 +82,14 @@ def params_in(layer: Layer) -> Amount:
 
 def memory_access_in(layer: Layer) -> Amount:
     """Return the bytes a layer moves for one input: its weights, what it reads and what it writes."""
-    operands = 2 if layer.kind == "add" else 1
-    read = operands * product(layer.presence, layer.inputs, *_map(layer))
-    written = product(layer.presence, layer.outputs, *layer.size_out)
+    read, written = _maps(layer)
     return BYTES * (params_in(layer) + read + written)
 
 
 def activations_in(layer: Layer) -> Amount:
     """Return the bytes of maps alive while a layer runs on one input: its input, its output, what a shortcut holds."""
-    held = sum(product(layer.presence, *kept) for kept in layer.held)
-    operands = 2 if layer.kind == "add" else 1
-    read = operands * product(layer.presence, layer.inputs, *_map(layer))
-    return BYTES * (read + product(layer.presence, layer.outputs, *layer.size_out) + held)
+    read, written = _maps(layer)
+    return BYTES * (read + written + sum(product(layer.presence, *kept) for kept in layer.held))
 
 
 def total(amounts: Sequence[Amount]) -> Amount:
@@ -116,8 +110,11 @@ def _connected(layer: Layer) -> tuple[Amount, ...]:
     return layer.presence, *channels, layer.kernel**2
 
 
-def _map(layer: Layer) -> tuple[Amount, Amount]:
-    return (1, 1) if layer.kind == "linear" else layer.size
+def _maps(layer: Layer) -> tuple[Amount, Amount]:
+    """Return how many numbers a layer reads and writes."""
+    size = (1, 1) if layer.kind == "linear" else layer.size
+    read = (2 if layer.kind == "add" else 1) * product(layer.presence, layer.inputs, *size)
+    return read, product(layer.presence, layer.outputs, *layer.size_out)
 
 
 COUNTED: Mapping[str, tuple[Callable[[Layer], Amount], Callable[[Sequence[Amount]], Amount]]] = {
@@ -127,20 +124,3 @@ COUNTED: Mapping[str, tuple[Callable[[Layer], Amount], Callable[[Sequence[Amount
     "activation_bytes": (activations_in, peak),
 }
 """Name -> the cost of one layer, and how layers come together."""
-
-
-class SizedSpace(SpaceConfig):
-    """A search space of sizes: its decisions are `Integer`, it has a reference, and lists its layers."""
-
-    @property
-    @abstractmethod
-    def reference(self) -> Arch:
-        """The published network, of which a budget such as macs<=0.5x takes half."""
-
-    @abstractmethod
-    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
-        """List the layers for the values of all decisions and an input of `shape` (channels, h, w)."""
-
-    def cost(self, name: str, shape: tuple[int, int, int], classes: int) -> Sized:
-        """Return a cost by its name: a sum over the layers, or their peak."""
-        return Sized(self, shape, classes, *COUNTED[name])

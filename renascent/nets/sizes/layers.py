@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from renascent.core.gates import Gate, Gates
-from renascent.core.space import Integer, Space
+from renascent.core.space import Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,26 @@ class RandomWidth:
     def mean(self) -> Tensor:
         """Return the expectation, a scalar."""
         return (self.probabilities * _like(self.values, self.probabilities)).sum()
+
+    def __neg__(self) -> RandomWidth:
+        return RandomWidth(-self.values, self.probabilities)
+
+    def __mul__(self, factor: int) -> RandomWidth:
+        return RandomWidth(self.values * factor, self.probabilities)
+
+    def __floordiv__(self, divisor: int) -> RandomWidth:
+        return RandomWidth(self.values // divisor, self.probabilities)
+
+    def __add__(self, other: Quantity) -> RandomWidth:
+        """Return the sum with a number, or with another random one that is independent."""
+        if not isinstance(other, RandomWidth):
+            return RandomWidth(self.values + other, self.probabilities)
+        values, where = np.unique(np.add.outer(self.values, other.values), return_inverse=True)
+        both = torch.outer(self.probabilities, other.probabilities).flatten()
+        index = torch.from_numpy(where.reshape(-1)).to(both.device)
+        return RandomWidth(values, both.new_zeros(len(values)).index_add(0, index, both))
+
+    __radd__ = __add__
 
 
 Quantity = int | NDArray[np.int64] | RandomWidth
@@ -76,38 +96,30 @@ class Layer:
 
     def shapes(self) -> dict[str, tuple[Any, ...]]:
         """Return the shape of every parameter of this layer, by its name."""
-        if self.kind in ("pool", "add"):
-            return {}
         if self.kind == "linear":
             return {f"{self.name}.weight": (self.outputs, self.inputs), f"{self.name}.bias": (self.outputs,)}
-        inner = 1 if self.kind == "depthwise" else self.inputs
-        found: dict[str, tuple[Any, ...]] = {f"{self.name}.conv.weight": (self.outputs, inner)}
-        if self.kind == "norm":
-            found = {}
-        if self.norm:
+        found: dict[str, tuple[Any, ...]] = {}
+        if self.kind in ("conv", "depthwise"):
+            found[f"{self.name}.conv.weight"] = self.outputs, 1 if self.kind == "depthwise" else self.inputs
+        if self.norm and self.kind not in ("pool", "add"):
             found |= {f"{self.name}.norm.{what}": (self.outputs,) for what in ("weight", "bias")}
         return found
 
 
 def spreads(space: Space, gates: Gates) -> dict[str, Quantity]:
     """Return the value of each decision under gates: random, or the number itself where only one is possible."""
-    return {name: _spread(decision, gates[name]) for name, decision in space.decisions.items()}
+    return {name: _spread(space.options(name), gates[name]) for name in space.decisions}
 
 
 def columns(space: Space, indices: NDArray[np.integer]) -> dict[str, Quantity]:
     """Return the values (n,) of each decision for architectures given as option indices (n, decisions)."""
-    return {
-        name: np.asarray(_integer(decision).options, dtype=np.int64)[indices[:, k]]
-        for k, (name, decision) in enumerate(space.decisions.items())
-    }
+    options = {name: np.asarray(space.options(name), dtype=np.int64) for name in space.decisions}
+    return {name: values[indices[:, k]] for k, (name, values) in enumerate(options.items())}
 
 
 def largest_active(space: Space, gates: Gates) -> dict[str, int]:
     """Return the widest option of each decision that `gates` compute; the first where they compute none."""
-    return {
-        name: _integer(decision).options[max(gates[name].active, default=0)]
-        for name, decision in space.decisions.items()
-    }
+    return {name: space.options(name)[max(gates[name].active, default=0)] for name in space.decisions}
 
 
 def widest(*numbers: Quantity) -> Quantity:
@@ -128,11 +140,7 @@ def strided(number: Quantity, stride: int) -> Quantity:
     >>> strided(7, 2)
     4
     """
-    if stride == 1:
-        return number
-    if isinstance(number, RandomWidth):
-        return RandomWidth(-(-number.values // stride), number.probabilities)
-    return -(-number // stride)
+    return number if stride == 1 else -(-number // stride)
 
 
 def present(depth: Quantity, least: int) -> Amount:
@@ -174,16 +182,10 @@ def product(*factors: Amount) -> Amount:
     return math.prod(plain) * math.prod(means) if means else math.prod(plain)
 
 
-def _spread(decision: object, gate: Gate) -> Quantity:
-    options = _integer(decision).options
+def _spread(options: Sequence[int], gate: Gate) -> Quantity:
     if len(options) == 1 or (len(gate.active) < 2 and not gate.weight.requires_grad):
         return options[gate.active[0]] if gate.active else options[0]
     return RandomWidth(np.asarray(options, dtype=np.int64), gate.weight.double())
-
-
-def _integer(decision: object) -> Integer:
-    assert isinstance(decision, Integer), f"{decision!r} has no size"
-    return decision
 
 
 def _like(values: NDArray[Any], tensor: Tensor) -> Tensor:

@@ -40,10 +40,9 @@ def stretching(narrow: int, wide: int) -> Tensor:
             [0.5000, 0.5000],
             [0.0000, 1.0000]], dtype=torch.float64)
     """
-    rows = torch.arange(wide, device="cpu")[:, None]
-    first, last = rows * narrow // wide, -(-(rows + 1) * narrow // wide)
+    first, last = _ends(narrow, wide, torch.device("cpu"))
     columns = torch.arange(narrow, device="cpu")
-    inside = ((columns >= first) & (columns < last)).double()
+    inside = ((columns >= first[:, None]) & (columns <= last[:, None])).double()
     return inside / inside.sum(1, keepdim=True)
 
 
@@ -111,6 +110,6 @@ def _matrix(narrow: int, wide: int, dtype: torch.dtype, device: torch.device) ->
 
 @lru_cache(maxsize=4096)
 def _ends(narrow: int, wide: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the first and the last channel that each of `wide` averages; no more than two where it stretches."""
+    """Return the first and the last channel that each of `wide` averages, (wide,); no more than two if it stretches."""
     rows = torch.arange(wide, device=device)
     return rows * narrow // wide, -(-(rows + 1) * narrow // wide) - 1

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from renascent.core.fields import settings
 from renascent.core.space import Arch, Integer, Space
-from renascent.nets.sizes.resolution import resolutions
-from renascent.nets.sizes.space import TracedSpace
-from renascent.nets.sizes.units import Classifier, Stage, Unit
-from renascent.nets.sizes.widths import Multiplier, percent, widened, width_decision
+from renascent.nets.sizes.space import ResolutionSpace
+from renascent.nets.sizes.units import Chain, Classifier, Stage, Unit
+from renascent.nets.sizes.widths import Multiplier, integers, percent, widened, width_decision
 
 SHARES = percent(20, 150, 5)
 """Widths, as shares of the original's."""
@@ -29,21 +27,14 @@ STRIDES, SMALL_STRIDES = (2, 1, 2, 2, 2, 1, 2, 1), (1, 1, 1, 2, 2, 1, 2, 1)
 LEAST = 2 + len(STAGES)
 """Depth without repeats: the stem, the first block of each stage, and the last convolution."""
 
+REPEATS = [(stage, block) for stage, (_, _, blocks) in enumerate(STAGES, start=1) for block in range(2, blocks + 1)]
+"""Stage and place of the blocks that repeat the one before. The last is left out first."""
 
-class Place(NamedTuple):
-    """Where a block is, and its widths. middle: the decision that sets its inner width.
-
-    depth: from which depth on it is there.
-    """
-
-    stage: int
-    block: int
-    middle: str
-    depth: int
+DEPTHS = tuple(range(LEAST, LEAST + len(REPEATS) + 1))
 
 
 @settings
-class MobileNetV2(TracedSpace):
+class MobileNetV2(ResolutionSpace):
     """The size space of NES on MobileNet V2: widths, depth and resolution.
 
     The widths of the seven stages and of the last convolution, and the inner width of each of the 17 blocks (of the
@@ -53,9 +44,6 @@ class MobileNetV2(TracedSpace):
     Args:
         width: multiplies all channels of the original.
         small: for small images: the stem and the second stage do not stride.
-        lowest: side of the images, in pixels; where they are equal, it is the data's own.
-        highest: side of the images, in pixels; where they are equal, it is the data's own.
-        resolution_step: between two resolutions, in pixels.
 
     References:
         The network: Sandler, Howard, Zhu, Zhmoginov and Chen, MobileNetV2, CVPR 2018, arXiv:1801.04381, Table 2.
@@ -63,51 +51,43 @@ class MobileNetV2(TracedSpace):
 
     width: Multiplier = 1.0
     small: bool = False
-    lowest: int = 96
-    highest: int = 224
-    resolution_step: int = 1
-
-    def __post_init__(self) -> None:
-        resolutions(self.lowest, self.highest, self.resolution_step)  # refuses an empty range
 
     @property
     def space(self) -> Space:
-        found = resolutions(self.lowest, self.highest, self.resolution_step)
-        repeats = {place.middle: place.depth for place in self.places() if place.block > 1}
-        most = LEAST + len(repeats)
-        found["depth"] = Integer.range(LEAST, most)
+        found = self.resolutions()
+        found["depth"] = Integer(DEPTHS)
+        repeats = {f"stage{stage}.block{block}.middle": k for k, (stage, block) in enumerate(REPEATS, start=1)}
         for name, width in self.originals().items():
-            when = ("depth", tuple(range(repeats[name], most + 1))) if name in repeats else None
+            when = ("depth", DEPTHS[repeats[name] :]) if name in repeats else None
             found[name] = width_decision(width, SHARES, when)
         return Space(found, name="mobilenet-v2-cifar" if self.small else "mobilenet-v2")
 
-    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> MobileNetV2Network:
+    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
         """Build one architecture with fresh weights. `prune` changes nothing: every layer is used."""
-        return MobileNetV2Network(self, arch, channels_in, classes)
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Strides of the stem and of the first block of each stage."""
-        return SMALL_STRIDES if self.small else STRIDES
-
-    def places(self) -> Iterator[Place]:
-        """Every block of the original, in order."""
-        depth = LEAST
-        for stage, (expansion, _, blocks) in enumerate(STAGES, start=1):
-            for block in range(1, blocks + 1):
-                depth += block > 1
-                middle = f"stage{stage}.block{block}.middle" if expansion > 1 else "stem"
-                yield Place(stage, block, middle, depth if block > 1 else LEAST)
+        values, strides = integers(arch), SMALL_STRIDES if self.small else STRIDES
+        width = values["stem"]
+        parts: dict[str, nn.Module] = {
+            "stem": Unit(channels_in, width, 3, strides[0], activation="relu6", decision="stem")
+        }
+        for stage in range(1, len(STAGES) + 1):
+            counts = {depth: 1 + sum(s == stage for s, _ in REPEATS[: depth - LEAST]) for depth in DEPTHS}
+            blocks = []
+            for block in range(1, counts[values["depth"]] + 1):
+                blocks.append(_block(values, stage, block, width, strides[stage] if block == 1 else 1))
+                width = values[f"stage{stage}.out"]
+            parts[f"stage{stage}"] = Stage(blocks, "depth", counts)
+        last = Unit(width, values["last"], activation="relu6", decision="last")
+        return Chain(**parts, last=last, classifier=Classifier(values["last"], classes))
 
     def originals(self) -> dict[str, int]:
         """Return the original width of every width decision."""
         found, inputs = {"stem": widened(STEM, self.width)}, STEM
-        for place in self.places():
-            expansion, channels, _ = STAGES[place.stage - 1]
-            if expansion > 1:
-                found[place.middle] = widened(inputs * expansion, self.width)
-            found[f"stage{place.stage}.out"] = widened(channels, self.width)
-            inputs = channels
+        for stage, (expansion, channels, blocks) in enumerate(STAGES, start=1):
+            for block in range(1, blocks + 1):
+                if expansion > 1:
+                    found[f"stage{stage}.block{block}.middle"] = widened(inputs * expansion, self.width)
+                found[f"stage{stage}.out"] = widened(channels, self.width)
+                inputs = channels
         return found | {"last": widened(LAST, self.width)}
 
 
@@ -123,42 +103,13 @@ class InvertedResidual(nn.Module):
         return out + x if self.shortcut else out  # type: ignore[no-any-return]
 
 
-class MobileNetV2Network(nn.Module):
-    """One architecture, a plain module: (batch, channels, h, w) to (batch, classes)."""
-
-    def __init__(self, config: MobileNetV2, arch: Arch, channels_in: int, classes: int) -> None:
-        super().__init__()
-        values = {name: int(value) for name, value in arch.items() if isinstance(value, int)}
-        places = list(config.places())
-        self.stem = Unit(channels_in, values["stem"], 3, config.strides[0], activation="relu6", decision="stem")
-        width = values["stem"]
-        for stage in range(1, len(STAGES) + 1):
-            blocks = []
-            for place in (p for p in places if p.stage == stage and p.depth <= values["depth"]):
-                blocks.append(_block(values, place, width, config.strides[stage] if place.block == 1 else 1))
-                width = values[f"stage{stage}.out"]
-            self.add_module(f"stage{stage}", Stage(blocks, "depth", _counts(places, stage)))
-        self.last = Unit(width, values["last"], activation="relu6", decision="last")
-        self.classifier = Classifier(values["last"], classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for stage in range(1, len(STAGES) + 1):
-            x = self.get_submodule(f"stage{stage}")(x)
-        return self.classifier(self.last(x))  # type: ignore[no-any-return]
-
-
-def _block(values: Mapping[str, int], place: Place, inputs: int, stride: int) -> InvertedResidual:
-    middle, out = values[place.middle], f"stage{place.stage}.out"
-    expand = None
-    if place.middle != "stem":
-        expand = Unit(inputs, middle, activation="relu6", decision=place.middle)
-    depthwise = Unit(middle, middle, 3, stride, depthwise=True, activation="relu6", tied=place.middle)
+def _block(values: Mapping[str, int], stage: int, block: int, inputs: int, stride: int) -> InvertedResidual:
+    name, out, expand = f"stage{stage}.block{block}.middle", f"stage{stage}.out", None
+    if name in values:
+        expand = Unit(inputs, values[name], activation="relu6", decision=name)
+    else:  # the first block, which has the stem's width
+        name = "stem"
+    middle = values[name]
+    depthwise = Unit(middle, middle, 3, stride, depthwise=True, activation="relu6", tied=name)
     project = Unit(middle, values[out], activation="none", decision=out)
-    return InvertedResidual(expand, depthwise, project, shortcut=place.block > 1)
-
-
-def _counts(places: list[Place], stage: int) -> dict[int, int]:
-    """Return the number of blocks of a stage for each depth."""
-    depths = range(LEAST, max(place.depth for place in places) + 1)
-    return {depth: sum(p.stage == stage and p.depth <= depth for p in places) for depth in depths}
+    return InvertedResidual(expand, depthwise, project, shortcut=block > 1)

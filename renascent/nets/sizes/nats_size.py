@@ -9,8 +9,9 @@ from renascent.core.codecs.nats_size import LAYERS, size_space
 from renascent.core.fields import settings
 from renascent.core.space import Arch, Space
 from renascent.nets.sizes.sized import widest_arch
-from renascent.nets.sizes.space import TracedSpace
-from renascent.nets.sizes.units import Classifier, Norm, Skip, Unit
+from renascent.nets.sizes.space import SizedSpace
+from renascent.nets.sizes.units import Chain, Classifier, Norm, Skip, Unit
+from renascent.nets.sizes.widths import integers
 
 CONVOLUTIONS = ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3))
 """Edges of the cell that are ReLU, 3x3 convolution, BN; the edge from 0 to 3 is a skip. It is the best cell of the
@@ -21,7 +22,7 @@ BLOCKS = (1, 3)
 
 
 @settings
-class NatsSize(TracedSpace):
+class NatsSize(SizedSpace):
     """The widths of a small network: of the stem and first cell, of a residual block, a cell, a block and a cell.
 
     A skip between unequal widths is a 1x1 convolution with its normalisation; in the shared-weight network, wherever
@@ -35,13 +36,13 @@ class NatsSize(TracedSpace):
     def space(self) -> Space:
         return size_space()
 
-    def whole(self, channels_in: int, classes: int) -> NatsSizeNetwork:
+    def whole(self, channels_in: int, classes: int) -> nn.Module:
         """Build the widest network, with a convolution for every skip that may need one."""
-        return NatsSizeNetwork(widest_arch(self.space), channels_in, classes, forced=True)
+        return _network(widest_arch(self.space), channels_in, classes, forced=True)
 
-    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> NatsSizeNetwork:
+    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
         """Build one architecture with fresh weights. `prune` changes nothing: every layer is used."""
-        return NatsSizeNetwork(arch, channels_in, classes)
+        return _network(arch, channels_in, classes)
 
 
 class Cell(nn.Module):
@@ -78,27 +79,13 @@ class Block(nn.Module):
         return self.shortcut(functional.avg_pool2d(x, 2, ceil_mode=True)) + out  # type: ignore[no-any-return]
 
 
-class NatsSizeNetwork(nn.Module):
-    """One architecture, a plain module: (batch, channels, h, w) to (batch, classes).
-
-    forced: hold the convolutions of skips although their widths are equal.
-    """
-
-    def __init__(self, arch: Arch, channels_in: int, classes: int, *, forced: bool = False) -> None:
-        super().__init__()
-        widths = [int(arch[name]) for name in LAYERS]  # type: ignore[arg-type]
-        self.stem = Unit(channels_in, widths[0], 3, activation="none", decision=LAYERS[0])
-        self.parts = nn.ModuleList()
-        before = [(LAYERS[0], widths[0]), *zip(LAYERS, widths, strict=True)]
-        for k, (name, width) in enumerate(zip(LAYERS, widths, strict=True)):
-            source, inputs = before[k]
-            part = Block(inputs, width, name) if k in BLOCKS else Cell(inputs, width, source, name, forced=forced)
-            self.parts.append(part)
-        self.last = Norm(widths[-1], tied=LAYERS[-1])
-        self.classifier = Classifier(widths[-1], classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for part in self.parts:
-            x = part(x)
-        return self.classifier(self.last(x))  # type: ignore[no-any-return]
+def _network(arch: Arch, channels_in: int, classes: int, *, forced: bool = False) -> nn.Module:
+    """Build one architecture. forced: hold the convolutions of skips although their widths are equal."""
+    widths, parts, source = integers(arch), nn.Sequential(), LAYERS[0]
+    stem = Unit(channels_in, widths[source], 3, activation="none", decision=source)
+    for k, name in enumerate(LAYERS):
+        inputs, width = widths[source], widths[name]
+        parts.append(Block(inputs, width, name) if k in BLOCKS else Cell(inputs, width, source, name, forced=forced))
+        source = name
+    last, classifier = Norm(widths[source], tied=source), Classifier(widths[source], classes)
+    return Chain(stem=stem, parts=parts, last=last, classifier=classifier)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from renascent.core.errors import UserError
 from renascent.core.fields import settings
 from renascent.core.space import Arch, Space
-from renascent.nets.sizes.resolution import resolutions
-from renascent.nets.sizes.space import TracedSpace
-from renascent.nets.sizes.units import Classifier, Unit
-from renascent.nets.sizes.widths import Multiplier, percent, widened, width_decision
+from renascent.nets.sizes.space import ResolutionSpace
+from renascent.nets.sizes.units import Chain, Classifier, Residual, Unit
+from renascent.nets.sizes.widths import Multiplier, integers, percent, widened, width_decision
 
 SHARES = percent(10, 160, 3)
 """Widths, as shares of the original's."""
@@ -26,25 +23,8 @@ BASE = 64
 """Channels of the stem and inside the first stage; each stage has twice as many as the one before."""
 
 
-class Place(NamedTuple):
-    """Where a block is. stride: of its 3x3 convolution, the first one where there are two."""
-
-    stage: int
-    block: int
-    stride: int
-
-    @property
-    def name(self) -> str:
-        return f"stage{self.stage}.block{self.block}"
-
-    @property
-    def out(self) -> str:
-        """The decision that sets the width of what it gives."""
-        return f"stage{self.stage}.out"
-
-
 @settings
-class ResNetImages(TracedSpace):
+class ResNetImages(ResolutionSpace):
     """The size space of NES on ResNet-50: the widths of the four stages and the inner width of each block.
 
     From 0.1 to 1.6 of the original's; the two inner widths of a bottleneck are one. The stem keeps its 64 channels;
@@ -54,9 +34,6 @@ class ResNetImages(TracedSpace):
         layers_count: of the original: 18, 34, 50 or 101.
         width: multiplies all channels of the original.
         small: for small images: a 3x3 stem that does not stride, and no pooling behind it.
-        lowest: side of the images, in pixels; where they are equal, it is the data's own.
-        highest: side of the images, in pixels; where they are equal, it is the data's own.
-        resolution_step: between two resolutions, in pixels.
 
     References:
         The networks: He, Zhang, Ren and Sun, Deep Residual Learning, CVPR 2016, arXiv:1512.03385, Table 1; a bottleneck
@@ -67,13 +44,11 @@ class ResNetImages(TracedSpace):
     width: Multiplier = 1.0
     small: bool = False
     lowest: int = 224
-    highest: int = 224
-    resolution_step: int = 1
 
     def __post_init__(self) -> None:
         if self.layers_count not in BLOCKS:
             raise UserError(f"layers_count is {self.layers_count}: give {', '.join(map(str, BLOCKS))}")
-        resolutions(self.lowest, self.highest, self.resolution_step)  # refuses an empty range
+        super().__post_init__()
 
     @property
     def bottleneck(self) -> bool:
@@ -82,94 +57,47 @@ class ResNetImages(TracedSpace):
 
     @property
     def space(self) -> Space:
-        found = resolutions(self.lowest, self.highest, self.resolution_step)
+        found = self.resolutions()
         found |= {name: width_decision(width, SHARES) for name, width in self.originals().items()}
         return Space(found, name=f"resnet{self.layers_count}")
 
-    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> ResNetImagesNetwork:
+    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
         """Build one architecture with fresh weights. `prune` changes nothing: every layer is used."""
-        return ResNetImagesNetwork(self, arch, channels_in, classes)
-
-    @property
-    def stem(self) -> tuple[int, int]:
-        """Kernel and stride of the first convolution."""
-        return (3, 1) if self.small else (7, 2)
-
-    def places(self) -> Iterator[Place]:
-        """Every block, in order."""
-        for stage, blocks in enumerate(BLOCKS[self.layers_count], start=1):
-            for block in range(1, blocks + 1):
-                yield Place(stage, block, 2 if stage > 1 and block == 1 else 1)
-
-    def projects(self, place: Place) -> bool:
-        """Whether the shortcut of a block is a 1x1 convolution."""
-        return place.block == 1 and (self.bottleneck or place.stage > 1)
-
-    def convs(self, place: Place) -> list[tuple[str, int, int]]:
-        """Return (decision, kernel, stride) of each convolution of a block, in order."""
-        middle = f"{place.name}.middle"
-        if self.bottleneck:
-            return [(middle, 1, 1), (middle, 3, place.stride), (place.out, 1, 1)]
-        return [(middle, 3, place.stride), (place.out, 3, 1)]
+        values, decision = integers(arch), None if self.bottleneck else "stage1.out"
+        width = values[decision] if decision else widened(BASE, self.width)
+        kernel, stride = (3, 1) if self.small else (7, 2)
+        parts: dict[str, nn.Module] = {
+            "stem": Unit(channels_in, width, kernel, stride, decision=decision),
+            "pool": nn.Identity() if self.small else nn.MaxPool2d(3, 2, 1),
+        }
+        for stage, count in enumerate(BLOCKS[self.layers_count], start=1):
+            blocks = []
+            for block in range(1, count + 1):
+                blocks.append(_residual(values, stage, block, width, bottleneck=self.bottleneck))
+                width = values[f"stage{stage}.out"]
+            parts[f"stage{stage}"] = nn.Sequential(*blocks)
+        return Chain(**parts, classifier=Classifier(width, classes))
 
     def originals(self) -> dict[str, int]:
         """Return the original width of every width decision."""
         found = {}
-        for place in self.places():
-            base = BASE * 2 ** (place.stage - 1)
-            found[f"{place.name}.middle"] = widened(base, self.width)
-            found[place.out] = widened(base * 4 if self.bottleneck else base, self.width)
+        for stage, count in enumerate(BLOCKS[self.layers_count], start=1):
+            base = BASE * 2 ** (stage - 1)
+            for block in range(1, count + 1):
+                found[f"stage{stage}.block{block}.middle"] = widened(base, self.width)
+                found[f"stage{stage}.out"] = widened(base * 4 if self.bottleneck else base, self.width)
         return found
 
 
-class Residual(nn.Module):
-    """Convolutions, and the shortcut around them; the sum is rectified."""
-
-    def __init__(self, units: list[Unit], shortcut: Unit | None) -> None:
-        super().__init__()
-        for number, unit in enumerate(units, start=1):
-            self.add_module(f"conv{number}", unit)
-        self.count, self.shortcut = len(units), shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = x
-        for number in range(1, self.count + 1):
-            out = self.get_submodule(f"conv{number}")(out)
-        return functional.relu(out + (x if self.shortcut is None else self.shortcut(x)))
-
-
-class ResNetImagesNetwork(nn.Module):
-    """One architecture, a plain module: (batch, channels, h, w) to (batch, classes)."""
-
-    def __init__(self, config: ResNetImages, arch: Arch, channels_in: int, classes: int) -> None:
-        super().__init__()
-        values = {name: int(value) for name, value in arch.items() if isinstance(value, int)}
-        decision = None if config.bottleneck else "stage1.out"
-        width = values[decision] if decision else widened(BASE, config.width)
-        self.stem = Unit(channels_in, width, *config.stem, decision=decision)
-        self.pool = nn.Identity() if config.small else nn.MaxPool2d(3, 2, 1)
-        for stage in range(1, 5):
-            blocks = []
-            for place in (p for p in config.places() if p.stage == stage):
-                blocks.append(_residual(config, values, place, width))
-                width = values[place.out]
-            self.add_module(f"stage{stage}", nn.Sequential(*blocks))
-        self.classifier = Classifier(width, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(self.stem(x))
-        for stage in range(1, 5):
-            x = self.get_submodule(f"stage{stage}")(x)
-        return self.classifier(x)  # type: ignore[no-any-return]
-
-
-def _residual(config: ResNetImages, values: Mapping[str, int], place: Place, inputs: int) -> Residual:
+def _residual(values: Mapping[str, int], stage: int, block: int, inputs: int, *, bottleneck: bool) -> Residual:
+    middle, out = f"stage{stage}.block{block}.middle", f"stage{stage}.out"
+    stride = 2 if stage > 1 and block == 1 else 1
+    convs = [(middle, 1, 1), (middle, 3, stride), (out, 1, 1)] if bottleneck else [(middle, 3, stride), (out, 3, 1)]
     units, width = [], inputs
-    for decision, kernel, stride in config.convs(place):
-        activation = "none" if decision == place.out else "relu"
-        units.append(Unit(width, values[decision], kernel, stride, activation=activation, decision=decision))
+    for decision, kernel, step in convs:
+        activation = "none" if decision == out else "relu"
+        units.append(Unit(width, values[decision], kernel, step, activation=activation, decision=decision))
         width = values[decision]
-    shortcut = None
-    if config.projects(place):
-        shortcut = Unit(inputs, width, 1, place.stride, activation="none", decision=place.out)
-    return Residual(units, shortcut)
+    if block > 1 or (stage == 1 and not bottleneck):
+        return Residual(units)
+    return Residual(units, Unit(inputs, width, 1, stride, activation="none", decision=out))

@@ -16,10 +16,9 @@ from torch.nn import functional
 
 from renascent.core.gates import Gate, Gates
 from renascent.core.optimiser import Regions
-from renascent.core.protocols import Supernet
-from renascent.core.space import Arch, Integer, Space
+from renascent.core.protocols import SpaceConfig, Supernet
+from renascent.core.space import Arch, Space
 from renascent.nets.cells.pointwise import convolve_1x1, folded
-from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.layers import largest_active
 from renascent.nets.sizes.mixture import certain, interpolated, interpolated_rows, mask, padded, stretch
@@ -36,7 +35,7 @@ class GateContext:
 
     @contextmanager
     def active(self, gates: Gates) -> Iterator[None]:
-        """GateContext `gates` over inside, whatever happens there."""
+        """Let `gates` hold inside, whatever happens there."""
         self._gates = gates
         try:
             yield
@@ -47,14 +46,16 @@ class GateContext:
         assert self._gates is not None, "this layer is part of a supernet: call that, with gates"
         return self._gates[decision]
 
-    def options(self, decision: str) -> tuple[int, ...]:
-        found = self.space.decisions[decision]
-        assert isinstance(found, Integer)
-        return found.options
+    def mixed(self, decision: str | None, blend: str) -> tuple[Gate, tuple[int, ...]] | None:
+        """Return a gate that brings several widths together by `blend`, and all widths; None for any other gate."""
+        gate = self.gate(decision) if decision else None
+        if decision is None or gate is None or gate.blend != blend or certain(gate):
+            return None
+        return gate, self.space.options(decision)
 
     def widest(self, decision: str) -> int:
         """Return the widest active option."""
-        return self.options(decision)[max(self.gate(decision).active)]
+        return int(self.space.options(decision)[max(self.gate(decision).active)])
 
 
 class CroppedConv(nn.Module):
@@ -101,25 +102,15 @@ class MixedWidth(nn.Module):
         self.decision, self.tied, self.context = decision, tied, context
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self._normalised(x, self._opened(x))
+        opened = self.context.mixed(self.decision or self.tied, "sum")
+        out = self._normalised(x, mask(*opened, x.shape[1]).to(x) if opened else None)
         between = self.between()
         return out if between is None else interpolated(out, *between)
 
     def between(self) -> tuple[Gate, tuple[int, ...]] | None:
         """Return the gate and the widths to interpolate between, if that is to be done here."""
         # a depthwise layer's channels are interpolated already: its input was
-        gate = self.context.gate(self.decision) if self.decision else None
-        if self.decision is None or gate is None or gate.blend != "interpolate" or certain(gate):
-            return None
-        return gate, self.context.options(self.decision)
-
-    def _opened(self, x: Tensor) -> Tensor | None:
-        """Return how far each channel is open, if not all of them are."""
-        name = self.decision or self.tied
-        gate = self.context.gate(name) if name else None
-        if name is None or gate is None or gate.blend != "sum" or certain(gate):
-            return None
-        return mask(gate, self.context.options(name), x.shape[1]).to(x)
+        return self.context.mixed(self.decision, "interpolate")
 
     def _normalised(self, x: Tensor, opened: Tensor | None) -> Tensor:
         if self.weight is None or self.bias is None:
@@ -188,7 +179,7 @@ class MixedDepth(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate = self.context.gate(self.decision)
-        options = self.context.options(self.decision)
+        options = self.context.space.options(self.decision)
         weights: dict[int, Tensor] = {}
         for k in gate.active:
             count = self.counts[options[k]]
@@ -230,7 +221,7 @@ class SizedSupernet(Supernet):
     net: the plain network of the widest architecture, with all layers that any has.
     """
 
-    def __init__(self, config: SizedSpace, net: nn.Module, channels_in: int, classes: int) -> None:
+    def __init__(self, config: SpaceConfig, net: nn.Module, channels_in: int, classes: int) -> None:
         super().__init__()
         self.config, self.space = config, config.space
         self.channels_in, self.classes = channels_in, classes
@@ -239,10 +230,9 @@ class SizedSupernet(Supernet):
         replace_modules(self.net, self.context)
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        if RESOLUTION in self.space.decisions:
-            with self.context.active(gates):
-                x = resize(x, self.context.widest(RESOLUTION))
         with self.context.active(gates):
+            if RESOLUTION in self.space.decisions:
+                x = resize(x, self.context.widest(RESOLUTION))
             return self.net(x)  # type: ignore[no-any-return]
 
     def extract(self, arch: Arch) -> nn.Module:

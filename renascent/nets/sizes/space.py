@@ -1,4 +1,4 @@
-"""What the size spaces whose layers come from their plain network have in common."""
+"""What size spaces have in common: their layers and their supernet come from their plain network."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from renascent.core.space import Arch
-from renascent.nets.sizes.counted import SizedSpace
+from renascent.core.fields import settings
+from renascent.core.space import Arch, Integer
+from renascent.core.spaces import SpaceConfig
+from renascent.nets.sizes.counted import COUNTED, Sized
 from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer
+from renascent.nets.sizes.resolution import resolutions
 from renascent.nets.sizes.sized import SizedSupernet, widest_arch
-from renascent.nets.sizes.tracing import Program, trace
+from renascent.nets.sizes.tracing import Step, layers_of, trace
 
 
-class TracedSpace(SizedSpace):
-    """A size space that says its decisions, the widths of its original, and its plain network. The rest follows.
+class SizedSpace(SpaceConfig):
+    """A search space of sizes: its decisions are `Integer`. It says these, the widths of its original, and its network.
 
-    Its network is built of the modules of `nets.sizes.units`. Spaces of equal parameters share one trace.
+    The rest follows. Its network is built of the modules of `nets.sizes.units`; spaces of equal parameters share one
+    trace.
     """
 
     def originals(self) -> dict[str, int]:
@@ -33,7 +37,7 @@ class TracedSpace(SizedSpace):
 
     @property
     def reference(self) -> Arch:
-        """The original network, at the highest resolution."""
+        """The published network, at the highest resolution, of which a budget such as macs<=0.5x takes half."""
         space = self.space
         return space.arch({**widest_arch(space), **self.originals()})
 
@@ -45,12 +49,39 @@ class TracedSpace(SizedSpace):
         """Draw an architecture in text."""
         return draw_sizes(self.space, self.reference, arch)
 
+    def cost(self, name: str, shape: tuple[int, int, int], classes: int) -> Sized:
+        """Return a cost by its name: a sum over the layers, or their peak."""
+        return Sized(self, shape, classes, *COUNTED[name])
+
     def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
         """List the layers for the values of all decisions and an input of `shape` (channels, h, w)."""
-        return _program(self).layers(values, shape, classes)
+        return layers_of(_steps(self), values, shape, classes)
 
 
 @lru_cache(maxsize=64)
-def _program(config: TracedSpace) -> Program:
+def _steps(config: SizedSpace) -> tuple[Step, ...]:
     with torch.device("meta"):
-        return trace(config.whole(1, 1))
+        net = config.whole(1, 1)
+    return trace(net)
+
+
+@settings
+class ResolutionSpace(SizedSpace):
+    """A size space that may decide the resolution, too.
+
+    Args:
+        lowest: side of the images, in pixels; where they are equal, it is the data's own.
+        highest: side of the images, in pixels; where they are equal, it is the data's own.
+        resolution_step: between two resolutions, in pixels.
+    """
+
+    lowest: int = 96
+    highest: int = 224
+    resolution_step: int = 1
+
+    def __post_init__(self) -> None:
+        self.resolutions()  # refuses an empty range
+
+    def resolutions(self) -> dict[str, Integer]:
+        """Return the decision by its name; nothing where there is one resolution only."""
+        return resolutions(self.lowest, self.highest, self.resolution_step)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional
+
+from renascent.nets.sizes.mixture import padded_sum
 
 ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "none": nn.Identity}
 
@@ -89,6 +93,34 @@ class Stage(nn.Module):
         for block in self.blocks:
             x = block(x)
         return x
+
+
+class Residual(nn.Module):
+    """Units and the shortcut around them; the sum, the narrower padded with channels of zeros, is rectified.
+
+    shortcut: brings the input to the new width; None for the identity.  pooled: halve the map before it.
+    """
+
+    def __init__(self, units: Sequence[Unit], shortcut: Unit | None = None, *, pooled: bool = False) -> None:
+        super().__init__()
+        for number, unit in enumerate(units, start=1):
+            self.add_module(f"conv{number}", unit)
+        self.count, self.shortcut, self.pooled = len(units), shortcut, pooled
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = x
+        for number in range(1, self.count + 1):
+            out = self.get_submodule(f"conv{number}")(out)
+        if self.shortcut is not None:
+            x = self.shortcut(functional.avg_pool2d(x, 2, ceil_mode=True) if self.pooled else x)
+        return functional.relu(padded_sum(out, x))
+
+
+class Chain(nn.Sequential):
+    """Named modules one after the other."""
+
+    def __init__(self, **parts: nn.Module) -> None:
+        super().__init__(OrderedDict(parts))
 
 
 class Classifier(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from renascent.core.fields import Range
@@ -29,6 +29,11 @@ def width_decision(original: int, shares: Iterable[float], when: When = None) ->
     """
     found = Integer.multiples(original, shares).options
     return Integer(tuple(sorted({max(1, option) for option in found})), when)
+
+
+def integers(arch: Mapping[str, object]) -> dict[str, int]:
+    """Return the values of an architecture that are whole numbers: its widths, its depths, its resolution."""
+    return {name: value for name, value in arch.items() if isinstance(value, int)}
 
 
 def widened(channels: int, factor: float) -> int:

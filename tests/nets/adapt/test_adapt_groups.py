@@ -3,15 +3,20 @@
 Whatever is found, one thing must hold: what is taken out of the supernet computes the same, and costs what was said.
 """
 
-import numpy as np
+import warnings
+from collections import defaultdict
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from renascent.core.gates import one_hot
-from renascent.costs import macs, params
 from renascent.nets.adapt import adapt
+from renascent.nets.adapt.groups import grouped, layer_of
+from renascent.nets.adapt.labelling import label
+from renascent.nets.adapt.rules import RULES
+from renascent.nets.adapt.trace import trace
 
 SHAPE = (3, 12, 12)
 
@@ -293,25 +298,8 @@ FIXED = {
 """What is written -> (the model, the layer that must be left as it is, why)."""
 
 
-def archs(space, count=8):
-    rng = np.random.default_rng(0)
-    return [space.space.sample(rng) for _ in range(count)]
-
-
-def check(space):
-    """The supernet at one-hot gates is what is taken out of it, and costs what was said; order changes nothing."""
-    net, x = space.supernet(3, 4), torch.randn(3, *SHAPE)
-    given = space.source.eval()(x)
-    torch.testing.assert_close(net.model.eval()(x), given, rtol=1e-9, atol=1e-9)
-    for arch in archs(space):
-        plain, index, gates = net.extract(arch), space.space.indices(arch)[None], one_hot(space.space, arch)
-        torch.testing.assert_close(net(x, gates), plain.train()(x), rtol=1e-9, atol=1e-9)
-        assert macs(plain, SHAPE) == space.macs.exact(index)[0] == float(space.macs(gates))
-        assert params(plain) == space.params.exact(index)[0] == float(space.params(gates))
-
-
 @pytest.mark.parametrize("name", CASES)
-def test_adapt_groups_tied_channels(name):
+def test_adapt_groups_tied_channels(name, check):
     torch.manual_seed(0)
     make, decisions = CASES[name]
     space = adapt(make(), SHAPE)
@@ -320,7 +308,7 @@ def test_adapt_groups_tied_channels(name):
 
 
 @pytest.mark.parametrize("name", FIXED)
-def test_adapt_unknown_operation_keeps_its_layers_fixed(name):
+def test_adapt_unknown_operation_keeps_its_layers_fixed(name, check):
     torch.manual_seed(0)
     make, layer, why = FIXED[name]
     space = adapt(make(), SHAPE)
@@ -332,7 +320,7 @@ def test_adapt_unknown_operation_keeps_its_layers_fixed(name):
         check(space)
 
 
-def test_a_transformer_of_pytorch_keeps_whole_heads_and_drops_layers():
+def test_a_transformer_of_pytorch_keeps_whole_heads_and_drops_layers(check):
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, dropout=0.0)
     model = Net(
@@ -356,7 +344,7 @@ def test_a_transformer_of_pytorch_keeps_whole_heads_and_drops_layers():
         torch.testing.assert_close(net(x, one_hot(space.space, arch)), net.extract(arch).eval()(x))
 
 
-def test_a_tied_weight_stays_tied():
+def test_a_tied_weight_stays_tied(check):
     torch.manual_seed(0)
     model = Net(lambda m, x: m.fc(pooled(m.b(m.a(m.stem(x))))), stem=conv(3, 16), a=conv(16, 16), b=conv(16, 16))
     model.b.weight = model.a.weight
@@ -369,7 +357,7 @@ def test_a_tied_weight_stays_tied():
     check(space)
 
 
-def test_units_of_several_kinds_of_norm():
+def test_units_of_several_kinds_of_norm(check):
     torch.manual_seed(0)
     layers = [
         *(conv(3, 16), nn.InstanceNorm2d(16, affine=True), nn.PReLU(16)),
@@ -381,3 +369,103 @@ def test_units_of_several_kinds_of_norm():
     check(space)
     plain = space.supernet(3, 4).extract(space.space.arch({"0": 8, "3": 16, "5": 8, "7": 8}))
     assert (plain[4].num_groups, plain[6].num_groups, plain[8].normalized_shape) == (16, 1, (8, 12, 12))
+
+
+# --- against the dependency graph of Torch-Pruning (arXiv:2301.12900), one by one
+
+
+def plain():
+    body = conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 12), nn.PReLU(12), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+    return nn.Sequential(*body, nn.Linear(48, 10), nn.ReLU(), nn.Linear(10, 4))
+
+
+def residual():
+    def run(m, x):
+        x = F.relu(m.norm(m.stem(x)))
+        x = F.relu(x + m.norm2(m.conv2(F.relu(m.norm1(m.conv1(x))))))
+        return m.fc(pooled(F.relu(m.short(x) + m.down(x))))
+
+    norms = {f"norm{k}": nn.BatchNorm2d(n) for k, n in {"": 8, "1": 6, "2": 8}.items()}
+    convs = {"stem": conv(3, 8), "conv1": conv(8, 6), "conv2": conv(6, 8), "short": conv(8, 12, 1), "down": conv(8, 12)}
+    return Net(run, **convs, **norms, fc=nn.Linear(12, 4))
+
+
+def inverted():
+    """As in MobileNet-v2: expand, depthwise, squeeze and excite, project, add."""
+
+    def run(m, x):
+        x = m.stem(x)
+        y = F.relu6(m.norm(m.depthwise(F.relu6(m.expand(x)))))
+        y = y * torch.sigmoid(m.excite(F.relu(m.squeeze(F.adaptive_avg_pool2d(y, 1)))))
+        return m.fc(pooled(x + m.project(y)))
+
+    deep = {"expand": conv(6, 16, 1), "depthwise": conv(16, 16, groups=16), "norm": nn.BatchNorm2d(16)}
+    gate = {"squeeze": conv(16, 4, 1), "excite": conv(4, 16, 1)}
+    return Net(run, stem=conv(3, 6), **deep, **gate, project=conv(16, 6, 1), fc=nn.Linear(6, 4))
+
+
+def transformer_mlp():
+    def run(m, x):
+        x = m.embed(x.flatten(1))
+        for k in ("1", "2"):
+            norm, wide, narrow = (getattr(m, name + k) for name in ("norm", "wide", "narrow"))
+            x = x + narrow(F.gelu(wide(norm(x))))
+        return m.head(m.norm(x))
+
+    layers = {"embed": nn.Linear(432, 12), "norm": nn.LayerNorm(12)}
+    for k, n in {"1": 20, "2": 16}.items():
+        layers |= {"norm" + k: nn.LayerNorm(12), "wide" + k: nn.Linear(12, n), "narrow" + k: nn.Linear(n, 12)}
+    return Net(run, **layers, head=nn.Linear(12, 4))
+
+
+def found(model):
+    """Return the units that `adapt` finds, each the (weight, axis, index) it lies at, and the layers that are fixed."""
+    grouping = grouped(label(trace(model, SHAPE), RULES))
+    units = defaultdict(set)
+    for name, axes in grouping.axes.items():
+        for axis, held in axes.items() if name.endswith("weight") else ():
+            for k, (group, place) in enumerate(zip(held.group.tolist(), held.place.tolist(), strict=True)):
+                if group >= 0:
+                    units[group, place].add((name, axis, k))
+    return list(units.values()), set(grouping.fixed)
+
+
+def expected(graph, model, layer, channels):
+    """Return where the channels of a layer's output lie, as Torch-Pruning's graph has it."""
+    names = {module: name for name, module in model.named_modules()}
+    places, start = set(), graph.get_pruner_of_module(layer).prune_out_channels
+    for dependency, indices in graph.get_pruning_group(layer, start, channels):
+        module = dependency.target.module
+        if module in names:
+            groups = getattr(module, "groups", 1)
+            of_inputs = not graph.is_out_channel_pruning_fn(dependency.handler) and groups < len(module.weight)
+            places |= {(f"{names[module]}.weight", 1, k % module.weight.shape[1]) for k in indices if of_inputs}
+            places |= {(f"{names[module]}.weight", 0, k) for k in indices if not of_inputs}
+    return places
+
+
+ORACLE = {
+    **{make.__name__: make for make in (plain, residual, inverted, transformer_mlp)},
+    **{name: CASES[name][0] for name in ("dense concatenation", "grouped convolution")},
+}
+
+
+@pytest.mark.parametrize("name", ORACLE)
+def test_adapt_groups_are_those_of_torch_pruning(name):
+    torch.manual_seed(0)
+    model = ORACLE[name]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own imports are deprecated
+        tp = pytest.importorskip("torch_pruning", reason="needs the extra: pip install 'renascent[prune]'")
+        graph = tp.DependencyGraph().build_dependency(model.eval(), torch.randn(2, *SHAPE), verbose=False)
+    units, fixed = found(model)
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    met = defaultdict(set)
+    for unit in units:
+        for layer in {layer_of(name) for name, axis, _ in unit if axis == 0} & layers.keys():
+            channels = sorted(k for name, axis, k in unit if (name, axis) == (f"{layer}.weight", 0))
+            met[layer] |= {*channels}
+            assert expected(graph, model, layers[layer], channels) == unit, (layer, channels)
+    # nothing is left out: every channel of every layer but the last is in a unit
+    assert {name: {*range(layer.weight.shape[0])} for name, layer in layers.items() if name not in fixed} == met
+    assert fixed == {list(layers)[-1]}

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from renascent.core.errors import UserError
 from renascent.core.gates import Gate, gumbel_hard, one_hot, soft
-from renascent.core.protocols import WeightRule
 from renascent.costs import macs, params
 from renascent.nets.adapt import adapt
 
@@ -314,19 +313,3 @@ def test_listed_layers_have_the_multiply_accumulates_of_the_network(given):
     assert {layer.kind for layer in one} == {"conv", "linear", "pool", "add"}
     gates = soft(space.space, logits(space))
     torch.testing.assert_close(total(space.layers(spreads(space.space, gates), SHAPE, 5)), space.macs(gates))
-
-
-def test_it_learns_by_the_shared_weights_rule(given):
-    space, net, x = given
-    rng = np.random.default_rng(0)
-    optimiser = WeightRule(lr=0.05).optimiser(net)
-    target = torch.arange(len(x)) % 5
-    losses = []
-    for _ in range(60):
-        gates = one_hot(space.space, space.space.sample(rng))
-        optimiser.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(net(x, gates), target)
-        loss.backward()
-        WeightRule(lr=0.05).apply(optimiser, 0.0, net.crops(gates))
-        losses.append(float(loss.detach()))
-    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])

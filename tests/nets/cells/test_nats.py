@@ -87,21 +87,12 @@ GATES = {
 
 @pytest.mark.parametrize("kind", GATES)
 @pytest.mark.parametrize("nodes", [2, 3, 4, 5])
-def test_merged_forward_is_the_naive_one(kind, nodes):
+def test_merged_forward_is_the_naive_one(assert_alike, kind, nodes):
     config, net, x = make(nodes)
     logits = torch.randn(len(config.space.decisions), 5, requires_grad=True)
     gates, same = (GATES[kind](config.space, logits, torch.Generator().manual_seed(nodes)) for _ in range(2))
-    toward = torch.randn(4, 5)
-    leaves = [logits, *net.parameters()]
-    out, wanted = net(x, gates), naive(config, net, x, same)
-    torch.testing.assert_close(out, wanted, rtol=1e-10, atol=1e-10)
-    found = torch.autograd.grad((out * toward).sum(), leaves, allow_unused=True)
-    naively = torch.autograd.grad((wanted * toward).sum(), leaves, allow_unused=True)
-    for (name, _), mine, other in zip([("logits", 0), *net.named_parameters()], found, naively, strict=True):
-        if mine is not None or other is not None:  # the naive one spends work where nothing arrives
-            mine, other = (torch.zeros(1) if g is None else g for g in (mine, other))
-            mine, other = torch.broadcast_tensors(mine, other)
-            torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-10, msg=lambda m, name=name: f"{name}: {m}")
+    # the naive one spends work where nothing arrives
+    assert_alike(net(x, gates), naive(config, net, x, same), [logits, *net.parameters()])
 
 
 def test_merged_second_derivatives_are_the_naive_ones():
@@ -115,8 +106,7 @@ def test_merged_second_derivatives_are_the_naive_ones():
 
     found = mixed_derivative(lambda gates: net(x, gates))  # each call makes gates of its own
     wanted = mixed_derivative(lambda gates: naive(config, net, x, gates))
-    for mine, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("operations", [("nor_conv_3x3", "none"), ("skip_connect", "avg_pool_3x3", "nor_conv_1x1")])
@@ -135,14 +125,6 @@ def test_the_memory_layout_changes_nothing():
 
 
 # --- one architecture
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_extract_is_the_network_at_one_hot_gates(seed):
-    config, net, x = make()
-    arch = sample(config, seed)
-    plain = net.extract(arch).to(x.dtype).train()
-    torch.testing.assert_close(plain(x), net(x, one_hot(config.space, arch)), rtol=1e-6, atol=1e-6)
 
 
 def test_extract_keeps_the_numbers_exactly():
@@ -267,12 +249,6 @@ def test_prune_drops_exactly_the_unreachable_operations_and_keeps_the_function(s
         torch.testing.assert_close(pruned.train(training)(x), plain.train(training)(x), rtol=1e-10, atol=1e-10)
 
 
-def test_every_random_cell_is_pruned_to_its_reachable_edges():
-    config, _, _ = make()
-    sizes = {len(reachable(sample(config, seed))) for seed in range(10)}
-    assert len(sizes) > 2, "the ten seeds above must differ in what they drop"
-
-
 def edge_outputs(plain, x, drop_path):
     """Return what went into the first cell, of one edge, and what came out."""
     plain.drop_path = drop_path
@@ -324,16 +300,13 @@ def test_probes_give_the_gradient_of_weight_zero(seed):
 
     def slopes(gates):
         out = net(x, gates)
-        leaves = [weights, *net.parameters()]
-        found = torch.autograd.grad(out.pow(2).sum(), leaves, allow_unused=True)
-        return out, [torch.zeros_like(p) if g is None else g for g, p in zip(found, leaves, strict=True)]
+        return out, torch.autograd.grad(out.pow(2).sum(), [weights, *net.parameters()], materialize_grads=True)
 
     out, found = slopes(probed)
     wanted_out, wanted = slopes(full)
     torch.testing.assert_close(out, wanted_out, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(out, net(x, plain), rtol=1e-10, atol=1e-10)
-    for mine, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-9)
     assert (found[0] != 0).sum() > len(names), "more than the sampled options must have a slope"
 
 

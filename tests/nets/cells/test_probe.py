@@ -18,7 +18,7 @@ def gradients(mixed, x, gate):
     """Return the output, and the gradients of the gate's weight, of x and of the options' weights."""
     out = mixed(x, gate)
     leaves = [gate.weight, x, *mixed.parameters()]
-    return out, torch.autograd.grad(out.sin().sum(), leaves, allow_unused=True)
+    return out, torch.autograd.grad(out.sin().sum(), leaves, materialize_grads=True)
 
 
 @pytest.mark.parametrize(("active", "probed"), [((1,), (0, 2)), ((0,), (2,)), ((), (0, 1, 2)), ((0, 2), (1,))])
@@ -31,9 +31,7 @@ def test_the_gradient_is_that_of_weight_zero(active, probed):
     torch.testing.assert_close(out, full, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(slope, full_slope, rtol=1e-10, atol=1e-12)
     assert slope[list(probed)].abs().min() > 1e-3
-    for mine, other in zip([to_x, *to_options], [full_to_x, *full_to_options], strict=True):
-        mine, other = (torch.zeros(1) if g is None else g for g in (mine, other))
-        torch.testing.assert_close(*torch.broadcast_tensors(mine, other), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close([to_x, *to_options], [full_to_x, *full_to_options], rtol=1e-10, atol=1e-12)
 
 
 def test_an_option_that_is_neither_active_nor_probed_gets_nothing():

@@ -5,7 +5,7 @@ import torch
 
 from renascent.core.codecs.nats_topology import OPERATIONS, reachable, topology_space
 from renascent.core.gates import Gate, one_hot, soft
-from renascent.nets.cells.routes import departures, edge_name
+from renascent.nets.cells.routes import departures
 
 CPU = torch.device("cpu")
 SPACE = topology_space(4)
@@ -18,10 +18,6 @@ def leaving(gates, nodes=4):
 def found(gates, nodes=4):
     """Return (source, operation, targets) of every route."""
     return [(i, r.operation, r.targets) for i, d in enumerate(leaving(gates, nodes)) for r in d.routes]
-
-
-def test_edge_name():
-    assert edge_name((0, 3)) == "0-3"
 
 
 def test_all_active_is_one_route_an_operation_and_node_and_none_for_none():

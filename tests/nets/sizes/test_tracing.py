@@ -13,7 +13,7 @@ from renascent.nets import SPACES
 from renascent.nets.sizes.counted import activations_in, macs_in, memory_access_in, params_in, peak, total
 from renascent.nets.sizes.layers import columns
 from renascent.nets.sizes.resolution import input_shape
-from renascent.nets.sizes.space import TracedSpace
+from renascent.nets.sizes.space import SizedSpace
 from renascent.nets.sizes.tracing import trace
 from renascent.nets.sizes.units import Classifier, Norm, Stage, Unit
 
@@ -105,7 +105,7 @@ def test_a_function_that_is_no_layer_is_refused_by_name():
 
 
 @settings
-class Small(TracedSpace):
+class Small(SizedSpace):
     """A space of one's own: a width, a depth, nothing else said."""
 
     @property

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from renascent.core.errors import UserError
-from renascent.nets.sizes.resolution import map_size, resolutions
+from renascent.nets.sizes.resolution import resolutions
 from renascent.nets.sizes.units import Classifier, Norm, Skip, Stage, Unit
 from renascent.nets.sizes.widths import width_decision
 
@@ -40,10 +40,6 @@ def test_stages_classifiers_and_norms():
 def test_an_empty_range_of_resolutions_is_refused(wrong):
     with pytest.raises(UserError, match="give 1 <= lowest <= highest and a step of at least 1"):
         resolutions(*wrong)
-
-
-def test_the_resolution_is_the_maps_size():
-    assert map_size({"resolution": 16}, (3, 32, 24)) == (16, 16)
 
 
 def test_widths_are_rounded_down_to_one_at_least():

@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from renascent.nets.sizes.resizing import Resizing, at_resolution, resized
-from renascent.nets.sizes.resolution import resize
+from renascent.nets.sizes.resolution import Resizing, at_resolution, resize, resized
 
 
 def test_the_network_sees_images_of_its_own_size() -> None:
