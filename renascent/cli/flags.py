@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter, Token
 
@@ -19,8 +19,6 @@ from renascent.core.errors import UserError, unknown
 from renascent.core.fields import Limit, Range
 from renascent.core.names import Names, name_of
 from renascent.core.source import arguments, place_of, realised, static
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Part(Generic[T]):
+class Part:
     """Settings as one group of flags.
 
     Args:
@@ -119,15 +117,15 @@ class Part(Generic[T]):
         """Return one flag for each setting, nested dataclasses flattened."""
         return list(self._flags(self.settings))
 
-    def build(self, values: Mapping[str, Any]) -> T:
+    def build(self, values: Mapping[str, Any]) -> Any:
         """Return the settings with what `values`, by `Flag.key`, gives; None leaves a setting as it is.
 
         Of a blank group only what is given is returned, by name.
         """
         if self.blank:
             given = {flag.key: values.get(flag.key) for flag in self.flags()}
-            return cast("T", {key: value for key, value in given.items() if value is not None})
-        return cast("T", realised(self._build(self.settings, values)))
+            return {key: value for key, value in given.items() if value is not None}
+        return realised(self._build(self.settings, values))
 
     def _flags(self, settings: Any) -> Iterable[Flag]:
         outline = outline_of(settings)
@@ -178,7 +176,7 @@ def keys(*settings: Any) -> frozenset[str]:
     return frozenset(flag.key for each in settings for flag in Part("", each).flags())
 
 
-def signed(words: Mapping[str, str], parts: Iterable[Part[Any]]) -> Callable[..., Any]:
+def signed(words: Mapping[str, str], parts: Iterable[Part]) -> Callable[..., Any]:
     """Return a function whose signature has positional words and the flags of `parts`; it returns what it gets.
 
     words: name -> help.
@@ -200,7 +198,7 @@ def _word(name: str, about: str) -> inspect.Parameter:
 
 
 def glance(
-    argv: Sequence[str], parts: Iterable[Part[Any]], names: Names[Any] | None = None, *others: Names[Any]
+    argv: Sequence[str], parts: Iterable[Part], names: Names[Any] | None = None, *others: Names[Any]
 ) -> tuple[list[str], dict[str, str]]:
     """Return the words of a command line that stand alone, and its flags' values, before all its flags are known.
 
@@ -216,12 +214,12 @@ def glance(
     """
     alone, given = _split(argv, parts)
     if names is not None and (not alone or alone[0] not in names):
-        more = [Part[Any]("", chosen("", table, name)) for table in (names, *others) for name in table]
+        more = [Part("", chosen("", table, name)) for table in (names, *others) for name in table]
         return _split(argv, [*parts, *more])
     return alone, given
 
 
-def _split(argv: Sequence[str], parts: Iterable[Part[Any]]) -> tuple[list[str], dict[str, str]]:
+def _split(argv: Sequence[str], parts: Iterable[Part]) -> tuple[list[str], dict[str, str]]:
     flags = [flag for part in parts for flag in part.flags() if flag.kind is bool]
     plain = {"--help", "-h", "--json", *(name for flag in flags for name in (flag.name, *flag.negative))}
     alone, values, left = [], {}, list(argv)

@@ -6,7 +6,6 @@ import difflib
 import importlib
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from cyclopts import (
     App,
@@ -35,7 +34,9 @@ def run(words: Sequence[str]) -> str:
     Raises RenascentError, or KeyboardInterrupt.
     """
     name = _named(words)
-    command = COMMANDS[name](words[len(name.split()) :]) if name in COMMANDS else None
+    command = COMMANDS.get(name)
+    if callable(command):
+        command = command(words[len(name.split()) :])
     app = _app(name, command)
     try:
         parsed = app(list(words) or ["--help"])
@@ -44,7 +45,7 @@ def run(words: Sequence[str]) -> str:
     if command is None or parsed is None:
         return ""
     given, values = parsed
-    command.check(given, values)
+    command.refuse(given, values)
     module, _, function = command.run.partition(":")
     settings = {key: part.build(values) for key, part in command.parts.items()}
     outcome = getattr(importlib.import_module(module), function)(*given, **settings, **command.others)
@@ -129,5 +130,5 @@ def _help(name: str, command: Command) -> str:
     return " ".join(["renascent", name, *command.chosen, "--help"])
 
 
-def _names(parts: Sequence[Part[Any]]) -> list[str]:
+def _names(parts: Sequence[Part]) -> list[str]:
     return [n for part in parts for flag in part.flags() for n in (flag.name, *flag.negative)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from renascent.cli.commands.command import Command, Outcome, check_table
+from renascent.cli.commands.command import Command, Outcome, table_of
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, Whole, settings
@@ -33,22 +32,17 @@ class FitFlags:
     out: str | None = None
 
 
-def command(words: Sequence[str]) -> Command:
-    """Return the command; its flags depend on nothing."""
-    part = Part[FitFlags]("Fit", FitFlags())
-    return Command(
-        parts={"flags": part},
-        run="renascent.cli.commands.latency_fit:run",
-        words={"table": "File of a latency table."},
-        check=functools.partial(_check, part),
-    )
+def _check(flags: FitFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
+    if flags.out is not None and Path(flags.out).resolve() == Path(str(words[0])).resolve():
+        raise UserError(f"--out {flags.out} is the table itself, of which layers would be lost: give another file")
 
 
-def _check(part: Part[FitFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
-    check_table(words, "fit")
-    out = part.build(values).out
-    if out is not None and Path(out).resolve() == Path(str(words[0])).resolve():
-        raise UserError(f"--out {out} is the table itself, of which layers would be lost: give another file")
+COMMAND = Command(
+    run="renascent.cli.commands.latency_fit:run",
+    parts={"flags": Part("Fit", FitFlags())},
+    check=_check,
+    **table_of("fit"),
+)
 
 
 def run(path: str, *, flags: FitFlags) -> Outcome:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
-from renascent.cli.commands.command import Machine, Outcome
+from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.cost import CostFlags
-from renascent.cli.commands.latency_measure import MeasureFlags
 from renascent.cli.work.running import latency_from, ready, task_on
 from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
@@ -59,9 +58,7 @@ def _case(config: SpaceConfig, flags: CostFlags, machine: Machine, given: str | 
         task = task_on(machine, flags.data, ImageOptions())
         shape, classes = (task.channels, *task.size), task.classes
     else:
-        defaults = MeasureFlags()
-        shape = replace(defaults, input=flags.input or defaults.input).shape()
-        classes = defaults.classes if flags.classes is None else flags.classes
+        shape, classes = shape_of(flags.input or "3,32,32"), flags.classes or 10
     named = given is not None and given != "reference"
     arch = config.space.parse(given) if named and given is not None else config.reference
     if given == "reference" and arch is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from renascent.cli.commands.command import Machine, Outcome
+from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.latency_measure import MeasureFlags
 from renascent.cli.progress import Counted
 from renascent.cli.work.running import ready
@@ -28,7 +28,7 @@ from renascent.nets import SPACES
 
 def run(word: str | None, *, flags: MeasureFlags, space: SpaceConfig, sampling: Sampling) -> Outcome:
     """Measure the layers of a space, and fill in what was not measured."""
-    config, path, shape = space, Path(str(flags.out)), flags.shape()
+    config, path, shape = space, Path(str(flags.out)), shape_of(flags.input)
     device = ready(Machine(device=flags.device))
     check_runtime(flags.runtime, device)
     chosen = plan(config, shape, flags.classes, sampling)
@@ -65,7 +65,7 @@ def _about(config: SpaceConfig, flags: MeasureFlags, sampling: Sampling, device:
     return {
         "space": name_of(config, SPACES),
         "settings": asdict(config),  # type: ignore[call-overload]
-        "input": list(flags.shape()),
+        "input": list(shape_of(flags.input)),
         "classes": flags.classes,
         "sampling": asked,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
-from renascent.experiment.recipes.summaries import SUMMARIES
+from renascent.experiment.recipes import SUMMARIES
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
 from renascent.tasks.distill import Distillation
