@@ -7,6 +7,7 @@ papers are those of the data set: `tasks.DATASETS`.
 from __future__ import annotations
 
 from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
+from renascent.experiment.recipes import SUMMARIES
 from renascent.experiment.recipes.recipe import Recipe, SearchPart
 from renascent.loops.fit import Fit
 from renascent.nets.cells.nats import NatsTopology
@@ -143,7 +144,6 @@ TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
 
 def recipe(name: str) -> Recipe:
     """Return the recipe of a name."""
-    if name in SEARCHES:
-        return Recipe(name=name, search=SEARCHES[name])
-    fit, distillation = TRAININGS[name]
-    return Recipe(name=name, fit=fit, distillation=distillation)
+    search, (fit, distillation) = SEARCHES.get(name), TRAININGS.get(name, (None, None))
+    _, about, paper = SUMMARIES[name]
+    return Recipe(name=name, summary=about, paper=paper, search=search, fit=fit, distillation=distillation)
