@@ -57,18 +57,12 @@ class Flag:
 
     def parameter(self, group: Group) -> inspect.Parameter:
         """Return the flag as a parameter of a function that cyclopts reads."""
-        converters: dict[type, Callable[[Any, Sequence[Token]], Any]] = {
-            int: lambda _, tokens: self._number(tokens[0].value),
-            float: lambda _, tokens: self._number(tokens[0].value),
-            str: lambda _, tokens: self._checked(tokens[0].value),
-            tuple: lambda _, tokens: self._checked(tuple(tokens[0].value.split(","))),
-        }
         about = Parameter(
             name=self.name,
             negative=self.negative,
             help=self.help,
             group=group,
-            converter=converters.get(self.kind),
+            converter=None if self.kind is bool else self._read,
             show_default=False if self.default is None or self.default is False else _shown,
         )
         kind: Any = str if self.kind is tuple else self.kind
@@ -77,11 +71,15 @@ class Flag:
             self.key, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, about], default=self.default
         )
 
-    def _checked(self, given: Any) -> Any:
-        """Return text that is given, or several names."""
+    def _read(self, _: Any, tokens: Sequence[Token]) -> Any:
+        """Return the value that is given: a number, text, or several names with commas between."""
+        text = tokens[0].value
+        if self.kind in (int, float):
+            return self._number(text)
+        value: Any = tuple(text.split(",")) if self.kind is tuple else text
         if not isinstance(self.limit, Range):
-            self.limit.check(self.name, given)
-        return given
+            self.limit.check(self.name, value)
+        return value
 
     def _number(self, text: str) -> float:
         """Return the number that is given. Cyclopts would round 1.5 to a whole one, and take nan."""

@@ -33,6 +33,8 @@ def run(words: Sequence[str]) -> str:
 
     Raises RenascentError, or KeyboardInterrupt.
     """
+    if words[:1] == ["--version"]:
+        return str(renascent.__version__)
     name = _named(words)
     command = COMMANDS.get(name)
     if callable(command):
@@ -84,7 +86,7 @@ def _app(name: str, chosen: Command | None) -> App:
     groups = {group: App(name=group, help=about, help_format="markdown") for group, about in GROUPS.items()}
     for group in groups.values():
         app.command(group)
-    for other in [name] if chosen else COMMANDS if name != "--version" else ():
+    for other in [name] if chosen else COMMANDS:
         about = importlib.import_module(COMMANDS.places[other][0].partition(":")[0]).ABOUT
         takes = signed(chosen.words, [*chosen.parts.values(), OUTPUT]) if chosen else lambda: None
         groups.get(other.split()[0], app).command(takes, name=other.split()[-1], help=about)

@@ -7,7 +7,7 @@ from typing import Any
 
 from renascent.cli.commands.command import MACHINE, Command, Input, check_data, of_space
 from renascent.cli.flags import Part
-from renascent.core.bounds import read_budget
+from renascent.core.bounds import LATENCY, read_budget
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, settings
 from renascent.nets import SPACES
@@ -62,5 +62,6 @@ def _check(flags: CostFlags, words: Sequence[str | None], values: Mapping[str, A
         if flags.input is not None or flags.classes is not None:
             raise UserError("--data brings input and classes with it: leave --input and --classes out, or --data")
         check_data(flags.data)
-    if flags.budget is not None:
-        read_budget(flags.budget)
+    bounds = read_budget(flags.budget) if flags.budget is not None else ()
+    if flags.latency_table is None and any(bound.name == LATENCY for bound in bounds):
+        raise UserError(f"a bound on {LATENCY} needs something that predicts it: give --latency-table TABLE")
