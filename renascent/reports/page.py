@@ -87,7 +87,7 @@ def _page(result: Record) -> Json:
     }
 
 
-def _notes(result: Record, epochs: Sequence[Epoch]) -> Iterator[str]:
+def _notes(result: Record, epochs: Sequence[SearchEpoch]) -> Iterator[str]:
     """Say what the page cannot show."""
     done, command = result.training_epochs, shlex.join(["renascent", "fit", str(result.folder)])
     if result.training is None and done:
@@ -215,10 +215,8 @@ def _random_cells(result: Record) -> list[tuple[Markup, str, str]]:
     for name, arch, costs, score in sorted(rows, key=lambda row: -row[3]):
         tag = Markup("strong" if name == "found" else "span")
         if is_size_space(result.space):  # an architecture is too long to be read
-            words = Markup('<{0} title="{1}">{2}</{0}>').format(tag, arch, name)
-            listed.append(
-                (words, ", ".join(f"{number(value)} {cost}" for cost, value in costs.items()), percent(score))
-            )
+            prices = ", ".join(f"{number(value)} {cost}" for cost, value in costs.items())
+            listed.append((Markup('<{0} title="{1}">{2}</{0}>').format(tag, arch, name), prices, percent(score)))
         else:
             listed.append((Markup("<{0}>{1}</{0}>").format(tag, breakable(arch)), "", percent(score)))
     return listed

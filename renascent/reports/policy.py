@@ -36,15 +36,11 @@ def curves(epochs: Sequence[Epoch], what: str) -> list[Picture]:
     """Draw loss and accuracy over epochs; what a strategy does not measure is left out."""
     drawn = []
     for metric, (unit, factor) in METRICS.items():
-        lines = [
-            Line(name, points, colour)
-            for split, (name, colour) in SPLITS.items()
-            if (
-                points := [
-                    (e.epoch, factor * e.metrics[key]) for e in epochs if (key := f"{split}_{metric}") in e.metrics
-                ]
-            )
-        ]
+        lines = []
+        for split, (name, colour) in SPLITS.items():
+            key = f"{split}_{metric}"
+            if points := [(e.epoch, factor * e.metrics[key]) for e in epochs if key in e.metrics]:
+                lines.append(Line(name, points, colour))
         if lines:
             drawn.append(chart(lines, f"{unit} in each epoch of {what}", unit))
     return drawn
