@@ -92,8 +92,7 @@ def search(
     config |= {key: value for key, value in others.items() if value}
     goals, start = (ready.goals, ready.start) if ready else ((), None)
     task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
-    devices = [task.device] if task.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
         net = _supernet(space, task, pretrained)
         net = net.to(task.device, memory_format=space.memory_format)  # type: ignore[call-overload]
