@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Annotated, Any
 
-from cyclopts import Group, Parameter, Token
+from cyclopts import Group, Parameter
 
 from renascent.core.errors import UserError, unknown
 from renascent.core.fields import Limit, Range
@@ -62,7 +62,7 @@ class Flag:
             negative=self.negative,
             help=self.help,
             group=group,
-            converter=None if self.kind is bool else self._read,
+            converter=None if self.kind is bool else lambda _, tokens: self._read(tokens[0].value),
             show_default=False if self.default is None or self.default is False else _shown,
         )
         kind: Any = str if self.kind is tuple else self.kind
@@ -71,9 +71,8 @@ class Flag:
             self.key, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, about], default=self.default
         )
 
-    def _read(self, _: Any, tokens: Sequence[Token]) -> Any:
+    def _read(self, text: str) -> Any:
         """Return the value that is given: a number, text, or several names with commas between."""
-        text = tokens[0].value
         if self.kind in (int, float):
             return self._number(text)
         value: Any = tuple(text.split(",")) if self.kind is tuple else text

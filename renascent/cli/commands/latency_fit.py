@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from renascent.cli.commands.command import Command, Outcome, table_of
+from renascent.cli.commands.command import Command, table_of
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, Whole, settings
@@ -38,28 +38,8 @@ def _check(flags: FitFlags, words: Sequence[str | None], values: Mapping[str, An
 
 
 COMMAND = Command(
-    run="renascent.cli.commands.latency_fit:run",
+    run="renascent.cli.work.latency:fit",
     parts={"flags": Part("Fit", FitFlags())},
     check=_check,
     **table_of("fit"),
 )
-
-
-def run(path: str, *, flags: FitFlags) -> Outcome:
-    """Leave layers out of a table, and say how well the rest predicts them."""
-    from renascent.cli.work.latency_measure import facts_of
-    from renascent.costs.latency.leaveout import leave_out
-    from renascent.costs.latency.table import Lut
-
-    sparse, error = leave_out(Lut.load(path), flags.keep, flags.seed)
-    lines = [
-        f"{error.kept} layers kept, {error.left_out} left out",
-        f"relative error on those: median {100 * error.median:.1f} %, nine in ten below {100 * error.p90:.1f} %",
-        f"Spearman {error.spearman:.4f}; {100 * error.within:.0f} % lie within two standard deviations",
-    ]
-    facts = {"keep": flags.keep, "seed": flags.seed, **error._asdict()}
-    if flags.out is not None:
-        written = sparse.save(flags.out)
-        facts |= facts_of(sparse, written)
-        lines.append(f"written: {written}")
-    return Outcome(facts, "\n".join(lines))

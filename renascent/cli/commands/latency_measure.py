@@ -56,7 +56,7 @@ def command(words: Sequence[str]) -> Command:
         {"flags": Part("Measure", MeasureFlags()), "sampling": Part("Sampling", sampling)},
         EXAMPLE,
         SIZED,
-        run="renascent.cli.work.latency_measure:run",
+        run="renascent.cli.work.latency:measure",
         words={"space": f"The space whose layers are measured: {', '.join(SIZED)}."},
         needs={"out": "--out is missing: give the file to write, such as --out table.json"},
     )

@@ -21,7 +21,7 @@ class ShowFlags:
 
 
 COMMAND = Command(
-    run="renascent.cli.work.latency_show:run",
+    run="renascent.cli.work.latency:show",
     parts={"flags": Part("Show", ShowFlags())},
     **table_of("show"),
 )

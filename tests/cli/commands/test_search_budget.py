@@ -11,6 +11,7 @@ import torch
 
 from renascent.costs import Latency
 from renascent.costs.latency import clock as timing
+from renascent.costs.latency.fitted import Stored
 from renascent.results import budgeted as budgeting
 
 SIZES = "search resnet20 --no-depths --strategy nes --data digits --limit 120 --batch 32 --epochs 1 --rounds 2"
@@ -102,7 +103,7 @@ def test_a_runtime_needs_something_to_measure(say: Any, flags: str, says: str) -
 def test_a_missed_latency_has_exit_code_3_and_can_be_resumed(
     say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budgeting, "_measured", lambda config, task, clock: {"weights": [1, 1e-6, 0, 0], "error": 0.0})
+    monkeypatch.setattr(budgeting, "_measured", lambda config, task, clock: Stored([1, 1e-6, 0, 0], 0.0))
     monkeypatch.setattr(timing, "latency_of", lambda *about: Latency(9.0, 8.5, 9.5, "a busy machine"))
     line = f"{SIZES} --budget 'latency_ms<=3' --out run"
     completed = say(line)
