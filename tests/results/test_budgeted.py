@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -64,18 +65,6 @@ def goal(share, name="latency_ms"):
     return Goal(name, share * REFERENCE, promise(), promise().exact)
 
 
-def measured(factor, spread=0.0):
-    """Return a stand-in for `latency_of` that takes `factor` times the prediction, and notes what was measured."""
-    seen = []
-
-    def latency(config, arch, task, clock):
-        seen.append(arch)
-        took = factor * predicted(arch)
-        return Latency(took, took * (1 - spread), took * (1 + spread), "by hand")
-
-    return latency, seen
-
-
 @pytest.fixture
 def found(task):
     """Return what a search that has not learnt anything derives for a budget."""
@@ -91,175 +80,150 @@ def found(task):
     return make
 
 
+class Settled(NamedTuple):
+    """What `settle` made of what was found `first`, its latency, and all that was measured, in order."""
+
+    first: SearchOutcome
+    outcome: SearchOutcome
+    last: Latency
+    seen: list
+
+    @property
+    def kept(self):
+        return self.outcome is self.first
+
+
+BOUND = goal(0.5)
+
+
+@pytest.fixture
+def settled(found, task, monkeypatch):
+    """Settle a search by networks that take `took(arch, n)`, n counting what is measured."""
+
+    def run(took, *bounds, derived_for=(), spread=0.0, **about):
+        bounds = bounds or (BOUND,)
+        strategy, first = found(*(derived_for or bounds))
+        seen = []
+
+        def latency(config, arch, task, clock):
+            seen.append(arch)
+            ms = took(arch, len(seen))
+            return Latency(ms, ms * (1 - spread), ms * (1 + spread), "by hand")
+
+        monkeypatch.setattr(timing, "latency_of", latency)
+        return Settled(first, *settle(CONFIG, task, strategy, first, list(bounds), **about), seen)
+
+    return run
+
+
+def times(factor):
+    """Return what takes `factor` times the prediction."""
+    return lambda arch, n: factor * predicted(arch)
+
+
+def shares(*took):
+    """Return what takes these shares of the bound, one after the other."""
+    return lambda arch, n: took[n - 1] * BOUND.limit
+
+
 # --- after
 
 
-def test_a_latency_that_is_missed_is_derived_again_until_it_is_kept(found, task, monkeypatch):
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    latency, seen = measured(1.3)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
+def test_a_latency_that_is_missed_is_derived_again_until_it_is_kept(settled):
+    first, outcome, last, seen = settled(times(1.3))
     assert 0.5 * 0.95 < predicted(first.arch) / REFERENCE <= 0.5
-    assert 1.3 * predicted(settled.arch) <= bound.limit
     # tightened by what was missed, not by more
-    assert 1.3 * predicted(settled.arch) > 0.95 * bound.limit
+    assert 0.95 * BOUND.limit < 1.3 * predicted(outcome.arch) == last.median_ms <= BOUND.limit
     # a miss is measured twice before it is believed
-    assert seen == [first.arch, first.arch, settled.arch]
-    assert settled.score == Scorer(first.state)(settled.arch)
-    assert last.median_ms == 1.3 * predicted(settled.arch)
+    assert seen == [first.arch, first.arch, outcome.arch]
+    assert outcome.score == Scorer(first.state)(outcome.arch)
 
 
 @pytest.mark.parametrize("later", [0.9, 3.0])
-def test_confirmed_latency_of_a_miss_takes_the_faster_measurement(found, task, monkeypatch, later):
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    took = [2.0, later, 0.95, 0.95]
-
-    def latency(config, arch, task, clock):
-        # the network takes the predicted time; the rest is the machine's other work
-        return Latency(took.pop(0) * bound.limit, 0.0, 1e9, "a busy machine")
-
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert (settled is first) == (later < 1)
+def test_confirmed_latency_of_a_miss_takes_the_faster_measurement(settled, later):
+    """The network takes the predicted time; the rest is the machine's other work."""
+    done = settled(shares(2.0, later, 0.95, 0.95))
+    assert done.kept == (later < 1)
     if later < 1:
-        assert last.median_ms == 0.9 * bound.limit
+        assert done.last.median_ms == 0.9 * BOUND.limit
     else:
         # tightened by the smaller of the two
-        assert 0.45 < predicted(settled.arch) / predicted(first.arch) <= 0.5
+        assert 0.45 < predicted(done.outcome.arch) / predicted(done.first.arch) <= 0.5
 
 
-def test_confirmed_latency_of_a_missed_proportion_takes_the_mean(found, task, monkeypatch):
+def test_confirmed_latency_of_a_missed_proportion_takes_the_mean(settled):
     """What slowed the machine may have hit the reference: of two, the smaller one would be too small."""
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    took = [1.04, 0.98, 0.95]
-
-    def latency(config, arch, task, clock):
-        ms = took.pop(0) * bound.limit
-        return Latency(ms, ms / 2, 2 * ms, "by hand")
-
-    monkeypatch.setattr(timing, "latency_of", latency)
     clock = Clock(beside=(CONFIG.reference, REFERENCE))
-    settled, last = settle(CONFIG, task, strategy, first, [bound], clock=clock)
-    assert settled is not first
-    assert last.median_ms == 0.95 * bound.limit
-    took[:] = [1.01, 0.97]
-    settled, last = settle(CONFIG, task, strategy, first, [bound], clock=clock)
-    assert settled is first
-    assert [last.p10_ms, last.median_ms, last.p90_ms] == pytest.approx([k * bound.limit for k in (0.495, 0.99, 1.98)])
+    done = settled(shares(1.04, 0.98, 0.95), clock=clock)
+    assert not done.kept
+    assert done.last.median_ms == 0.95 * BOUND.limit
+    done = settled(shares(1.01, 0.97), spread=0.5, clock=clock)
+    assert done.kept
+    told = [done.last.p10_ms, done.last.median_ms, done.last.p90_ms]
+    assert told == pytest.approx([k * BOUND.limit for k in (0.495, 0.99, 1.485)])
 
 
-def test_settle_recovers_from_a_miss_in_a_slow_phase(found, task, monkeypatch):
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    seen = []
-
-    def latency(config, arch, task, clock):
-        seen.append(arch)
-        took = (1.6 if len(seen) < 3 else 1.0) * predicted(arch)
-        return Latency(took, took, took, "by hand")
-
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
+def test_settle_recovers_from_a_miss_in_a_slow_phase(settled):
+    _, outcome, last, seen = settled(lambda arch, n: (1.6 if n < 3 else 1.0) * predicted(arch))
     # missed twice, far below the bound, at the bound
-    assert [predicted(arch) <= 0.7 * bound.limit for arch in seen] == [False, False, True, False]
-    assert 0.95 * bound.limit < last.median_ms == predicted(settled.arch) <= bound.limit
+    assert [predicted(arch) <= 0.7 * BOUND.limit for arch in seen] == [False, False, True, False]
+    assert 0.95 * BOUND.limit < last.median_ms == predicted(outcome.arch) <= BOUND.limit
 
 
-def test_a_looser_bound_that_is_missed_is_tightened_and_the_slowest_inside_is_kept(found, task, monkeypatch):
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    seen = []
-
-    def latency(config, arch, task, clock):
-        seen.append(arch)
-        took = {1: 0.8, 2: 1.1, 3: 1.1, 4: 0.9}[len(seen)] * bound.limit
-        return Latency(took, took, took, "by hand")
-
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
+def test_a_looser_bound_that_is_missed_is_tightened_and_the_slowest_inside_is_kept(settled):
+    _, outcome, last, seen = settled(shares(0.8, 1.1, 1.1, 0.9))
     assert predicted(seen[0]) < predicted(seen[3]) < predicted(seen[1])
     assert seen[1] == seen[2]
-    assert (settled.arch, last.median_ms) == (seen[3], 0.9 * bound.limit)
+    assert (outcome.arch, last.median_ms) == (seen[3], 0.9 * BOUND.limit)
 
 
-def test_settle_bound_unused_by_prediction_is_not_loosened(found, task, monkeypatch):
-    strategy, first = found(goal(0.5))
-    latency, seen = measured(0.7)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [goal(1.5)])
-    assert settled is first
-    assert seen == [first.arch]
-    assert last.median_ms == 0.7 * predicted(first.arch)
+def test_settle_bound_unused_by_prediction_is_not_loosened(settled):
+    done = settled(times(0.7), goal(1.5), derived_for=(BOUND,))
+    assert done.kept
+    assert done.seen == [done.first.arch]
+    assert done.last.median_ms == 0.7 * predicted(done.first.arch)
 
 
-def test_settle_overpredicted_latency_is_derived_again_to_use_the_budget(found, task, monkeypatch):
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    latency, seen = measured(0.8)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert 0.95 * bound.limit < last.median_ms == 0.8 * predicted(settled.arch) <= bound.limit
-    assert seen == [first.arch, settled.arch]
-    assert settled.score == Scorer(first.state)(settled.arch)
+def test_settle_overpredicted_latency_is_derived_again_to_use_the_budget(settled):
+    first, outcome, last, seen = settled(times(0.8))
+    assert 0.95 * BOUND.limit < last.median_ms == 0.8 * predicted(outcome.arch) <= BOUND.limit
+    assert seen == [first.arch, outcome.arch]
+    assert outcome.score == Scorer(first.state)(outcome.arch)
 
 
-def test_a_latency_below_the_bound_is_no_waste_where_another_bound_is_used(found, task, monkeypatch):
-    bounds = [goal(0.9), goal(0.45, "macs")]
-    strategy, first = found(*bounds)
-    latency, seen = measured(1.0)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    assert settle(CONFIG, task, strategy, first, bounds)[0] is first
-    assert seen == [first.arch]
+def test_a_latency_below_the_bound_is_no_waste_where_another_bound_is_used(settled):
+    done = settled(times(1.0), goal(0.9), goal(0.45, "macs"))
+    assert done.kept
+    assert done.seen == [done.first.arch]
 
 
 @pytest.mark.parametrize("later", [0.7, 1.1])
-def test_settle_second_derivation_must_use_more_of_the_budget(found, task, monkeypatch, later):
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    seen = []
-
-    def latency(config, arch, task, clock):
-        seen.append(arch)
-        took = (0.8 if arch == first.arch else later) * bound.limit
-        return Latency(took, took, took, "by hand")
-
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert settled is first
-    assert last.median_ms == 0.8 * bound.limit
-    assert len(set(seen)) > 1
+def test_settle_second_derivation_must_use_more_of_the_budget(settled, later):
+    again = [later] * 20
+    done = settled(shares(0.8, *again))
+    assert done.kept
+    assert done.last.median_ms == 0.8 * BOUND.limit
+    assert len(set(done.seen)) > 1
 
 
-def test_other_bounds_stay_as_they_are(found, task, monkeypatch):
-    bounds = [goal(0.5), goal(0.45, "macs")]
-    strategy, first = found(*bounds)
-    monkeypatch.setattr(timing, "latency_of", measured(1.2)[0])
-    settled, _ = settle(CONFIG, task, strategy, first, bounds)
-    assert 1.2 * predicted(settled.arch) <= bounds[0].limit
-    assert predicted(settled.arch) <= bounds[1].limit
+def test_other_bounds_stay_as_they_are(settled):
+    bounds = BOUND, goal(0.45, "macs")
+    arch = settled(times(1.2), *bounds).outcome.arch
+    assert 1.2 * predicted(arch) <= bounds[0].limit
+    assert predicted(arch) <= bounds[1].limit
 
 
 @pytest.mark.parametrize("factor", [1.1, 0.99])
-def test_the_median_keeps_the_budget_however_wide_the_spread(found, task, monkeypatch, factor):
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    latency, seen = measured(factor, 0.15)
-    monkeypatch.setattr(timing, "latency_of", latency)
-    settled, last = settle(CONFIG, task, strategy, first, [bound])
-    assert (len(seen) == 1) == (settled is first) == (factor < 1)
-    assert last.median_ms <= bound.limit < last.p90_ms
+def test_the_median_keeps_the_budget_however_wide_the_spread(settled, factor):
+    done = settled(times(factor), spread=0.15)
+    assert (len(done.seen) == 1) == done.kept == (factor < 1)
+    assert done.last.median_ms <= BOUND.limit < done.last.p90_ms
 
 
-def test_settle_looks_the_last_architecture_up(found, task, monkeypatch):
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    monkeypatch.setattr(timing, "latency_of", measured(1.3)[0])
-    settled, _ = settle(CONFIG, task, strategy, first, [bound], truth=predicted)
-    assert settled.arch != first.arch
-    assert settled.truth == predicted(settled.arch)
+def test_settle_looks_the_last_architecture_up(settled):
+    done = settled(times(1.3), truth=predicted)
+    assert done.outcome.arch != done.first.arch
+    assert done.outcome.truth == predicted(done.outcome.arch)
 
 
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
@@ -295,32 +259,21 @@ def test_settle_foreign_table_is_not_measured(found, task, other):
     assert told.by == f"{about['processor']}, {about['runtime']}"
 
 
-def test_a_latency_that_is_never_kept_ends_with_exit_code_3(found, task, monkeypatch):
+def test_a_latency_that_is_never_kept_ends_with_exit_code_3(settled):
     """Also where, as here, it is the measurement that never moves."""
-    bound = goal(0.5)
-    strategy, first = found(bound)
     seen = []
-
-    def always(config, arch, task, clock):
-        seen.append(arch)
-        return Latency(1.02 * bound.limit, 1.01 * bound.limit, 1.1 * bound.limit, "by hand")
-
-    monkeypatch.setattr(timing, "latency_of", always)
     with pytest.raises(BudgetError, match=r"was missed 6 times: .* ms \(.* to .*\); the search is kept: resume") as e:
-        settle(CONFIG, task, strategy, first, [bound])
+        settled(lambda arch, n: seen.append(arch) or 1.02 * BOUND.limit)
     assert e.value.exit_code == 3
     assert len(seen) == 2 * (ATTEMPTS + 1)
-    assert f"latency_ms<={bound.limit:g}" in str(e.value)  # the user's, not a tightened one
+    assert f"latency_ms<={BOUND.limit:g}" in str(e.value)  # the user's, not a tightened one
 
 
-def test_settle_stops_when_no_tighter_limit_is_feasible(found, task, monkeypatch):
-    bound = goal(0.5)
-    strategy, first = found(bound)
-    latency, seen = measured(50.0)
-    monkeypatch.setattr(timing, "latency_of", latency)
+def test_settle_stops_when_no_tighter_limit_is_feasible(settled):
+    seen = []
     with pytest.raises(BudgetError, match="was missed 1 times"):
-        settle(CONFIG, task, strategy, first, [bound])
-    assert seen == [first.arch] * 2
+        settled(lambda arch, n: seen.append(arch) or 50 * predicted(arch))
+    assert len(seen) == 2 and seen[0] == seen[1]
 
 
 def test_without_a_bound_on_latency_nothing_is_measured(found, task, monkeypatch):
