@@ -98,7 +98,7 @@ def _check(flags: BuildFlags, words: Sequence[str | None], values: Mapping[str, 
 def recorded(words: Sequence[str]) -> str:
     """Return the command to be noted in a table: what decides how the numbers are told apart from how it was run.
 
-    >>> recorded(["nats-topology", "--data", "digits", "--resume", "--json"])
-    'renascent bench build nats-topology --data digits'
+    >>> recorded(["nats-topology", "--archs", "|none~0|", "--resume", "--json"])
+    "renascent bench build nats-topology --archs '|none~0|'"
     """
     return shlex.join(["renascent", "bench", "build", *(w for w in words if w not in ("--resume", "--json"))])
