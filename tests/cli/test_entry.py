@@ -245,6 +245,8 @@ def test_fit_twice_and_fit_of_changed_data(say: Any, copy: Path) -> None:
     held["options"]["limit"] = 220
     (copy / "data.json").write_text(json.dumps(held))
     assert "no longer those of the search" in say("fit run --epochs 1").refusal
+    (copy / "data.json").write_text(json.dumps({"data": "digits", "options": 3}))
+    assert "run/data.json is damaged (options is 3, no ImageOptions)" in say("fit run --epochs 1").refusal
     (copy / "data.json").unlink()
     assert "give --data" in say("fit run --epochs 1").refusal
     assert not (copy / "fit").exists()
@@ -317,10 +319,11 @@ def test_full_disk(say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_full_standard_output(say: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_standard_output(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/full", "w") as full:
         monkeypatch.setattr("sys.stdout", full)
         assert main(["list"]) == 2
+    assert "cannot write to standard output: No space left" in capsys.readouterr().err
 
 
 def test_nan_loss_at_once(say: Any) -> None:

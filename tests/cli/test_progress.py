@@ -4,9 +4,7 @@ import io
 
 import pytest
 
-from renascent.cli.entry import emit
 from renascent.cli.progress import LINE_SECONDS, Counted, Live
-from renascent.core.errors import UserError
 
 EPOCH = {"event": "epoch", "epoch": 2, "epochs": 4, "train_loss": 1.0, "val_score": 0.25, "seconds": 3.14}
 
@@ -76,10 +74,3 @@ def test_a_reader_who_went_away_stops_nothing() -> None:
     with Counted(Closed()) as bars:
         bars.show("runs", 7, 7)
         Live(bars, ["search"])(EPOCH)
-
-
-def test_full_standard_output_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with open("/dev/full", "w") as full:
-        monkeypatch.setattr("sys.stdout", full)
-        with pytest.raises(UserError, match="cannot write to standard output: No space left"):
-            emit("lost")

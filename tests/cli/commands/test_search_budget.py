@@ -9,11 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from renascent.costs import Latency
-from renascent.costs.latency import clock as timing
-from renascent.costs.latency.fitted import Stored
-from renascent.results import budgeted as budgeting
-
 SIZES = "search resnet20 --no-depths --strategy nes --data digits --limit 120 --batch 32 --epochs 1 --rounds 2"
 TOPOLOGY = "search nats-topology --channels 4 --cells 1 --nodes 3 --strategy rsps --candidates 2 --data digits"
 
@@ -73,19 +68,3 @@ def test_a_search_shows_the_table_first_and_what_it_kept_last(say: Any, tmp_path
     facts = json.loads((tmp_path / "run/arch.json").read_text())
     assert set(facts["costs"]) == {"macs", "params"}
     assert json.loads((tmp_path / "run/config.json").read_text())["budget"] == "macs<=0.5x,params<=200000"
-
-
-def test_a_missed_latency_has_exit_code_3_and_can_be_resumed(
-    say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(budgeting, "_measured", lambda config, task, clock: Stored([1, 1e-6, 0, 0], 0.0))
-    monkeypatch.setattr(timing, "latency_of", lambda *about: Latency(9.0, 8.5, 9.5, "a busy machine"))
-    line = f"{SIZES} --budget 'latency_ms<=3' --out run"
-    completed = say(line)
-    assert completed.code == 3
-    assert "latency_ms<=3 was missed" in completed.err
-    assert "the search is kept" in completed.err
-    monkeypatch.setattr(timing, "latency_of", lambda *about: Latency(2.0, 1.9, 2.1, "a quiet machine"))
-    monkeypatch.setattr(budgeting, "_measured", None)  # what was fitted is in the folder
-    assert say(f"{line} --resume").code == 0
-    assert json.loads((tmp_path / "run/arch.json").read_text())["costs"]["latency_ms"]["promised"] <= 3
