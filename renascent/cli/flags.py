@@ -11,16 +11,14 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any
 
-from cyclopts import Group, Parameter, Token
+from cyclopts import Group, Parameter
 
 from renascent.core.errors import UserError, unknown
 from renascent.core.fields import Limit, Range
 from renascent.core.names import Names, name_of
 from renascent.core.source import arguments, place_of, realised, static
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,18 +57,12 @@ class Flag:
 
     def parameter(self, group: Group) -> inspect.Parameter:
         """Return the flag as a parameter of a function that cyclopts reads."""
-        converters: dict[type, Callable[[Any, Sequence[Token]], Any]] = {
-            int: lambda _, tokens: self._number(tokens[0].value),
-            float: lambda _, tokens: self._number(tokens[0].value),
-            str: lambda _, tokens: self._checked(tokens[0].value),
-            tuple: lambda _, tokens: self._checked(tuple(tokens[0].value.split(","))),
-        }
         about = Parameter(
             name=self.name,
             negative=self.negative,
             help=self.help,
             group=group,
-            converter=converters.get(self.kind),
+            converter=None if self.kind is bool else lambda _, tokens: self._read(tokens[0].value),
             show_default=False if self.default is None or self.default is False else _shown,
         )
         kind: Any = str if self.kind is tuple else self.kind
@@ -79,11 +71,14 @@ class Flag:
             self.key, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, about], default=self.default
         )
 
-    def _checked(self, given: Any) -> Any:
-        """Return text that is given, or several names."""
+    def _read(self, text: str) -> Any:
+        """Return the value that is given: a number, text, or several names with commas between."""
+        if self.kind in (int, float):
+            return self._number(text)
+        value: Any = tuple(text.split(",")) if self.kind is tuple else text
         if not isinstance(self.limit, Range):
-            self.limit.check(self.name, given)
-        return given
+            self.limit.check(self.name, value)
+        return value
 
     def _number(self, text: str) -> float:
         """Return the number that is given. Cyclopts would round 1.5 to a whole one, and take nan."""
@@ -98,7 +93,7 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Part(Generic[T]):
+class Part:
     """Settings as one group of flags.
 
     Args:
@@ -119,15 +114,15 @@ class Part(Generic[T]):
         """Return one flag for each setting, nested dataclasses flattened."""
         return list(self._flags(self.settings))
 
-    def build(self, values: Mapping[str, Any]) -> T:
+    def build(self, values: Mapping[str, Any]) -> Any:
         """Return the settings with what `values`, by `Flag.key`, gives; None leaves a setting as it is.
 
         Of a blank group only what is given is returned, by name.
         """
         if self.blank:
             given = {flag.key: values.get(flag.key) for flag in self.flags()}
-            return cast("T", {key: value for key, value in given.items() if value is not None})
-        return cast("T", realised(self._build(self.settings, values)))
+            return {key: value for key, value in given.items() if value is not None}
+        return realised(self._build(self.settings, values))
 
     def _flags(self, settings: Any) -> Iterable[Flag]:
         outline = outline_of(settings)
@@ -178,7 +173,7 @@ def keys(*settings: Any) -> frozenset[str]:
     return frozenset(flag.key for each in settings for flag in Part("", each).flags())
 
 
-def signed(words: Mapping[str, str], parts: Iterable[Part[Any]]) -> Callable[..., Any]:
+def signed(words: Mapping[str, str], parts: Iterable[Part]) -> Callable[..., Any]:
     """Return a function whose signature has positional words and the flags of `parts`; it returns what it gets.
 
     words: name -> help.
@@ -200,7 +195,7 @@ def _word(name: str, about: str) -> inspect.Parameter:
 
 
 def glance(
-    argv: Sequence[str], parts: Iterable[Part[Any]], names: Names[Any] | None = None, *others: Names[Any]
+    argv: Sequence[str], parts: Iterable[Part], names: Names[Any] | None = None, *others: Names[Any]
 ) -> tuple[list[str], dict[str, str]]:
     """Return the words of a command line that stand alone, and its flags' values, before all its flags are known.
 
@@ -216,12 +211,12 @@ def glance(
     """
     alone, given = _split(argv, parts)
     if names is not None and (not alone or alone[0] not in names):
-        more = [Part[Any]("", chosen("", table, name)) for table in (names, *others) for name in table]
+        more = [Part("", chosen("", table, name)) for table in (names, *others) for name in table]
         return _split(argv, [*parts, *more])
     return alone, given
 
 
-def _split(argv: Sequence[str], parts: Iterable[Part[Any]]) -> tuple[list[str], dict[str, str]]:
+def _split(argv: Sequence[str], parts: Iterable[Part]) -> tuple[list[str], dict[str, str]]:
     flags = [flag for part in parts for flag in part.flags() if flag.kind is bool]
     plain = {"--help", "-h", "--json", *(name for flag in flags for name in (flag.name, *flag.negative))}
     alone, values, left = [], {}, list(argv)

@@ -6,7 +6,6 @@ import difflib
 import importlib
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from cyclopts import (
     App,
@@ -34,8 +33,12 @@ def run(words: Sequence[str]) -> str:
 
     Raises RenascentError, or KeyboardInterrupt.
     """
+    if words[:1] == ["--version"]:
+        return str(renascent.__version__)
     name = _named(words)
-    command = COMMANDS[name](words[len(name.split()) :]) if name in COMMANDS else None
+    command = COMMANDS.get(name)
+    if callable(command):
+        command = command(words[len(name.split()) :])
     app = _app(name, command)
     try:
         parsed = app(list(words) or ["--help"])
@@ -44,7 +47,7 @@ def run(words: Sequence[str]) -> str:
     if command is None or parsed is None:
         return ""
     given, values = parsed
-    command.check(given, values)
+    command.refuse(given, values)
     module, _, function = command.run.partition(":")
     settings = {key: part.build(values) for key, part in command.parts.items()}
     outcome = getattr(importlib.import_module(module), function)(*given, **settings, **command.others)
@@ -83,7 +86,7 @@ def _app(name: str, chosen: Command | None) -> App:
     groups = {group: App(name=group, help=about, help_format="markdown") for group, about in GROUPS.items()}
     for group in groups.values():
         app.command(group)
-    for other in [name] if chosen else COMMANDS if name != "--version" else ():
+    for other in [name] if chosen else COMMANDS:
         about = importlib.import_module(COMMANDS.places[other][0].partition(":")[0]).ABOUT
         takes = signed(chosen.words, [*chosen.parts.values(), OUTPUT]) if chosen else lambda: None
         groups.get(other.split()[0], app).command(takes, name=other.split()[-1], help=about)
@@ -129,5 +132,5 @@ def _help(name: str, command: Command) -> str:
     return " ".join(["renascent", name, *command.chosen, "--help"])
 
 
-def _names(parts: Sequence[Part[Any]]) -> list[str]:
+def _names(parts: Sequence[Part]) -> list[str]:
     return [n for part in parts for flag in part.flags() for n in (flag.name, *flag.negative)]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from renascent.bench.tables.table import Table
-from renascent.bench.truth import Truth, truth_of
+from renascent.bench.truth import truth_of
 from renascent.core.errors import UserError
 from renascent.core.fingerprint import fingerprint
 from renascent.core.names import name_of
@@ -75,22 +75,24 @@ def search(
     check_seed(seed)
     rule = weights or WeightRule()
     known = truth_of(truth, space.space, truth_problem or task.name) if truth is not None else None
-    config = dict(_config(space, strategy, task, rule, known, epochs=epochs, batch=batch, seed=seed))
-    config |= {"pretrained": fingerprint(pretrained)} if pretrained else {}
-    config |= {"model": model} if (model := space.model_fingerprint) else {}
+    config = _config(space, strategy, task, rule) | {"epochs": epochs, "batch": batch, "seed": seed}
     names = (config["space"], config["strategy"], config["task"]["name"], seed)
     folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
-    ready = (
-        prepare(space, task, bounds, latency=latency, runtime=runtime, folder=folder, resume=resume) if bounds else None
-    )
-    config |= {"budget": str(bounds)} if bounds else {}
-    config |= {"latency_table": latency.table.sha256} if isinstance(latency, LatencyCost) else {}
-    config |= {"runtime": runtime} if bounds and runtime != "eager" else {}
+    about: Any = {"latency": latency, "runtime": runtime, "folder": folder, "resume": resume}
+    ready = prepare(space, task, bounds, **about) if bounds else None
+    others = {
+        "truth": known and known.facts,
+        "pretrained": pretrained and fingerprint(pretrained),
+        "model": space.model_fingerprint,
+        "budget": bounds and str(bounds),
+        "latency_table": latency.table.sha256 if isinstance(latency, LatencyCost) else None,
+        "runtime": runtime if bounds and runtime != "eager" else None,
+    }
+    config |= {key: value for key, value in others.items() if value}
     goals, start = (ready.goals, ready.start) if ready else ((), None)
     task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
-    devices = [task.device] if task.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
         net = _supernet(space, task, pretrained)
         net = net.to(task.device, memory_format=space.memory_format)  # type: ignore[call-overload]
@@ -122,9 +124,7 @@ def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] |
     return net
 
 
-def _config(
-    space: SpaceConfig, strategy: OneShot, task: Task, rule: WeightRule, truth: Truth | None, **numbers: int
-) -> Mapping[str, Any]:
+def _config(space: SpaceConfig, strategy: OneShot, task: Task, rule: WeightRule) -> dict[str, Any]:
     return {
         "space": name_of(space, RECORDED),
         "space_config": asdict(space),  # type: ignore[call-overload]
@@ -132,6 +132,4 @@ def _config(
         "strategy_config": asdict(strategy),  # type: ignore[call-overload]
         "task": task.describe(),
         "weights": asdict(rule),
-        **numbers,
-        **({"truth": truth.facts} if truth else {}),
     }

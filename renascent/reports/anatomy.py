@@ -124,7 +124,7 @@ def _correlations(facts: Json) -> Section:
     drawn = [
         matrix(
             recorded["names"],
-            _filled(part[kind]),
+            part[kind],
             f"{kind.capitalize()} correlation: {_slice(part)} ({part['rows']:,})",
         )
         for part in recorded["slices"]
@@ -135,10 +135,6 @@ def _correlations(facts: Json) -> Section:
 
 def _slice(part: Json) -> str:
     return "all" if part["top_percent"] == 100 else f"top {part['top_percent']} %"
-
-
-def _filled(values: Sequence[Sequence[float | None]]) -> list[list[float]]:
-    return [[np.nan if value is None else value for value in row] for row in values]
 
 
 def _predictors(seen: Sequence[View], facts: Json) -> Iterator[Section]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 
 from renascent.bench.compare import Contest, Runs, at_fidelity, evaluator, step_seconds
 from renascent.core.files import Json
+from renascent.core.source import place_of, references
 from renascent.core.text import number
 from renascent.reports.bench import Listing, Section
 from renascent.reports.benchfigures import bands
@@ -126,8 +126,5 @@ def _at_one_length(strategy: Trials[Any], contest: Contest) -> bool:
 
 
 def _sources(strategies: Strategies) -> Section:
-    rows = []
-    for name, strategy in strategies.items():
-        paragraphs = (inspect.getdoc(type(strategy)) or "").split("\n\n")
-        rows.append((name, " ".join(" ".join(text.split()) for text in paragraphs if "arXiv:" in text)))
+    rows = [(name, " ".join(references(place_of(type(strategy))))) for name, strategy in strategies.items()]
     return Section("What to cite", tables=[Listing(("strategy", "source"), rows)])

@@ -14,18 +14,18 @@ from renascent.core.codecs import nats_topology as topology
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
 from renascent.core.schema import checked, written
-from renascent.core.text import percent
+from renascent.core.text import number, percent
 from renascent.costs.scaling import is_size_space
 from renascent.loops.run import read_sessions
 from renascent.reports import sizes as sizereport
-from renascent.reports.cell import cell, short
+from renascent.reports.cell import cell as draw_cell
+from renascent.reports.cell import short
 from renascent.reports.citations import citations
 from renascent.reports.plots import COLOURS, Line, Picture, chart
-from renascent.reports.policy import expected_cost_figure, policy_figures, undecided
+from renascent.reports.policy import curves, expected_cost_figure, policy_figures, undecided
 from renascent.reports.render import breakable, render
-from renascent.reports.searchfigures import curves
-from renascent.reports.summary import baseline_description, training_description
-from renascent.results.facts import Epoch, SearchEpoch, Session, Training, Truth
+from renascent.reports.summary import baseline_description, counted, table_accuracy, training_description
+from renascent.results.facts import SearchEpoch, Session, Training, Truth
 from renascent.results.record import Record
 
 Rows = list[tuple[str, str]]
@@ -67,9 +67,9 @@ def _page(result: Record) -> Json:
         "drawing": drawing,
         "unreachable": unreachable,
         "decisions": _decisions(result, epochs),
-        "curves": curves(_metrics(epochs), "the search"),
+        "curves": curves(epochs, "the search"),
         "truth": _truth(asked.truth, epochs),
-        "fit_curves": curves(_metrics(result.training_epochs), "the training of the found network"),
+        "fit_curves": curves(result.training_epochs, "the training of the found network"),
         "policy": policy_figures(result, epochs, styles),
         "undecided": undecided(result, epochs),
         "spent": expected_cost_figure(epochs),
@@ -87,11 +87,7 @@ def _page(result: Record) -> Json:
     }
 
 
-def _metrics(epochs: Sequence[Epoch]) -> list[Json]:
-    return [{"epoch": e.epoch, **e.metrics} for e in epochs]
-
-
-def _notes(result: Record, epochs: Sequence[Epoch]) -> Iterator[str]:
+def _notes(result: Record, epochs: Sequence[SearchEpoch]) -> Iterator[str]:
     """Say what the page cannot show."""
     done, command = result.training_epochs, shlex.join(["renascent", "fit", str(result.folder)])
     if result.training is None and done:
@@ -111,9 +107,7 @@ def _tiles(result: Record) -> Iterator[tuple[str, str, str]]:
         yield name, percent(score), _versus(training, split) if training else ""
     yield "accuracy in the search", percent(about.search_score), "with shared weights, on one validation batch"
     if told := about.truth:
-        known = told.accuracy
-        remark = f"{told.problem} of {told.table}: best {told.best:.2f} %, mean of all {told.mean:.2f} %"
-        yield "accuracy in the table", "not known" if known is None else f"{known:.2f} %", remark
+        yield "accuracy in the table", *table_accuracy(told)
     yield "parameters", f"{about.params:,}", ""
     yield "MACs", f"{about.macs:,}", "multiply-accumulates an image"
     spread = f"p10 to p90: {latency.p10_ms:.2f} to {latency.p90_ms:.2f} ms"
@@ -135,8 +129,7 @@ def _truth(told: Truth | None, epochs: Sequence[SearchEpoch]) -> list[Picture]:
 def _versus(training: Training, split: str) -> str:
     """Compare the found network with its random baselines."""
     others = [cell.scores[split] for cell in training.random_cells]
-    epochs = training.settings.epochs
-    alone = f"trained alone, {epochs} epoch{'' if epochs == 1 else 's'}{training_description(training)}"
+    alone = training_description(training)
     if not training.same_data:
         alone += f", on other data than the search's: {training.task}"
     if not others:
@@ -175,7 +168,7 @@ def _drawing(result: Record, styles: Mapping[object, str]) -> tuple[Markup, set[
     }
     edges = {pair: str(arch[name]) for name, pair in pairs.items()}
     unreachable = {name for name in pairs if name not in live and arch[name] != "none"}
-    return cell(edges, [pairs[name] for name in live], styles), unreachable
+    return draw_cell(edges, [pairs[name] for name in live], styles), unreachable
 
 
 def _decisions(result: Record, epochs: Sequence[SearchEpoch]) -> list[tuple[str, str, str, str]]:
@@ -201,27 +194,32 @@ def _costs(result: Record) -> list[tuple[str, str, str]]:
     ]
     if training is None:
         return rows
-    for what, number in (("parameters", training.params), ("MACs", training.macs)) if training.prune else ():
-        rows.append((f"{what} as trained", f"{number:,}", "unreachable operations left out"))
-    epochs = training.settings.epochs
-    rows.append(("training once", f"{training.seconds:,.1f} s", f"{epochs} epoch{'' if epochs == 1 else 's'}"))
+    for what, count in (("parameters", training.params), ("MACs", training.macs)) if training.prune else ():
+        rows.append((f"{what} as trained", f"{count:,}", "unreachable operations left out"))
+    rows.append(("training once", f"{training.seconds:,.1f} s", counted(training.settings.epochs, "epoch")))
     if times := _multiple(result):
         rows.append(("search as a multiple", times.partition(" ")[0], "times training once"))
     return rows
 
 
 def _random_cells(result: Record) -> list[tuple[Markup, str, str]]:
-    """List the random baselines, the best first: architecture, bounded cost, score."""
-    if is_size_space(result.space):
-        return sizereport.baselines(result)
+    """List the result, in bold, and its random baselines, the best first: architecture, bounded cost, score."""
     training = result.training
     if training is None or not training.random_cells:
         return []
-    split = next(iter(training.scores))
-    name = Markup("<strong>{}</strong>").format(breakable(result.about.arch))
-    others = [(breakable(cell.arch), cell.scores[split]) for cell in training.random_cells]
-    rows = sorted([(name, training.scores[split]), *others], key=lambda row: -row[1])
-    return [(arch, "", percent(score)) for arch, score in rows]
+    split, own = next(iter(training.scores)), {name: cost.promised for name, cost in result.about.costs.items()}
+    rows = [("found", result.about.arch, own, training.scores[split])]
+    for k, cell in enumerate(training.random_cells, start=1):
+        rows.append((f"random {k}", cell.arch, cell.costs, cell.scores[split]))
+    listed = []
+    for name, arch, costs, score in sorted(rows, key=lambda row: -row[3]):
+        tag = Markup("strong" if name == "found" else "span")
+        if is_size_space(result.space):  # an architecture is too long to be read
+            prices = ", ".join(f"{number(value)} {cost}" for cost, value in costs.items())
+            listed.append((Markup('<{0} title="{1}">{2}</{0}>').format(tag, arch, name), prices, percent(score)))
+        else:
+            listed.append((Markup("<{0}>{1}</{0}>").format(tag, breakable(arch)), "", percent(score)))
+    return listed
 
 
 def _settings(config: Json, training: Training | None) -> list[tuple[str, Rows]]:

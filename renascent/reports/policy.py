@@ -1,25 +1,49 @@
-"""Figures of a search's policy for its report: the entropy of each decision, and its mode."""
+"""Figures of a search for its report: curves over epochs, the entropy of each decision, and the policy's mode."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from renascent.costs.scaling import is_size_space
 from renascent.reports.cell import short
-from renascent.reports.plots import COLOURS, Line, Picture, chart
-from renascent.reports.searchfigures import strips
+from renascent.reports.plots import COLOURS, HUES, RULE, SOFT, Line, Picture, bare, chart, draw, epoch_axis, tip
 from renascent.reports.sizefigures import heat
-from renascent.results.facts import SearchEpoch
+from renascent.results.facts import Epoch, SearchEpoch
 from renascent.results.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Drawing = tuple[Picture, Markup]
 """A figure and what stands below it."""
 
 FEW = 12
 """More decisions than this have no curves of their own, but rows of colour."""
+
+METRICS = {"loss": ("loss", 1.0), "score": ("accuracy (%)", 100.0)}
+"""What is drawn over epochs: its axis, and the factor to the axis's unit."""
+
+SPLITS = {"train": ("train", SOFT), "val": ("validation", COLOURS[0])}
+"""Of which data, and in which colour."""
+
+
+def curves(epochs: Sequence[Epoch], what: str) -> list[Picture]:
+    """Draw loss and accuracy over epochs; what a strategy does not measure is left out."""
+    drawn = []
+    for metric, (unit, factor) in METRICS.items():
+        lines = []
+        for split, (name, colour) in SPLITS.items():
+            key = f"{split}_{metric}"
+            if points := [(e.epoch, factor * e.metrics[key]) for e in epochs if key in e.metrics]:
+                lines.append(Line(name, points, colour))
+        if lines:
+            drawn.append(chart(lines, f"{unit} in each epoch of {what}", unit))
+    return drawn
 
 
 def policy_figures(result: Record, epochs: Sequence[SearchEpoch], styles: Mapping[object, str]) -> list[Drawing]:
@@ -33,7 +57,7 @@ def policy_figures(result: Record, epochs: Sequence[SearchEpoch], styles: Mappin
     archs = [result.space.space.parse(e.likeliest) for e in epochs]
     rows = {n: [a[n] for a in archs] for n in names if all(n in a for a in archs)}
     title = "mode of each decision in each epoch"
-    return [first, (strips(rows, [e.epoch for e in epochs], styles, title), _legend(styles))]
+    return [first, (_strips(rows, [e.epoch for e in epochs], styles, title), _legend(styles))]
 
 
 def expected_cost_figure(epochs: Sequence[SearchEpoch]) -> list[Drawing]:
@@ -57,6 +81,31 @@ def undecided(result: Record, recorded: Sequence[SearchEpoch]) -> bool:
     pairs = {(counts.get(n, 0), nats) for e in recorded for n, nats in e.entropy.items()}
     even = all(abs(nats - math.log(max(n, 1))) < 1e-5 for n, nats in pairs)
     return bool(pairs) and even and len(pairs) == len(dict(pairs))
+
+
+def _strips(
+    rows: Mapping[str, Sequence[object]], epochs: Sequence[int], styles: Mapping[object, str], title: str
+) -> Picture:
+    """Draw which option each decision (a row) preferred at each epoch, as strips of colour.
+
+    styles: the class of each option in the style sheet, o0 to o7 or none.
+    """
+
+    def paint(axes: Axes) -> None:
+        for k, (name, options) in enumerate(rows.items()):
+            at = 0
+            for option, run in itertools.groupby(options):
+                n, style = len(list(run)), styles.get(option, "")
+                colour = HUES[int(style[1:])] if style.startswith("o") else RULE if style else SOFT
+                span = f"epoch {epochs[at]}" if n == 1 else f"epochs {epochs[at]} to {epochs[at + n - 1]}"
+                said = tip(f"{name}: {short(option)}, {span}")
+                axes.barh(k, epochs[at + n - 1] - epochs[at] + 1, 0.8, left=epochs[at] - 0.5, color=colour, gid=said)
+                at += n
+            axes.text(1.03, k, short(options[-1]), va="center", transform=axes.get_yaxis_transform())
+        bare(axes, list(rows))
+        epoch_axis(axes, epochs[0], epochs[-1], margin=0.5)
+
+    return draw(title, paint, height=18 * len(rows) + 50, head="")
 
 
 def _curves(result: Record, recorded: Sequence[SearchEpoch], names: Sequence[str]) -> Drawing:

@@ -1,4 +1,4 @@
-"""Report sections of a size search: sizes before and after, the budget, and the baselines."""
+"""Report sections of a size search: sizes before and after, accuracy and cost, and the budget."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from renascent.core.bounds import COSTS
-from renascent.core.text import number, percent
+from renascent.core.text import number
 from renascent.costs.named import cost_of
 from renascent.costs.scaling import is_depth, is_size_space
 from renascent.nets.sizes.resolution import RESOLUTION
@@ -65,7 +65,8 @@ def plane(result: Record) -> list[Drawing]:
     if not points:
         return []
     cost = next(iter(points[0].costs))
-    about: dict[str, Any] = {"x_unit": UNITS.get(cost, "bytes"), "limit": _limit(result, cost)}
+    held = result.about.costs.get(cost)
+    about: dict[str, Any] = {"x_unit": UNITS.get(cost, "bytes"), "limit": held.limit if held else None}
     at = {point.name: (point.costs[cost], 100 * point.score) for point in points}
     scale = sorted((name for name in at if name != "found"), key=lambda name: at[name][0])
     series = [
@@ -88,27 +89,10 @@ def budget(costs: Mapping[str, Cost]) -> list[tuple[str, str, str, str, str]]:
     >>> budget({"macs": Cost(limit=2e6, promised=1.5e6, measured=None)})
     [('macs', '2,000,000', '1,500,000', '-', '75.0 %')]
     """
-    rows = []
-    for name, cost in costs.items():
-        shown = [number(value) for value in (cost.limit, cost.promised, cost.measured)]
-        rows.append((name, shown[0], shown[1], shown[2], f"{100 * cost.used:.1f} %"))
-    return rows
-
-
-def baselines(result: Record) -> list[tuple[Markup, str, str]]:
-    """List random architectures trained identically, the best first: name, cost, score; the result in bold."""
-    training = result.training
-    if training is None or not training.random_cells:
-        return []
-    split, name = next(iter(training.scores)), Markup('<span title="{}">random {}</span>')
-    rows = [
-        (name.format(cell.arch, k), _prices(cell.costs), cell.scores[split])
-        for k, cell in enumerate(training.random_cells, start=1)
+    return [
+        (name, number(cost.limit), number(cost.promised), number(cost.measured), f"{100 * cost.used:.1f} %")
+        for name, cost in costs.items()
     ]
-    own = {key: cost.promised for key, cost in result.about.costs.items()}
-    found = Markup('<strong title="{}">found</strong>').format(result.about.arch)
-    rows.append((found, _prices(own), training.scores[split]))
-    return [(what, cost, percent(score)) for what, cost, score in sorted(rows, key=lambda row: -row[2])]
 
 
 def _trained(result: Record, cost: str, at: dict[str, float]) -> list[Dots]:
@@ -132,12 +116,3 @@ def _price(result: Record, cell: Cell, cost: str) -> Iterator[float]:
         priced = cost_of(cost, result.space, (about.channels, *about.size), about.classes)
         space = result.space.space
         yield float(priced.exact(space.indices(space.parse(cell.arch))[None])[0])
-
-
-def _limit(result: Record, cost: str) -> float | None:
-    held = result.about.costs.get(cost)
-    return held.limit if held else None
-
-
-def _prices(costs: Mapping[str, float]) -> str:
-    return ", ".join(f"{number(value)} {name}" for name, value in costs.items())

@@ -10,7 +10,7 @@ from renascent.core.bounds import LATENCY
 from renascent.core.text import aligned, number, percent
 
 if TYPE_CHECKING:
-    from renascent.results.facts import Cost, Training
+    from renascent.results.facts import Cost, Training, Truth
     from renascent.results.record import Record
 
 
@@ -27,11 +27,13 @@ def summary(result: Record) -> str:
 
 def _accuracies(result: Record) -> list[tuple[str, str]]:
     inside = percent(result.about.search_score)
-    rows = [("accuracy in the search", f"{inside} (shared weights, one validation batch)"), *_truth(result)]
+    rows = [("accuracy in the search", f"{inside} (shared weights, one validation batch)")]
+    if told := result.about.truth:
+        rows.append(("accuracy in the table", "{} ({})".format(*table_accuracy(told))))
     training = result.training
     if training is None:
         return rows
-    how = f"trained alone, {_count(training.settings.epochs, 'epoch')}{training_description(training)}"
+    how = training_description(training)
     if not training.same_data:
         how += f"; on other data than the search's: {training.task}"
     for split, score in training.scores.items():
@@ -47,20 +49,22 @@ def _accuracies(result: Record) -> list[tuple[str, str]]:
 
 
 def training_description(training: Training) -> str:
-    """Describe a training in one phrase: its initial weights and its teacher; nothing for a plain training.
+    """Describe a training in one phrase: its epochs, its initial weights and its teacher.
 
-    >>> from types import SimpleNamespace
-    >>> training_description(SimpleNamespace(init="shared", teacher=None, distillation=None))
-    ", from the search's weights"
+    >>> from types import SimpleNamespace as Some
+    >>> training_description(Some(settings=Some(epochs=1), init="shared", teacher=None, distillation=None))
+    "trained alone, 1 epoch, from the search's weights"
     """
     starts = {"shared": "the search's weights", "reference": "the reference's leading weights"}
     init, teacher, d = training.init, training.teacher, training.distillation
-    parts = [] if init == "fresh" else [f"from {starts.get(init, 'the leading weights of a network given')}"]
+    parts = ["trained alone", counted(training.settings.epochs, "epoch")]
+    if init != "fresh":
+        parts.append(f"from {starts.get(init, 'the leading weights of a network given')}")
     if teacher and d:
         squared = " T^2" if d.temperature_squared else ""
         loss = f"{d.label_weight:g} label + {d.soft_weight:g}{squared} soft, T = {d.temperature:g}"
         parts.append(f"taught by {teacher.name} ({loss})")
-    return "".join(f", {part}" for part in parts)
+    return ", ".join(parts)
 
 
 def baseline_description(training: Training, kind: str = "") -> str:
@@ -74,21 +78,17 @@ def baseline_description(training: Training, kind: str = "") -> str:
     count = len(training.random_cells)
     if budget := training.random_within:
         predicted = " (latency as predicted)" if LATENCY in budget else ""
-        what = f"{_count(count, f'{kind}architecture')} inside the budget{predicted},"
+        what = f"{counted(count, f'{kind}architecture')} inside the budget{predicted},"
     else:
-        what = _count(count, f"{kind}cell")
+        what = counted(count, f"{kind}cell")
     same = training.random_init in ("", training.init)
     return f"{what} trained identically{'' if same else f', but from {training.random_init} weights'}"
 
 
-def _truth(result: Record) -> list[tuple[str, str]]:
-    """Return what a benchmark table knows of the chosen architecture, if the search was given one."""
-    told = result.about.truth
-    if told is None:
-        return []
-    of = f"{told.problem} of {told.table}: best {told.best:.2f} %, mean of all {told.mean:.2f} %"
-    value = told.accuracy
-    return [("accuracy in the table", f"{'not known' if value is None else f'{value:.2f} %'} ({of})")]
+def table_accuracy(told: Truth) -> tuple[str, str]:
+    """Return what a benchmark table knows of the chosen architecture, and beside what."""
+    known = "not known" if told.accuracy is None else f"{told.accuracy:.2f} %"
+    return known, f"{told.problem} of {told.table}: best {told.best:.2f} %, mean of all {told.mean:.2f} %"
 
 
 def _compared(score: float, others: Sequence[float], baselines: str) -> str:
@@ -126,5 +126,10 @@ def _search_cost(result: Record) -> str:
     return f"{seconds:.1f} s, {times:.2f} times training the found network once ({training.seconds:.1f} s)"
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """Return a number of things, in words.
+
+    >>> counted(1, "epoch"), counted(2, "epoch")
+    ('1 epoch', '2 epochs')
+    """
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -10,7 +10,6 @@ import numpy as np
 
 from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
-from renascent.core.files import read_json
 from renascent.core.knapsack import Bounded, nearness, none_inside
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch, Space
@@ -18,7 +17,7 @@ from renascent.costs.budget import Budget, tightened
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import restored
 from renascent.costs.latency.table import Lut
-from renascent.results.budgeted import LATENCY_FILE, TABLE_FILE
+from renascent.results.budgeted import TABLE_FILE, stored_latency
 
 if TYPE_CHECKING:
     from renascent.results.record import Record
@@ -64,8 +63,7 @@ def goals_of(result: Record) -> tuple[Goal, ...]:
     budget = Budget.parse(text)
     shape, classes = (result.about.channels, *result.about.size), result.about.classes
     latency: Priced | None = None
-    fitted, table = result.folder / LATENCY_FILE, result.folder / TABLE_FILE
-    stored = read_json(fitted) if budget.timed and fitted.exists() else {}
+    table, stored = result.folder / TABLE_FILE, stored_latency(result.folder) if budget.timed else None
     if stored:
         latency = restored(result.space, shape, classes, stored)
     elif budget.timed and table.exists():
@@ -75,7 +73,7 @@ def goals_of(result: Record) -> tuple[Goal, ...]:
             f"{result.folder} does not hold what its budget {text} was measured by, so there are no random "
             "architectures inside it: leave random_cells out"
         )
-    goals = budget.goals(result.space, shape, classes, latency, stored.get("reference_ms"))
+    goals = budget.goals(result.space, shape, classes, latency, stored.reference_ms if stored else None)
     recorded = result.about.costs.get(LATENCY)
     # the search moved the predicted limit until the measured latency was feasible: its baselines get the same limit
     return tightened(goals, LATENCY, recorded.promised / recorded.measured) if recorded and recorded.measured else goals

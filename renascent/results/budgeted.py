@@ -10,15 +10,16 @@ import torch
 
 from renascent.core.bounds import LATENCY
 from renascent.core.errors import BudgetError
-from renascent.core.files import Json, read_json, write_json
+from renascent.core.files import write_json
 from renascent.core.protocols import Goal, OneShot, Priced, SpaceConfig, Task
+from renascent.core.schema import read_as, written
 from renascent.core.space import Arch
 from renascent.costs import Latency, macs, params
 from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible, keepable, tightened
 from renascent.costs.latency import clock as timing
 from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency
 from renascent.costs.latency.cost import LatencyCost
-from renascent.costs.latency.fitted import FittedLatency, fitted_latency, restored
+from renascent.costs.latency.fitted import FittedLatency, Stored, fitted_latency, restored
 from renascent.costs.latency.runtimes import check_runtime
 from renascent.costs.latency.table import Lut
 from renascent.costs.named import cost_of
@@ -53,7 +54,7 @@ class Budgeted:
     rows: Sequence[Feasible]
     start: Arch
     clock: Clock
-    fitted: Json | None = None
+    fitted: Stored | None = None
 
     def __str__(self) -> str:
         return feasibility_text(self.rows)
@@ -61,7 +62,7 @@ class Budgeted:
     def keep(self, folder: Path) -> None:
         """Write down what predicts its latency, so that the folder needs no other."""
         if self.fitted is not None:
-            write_json(folder / LATENCY_FILE, self.fitted)
+            write_json(folder / LATENCY_FILE, written(self.fitted))
         if self.clock.table is not None:
             self.clock.table.save(folder / TABLE_FILE)
 
@@ -86,8 +87,7 @@ def prepare(
     clock = Clock(runtime, latency.table if isinstance(latency, LatencyCost) else None)
     if budget.timed and latency is None:
         check_runtime(runtime, task.device)
-        fitted = read_json(folder / LATENCY_FILE) if resume and (folder / LATENCY_FILE).exists() else None
-        fitted = fitted or _measured(config, task, clock)
+        fitted = (stored_latency(folder) if resume else None) or _measured(config, task, clock)
         latency = restored(config, shape, task.classes, fitted)
     clock = replace(clock, known=latency is None or isinstance(latency, LatencyCost | FittedLatency))
     reference = config.reference
@@ -190,12 +190,18 @@ def costs_of(
     }
 
 
-def _measured(config: SpaceConfig, task: Task, clock: Clock) -> Json:
+def stored_latency(folder: Path) -> Stored | None:
+    """Return the latency that was fitted when the search of a folder began; None where none was."""
+    path = folder / LATENCY_FILE
+    return read_as(Stored, path, "repeat the search") if path.exists() else None
+
+
+def _measured(config: SpaceConfig, task: Task, clock: Clock) -> Stored:
     """Fit a latency to networks measured on the task's device."""
     shape = (task.channels, *task.size)
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         cost: FittedLatency = fitted_latency(config, shape, task.classes, device=task.device, runtime=clock.runtime)
-    return {"weights": cost.weights.tolist(), "error": cost.error, "reference_ms": cost.reference_ms}
+    return Stored(cost.weights.tolist(), cost.error, cost.reference_ms)
 
 
 def _start(config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int) -> Arch:

@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,10 +54,24 @@ def export(net: nn.Module, shape: Shape, path: Path) -> Path:
     # torch.export.save doubts whether a weight in channels_last is whole
     plain = plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     with _quiet(), torch.no_grad(), _beside(path) as scratch:
-        _check_runs(plain, shape)
         write(_trace(plain, shape), scratch)
-        _compare(plain, _loaded(load, scratch), shape, path)
+        with _refusing(f"the file as written cannot be read again ({{}}); use {_other(path)}"):
+            run = load(scratch)
+        _compare(plain, run, shape, path)
     return path
+
+
+@contextlib.contextmanager
+def _refusing(message: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Raise UserError for whatever else goes wrong inside, `{}` in the message being the first line of it."""
+    try:
+        yield
+    except passing:
+        raise
+    except Exception as e:
+        lines = str(e).strip().splitlines()
+        reason = f"{type(e).__name__}: {lines[0].rstrip('.!')}" if lines else type(e).__name__
+        raise UserError(message.format(reason)) from e
 
 
 def _write_pt2(program: ExportedProgram, path: Path) -> None:
@@ -71,21 +86,11 @@ def _load_pt2(path: Path) -> Runner:
 
 
 def _write_onnx(program: ExportedProgram, path: Path) -> None:
-    try:
-        written = torch.onnx.export(
-            program,
-            dynamo=True,
-            verbose=False,
-            input_names=["x"],
-            output_names=["logits"],
-            dynamic_shapes=({0: "batch"},),
-        )
+    names: Any = {"input_names": ["x"], "output_names": ["logits"], "dynamic_shapes": ({0: "batch"},)}
+    with _refusing("the network cannot be written as ONNX ({}): export to .pt2 instead", (OSError,)):
+        written = torch.onnx.export(program, dynamo=True, verbose=False, **names)
         assert written is not None
         written.save(str(path), external_data=False)
-    except OSError:
-        raise
-    except Exception as e:
-        raise UserError(f"the network cannot be written as ONNX ({_first_line(e)}): export to .pt2 instead") from e
 
 
 def _load_onnx(path: Path) -> Runner:
@@ -109,15 +114,15 @@ def _need_onnx() -> None:
 
 
 def _trace(net: nn.Module, shape: Shape) -> ExportedProgram:
-    # the batch traced with is 2: torch.export takes 0 and 1 for constants
-    batch = torch.export.Dim("batch", min=1)
-    try:
-        program = torch.export.export(net, (_inputs(net, shape, 2),), dynamic_shapes=({0: batch},))
-    except Exception as e:
-        raise UserError(
-            f"{type(net).__name__} cannot be exported ({_first_line(e)}): "
-            "give a network whose operations do not depend on values or on the batch size"
-        ) from e
+    name = type(net).__name__
+    x = _inputs(net, shape, 2)  # torch.export takes 0 and 1 for constants
+    with _refusing(f"{name} fails on inputs {tuple(x.shape)}: {{}}"):
+        out = net(x)
+    if not isinstance(out, Tensor):
+        raise UserError(f"{name} returns a {type(out).__name__}: only one tensor can be exported")
+    depends = "give a network whose operations do not depend on values or on the batch size"
+    with _refusing(f"{name} cannot be exported ({{}}): {depends}"):
+        program = torch.export.export(net, (x,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # source lines and paths of this machine
     return program
@@ -127,15 +132,6 @@ def _inputs(net: nn.Module, shape: Shape, batch: int, scale: float = 1.0, seed: 
     dtype = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
     rng = torch.Generator().manual_seed(seed)
     return (torch.randn(batch, *shape, generator=rng) * scale).to(dtype)
-
-
-def _check_runs(net: nn.Module, shape: Shape) -> None:
-    try:
-        out = net(_inputs(net, shape, 2))
-    except Exception as e:
-        raise UserError(f"{type(net).__name__} fails on inputs (2, {_join(shape)}): {_first_line(e)}") from e
-    if not isinstance(out, Tensor):
-        raise UserError(f"{type(net).__name__} returns a {type(out).__name__}: only one tensor can be exported")
 
 
 def _compare(net: nn.Module, run: Runner, shape: Shape, path: Path) -> None:
@@ -148,7 +144,8 @@ def _compare(net: nn.Module, run: Runner, shape: Shape, path: Path) -> None:
                 f"{type(net).__name__} gives numbers that are not finite, so {path.name} cannot be compared with it: "
                 "train it first"
             )
-        got = _ran(run, x, path)
+        with _refusing(f"{path} was not written: it fails on a batch of {batch} ({{}}); use {_other(path)}"):
+            got = run(x)
         if got.shape != wanted.shape:
             raise UserError(
                 f"{path} was not written: the file returns {tuple(got.shape)} for a batch of {batch}, "
@@ -168,22 +165,6 @@ def _difference(got: Tensor, wanted: Tensor) -> float:
         return 0.0
     scale = max(float(wanted.abs().max()), torch.finfo(torch.float32).tiny)
     return float((got.double() - wanted.double()).abs().max()) / scale
-
-
-def _loaded(load: Callable[[Path], Runner], path: Path) -> Runner:
-    try:
-        return load(path)
-    except Exception as e:
-        raise UserError(f"the file as written cannot be read again ({_first_line(e)}); use {_other(path)}") from e
-
-
-def _ran(run: Runner, x: Tensor, path: Path) -> Tensor:
-    try:
-        return run(x)
-    except Exception as e:
-        raise UserError(
-            f"{path} was not written: it fails on a batch of {len(x)} ({_first_line(e)}); use {_other(path)}"
-        ) from e
 
 
 def _refuse_pickles(path: Path) -> None:
@@ -227,12 +208,3 @@ def _quiet() -> Iterator[None]:
 
 def _other(path: Path) -> str:
     return ".onnx" if path.suffix == ".pt2" else ".pt2"
-
-
-def _join(shape: Shape) -> str:
-    return ", ".join(map(str, shape))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip('.!')}" if lines else type(error).__name__

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from renascent.core.errors import UserError
-from renascent.core.files import Json
 from renascent.core.schema import ABSENT, REST, checked
 from renascent.costs import Latency
 from renascent.loops.fit import Fit
@@ -224,11 +222,6 @@ def read_epochs(kind: type[E], folder: Path) -> list[E]:
     path, advice = Path(folder) / "events.jsonl", "it was edited; repeat the run"
     found = [checked(kind, event, path, advice) for event in read_events(folder) if event["event"] == "epoch"]
     for name in ("entropy", "costs", "sizes"):
-        same_keys(path, name, [getattr(epoch, name, {}) for epoch in found])
+        if len({frozenset(getattr(epoch, name, ())) for epoch in found}) > 1:
+            raise UserError(f"{path} is damaged ({name} differs in its keys between epochs): repeat the run")
     return found
-
-
-def same_keys(path: Path, name: str, objects: Iterable[Json]) -> None:
-    """Raise UserError unless all objects have the same keys."""
-    if len({frozenset(held) for held in objects}) > 1:
-        raise UserError(f"{path} is damaged ({name} differs in its keys between epochs): repeat the run")

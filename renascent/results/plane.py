@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from renascent.core.protocols import Goal, SpaceConfig
 from renascent.core.space import Arch
 from renascent.costs.named import cost_of
-from renascent.costs.scaling import Exact, is_size_space, scaled_to
+from renascent.costs.scaling import is_size_space, scaled_to
 from renascent.results.facts import Point
 
 SHARES = (0.1, 0.25, 0.5, 0.75)
@@ -29,7 +29,9 @@ def plane(
     Costs are those of the budget, macs without one; the first is scaled by. shape: (channels, h, w) of the data.
     Empty where a space has no reference, or not only sizes.
     """
-    costs = _costs(config, goals, shape, classes)
+    costs = {goal.name: goal.exact for goal in goals}
+    if not goals and config.layered:
+        costs = {"macs": cost_of("macs", config, shape, classes).exact}
     reference = config.reference if costs and is_size_space(config) else None
     if reference is None:
         return []
@@ -44,11 +46,3 @@ def plane(
         Point(name=name, costs={cost: values[k] for cost, values in priced.items()}, score=score(arch))
         for k, (name, arch) in enumerate(archs.items())
     ]
-
-
-def _costs(
-    config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int
-) -> Mapping[str, Exact]:
-    if goals:
-        return {goal.name: goal.exact for goal in goals}
-    return {"macs": cost_of("macs", config, shape, classes).exact} if config.layered else {}

@@ -71,13 +71,8 @@ class Retraining:
         chosen = self._finish(chosen_net, chosen_run, self.result.arch, task, state)
         cells = self._cells(baselines, task, how, None if self.init == "shared" else state)
         save_weights(self.folder / "weights.safetensors", chosen.net)
-        training = replace(
-            self._training(chosen, task, name),
-            reference=self._told(reference),
-            random_cells=cells,
-            random_within=baselines.budget,
-        )
-        write_json(self.folder / "result.json", written(training))
+        about = {"reference": self._told(reference), "random_cells": cells, "random_within": baselines.budget}
+        write_json(self.folder / "result.json", written(self._training(chosen, task, name, **about)))
         return chosen
 
     @property
@@ -223,7 +218,7 @@ class Retraining:
         arch = self.result.space.space.format(self.reference)
         return Reference(arch=arch, scores=reference.scores, given=given)
 
-    def _training(self, chosen: Fitted, task: Task, teacher: str | None) -> Training:
+    def _training(self, chosen: Fitted, task: Task, teacher: str | None, **about: Any) -> Training:
         plain = self.result.build(prune=self.prune)  # the trained one may be in double precision
         lessons = task if teacher is not None and isinstance(task, Distilled) else None
         init = self.init if isinstance(self.init, str) else "given"
@@ -243,7 +238,7 @@ class Retraining:
             distillation=lessons.settings if lessons else None,
             init=init,
             random_init="fresh" if init == "shared" else init,
-            random_cells=[],
+            **about,
         )
 
 

@@ -12,7 +12,7 @@ import renascent as rn
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
 from renascent.bench.truth import truth_of
-from renascent.cli.live import Live
+from renascent.cli.progress import Counted, Live
 from renascent.core.codecs.nats_topology import OPERATIONS, topology_space
 from renascent.core.errors import Interrupted, UserError
 from renascent.core.space import Choice, Space, Subset
@@ -143,8 +143,7 @@ def test_progress_summary_and_report_show_it(found, capsys):
     assert f"mean of all {told['mean']:.2f}</text>" in html
     assert f"best {told['best']:.2f}</text>" in html
     assert re.search(r"truth table made</span><br>Someone, <a href=", html)
-    with Live(["search"]) as show:
-        show(read_events(found.folder)[0])
+    Live(Counted(), ["search"])(read_events(found.folder)[0])
     assert re.search(r"epoch 1/3 .* truth \d+\.\d\d %", capsys.readouterr().err)
 
 

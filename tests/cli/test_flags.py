@@ -83,20 +83,20 @@ def test_meanings_are_those_of_the_args_section() -> None:
 
 
 def test_nested_and_inherited_settings_are_flattened_and_built_again() -> None:
-    part = Part[Deep]("", Deep())
+    part = Part("", Deep())
     names = ["--rate", "--rate", "--size", "--a", "--b", "--names", "--on", "--steps", "--share"]
     assert [flag.name for flag in part.flags()] == names
     assert part.build({"a": 2, "steps": 5, "b": None}) == Deep(inner=Outer(size=8, a=2), steps=5)
 
 
 def test_taken_names_get_the_prefix() -> None:
-    part = Part[Outer]("", Outer(), "my-own", frozenset({"size"}))
+    part = Part("", Outer(), "my-own", frozenset({"size"}))
     assert part.flags()[1].name == "--my-own-size"
     assert part.build({"my_own_size": 9, "size": 1}).size == 9
 
 
 def test_blank_flags_show_no_default_and_give_what_is_given() -> None:
-    part = Part[Outer]("", Outer(size=7), blank=True)
+    part = Part("", Outer(size=7), blank=True)
     assert {flag.default for flag in part.flags()} == {None}
     assert part.build({}) == {}
     assert part.build({"size": 3, "lr": 1}) == {"size": 3}

@@ -1,8 +1,30 @@
-"""Progress away from a terminal: a line now and then, and always the last."""
+"""Progress: bars on a terminal, lines now and then elsewhere, and a reader who goes away."""
+
+import io
 
 import pytest
 
-from renascent.cli.progress import LINE_SECONDS, Counted
+from renascent.cli.progress import LINE_SECONDS, Counted, Live
+
+EPOCH = {"event": "epoch", "epoch": 2, "epochs": 4, "train_loss": 1.0, "val_score": 0.25, "seconds": 3.14}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Closed(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return Terminal()
 
 
 def test_lines_come_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,11 +38,39 @@ def test_lines_come_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch
     assert lines == ["runs 2/7  of rea", "runs 4/7  of rea", "runs 6/7  of rea", "runs 7/7  of rea"]
 
 
-def test_a_reader_who_went_away_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Counted() as bar:
+def test_plain_lines_where_there_is_no_terminal() -> None:
+    out = io.StringIO()
+    with Counted(out) as bars:
+        show = Live(bars, ["training", "random cell 1 of 1"])
+        show(EPOCH)
+        show({"event": "fitted", "scores": {"test": 0.5}})
+        show(EPOCH)
+        show({"event": "fitted", "scores": {"test": 0.25}})
+        show({"event": "unheard of"})
+    assert out.getvalue().splitlines() == [
+        "training: epoch 2/4  train loss 1.000  val score 0.250  3.1 s",
+        "training: test accuracy 50.00 %",
+        "random cell 1 of 1: epoch 2/4  train loss 1.000  val score 0.250  3.1 s",
+        "random cell 1 of 1: test accuracy 25.00 %",
+    ]
 
-        def gone(*words: object, **how: object) -> None:
-            raise BrokenPipeError
 
-        monkeypatch.setattr(bar.console, "print", gone)
-        bar.show("runs", 7, 7)
+def test_a_bar_on_a_terminal(terminal: Terminal) -> None:
+    with Counted(terminal) as bars:
+        show = Live(bars, ["search"])
+        show(EPOCH)
+        show({"event": "derived", "arch": "another", "score": 0.5, "corrected": True})
+        show({"event": "settled", "arch": "|none~0|", "score": 0.5})
+        bars.show("runs", 3, 7)
+    text = terminal.getvalue()
+    assert "2/4" in text
+    assert "3/7" in text
+    assert "chose another, as the strategy's own choice scored no better than" in text.replace("\n", " ")
+    assert "train loss 1.000  val score 0.250" in text
+    assert "measured latency differs from the prediction, chose |none~0| instead" in text.replace("\n", "")
+
+
+def test_a_reader_who_went_away_stops_nothing() -> None:
+    with Counted(Closed()) as bars:
+        bars.show("runs", 7, 7)
+        Live(bars, ["search"])(EPOCH)

@@ -1,6 +1,5 @@
 """From Python: what a search and a training refuse before they write, and how a result is measured."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -143,13 +142,3 @@ def test_a_second_training_says_what_to_remove(tmp_path: Path) -> None:
     found.fit(sorted_task(40), Fit(epochs=1, batch=8))
     with pytest.raises(UserError, match=r"already holds a run: resume it \(`resume=True`\), or remove .*fit$"):
         found.fit(sorted_task(40), Fit(epochs=1, batch=8))
-
-
-def test_a_damaged_training_is_said_in_one_line(tmp_path: Path) -> None:
-    found = run(tmp_path / "r")
-    found.fit(sorted_task(40), Fit(epochs=1, batch=8))
-    path = found.folder / "fit" / "result.json"
-    held = json.loads(path.read_text())
-    path.write_text(json.dumps(held | {"scores": 3}))
-    with pytest.raises(UserError, match=r"result\.json is damaged \(scores is 3, no dict\): repeat the fit"):
-        _ = Result.load(found.folder).fitted

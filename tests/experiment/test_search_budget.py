@@ -231,20 +231,6 @@ def test_a_resume_asks_for_the_same_budget(task, tmp_path):
             search(WIDTHS, "rsps", task, tmp_path / "r", other, resume=True)
 
 
-@pytest.mark.parametrize(
-    ("budget", "error", "says"),
-    [
-        ("macs<=10", BudgetError, "the least is macs<="),
-        ("macs<=1.0x,params<=1", BudgetError, "the least is params<="),
-        ("flops<=1", UserError, "unknown cost in the budget 'flops'"),
-    ],
-)
-def test_search_infeasible_budget_leaves_no_folder(budget, error, says, task, tmp_path):
-    with pytest.raises(error, match=says):
-        search(WIDTHS, "tas", task, tmp_path / "r", budget)
-    assert not (tmp_path / "r").exists()
-
-
 def test_the_table_is_told_first_and_what_is_expected_is_logged(task, tmp_path):
     heard = []
     search(WIDTHS, "nes", task, tmp_path / "r", "macs<=0.5x", say=heard.append)

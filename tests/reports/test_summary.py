@@ -1,19 +1,12 @@
-"""Progress and the final table."""
+"""The final table."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from renascent.cli.entry import emit
-from renascent.cli.live import Live
-from renascent.core.errors import UserError
 from renascent.experiment.result import Result
 from renascent.reports.summary import summary
 
-EPOCH = {"event": "epoch", "epoch": 2, "epochs": 4, "train_loss": 1.0, "val_score": 0.25, "seconds": 3.14}
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
 FACTS: dict[str, Any] = {
@@ -40,59 +33,6 @@ def result(folder: Path, **fitted: Any) -> Result:
         whole = {"seed": 0, "params": 1, "macs": 1, "prune": False, **fitted}
         (folder / "fit" / "result.json").write_text(json.dumps(whole))
     return Result(folder, FACTS)
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_plain_lines_where_there_is_no_terminal() -> None:
-    out = io.StringIO()
-    with Live(["training", "random cell 1 of 1"], file=out) as show:
-        show(EPOCH)
-        show({"event": "fitted", "scores": {"test": 0.5}})
-        show(EPOCH)
-        show({"event": "fitted", "scores": {"test": 0.25}})
-        show({"event": "unheard of"})
-    assert out.getvalue().splitlines() == [
-        "training: epoch 2/4  train loss 1.000  val score 0.250  3.1 s",
-        "training: test accuracy 50.00 %",
-        "random cell 1 of 1: epoch 2/4  train loss 1.000  val score 0.250  3.1 s",
-        "random cell 1 of 1: test accuracy 25.00 %",
-    ]
-
-
-def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    out = Terminal()
-    with Live(["search"], file=out) as show:
-        show(EPOCH)
-        show({"event": "derived", "arch": "another", "score": 0.5, "corrected": True})
-        show({"event": "settled", "arch": CELL, "score": 0.5})
-    text = out.getvalue()
-    assert "2/4" in text
-    assert "chose another, as the strategy's own choice scored no better than" in text.replace("\n", " ")
-    assert "train loss 1.000  val score 0.250" in text
-    assert f"measured latency differs from the prediction, chose {CELL} instead" in text.replace("\n", "")
-
-
-def test_a_search_outlives_its_reader() -> None:
-    class Closed(io.StringIO):
-        def write(self, text: str) -> int:
-            raise BrokenPipeError
-
-    with Live(["search"], file=Closed()) as show:
-        show(EPOCH)
-
-
-def test_full_standard_output_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with open("/dev/full", "w") as full:
-        monkeypatch.setattr("sys.stdout", full)
-        with pytest.raises(UserError, match="cannot write to standard output: No space left"):
-            emit("lost")
 
 
 def test_summary_of_a_search(tmp_path: Path) -> None:

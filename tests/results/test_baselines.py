@@ -17,6 +17,7 @@ from renascent.costs.budget import Budget
 from renascent.experiment.result import Result
 from renascent.experiment.search import search
 from renascent.loops.fit import Fit
+from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.reports.summary import summary
@@ -27,12 +28,14 @@ from renascent.strategies.rsps import RSPS
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
 
-SMALL = ResNetCifar(layers_count=8)
+SMALL, DEEP = ResNetCifar(layers_count=8), ResNetCifar(layers_count=14)
 
 
-@pytest.mark.parametrize("text", ["macs<=0.3x", "macs<=0.5x,params<=0.2x"])
-def test_they_are_inside_and_use_the_budget(text: str) -> None:
-    config = ResNetCifar(layers_count=14)
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [*((DEEP, text) for text in ("macs<=0.3x", "macs<=0.5x,params<=0.2x")), (NatsSize(), "macs<=0.25x")],
+)
+def test_they_are_inside_and_use_the_budget(config: SizedSpace, text: str) -> None:
     goals = Budget.parse(text).goals(config, (3, 16, 16), 10)
     rng = np.random.default_rng(1)
     archs = [sample_feasible(config.space, goals, rng) for _ in range(20)]
@@ -113,26 +116,28 @@ def test_without_a_budget_they_cost_what_they_will(found: Result) -> None:
     assert baselines.costs(baselines.archs[0]) == {}
 
 
-def timed(found: Result, budget: str) -> None:
+def timed(found: Result, budget: str, **stored: object) -> None:
     config = json.loads((found.folder / "config.json").read_text())
     (found.folder / "config.json").write_text(json.dumps(config | {"budget": budget}))
+    if stored:
+        held = {"weights": [0.1, 1e-6, 1e-7, 0.01], "error": 0.05, **stored}
+        (found.folder / LATENCY_FILE).write_text(json.dumps(held))
 
 
 def test_a_latency_fitted_in_the_search_is_read_again(found: Result) -> None:
-    timed(found, "latency_ms<=0.5x")
-    held = {"weights": [0.1, 1e-6, 1e-7, 0.01], "error": 0.05, "reference_ms": 3.0}
-    (found.folder / LATENCY_FILE).write_text(json.dumps(held))
+    timed(found, "latency_ms<=0.5x", reference_ms=3.0)
     (goal,) = goals_of(found)
     assert goal.limit == 1.5
     reference = found.space.space.indices(SMALL.reference)[None]
     assert goal.exact(reference)[0] > 0.1
+    timed(found, "latency_ms<=0.5x", weights=3)
+    with pytest.raises(UserError, match=r"latency\.json is damaged \(weights is 3, no list\): repeat the search"):
+        goals_of(found)
 
 
 def test_baselines_get_the_measured_latency_limit(found: Result) -> None:
     """What was found takes 3 ms where 4 were predicted: so those of 4 predicted ms are what it competes with."""
-    timed(found, "latency_ms<=0.5x")
-    held = {"weights": [0.1, 1e-6, 1e-7, 0.01], "error": 0.05, "reference_ms": 6.0}
-    (found.folder / LATENCY_FILE).write_text(json.dumps(held))
+    timed(found, "latency_ms<=0.5x", reference_ms=6.0)
     cost = Cost(limit=3.0, promised=4.0, measured=3.0)
     found.about = replace(found.about, costs={"latency_ms": cost})
     assert [goal.limit for goal in goals_of(found)] == [4.0]
@@ -147,10 +152,3 @@ def test_a_latency_from_a_table_is_refused_before_a_folder_is_made(found: Result
     assert "\n" not in str(caught.value)
     assert not (found.folder / "fit").exists()
     assert Baselines.of(found, 0, 0).archs == []
-
-
-def test_a_space_without_depths() -> None:
-    config = NatsSize()
-    goals = Budget.parse("macs<=0.25x").goals(config, (3, 32, 32), 10)
-    arch = sample_feasible(config.space, goals, np.random.default_rng(3))
-    assert goals[0].exact(config.space.indices(arch)[None])[0] <= goals[0].limit

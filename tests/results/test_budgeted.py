@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -80,179 +80,150 @@ def found(task):
     return make
 
 
-# --- after
+class Settled(NamedTuple):
+    """What `settle` made of what was found `first`, its latency, and all that was measured, in order."""
+
+    first: SearchOutcome
+    outcome: SearchOutcome
+    last: Latency
+    seen: list
+
+    @property
+    def kept(self):
+        return self.outcome is self.first
+
+
+BOUND = goal(0.5)
 
 
 @pytest.fixture
 def settled(found, task, monkeypatch):
-    """Return what `settle` makes of bounds by a clock of one's own.
+    """Settle a search by networks that take `took(arch, n)`, n counting what is measured."""
 
-    took: from the networks measured so far to milliseconds of the last.  derived: by what the first was found.
-    """
-
-    def by(took, *bounds, derived=None, spread=0.0, **about):
-        strategy, first = found(*(derived or bounds))
+    def run(took, *bounds, derived_for=(), spread=0.0, **about):
+        bounds = bounds or (BOUND,)
+        strategy, first = found(*(derived_for or bounds))
         seen = []
 
         def latency(config, arch, task, clock):
             seen.append(arch)
-            ms = took(seen)
+            ms = took(arch, len(seen))
             return Latency(ms, ms * (1 - spread), ms * (1 + spread), "by hand")
 
         monkeypatch.setattr(timing, "latency_of", latency)
-        return SimpleNamespace(
-            of=lambda: settle(CONFIG, task, strategy, first, bounds, **about), first=first, seen=seen
-        )
+        return Settled(first, *settle(CONFIG, task, strategy, first, list(bounds), **about), seen)
 
-    return by
+    return run
 
 
 def times(factor):
-    """Return a clock by which every network takes `factor` times what is predicted."""
-    return lambda seen: factor * predicted(seen[-1])
+    """Return what takes `factor` times the prediction."""
+    return lambda arch, n: factor * predicted(arch)
 
 
-def in_turn(bound, *shares):
-    """Return a clock by which measurements take these shares of a bound, whatever is measured."""
-    return lambda seen: shares[len(seen) - 1] * bound.limit
+def shares(*took):
+    """Return what takes these shares of the bound, one after the other."""
+    return lambda arch, n: took[n - 1] * BOUND.limit
+
+
+# --- after
 
 
 def test_a_latency_that_is_missed_is_derived_again_until_it_is_kept(settled):
-    bound = goal(0.5)
-    case = settled(times(1.3), bound)
-    second, last = case.of()
-    assert 0.5 * 0.95 < predicted(case.first.arch) / REFERENCE <= 0.5
+    first, outcome, last, seen = settled(times(1.3))
+    assert 0.5 * 0.95 < predicted(first.arch) / REFERENCE <= 0.5
     # tightened by what was missed, not by more
-    assert 0.95 * bound.limit < 1.3 * predicted(second.arch) == last.median_ms <= bound.limit
+    assert 0.95 * BOUND.limit < 1.3 * predicted(outcome.arch) == last.median_ms <= BOUND.limit
     # a miss is measured twice before it is believed
-    assert case.seen == [case.first.arch, case.first.arch, second.arch]
-    assert second.score == Scorer(case.first.state)(second.arch)
+    assert seen == [first.arch, first.arch, outcome.arch]
+    assert outcome.score == Scorer(first.state)(outcome.arch)
 
 
 @pytest.mark.parametrize("later", [0.9, 3.0])
 def test_confirmed_latency_of_a_miss_takes_the_faster_measurement(settled, later):
     """The network takes the predicted time; the rest is the machine's other work."""
-    bound = goal(0.5)
-    case = settled(in_turn(bound, 2.0, later, 0.95, 0.95), bound)
-    second, last = case.of()
-    assert (second is case.first) == (later < 1)
+    done = settled(shares(2.0, later, 0.95, 0.95))
+    assert done.kept == (later < 1)
     if later < 1:
-        assert last.median_ms == 0.9 * bound.limit
+        assert done.last.median_ms == 0.9 * BOUND.limit
     else:
         # tightened by the smaller of the two
-        assert 0.45 < predicted(second.arch) / predicted(case.first.arch) <= 0.5
+        assert 0.45 < predicted(done.outcome.arch) / predicted(done.first.arch) <= 0.5
 
 
 def test_confirmed_latency_of_a_missed_proportion_takes_the_mean(settled):
     """What slowed the machine may have hit the reference: of two, the smaller one would be too small."""
-    bound, clock = goal(0.5), Clock(beside=(CONFIG.reference, REFERENCE))
-    case = settled(in_turn(bound, 1.04, 0.98, 0.95), bound, clock=clock)
-    second, last = case.of()
-    assert second is not case.first
-    assert last.median_ms == 0.95 * bound.limit
-    case = settled(in_turn(bound, 1.01, 0.97), bound, clock=clock, spread=0.5)
-    second, last = case.of()
-    assert second is case.first
-    assert [last.p10_ms, last.median_ms, last.p90_ms] == pytest.approx([k * bound.limit for k in (0.495, 0.99, 1.485)])
+    clock = Clock(beside=(CONFIG.reference, REFERENCE))
+    done = settled(shares(1.04, 0.98, 0.95), clock=clock)
+    assert not done.kept
+    assert done.last.median_ms == 0.95 * BOUND.limit
+    done = settled(shares(1.01, 0.97), spread=0.5, clock=clock)
+    assert done.kept
+    told = [done.last.p10_ms, done.last.median_ms, done.last.p90_ms]
+    assert told == pytest.approx([k * BOUND.limit for k in (0.495, 0.99, 1.485)])
 
 
 def test_settle_recovers_from_a_miss_in_a_slow_phase(settled):
-    bound = goal(0.5)
-    case = settled(lambda seen: (1.6 if len(seen) < 3 else 1.0) * predicted(seen[-1]), bound)
-    second, last = case.of()
+    _, outcome, last, seen = settled(lambda arch, n: (1.6 if n < 3 else 1.0) * predicted(arch))
     # missed twice, far below the bound, at the bound
-    assert [predicted(arch) <= 0.7 * bound.limit for arch in case.seen] == [False, False, True, False]
-    assert 0.95 * bound.limit < last.median_ms == predicted(second.arch) <= bound.limit
+    assert [predicted(arch) <= 0.7 * BOUND.limit for arch in seen] == [False, False, True, False]
+    assert 0.95 * BOUND.limit < last.median_ms == predicted(outcome.arch) <= BOUND.limit
 
 
 def test_a_looser_bound_that_is_missed_is_tightened_and_the_slowest_inside_is_kept(settled):
-    bound = goal(0.5)
-    case = settled(in_turn(bound, 0.8, 1.1, 1.1, 0.9), bound)
-    second, last = case.of()
-    first, missed, again, kept = case.seen
-    assert predicted(first) < predicted(kept) < predicted(missed)
-    assert missed == again
-    assert (second.arch, last.median_ms) == (kept, 0.9 * bound.limit)
+    _, outcome, last, seen = settled(shares(0.8, 1.1, 1.1, 0.9))
+    assert predicted(seen[0]) < predicted(seen[3]) < predicted(seen[1])
+    assert seen[1] == seen[2]
+    assert (outcome.arch, last.median_ms) == (seen[3], 0.9 * BOUND.limit)
 
 
 def test_settle_bound_unused_by_prediction_is_not_loosened(settled):
-    case = settled(times(0.7), goal(1.5), derived=[goal(0.5)])
-    second, last = case.of()
-    assert second is case.first
-    assert case.seen == [case.first.arch]
-    assert last.median_ms == 0.7 * predicted(case.first.arch)
+    done = settled(times(0.7), goal(1.5), derived_for=(BOUND,))
+    assert done.kept
+    assert done.seen == [done.first.arch]
+    assert done.last.median_ms == 0.7 * predicted(done.first.arch)
 
 
 def test_settle_overpredicted_latency_is_derived_again_to_use_the_budget(settled):
-    bound = goal(0.5)
-    case = settled(times(0.8), bound)
-    second, last = case.of()
-    assert 0.95 * bound.limit < last.median_ms == 0.8 * predicted(second.arch) <= bound.limit
-    assert case.seen == [case.first.arch, second.arch]
-    assert second.score == Scorer(case.first.state)(second.arch)
+    first, outcome, last, seen = settled(times(0.8))
+    assert 0.95 * BOUND.limit < last.median_ms == 0.8 * predicted(outcome.arch) <= BOUND.limit
+    assert seen == [first.arch, outcome.arch]
+    assert outcome.score == Scorer(first.state)(outcome.arch)
 
 
 def test_a_latency_below_the_bound_is_no_waste_where_another_bound_is_used(settled):
-    case = settled(times(1.0), goal(0.9), goal(0.45, "macs"))
-    assert case.of()[0] is case.first
-    assert case.seen == [case.first.arch]
+    done = settled(times(1.0), goal(0.9), goal(0.45, "macs"))
+    assert done.kept
+    assert done.seen == [done.first.arch]
 
 
 @pytest.mark.parametrize("later", [0.7, 1.1])
 def test_settle_second_derivation_must_use_more_of_the_budget(settled, later):
-    bound = goal(0.5)
-    case = settled(lambda seen: (0.8 if seen[-1] == seen[0] else later) * bound.limit, bound)
-    second, last = case.of()
-    assert second is case.first
-    assert last.median_ms == 0.8 * bound.limit
-    assert len(set(case.seen)) > 1
+    again = [later] * 20
+    done = settled(shares(0.8, *again))
+    assert done.kept
+    assert done.last.median_ms == 0.8 * BOUND.limit
+    assert len(set(done.seen)) > 1
 
 
 def test_other_bounds_stay_as_they_are(settled):
-    bounds = [goal(0.5), goal(0.45, "macs")]
-    second, _ = settled(times(1.2), *bounds).of()
-    assert 1.2 * predicted(second.arch) <= bounds[0].limit
-    assert predicted(second.arch) <= bounds[1].limit
+    bounds = BOUND, goal(0.45, "macs")
+    arch = settled(times(1.2), *bounds).outcome.arch
+    assert 1.2 * predicted(arch) <= bounds[0].limit
+    assert predicted(arch) <= bounds[1].limit
 
 
 @pytest.mark.parametrize("factor", [1.1, 0.99])
 def test_the_median_keeps_the_budget_however_wide_the_spread(settled, factor):
-    bound = goal(0.5)
-    case = settled(times(factor), bound, spread=0.15)
-    second, last = case.of()
-    assert (len(case.seen) == 1) == (second is case.first) == (factor < 1)
-    assert last.median_ms <= bound.limit < last.p90_ms
+    done = settled(times(factor), spread=0.15)
+    assert (len(done.seen) == 1) == done.kept == (factor < 1)
+    assert done.last.median_ms <= BOUND.limit < done.last.p90_ms
 
 
 def test_settle_looks_the_last_architecture_up(settled):
-    case = settled(times(1.3), goal(0.5), truth=predicted)
-    second, _ = case.of()
-    assert second.arch != case.first.arch
-    assert second.truth == predicted(second.arch)
-
-
-def test_a_latency_that_is_never_kept_ends_with_exit_code_3(settled):
-    """Also where, as here, it is the measurement that never moves."""
-    bound = goal(0.5)
-    case = settled(lambda seen: 1.02 * bound.limit, bound)
-    with pytest.raises(BudgetError, match=r"was missed 6 times: .* ms \(.* to .*\); the search is kept: resume") as e:
-        case.of()
-    assert e.value.exit_code == 3
-    assert len(case.seen) == 2 * (ATTEMPTS + 1)
-    assert f"latency_ms<={bound.limit:g}" in str(e.value)  # the user's, not a tightened one
-
-
-def test_settle_stops_when_no_tighter_limit_is_feasible(settled):
-    case = settled(times(50.0), goal(0.5))
-    with pytest.raises(BudgetError, match="was missed 1 times"):
-        case.of()
-    assert case.seen == [case.first.arch] * 2
-
-
-def test_without_a_bound_on_latency_nothing_is_measured(settled):
-    case = settled(times(1.0), goal(0.5, "macs"))
-    assert case.of() == (case.first, None)
-    assert case.seen == []
+    done = settled(times(1.3), truth=predicted)
+    assert done.outcome.arch != done.first.arch
+    assert done.outcome.truth == predicted(done.outcome.arch)
 
 
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
@@ -286,6 +257,29 @@ def test_settle_foreign_table_is_not_measured(found, task, other):
     told = costs_of(CONFIG, first.arch, task, [bound], None, table)["latency_ms"]
     assert told.measured is None
     assert told.by == f"{about['processor']}, {about['runtime']}"
+
+
+def test_a_latency_that_is_never_kept_ends_with_exit_code_3(settled):
+    """Also where, as here, it is the measurement that never moves."""
+    seen = []
+    with pytest.raises(BudgetError, match=r"was missed 6 times: .* ms \(.* to .*\); the search is kept: resume") as e:
+        settled(lambda arch, n: seen.append(arch) or 1.02 * BOUND.limit)
+    assert e.value.exit_code == 3
+    assert len(seen) == 2 * (ATTEMPTS + 1)
+    assert f"latency_ms<={BOUND.limit:g}" in str(e.value)  # the user's, not a tightened one
+
+
+def test_settle_stops_when_no_tighter_limit_is_feasible(settled):
+    seen = []
+    with pytest.raises(BudgetError, match="was missed 1 times"):
+        settled(lambda arch, n: seen.append(arch) or 50 * predicted(arch))
+    assert len(seen) == 2 and seen[0] == seen[1]
+
+
+def test_without_a_bound_on_latency_nothing_is_measured(found, task, monkeypatch):
+    monkeypatch.setattr(timing, "latency_of", None)
+    strategy, first = found(goal(0.5, "macs"))
+    assert settle(CONFIG, task, strategy, first, [goal(0.5, "macs")]) == (first, None)
 
 
 def test_costs_of_records_limit_predicted_and_measured(task):

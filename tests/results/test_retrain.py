@@ -26,7 +26,6 @@ from renascent.loops.checkpoint import load_tree
 from renascent.loops.fit import Fit, accuracy, fit
 from renascent.loops.run import Run
 from renascent.nets.adapt import adapt
-from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resolution import Resizing, resize
 from renascent.reports.summary import summary
@@ -367,7 +366,6 @@ def test_a_plain_training_is_configured_as_ever(found: Result) -> None:
 @pytest.mark.parametrize(
     ("about", "message"),
     [
-        ({"init": "frehs"}, "unknown init 'frehs': did you mean 'fresh'"),
         ({"teacher": "someone"}, "teacher is 'someone': give a module, the Result of a search, or 'reference'"),
         ({"distillation": Distillation()}, "a distillation is given and nobody to distil"),
         ({"teacher": nn.Sequential(nn.Flatten(), nn.Linear(64, 3))}, r"returns the shape \(2, 3\) .* have 10 classes"),
@@ -378,15 +376,6 @@ def test_fit_bad_argument_leaves_no_folder(found: Result, about: dict[str, Any],
     with pytest.raises(UserError, match=message):
         found.fit(digits(), SETTINGS, **about)
     assert not (found.folder / "fit").exists()
-
-
-@pytest.mark.parametrize("about", [{"teacher": "reference"}, {"init": "reference"}])
-def test_a_space_without_a_reference(tmp_path: Path, about: dict[str, Any]) -> None:
-    space = NatsTopology(channels=2, cells=1, nodes=2)
-    result = search(space, RSPS(candidates=1), digits(), epochs=1, batch=64, out=tmp_path / "r")
-    with pytest.raises(UserError, match="the space nats-topology has no reference network: give as teacher"):
-        result.fit(digits(), SETTINGS, **about)
-    assert not (tmp_path / "r" / "fit").exists()
 
 
 def test_a_search_can_be_taught_and_fit_knows_its_data(tmp_path: Path) -> None:

@@ -5,26 +5,26 @@ from collections.abc import Callable, Sequence
 from renascent.cli.commands.command import Command as Command
 from renascent.core.names import Names
 
-COMMANDS: Names[Callable[[Sequence[str]], Command]] = Names(
+COMMANDS: Names[Command | Callable[[Sequence[str]], Command]] = Names(
     {
         "search": "renascent.cli.commands.search:command",
         "shrink": "renascent.cli.commands.shrink:command",
         "fit": "renascent.cli.commands.fit:command",
-        "report": "renascent.cli.commands.report:command",
-        "export": "renascent.cli.commands.export:command",
+        "report": "renascent.cli.commands.report:COMMAND",
+        "export": "renascent.cli.commands.export:COMMAND",
         "cost": "renascent.cli.commands.cost:command",
-        "list": "renascent.cli.commands.listing:command",
+        "list": "renascent.cli.commands.listing:COMMAND",
         "latency measure": "renascent.cli.commands.latency_measure:command",
-        "latency fit": "renascent.cli.commands.latency_fit:command",
-        "latency show": "renascent.cli.commands.latency_show:command",
+        "latency fit": "renascent.cli.commands.latency_fit:COMMAND",
+        "latency show": "renascent.cli.commands.latency_show:COMMAND",
         "bench build": "renascent.cli.commands.bench_build:command",
-        "bench import": "renascent.cli.commands.bench_import:command",
-        "bench query": "renascent.cli.commands.bench_query:command",
+        "bench import": "renascent.cli.commands.bench_import:COMMAND",
+        "bench query": "renascent.cli.commands.bench_query:COMMAND",
         "bench compare": "renascent.cli.commands.bench_compare:command",
-        "bench analyse": "renascent.cli.commands.bench_analyse:command",
+        "bench analyse": "renascent.cli.commands.bench_analyse:COMMAND",
     }
 )
-"""Command name -> its flags and work, given the command line's other words (some flags depend on others)."""
+"""Command name -> its flags and work; where flags depend on others, a function of the command line's other words."""
 
 GROUPS = {
     "bench": "Benchmark tables: look architectures up, build and import tables, compare strategies on them.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,22 +31,17 @@ class AnalyseFlags:
     out: str | None = None
 
 
-def command(words: Sequence[str]) -> Command:
-    """Return the command; its flags depend on nothing."""
-    part = Part[AnalyseFlags]("Analyse", AnalyseFlags())
-    return Command(
-        parts={"where": TABLE, "flags": part},
-        run="renascent.cli.commands.bench_analyse:run",
-        check=functools.partial(_check, part),
-    )
+def _check(flags: AnalyseFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
+    if Path(str(flags.out)).is_file():
+        raise UserError(f"--out {flags.out} is a file, and the page needs a folder: name another")
 
 
-def _check(part: Part[AnalyseFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
-    out = part.build(values).out
-    if out is None:
-        raise UserError("--out is missing: give a folder for the page, as in: renascent bench analyse --out anatomy")
-    if Path(out).exists() and not Path(out).is_dir():
-        raise UserError(f"--out {out} is a file, and the page needs a folder: name another")
+COMMAND = Command(
+    run="renascent.cli.commands.bench_analyse:run",
+    parts={"where": TABLE, "flags": Part("Analyse", AnalyseFlags())},
+    needs={"out": "--out is missing: give a folder for the page, as in: renascent bench analyse --out anatomy"},
+    check=_check,
+)
 
 
 def run(*, where: TableFlags, flags: AnalyseFlags) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,9 +12,7 @@ from renascent.cli.commands.command import (
     Command,
     Device,
     check_data,
-    check_space,
-    space_of,
-    space_part,
+    of_space,
 )
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
@@ -75,26 +72,24 @@ class WhereFlags:
 
 def command(words: Sequence[str]) -> Command:
     """Return the command with the flags of the space that `words` name. Raises UserError for an unknown one."""
-    main = Part[BuildFlags]("Build", BuildFlags())
-    others = {
-        "training": Part[Any]("Training", FIT(epochs=12)),
-        "options": Part[Any]("Data", OPTIONS()),
-        "where": Part[WhereFlags]("Machine", WhereFlags()),
+    parts = {
+        "flags": Part("Build", BuildFlags()),
+        "training": Part("Training", FIT(epochs=12)),
+        "options": Part("Data", OPTIONS()),
+        "where": Part("Machine", WhereFlags()),
     }
-    space = space_of(words, [main, *others.values()])
-    return Command(
-        parts={"flags": main, **space_part(space), **others},
+    return of_space(
+        words,
+        parts,
+        EXAMPLE,
         run="renascent.cli.work.bench_build:run",
         words={"space": f"The space whose architectures are trained: {', '.join(SPACES)}."},
-        chosen=space,
-        check=functools.partial(_check, main),
+        check=_check,
         others={"command": recorded(words)},
     )
 
 
-def _check(main: Part[BuildFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
-    check_space(words, SPACES, EXAMPLE)
-    flags = main.build(values)
+def _check(flags: BuildFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
     check_data(flags.data)
     if flags.out is None:
         raise UserError("--out is missing: give the file to write, such as --out mine.safetensors")
@@ -103,7 +98,7 @@ def _check(main: Part[BuildFlags], words: Sequence[str | None], values: Mapping[
 def recorded(words: Sequence[str]) -> str:
     """Return the command to be noted in a table: what decides how the numbers are told apart from how it was run.
 
-    >>> recorded(["nats-topology", "--data", "digits", "--resume", "--json"])
-    'renascent bench build nats-topology --data digits'
+    >>> recorded(["nats-topology", "--archs", "|none~0|", "--resume", "--json"])
+    "renascent bench build nats-topology --archs '|none~0|'"
     """
     return shlex.join(["renascent", "bench", "build", *(w for w in words if w not in ("--resume", "--json"))])

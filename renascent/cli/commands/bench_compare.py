@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,15 +55,16 @@ def command(words: Sequence[str]) -> Command:
     """Return the command, with a group of flags for each strategy that `words` name. Raises UserError for another."""
     _, given = glance(words, [])
     names = given["--strategies"].split(",") if given.get("--strategies") else list(MULTITRIAL)
-    main = Part[CompareFlags]("Compare", CompareFlags())
+    main = Part("Compare", CompareFlags())
     return Command(
-        parts={"where": TABLE, "flags": main, **{name: _part(name) for name in dict.fromkeys(names)}},
         run="renascent.cli.work.bench_compare:run",
-        check=functools.partial(_check, main),
+        parts={"where": TABLE, "flags": main, **{name: _part(name) for name in dict.fromkeys(names)}},
+        needs={"out": "--out is missing: give a folder, as in: renascent bench compare --out comparison"},
+        check=_check,
     )
 
 
-def _part(name: str) -> Part[Any]:
+def _part(name: str) -> Part:
     """Return the flags of a strategy. Every one carries its name, as several are given at once."""
     sampler = name.partition(":")[2] if name.startswith("optuna:") else ""
     sampled = static("renascent.bench.optuna:OptunaSampler")(sampler=sampler) if sampler else None
@@ -72,13 +72,9 @@ def _part(name: str) -> Part[Any]:
     return Part(f"Strategy {name}", strategy, name.replace(":", "-"), keys(strategy))
 
 
-def _check(main: Part[CompareFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
-    """Raise UserError unless there is a folder to write to, which holds no other comparison."""
-    out = main.build(values).out
-    if out is None:
-        raise UserError("--out is missing: give a folder, as in: renascent bench compare --out comparison")
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
+def _check(flags: CompareFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
+    folder = Path(str(flags.out))
+    if folder.is_file():
         raise UserError(f"--out {folder} is a file, and a comparison needs a folder: name another")
     if (folder / "compare.json").exists():
         raise UserError(f"{folder} already holds a comparison: choose another --out, or remove it")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from renascent.cli.commands.command import Command, Outcome
 from renascent.cli.flags import Part
-from renascent.core.errors import UserError
 from renascent.core.fields import settings
 from renascent.core.source import static
 
@@ -34,22 +31,15 @@ class ImportFlags:
     resume: bool = False
 
 
-def command(words: Sequence[str]) -> Command:
-    """Return the command; its flags depend on nothing."""
-    part = Part[ImportFlags]("Import", ImportFlags())
-    return Command(
-        parts={"flags": part},
-        run="renascent.cli.commands.bench_import:run",
-        words={"source": "What to import: a file or a folder."},
-        check=functools.partial(_check, part),
-    )
-
-
-def _check(part: Part[ImportFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
-    if words[0] is None:
-        raise UserError(f"which benchmark? write `renascent bench import SOURCE --out TABLE`; SOURCE is {KNOWN}")
-    if part.build(values).out is None:
-        raise UserError("--out is missing: give the file to write, such as --out nb201.safetensors")
+COMMAND = Command(
+    run="renascent.cli.commands.bench_import:run",
+    words={"source": "What to import: a file or a folder."},
+    parts={"flags": Part("Import", ImportFlags())},
+    needs={
+        "source": f"which benchmark? write `renascent bench import SOURCE --out TABLE`; SOURCE is {KNOWN}",
+        "out": "--out is missing: give the file to write, such as --out nb201.safetensors",
+    },
+)
 
 
 def run(source: str, *, flags: ImportFlags) -> Outcome:

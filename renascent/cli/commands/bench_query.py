@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from renascent.cli.commands.command import Command, Outcome
@@ -30,7 +29,7 @@ class TableFlags:
     table: str | None = None
 
 
-TABLE = Part[TableFlags]("Table", TableFlags())
+TABLE = Part("Table", TableFlags())
 
 
 @settings
@@ -48,13 +47,11 @@ class QueryFlags:
     at: Whole | None = None
 
 
-def command(words: Sequence[str]) -> Command:
-    """Return the command; its flags depend on nothing."""
-    return Command(
-        parts={"where": TABLE, "flags": Part("Query", QueryFlags())},
-        run="renascent.cli.commands.bench_query:run",
-        words={"arch": "Exchange string, or row."},
-    )
+COMMAND = Command(
+    run="renascent.cli.commands.bench_query:run",
+    words={"arch": "Exchange string, or row."},
+    parts={"where": TABLE, "flags": Part("Query", QueryFlags())},
+)
 
 
 def run(word: str | None, *, where: TableFlags, flags: QueryFlags) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from renascent.core.fields import Count, Like, OneOf, settings
 from renascent.core.files import Json
 from renascent.core.names import Names
 from renascent.core.source import static
-from renascent.experiment.recipes.summaries import SUMMARIES
+from renascent.experiment.recipes import RECIPES, SUMMARIES
 from renascent.nets import SPACES
 from renascent.tasks import DATASETS
 
@@ -23,6 +23,7 @@ WEIGHTS, DISTILLATION = static("renascent.core.optimiser:WeightRule"), static("r
 
 Runtime = Annotated[str, OneOf("runtime", static("renascent.costs.latency.runtimes:RUNTIMES"))]
 Device = Annotated[str, Like(r"(cpu|cuda|mps|xpu)(:\d+)?", "cpu, cuda or cuda:1")]
+Input = Annotated[str, Like(r"0*[1-9]\d*(,0*[1-9]\d*){2}", "channels, height and width, such as 3,32,32")]
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,31 @@ class Command:
     """One command, ready to be parsed.
 
     Args:
-        parts: its flags; each group is an argument of `run`, by this name.
         run: "module:function" that is called with the words and the settings, and returns an Outcome.
         words: name and meaning of each word that it takes.
+        parts: its flags; each group is an argument of `run`, by this name.
+        needs: words and settings of the group `flags` that cannot be left out, and what is said where they are.
+        check: raises UserError for what can be told from `flags`, the words, and the values that were given.
         chosen: the words that chose these flags.
         others: further arguments of `run`.
-        check: raises UserError for what can be told from the words and the flags that were given.
     """
 
-    parts: Mapping[str, Part[Any]] = field(default_factory=dict)
     run: str
     words: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
+    check: Callable[[Any, Sequence[str | None], Mapping[str, Any]], None] = lambda flags, words, values: None
     chosen: Sequence[str] = ()
     others: Mapping[str, Any] = field(default_factory=dict)
-    check: Callable[[Sequence[str | None], Mapping[str, Any]], None] = lambda words, values: None
+
+    def refuse(self, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
+        """Raise UserError for what is missing, or cannot be."""
+        flags = self.parts["flags"].build(values) if "flags" in self.parts else None
+        given = {**dict(zip(self.words, words, strict=True)), **(vars(flags) if flags else {})}
+        for name, message in self.needs.items():
+            if given[name] is None:
+                raise UserError(message)
+        self.check(flags, words, values)
 
 
 @settings
@@ -80,30 +92,35 @@ class Machine:
     download: bool = False
 
 
-OUTPUT = Part[Output]("Output", Output())
-MACHINE = Part[Machine]("Machine", Machine())
+OUTPUT = Part("Output", Output())
+MACHINE = Part("Machine", Machine())
 
 
-def space_of(words: Sequence[str], parts: Sequence[Part[Any]], names: Names[Any] = SPACES) -> list[str]:
-    """Return the name of the space that the first of `words` gives, in a list; an empty one without.
+def of_space(
+    given: Sequence[str],
+    parts: Mapping[str, Part],
+    example: str,
+    names: Names[Any] = SPACES,
+    needs: Mapping[str, str] | None = None,
+    **about: Any,
+) -> Command:
+    """Return a command with the flags of the space that the first of the `given` words names, after its first group.
 
-    Raises UserError for one that is not in `names`.
+    Raises UserError for a space that is not in `names`.
     """
-    alone, _ = glance(words, parts, names)
+    alone, _ = glance(given, parts.values(), names)
     if alone and alone[0] not in names:
         raise unknown("space" if names is SPACES else "size space", alone[0], names)
-    return alone[:1]
+    space = {"space": Part(f"Space {alone[0]}", chosen("space", SPACES, alone[0]))} if alone else {}
+    (main, part), *rest = parts.items()
+    missing = {"space": f"which space? name one of {', '.join(names)}, as in: {example}", **(needs or {})}
+    return Command(parts={main: part, **space, **dict(rest)}, needs=missing, chosen=alone[:1], **about)
 
 
-def space_part(name: Sequence[str]) -> dict[str, Part[Any]]:
-    """Return the flags of the space that `space_of` found, by the argument that they are."""
-    return {"space": Part(f"Space {name[0]}", chosen("space", SPACES, name[0]))} if name else {}
-
-
-def check_space(words: Sequence[str | None], names: Iterable[str], example: str) -> None:
-    """Raise UserError unless a space is named."""
-    if words[0] is None:
-        raise UserError(f"which space? name one of {', '.join(names)}, as in: {example}")
+def shape_of(given: str) -> tuple[int, int, int]:
+    """Return (channels, h, w) of an `Input`."""
+    channels, height, width = map(int, given.split(","))
+    return channels, height, width
 
 
 def check_data(data: str | None) -> None:
@@ -124,24 +141,22 @@ def recipe_of(given: str | None, kind: str) -> Any:
     if given is None:
         return None
     fitting = [name for name, summary in SUMMARIES.items() if summary.kind == kind]
-    if given in SUMMARIES and given not in fitting:
+    if given in fitting:
+        return RECIPES[given]  # loads torch
+    if given in SUMMARIES:
         other = SUMMARIES[given].kind
         raise UserError(f"recipe '{given}' is one of `renascent {other}`; those of {kind} are {', '.join(fitting)}")
-    if given not in fitting:
-        raise unknown("recipe", given, fitting)
-    from renascent.experiment.recipes import RECIPES  # loads torch
-
-    return RECIPES[given]
+    raise unknown("recipe", given, fitting)
 
 
-def check_folder(words: Sequence[str | None], command: str) -> None:
-    """Raise UserError unless a command was given the folder of a search."""
-    if words[0] is None:
-        raise UserError(f"which search? write `renascent {command} DIR`, DIR being the --out of a finished search")
+def folder_of(command: str, **needs: str) -> dict[str, Any]:
+    """Return the word of a command that takes the folder of a search, and what it needs: that, and `needs`."""
+    missing = f"which search? write `renascent {command} DIR`, DIR being the --out of a finished search"
+    return {"words": {"dir": "The folder of a finished search."}, "needs": {"dir": missing, **needs}}
 
 
-def check_table(words: Sequence[str | None], command: str) -> None:
-    """Raise UserError unless a command was given the file of a latency table."""
-    if words[0] is None:
-        made = "TABLE being the --out of `latency measure`"
-        raise UserError(f"which table? write `renascent latency {command} TABLE`, {made}")
+def table_of(command: str) -> dict[str, Any]:
+    """Return the word of a command that takes the file of a latency table, and what is said without it."""
+    made = "TABLE being the --out of `latency measure`"
+    missing = f"which table? write `renascent latency {command} TABLE`, {made}"
+    return {"words": {"table": "File of a latency table."}, "needs": {"table": missing}}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from renascent.cli.commands.command import MACHINE, Command, check_data, check_space, space_of, space_part
+from renascent.cli.commands.command import MACHINE, Command, Input, check_data, of_space
 from renascent.cli.flags import Part
-from renascent.core.bounds import read_budget
+from renascent.core.bounds import LATENCY, read_budget
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, settings
 from renascent.nets import SPACES
@@ -36,7 +35,7 @@ class CostFlags:
     """
 
     data: str | None = None
-    input: tuple[str, ...] | None = None
+    input: Input | None = None
     classes: Count | None = None
     budget: str | None = None
     latency_table: str | None = None
@@ -45,26 +44,24 @@ class CostFlags:
 
 def command(words: Sequence[str]) -> Command:
     """Return the command with the flags of the space that `words` name. Raises UserError for an unknown one."""
-    main = Part[CostFlags]("Cost", CostFlags())
-    space = space_of(words, [main, MACHINE])
-    return Command(
-        parts={"flags": main, **space_part(space), "machine": MACHINE},
+    return of_space(
+        words,
+        {"flags": Part("Cost", CostFlags()), "machine": MACHINE},
+        EXAMPLE,
         run="renascent.cli.work.cost:run",
         words={
             "space": f"The space: {', '.join(SPACES)}.",
             "arch": "The architecture as an exchange string; the reference if not given.",
         },
-        chosen=space,
-        check=functools.partial(_check, main),
+        check=_check,
     )
 
 
-def _check(main: Part[CostFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
-    check_space(words, SPACES, EXAMPLE)
-    flags = main.build(values)
+def _check(flags: CostFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
     if flags.data is not None:
         if flags.input is not None or flags.classes is not None:
             raise UserError("--data brings input and classes with it: leave --input and --classes out, or --data")
         check_data(flags.data)
-    if flags.budget is not None:
-        read_budget(flags.budget)
+    bounds = read_budget(flags.budget) if flags.budget is not None else ()
+    if flags.latency_table is None and any(bound.name == LATENCY for bound in bounds):
+        raise UserError(f"a bound on {LATENCY} needs something that predicts it: give --latency-table TABLE")

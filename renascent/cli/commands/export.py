@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from renascent.cli.commands.command import Command, Outcome, check_folder
+from renascent.cli.commands.command import Command, Outcome, folder_of
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
 from renascent.core.fields import OneOf, settings
@@ -32,25 +31,18 @@ class ExportFlags:
     path: str | None = None
 
 
-def command(words: Sequence[str]) -> Command:
-    """Return the command; its flags depend on nothing."""
-    part = Part[ExportFlags]("Export", ExportFlags())
-    return Command(
-        parts={"flags": part},
-        run="renascent.cli.commands.export:run",
-        words={"dir": "The folder of a finished search."},
-        check=functools.partial(_check, part),
-    )
-
-
-def _check(part: Part[ExportFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
-    flags = part.build(values)
-    check_folder(words, "export")
-    if flags.to is None:
-        raise UserError("--to is missing: give onnx or pt2")
+def _check(flags: ExportFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
     if flags.path and Path(flags.path).suffix != f".{flags.to}":
-        better = Path(flags.path).with_suffix("." + flags.to)
+        better = Path(flags.path).with_suffix(f".{flags.to}")
         raise UserError(f"--path {flags.path} does not end in .{flags.to}: name it {better}")
+
+
+COMMAND = Command(
+    run="renascent.cli.commands.export:run",
+    parts={"flags": Part("Export", ExportFlags())},
+    check=_check,
+    **folder_of("export", to="--to is missing: give onnx or pt2"),
+)
 
 
 def run(folder: str, *, flags: ExportFlags) -> Outcome:

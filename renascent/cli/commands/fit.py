@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from renascent.cli.commands.command import (
     OPTIONS,
     Command,
     check_data,
-    check_folder,
+    folder_of,
     recipe_of,
 )
 from renascent.cli.flags import Part, glance
@@ -59,20 +58,15 @@ def command(words: Sequence[str]) -> Command:
     """Return the command, its defaults those of the recipe that `words` name. Raises UserError for an unknown one."""
     _, given = glance(words, owned()[""])
     parts = _parts(recipe_of(given.get("--recipe"), "fit"))
-    return Command(
-        parts=parts,
-        run="renascent.cli.work.fit:run",
-        words={"dir": "The folder of a finished search."},
-        check=functools.partial(_check, parts),
-    )
+    return Command(run="renascent.cli.work.fit:run", parts=parts, check=_check, **folder_of("fit"))
 
 
-def owned() -> dict[str, list[Part[Any]]]:
+def owned() -> dict[str, list[Part]]:
     """Return every group of flags of a training, as `commands.search.owned`."""
     return {"": list(_parts(None).values())}
 
 
-def _parts(recipe: Any) -> dict[str, Part[Any]]:
+def _parts(recipe: Any) -> dict[str, Part]:
     """Return the flags, with the defaults of a recipe: one of distillation has the reference as teacher."""
     distillation = recipe and recipe.distillation
     return {
@@ -84,14 +78,12 @@ def _parts(recipe: Any) -> dict[str, Part[Any]]:
     }
 
 
-def _check(parts: Mapping[str, Part[Any]], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
-    """Raise UserError for a search that is not named or trained already, for data, and flags without a teacher."""
-    flags: FitFlags = parts["flags"].build(values)
-    check_folder(words, "fit")
+def _check(flags: FitFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
+    """Raise UserError for a search that is trained already, for data, and flags without a teacher."""
     folder = Path(str(words[0])) / "fit"
     if (folder / "config.json").exists() and not flags.resume:
         raise UserError(f"{folder} holds a training already: add --resume to go on with it, or remove it")
-    given = ", ".join(flag.name for flag in parts["distillation"].flags() if values.get(flag.key) is not None)
+    given = ", ".join(flag.name for flag in Part("", DISTILLATION()).flags() if values.get(flag.key) is not None)
     if given and flags.teacher is None:
         raise UserError(f"{given} without a teacher: add --teacher DIR or --teacher {REFERENCE}")
     if flags.data is not None:

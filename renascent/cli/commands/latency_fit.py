@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from renascent.cli.commands.command import Command, Outcome, check_table
+from renascent.cli.commands.command import Command, table_of
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, Whole, settings
@@ -33,38 +32,14 @@ class FitFlags:
     out: str | None = None
 
 
-def command(words: Sequence[str]) -> Command:
-    """Return the command; its flags depend on nothing."""
-    part = Part[FitFlags]("Fit", FitFlags())
-    return Command(
-        parts={"flags": part},
-        run="renascent.cli.commands.latency_fit:run",
-        words={"table": "File of a latency table."},
-        check=functools.partial(_check, part),
-    )
+def _check(flags: FitFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
+    if flags.out is not None and Path(flags.out).resolve() == Path(str(words[0])).resolve():
+        raise UserError(f"--out {flags.out} is the table itself, of which layers would be lost: give another file")
 
 
-def _check(part: Part[FitFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
-    check_table(words, "fit")
-    out = part.build(values).out
-    if out is not None and Path(out).resolve() == Path(str(words[0])).resolve():
-        raise UserError(f"--out {out} is the table itself, of which layers would be lost: give another file")
-
-
-def run(path: str, *, flags: FitFlags) -> Outcome:
-    """Leave layers out of a table, and say how well the rest predicts them."""
-    from renascent.cli.work.latency_measure import facts_of
-    from renascent.costs.latency.table import Lut, leave_out
-
-    sparse, error = leave_out(Lut.load(path), flags.keep, flags.seed)
-    lines = [
-        f"{error.kept} layers kept, {error.left_out} left out",
-        f"relative error on those: median {100 * error.median:.1f} %, nine in ten below {100 * error.p90:.1f} %",
-        f"Spearman {error.spearman:.4f}; {100 * error.within:.0f} % lie within two standard deviations",
-    ]
-    facts = {"keep": flags.keep, "seed": flags.seed, **error._asdict()}
-    if flags.out is not None:
-        written = sparse.save(flags.out)
-        facts |= facts_of(sparse, written)
-        lines.append(f"written: {written}")
-    return Outcome(facts, "\n".join(lines))
+COMMAND = Command(
+    run="renascent.cli.work.latency:fit",
+    parts={"flags": Part("Fit", FitFlags())},
+    check=_check,
+    **table_of("fit"),
+)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from renascent.cli.commands.command import Command, Device, Runtime, check_space, space_of, space_part
+from renascent.cli.commands.command import Command, Device, Input, Runtime, of_space
 from renascent.cli.flags import Part
-from renascent.core.errors import UserError
 from renascent.core.fields import Count, settings
 from renascent.core.names import Names
 from renascent.core.source import static
@@ -40,17 +38,10 @@ class MeasureFlags:
 
     out: str | None = None
     resume: bool = False
-    input: tuple[str, ...] = ("3", "32", "32")
+    input: Input = "3,32,32"
     classes: Count = 10
     runtime: Runtime = "eager"
     device: Device = "cpu"
-
-    def shape(self) -> tuple[int, int, int]:
-        """Return (channels, h, w). Raises UserError for what is none."""
-        if len(self.input) != 3 or not all(word.isdigit() and int(word) for word in self.input):
-            raise UserError(f"--input is '{','.join(self.input)}': give channels, height and width, such as 3,32,32")
-        channels, height, width = map(int, self.input)
-        return channels, height, width
 
 
 SIZED: Names[Any] = Names({name: place for name, place in SPACES.places.items() if ".sizes." in place[0]})
@@ -59,21 +50,13 @@ SIZED: Names[Any] = Names({name: place for name, place in SPACES.places.items() 
 
 def command(words: Sequence[str]) -> Command:
     """Return the command with the flags of the space that `words` name. Raises UserError for an unknown one."""
-    main = Part[MeasureFlags]("Measure", MeasureFlags())
-    sampling = Part[Any]("Sampling", static("renascent.costs.latency.build:Sampling")())
-    space = space_of(words, [main, sampling], SIZED)
-    return Command(
-        parts={"flags": main, **space_part(space), "sampling": sampling},
-        run="renascent.cli.work.latency_measure:run",
+    sampling = static("renascent.costs.latency.build:Sampling")()
+    return of_space(
+        words,
+        {"flags": Part("Measure", MeasureFlags()), "sampling": Part("Sampling", sampling)},
+        EXAMPLE,
+        SIZED,
+        run="renascent.cli.work.latency:measure",
         words={"space": f"The space whose layers are measured: {', '.join(SIZED)}."},
-        chosen=space,
-        check=functools.partial(_check, main),
+        needs={"out": "--out is missing: give the file to write, such as --out table.json"},
     )
-
-
-def _check(main: Part[MeasureFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
-    check_space(words, SIZED, EXAMPLE)
-    flags = main.build(values)
-    if flags.out is None:
-        raise UserError("--out is missing: give the file to write, such as --out table.json")
-    flags.shape()

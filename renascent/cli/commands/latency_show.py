@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from renascent.cli.commands.command import Command, check_table
+from renascent.cli.commands.command import Command, table_of
 from renascent.cli.flags import Part
 from renascent.core.fields import settings
 
@@ -22,11 +20,8 @@ class ShowFlags:
     arch: str | None = None
 
 
-def command(words: Sequence[str]) -> Command:
-    """Return the command; its flags depend on nothing."""
-    return Command(
-        parts={"flags": Part("Show", ShowFlags())},
-        run="renascent.cli.work.latency_show:run",
-        words={"table": "File of a latency table."},
-        check=lambda words, values: check_table(words, "show"),
-    )
+COMMAND = Command(
+    run="renascent.cli.work.latency:show",
+    parts={"flags": Part("Show", ShowFlags())},
+    **table_of("show"),
+)

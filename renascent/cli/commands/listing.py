@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from renascent.cli.commands.command import Command, Outcome
@@ -13,7 +13,7 @@ from renascent.core.files import Json
 from renascent.core.names import Names
 from renascent.core.source import docstring, references
 from renascent.core.text import aligned
-from renascent.experiment.recipes.summaries import SUMMARIES
+from renascent.experiment.recipes import SUMMARIES
 from renascent.nets import SPACES
 from renascent.strategies import STRATEGIES
 from renascent.strategies.trials import MULTITRIAL
@@ -22,9 +22,7 @@ from renascent.tasks import DATASETS, DOWNLOADS
 ABOUT = """List the spaces, strategies, data sets and recipes."""
 
 
-def command(words: Sequence[str]) -> Command:
-    """Return the command; its flags depend on nothing."""
-    return Command(run="renascent.cli.commands.listing:run")
+COMMAND = Command(run="renascent.cli.commands.listing:run")
 
 
 def run() -> Outcome:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from renascent.cli.commands.command import (
@@ -107,60 +107,55 @@ def command(words: Sequence[str]) -> Command:
     base = recipe.search if recipe else None
     space = chosen("space", SPACES, alone[0] if alone else None, base and base.space)
     strategy = chosen("strategy", STRATEGIES, given.get("--strategy"), base and base.strategy)
-    names = {
-        "space": alone[0] if alone else space and name_of(space, SPACES),
-        "strategy": given.get("--strategy") or (strategy and name_of(strategy, STRATEGIES)),
-    }
-    main = SearchFlags(strategy=names["strategy"])
+    place = alone[0] if alone else space and name_of(space, SPACES)
+    name = given.get("--strategy") or (strategy and name_of(strategy, STRATEGIES))
+    main, options, weights = SearchFlags(strategy=name), OPTIONS(), WEIGHTS()
     if base:
-        main = SearchFlags(strategy=names["strategy"], data=base.data, epochs=base.epochs, batch=base.batch)
-    options, weights = (base.options, base.weights) if base else (OPTIONS(), WEIGHTS())
-    named = {"strategy": _strategy(names["strategy"], strategy, main, options, weights, space)} if strategy else {}
-    parts = {
-        "flags": Part("Search", main),
-        **named,
-        **({"space": Part(f"Space {names['space']}", space)} if space else {}),
-        "weights": Part("Shared weights (SGD)", weights),
-        "options": Part("Data", options),
-        "machine": MACHINE,
-    }
+        main = replace(main, data=base.data, epochs=base.epochs, batch=base.batch)
+        options, weights = base.options, base.weights
     return Command(
-        parts=parts,
         run="renascent.cli.work.search:run",
         words={"space": f"The space to search: {', '.join(SPACES)}. A recipe names one."},
-        chosen=[names["space"]] * bool(space) + ["--strategy", names["strategy"]] * bool(strategy),
-        check=functools.partial(_check, parts),
+        parts={
+            "flags": Part("Search", main),
+            **({"strategy": strategy_part(name, strategy, main, options, weights, space)} if strategy else {}),
+            **({"space": Part(f"Space {place}", space)} if space else {}),
+            "weights": Part("Shared weights (SGD)", weights),
+            "options": Part("Data", options),
+            "machine": MACHINE,
+        },
+        needs={
+            **({} if space else {"space": f"which space? name one of {', '.join(SPACES)}, as in: {EXAMPLE}"}),
+            "strategy": f"--strategy is missing: give one of {', '.join(STRATEGIES)}, as in: {EXAMPLE}",
+        },
+        check=_check,
+        chosen=[place] * bool(space) + ["--strategy", name] * bool(strategy),
     )
 
 
-def _common() -> list[Part[Any]]:
+def _common() -> list[Part]:
     """Return the flags that every search has."""
     return [Part("Search", SearchFlags()), Part("", OPTIONS()), Part("", WEIGHTS()), MACHINE, OUTPUT]
 
 
-def owned() -> dict[str, list[Part[Any]]]:
+def owned() -> dict[str, list[Part]]:
     """Return every group of flags that some search has, by the choice that brings it; "" brings what all have."""
     common = [part.settings for part in _common()]
     found, spaces = {"": _common()}, {name: chosen("space", SPACES, name) for name in SPACES}
     for name in STRATEGIES:
         strategy = chosen("strategy", STRATEGIES, name)
-        found[f"--strategy {name}"] = [_strategy(name, strategy, *common, space) for space in spaces.values()]
+        found[f"--strategy {name}"] = [strategy_part(name, strategy, *common, *more) for more in ((), spaces.values())]
     return found | {name: [Part(f"Space {name}", space)] for name, space in spaces.items()}
 
 
-def _strategy(name: str, strategy: Any, *others: Any) -> Part[Any]:
+def strategy_part(name: str, strategy: Any, *others: Any) -> Part:
     """Return the flags of a strategy; those that another group has, too, begin with its name."""
     rest = [settings for settings in (*others, MACHINE.settings, OUTPUT.settings) if settings is not None]
     return Part(f"Strategy {name}", strategy, name, keys(*rest))
 
 
-def _check(parts: Mapping[str, Part[Any]], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
-    """Refuse what is missing, and what says nothing on its own."""
-    flags: SearchFlags = parts["flags"].build(values)
-    if "space" not in parts:
-        raise UserError(f"which space? name one of {', '.join(SPACES)}, as in: {EXAMPLE}")
-    if "strategy" not in parts:
-        raise UserError(f"--strategy is missing: give one of {', '.join(STRATEGIES)}, as in: {EXAMPLE}")
+def _check(flags: SearchFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
+    """Refuse what says nothing on its own."""
     flags.check()
     if flags.truth_problem and flags.truth is None:
         raise UserError("--truth-problem says nothing without a table: give --truth TABLE too, or leave it out")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from renascent.cli.commands.command import MACHINE, OPTIONS, OUTPUT, WEIGHTS, Command, check_data
-from renascent.cli.commands.search import SearchingFlags
-from renascent.cli.flags import Part, chosen, glance, keys
+from renascent.cli.commands.command import MACHINE, OPTIONS, WEIGHTS, Command, Input, check_data
+from renascent.cli.commands.search import SearchingFlags, strategy_part
+from renascent.cli.flags import Part, chosen, glance
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, NonNegative, OneOf, settings
 from renascent.core.source import static
@@ -52,7 +51,7 @@ class ShrinkFlags(SearchingFlags):
     """
 
     epochs: Count = 20
-    input: str | None = None
+    input: Input | None = None
     weights: str = ""
     multiple: Count = 8
     least: NonNegative = 0.25
@@ -64,31 +63,28 @@ class ShrinkFlags(SearchingFlags):
 
 def command(words: Sequence[str]) -> Command:
     """Return the command with the flags of the strategy that `words` name. Raises UserError for an unknown one."""
-    options, weights = Part[Any]("Data", OPTIONS()), Part[Any]("Shared weights (SGD)", WEIGHTS())
+    options, weights = Part("Data", OPTIONS()), Part("Shared weights (SGD)", WEIGHTS())
     _, given = glance(words, [Part("", ShrinkFlags()), options, weights, MACHINE])
     name = given.get("--strategy", DEFAULT)
-    strategy, main = chosen("strategy", STRATEGIES, name), Part[ShrinkFlags]("Shrink", ShrinkFlags(strategy=name))
-    taken = keys(*(part.settings for part in (main, options, weights, MACHINE, OUTPUT)))
+    strategy, main = chosen("strategy", STRATEGIES, name), ShrinkFlags(strategy=name)
     return Command(
         parts={
-            "flags": main,
-            "strategy": Part(f"Strategy {name}", strategy, name, taken),
+            "flags": Part("Shrink", main),
+            "strategy": strategy_part(name, strategy, main, options.settings, weights.settings),
             "weights": weights,
             "options": options,
             "machine": MACHINE,
         },
         run="renascent.cli.work.shrink:run",
         words={"factory": "The function that makes the model: package.module:function."},
+        needs={"factory": f"which model? name the function that makes it, as in: {EXAMPLE}"},
+        check=_check,
         chosen=["--strategy", name],
-        check=functools.partial(_check, main),
     )
 
 
-def _check(main: Part[ShrinkFlags], words: Sequence[str | None], values: Mapping[str, Any]) -> None:
+def _check(flags: ShrinkFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
     """Raise UserError for what is missing."""
-    flags = main.build(values)
-    if words[0] is None:
-        raise UserError(f"which model? name the function that makes it, as in: {EXAMPLE}")
     if flags.input is None and flags.data is None:
         raise UserError("--input is missing: give channels,height,width of one input, as in 3,32,32")
     if flags.data is not None or not flags.dry_run:

@@ -34,8 +34,13 @@ def run(*, where: TableFlags, flags: CompareFlags, **strategies: Trials[Any]) ->
     """Run every strategy many times, and write what came out."""
     folder, table = Path(str(flags.out)), open_table(where.table)
     contests = _contests(flags, where.table, table)
+    total, ended = flags.runs * len(strategies) * len(contests), [0]
     with Counted() as bar:
-        heard = _CompareProgress(bar, flags.runs * len(strategies) * len(contests))
+
+        def heard(problem: str, strategy: str, runs: int) -> None:
+            ended[0] += runs
+            bar.show("runs", ended[0], total, f"  {strategy} on {problem}")
+
         processes = flags.processes or os.cpu_count() or 1
         found = compare(strategies, contests, runs=flags.runs, seed=flags.seed, processes=processes, heard=heard)
     facts = {problem: standings(runs) for problem, runs in found.items()}
@@ -50,30 +55,10 @@ def run(*, where: TableFlags, flags: CompareFlags, **strategies: Trials[Any]) ->
     return Outcome({"table": table.name, "report": str(page), "results": facts}, _text(facts, page))
 
 
-class _CompareProgress:
-    """Adds up the runs that ended."""
-
-    def __init__(self, bar: Counted, total: int) -> None:
-        self.bar, self.total, self.done = bar, total, 0
-
-    def __call__(self, problem: str, strategy: str, runs: int) -> None:
-        self.done += runs
-        self.bar.show("runs", self.done, self.total, f"  {strategy} on {problem}")
-
-
 def _contests(flags: CompareFlags, path: str | None, table: Table) -> list[Contest]:
-    return [
-        Contest(
-            path,
-            problem,
-            seconds,
-            math.inf if flags.trials is None else flags.trials,
-            flags.constraints or (),
-            flags.objectives or (),
-            flags.workers,
-        )
-        for problem, seconds in _budgets(flags, table).items()
-    ]
+    trials = math.inf if flags.trials is None else flags.trials
+    limits = trials, flags.constraints or (), flags.objectives or (), flags.workers
+    return [Contest(path, problem, seconds, *limits) for problem, seconds in _budgets(flags, table).items()]
 
 
 def _settings(flags: CompareFlags, table: Table, contests: Sequence[Contest], strategies: Mapping[str, Any]) -> Json:

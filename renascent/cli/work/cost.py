@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
-from renascent.cli.commands.command import Machine, Outcome
+from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.cost import CostFlags
-from renascent.cli.commands.latency_measure import MeasureFlags
 from renascent.cli.work.running import latency_from, ready, task_on
 from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
@@ -32,49 +31,57 @@ class Case:
     arch: Arch | None
     given: bool
 
+    @property
+    def label(self) -> str:
+        """What the architecture is called."""
+        return "the architecture" if self.given else "the reference"
+
 
 def run(word: str | None, arch: str | None, *, flags: CostFlags, space: SpaceConfig, machine: Machine) -> Outcome:
     """Price an architecture, beside the ends of its space."""
     case = _case(space, flags, machine, arch)
-    latency = _latency(case, flags)
+    latency = latency_from(flags.latency_table, space, case.shape, case.classes)
     measured = _measured(case, machine) if flags.measure else None
-    goals, bounds = _bounds(case, flags, latency)
-    rows = _rows(case, latency)
+    goals = Budget.parse(flags.budget).goals(space, case.shape, case.classes, latency) if flags.budget else ()
+    bounds = feasible(space, goals) if goals else ()
+    rows, over = _rows(case, latency), _over(case, goals)
     facts = {
         "space": name_of(space, SPACES),
         "arch": space.space.format(case.arch) if case.arch else None,
         "input": list(case.shape),
         "classes": case.classes,
-        "costs": {row.name: _priced(row, case) for row in rows},
+        "costs": {
+            row.name: {
+                "arch": row.limit if case.arch else None,
+                "smallest": row.smallest,
+                "reference": row.reference,
+                "largest": row.largest,
+            }
+            for row in rows
+        },
         "latency_ms": asdict(measured) if measured else None,
         "budget": {row.name: row._asdict() for row in bounds},
-        "inside": _inside(case, goals),
+        "inside": not over if case.arch and goals else None,
     }
-    return Outcome(facts, "\n".join([*_table(case, rows, measured), *_verdict(case, goals, bounds)]))
+    lines = _table(case, rows, measured)
+    if goals:
+        lines += ["", feasibility_text(bounds)]
+    if goals and case.arch:
+        lines.append(f"{case.label} is outside: {', '.join(over)}" if over else f"{case.label} is inside the budget")
+    return Outcome(facts, "\n".join(lines))
 
 
 def _case(config: SpaceConfig, flags: CostFlags, machine: Machine, given: str | None) -> Case:
     """Return what is asked. Raises UserError for an architecture that is none of the space, and for unfit data."""
+    shape, classes = shape_of(flags.input or "3,32,32"), flags.classes or 10
     if flags.data is not None:
         task = task_on(machine, flags.data, ImageOptions())
         shape, classes = (task.channels, *task.size), task.classes
-    else:
-        defaults = MeasureFlags()
-        shape = replace(defaults, input=flags.input or defaults.input).shape()
-        classes = defaults.classes if flags.classes is None else flags.classes
-    named = given is not None and given != "reference"
-    arch = config.space.parse(given) if named and given is not None else config.reference
-    if given == "reference" and arch is None:
+    if given is not None and given != "reference":
+        return Case(config, shape, classes, config.space.parse(given), given=True)
+    if given is not None and config.reference is None:
         raise UserError(f"space '{config.space.name}' has no reference network: give an architecture of it")
-    return Case(config, shape, classes, arch, named)
-
-
-def _latency(case: Case, flags: CostFlags) -> Priced | None:
-    if flags.latency_table is None:
-        if flags.budget and Budget.parse(flags.budget).timed:
-            raise UserError(f"a bound on {LATENCY} needs something that predicts it: give --latency-table TABLE")
-        return None
-    return latency_from(flags.latency_table, case.config, case.shape, case.classes)
+    return Case(config, shape, classes, config.reference, given=False)
 
 
 def _rows(case: Case, latency: Priced | None) -> list[Feasible]:
@@ -92,28 +99,11 @@ def _rows(case: Case, latency: Priced | None) -> list[Feasible]:
     return found
 
 
-def _priced(row: Feasible, case: Case) -> dict[str, float | None]:
-    ends = {"smallest": row.smallest, "reference": row.reference, "largest": row.largest}
-    return {"arch": row.limit if case.arch else None, **ends}
-
-
 def _measured(case: Case, machine: Machine) -> Latency:
     if case.arch is None:
         raise UserError("--measure needs a network: give an architecture of the space")
     net = case.config.network(case.arch, case.shape[0], case.classes).to(ready(machine))
     return measure(net, input_shape(case.arch, case.shape))
-
-
-def _bounds(case: Case, flags: CostFlags, latency: Priced | None) -> tuple[Sequence[Goal], Sequence[Feasible]]:
-    """Return the budget and what the space can cost. Raises BudgetError when none of its architectures keeps it."""
-    if flags.budget is None:
-        return (), ()
-    goals = Budget.parse(flags.budget).goals(case.config, case.shape, case.classes, latency)
-    return goals, feasible(case.config, goals)
-
-
-def _inside(case: Case, goals: Sequence[Goal]) -> bool | None:
-    return not _over(case, goals) if case.arch and goals else None
 
 
 def _over(case: Case, goals: Sequence[Goal]) -> list[str]:
@@ -136,14 +126,5 @@ def _table(case: Case, rows: Sequence[Feasible], measured: Latency | None) -> li
     lines += ["", aligned([head, *body], "<>")]
     if measured:
         spread = f"{number(measured.p10_ms, 3)} to {number(measured.p90_ms, 3)} ms in 8 of 10 passes"
-        what = "the architecture" if case.given else "the reference"
-        lines += ["", f"measured: {what} takes {number(measured.median_ms, 3)} ms ({spread}; {measured.runtime})"]
+        lines += ["", f"measured: {case.label} takes {number(measured.median_ms, 3)} ms ({spread}; {measured.runtime})"]
     return lines
-
-
-def _verdict(case: Case, goals: Sequence[Goal], bounds: Sequence[Feasible]) -> list[str]:
-    if not bounds:
-        return []
-    what, over = "the architecture" if case.given else "the reference", _over(case, goals)
-    told = [f"{what} is outside: {', '.join(over)}" if over else f"{what} is inside the budget"]
-    return ["", feasibility_text(bounds), *(told if case.arch else [])]

@@ -9,7 +9,7 @@ from typing import Any
 
 from renascent.cli.commands.command import Machine, Outcome, lasting
 from renascent.cli.commands.fit import FitFlags
-from renascent.cli.live import Live
+from renascent.cli.progress import Counted, Live
 from renascent.cli.work.running import remembered, task_on, told
 from renascent.core.errors import UserError
 from renascent.experiment.result import Result
@@ -36,8 +36,8 @@ def run(
     task = _task(flags, result, options, machine)
     first = [f"{REFERENCE} network"] if REFERENCE in (flags.teacher, flags.init) else []
     cells = [f"random cell {number + 1} of {flags.random_cells}" for number in range(flags.random_cells)]
-    with Live([*first, "training", *cells]) as live:
-        live.say(f"training {result.facts['arch']} on {task}; folder {result.folder / 'fit'}")
+    with Counted() as bars:
+        bars.say(f"training {result.facts['arch']} on {task}; folder {result.folder / 'fit'}")
         result.fit(
             task,
             training,
@@ -48,7 +48,7 @@ def run(
             prune=flags.prune,
             random_cells=flags.random_cells,
             resume=flags.resume,
-            say=live,
+            say=Live(bars, [*first, "training", *cells]),
         )
         return told(result, f"renascent export {result.folder} --to onnx")
 
@@ -58,14 +58,14 @@ def _task(flags: FitFlags, result: Result, changes: Mapping[str, Any], machine: 
     if flags.data is not None:
         options = ImageOptions()
         with contextlib.suppress(UserError):  # a search that Python started has no data file
-            held, known = remembered(result.folder)
-            options = known if held == lasting(flags.data) else options
+            held = remembered(result.folder)
+            options = held.options if held.data == lasting(flags.data) else options
         return task_on(machine, flags.data, dataclasses.replace(options, **changes))
-    data, options = remembered(result.folder)
-    task = task_on(machine, data, dataclasses.replace(options, **changes))
+    source = remembered(result.folder)
+    task = task_on(machine, source.data, dataclasses.replace(source.options, **changes))
     if not changes and not result.searched_on(task):
         raise UserError(
-            f"the images of '{data}' are no longer those of the search: put them back, "
-            f"or give --data {data} to train on them as they are"
+            f"the images of '{source.data}' are no longer those of the search: put them back, "
+            f"or give --data {source.data} to train on them as they are"
         )
     return task

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from renascent.cli.commands.command import Machine, Outcome
 from renascent.core.errors import UserError
-from renascent.core.files import read_json
 from renascent.core.names import name_of
 from renascent.core.protocols import SpaceConfig
+from renascent.core.schema import read_as
 from renascent.costs.latency.cost import LatencyCost
+from renascent.costs.latency.measure import usable_device
 from renascent.costs.latency.table import Lut
 from renascent.experiment.result import Result
 from renascent.nets import SPACES
@@ -21,18 +23,21 @@ from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
 
 DATA_FILE = "data.json"
-"""In a run folder: which data the search was on, so that `fit` and `export` find the same."""
+"""In a run folder: `Source` of the search, so that `fit` finds the same."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which data a search was on: their name or folder."""
+
+    data: str
+    options: ImageOptions
 
 
 def ready(machine: Machine) -> torch.device:
     """Set the threads, and return the device. Raises UserError when it cannot be used."""
     torch.set_num_threads(machine.threads)
-    try:
-        return torch.empty(1, device=machine.device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as e:
-        reason = str(e).strip().partition("\n")[0]
-        usable = ", ".join(["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
-        raise UserError(f"--device {machine.device} cannot be used ({reason}): here there is {usable}") from None
+    return usable_device(machine.device)
 
 
 def task_on(machine: Machine, data: str, options: ImageOptions) -> ImageTask:
@@ -40,18 +45,11 @@ def task_on(machine: Machine, data: str, options: ImageOptions) -> ImageTask:
     return load(data, options=options, device=ready(machine), download=machine.download)
 
 
-def remembered(folder: Path) -> tuple[str, ImageOptions]:
-    """Return the data of the search in a folder, by name or folder, and their options.
-
-    Raises UserError when the search was not started by the command line.
-    """
+def remembered(folder: Path) -> Source:
+    """Return the data of the search in a folder. Raises UserError when the command line did not start it."""
     if not (folder / DATA_FILE).exists():
         raise UserError(f"{folder} does not say which data it searched on: give --data NAME_OR_FOLDER")
-    held = read_json(folder / DATA_FILE)
-    try:
-        return str(held["data"]), ImageOptions(**held["options"])
-    except (KeyError, TypeError) as e:
-        raise UserError(f"{folder / DATA_FILE} cannot be read ({e}): repeat the search, or give --data") from None
+    return read_as(Source, folder / DATA_FILE, "repeat the search, or give --data")
 
 
 def latency_from(

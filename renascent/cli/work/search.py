@@ -1,19 +1,29 @@
-"""What `renascent search` does."""
+"""What `renascent search` does, and what `shrink` has in common: one search in a run folder, shown as it goes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from renascent.bench.importers import open_table
-from renascent.cli.commands.command import Machine, Outcome
-from renascent.cli.commands.search import SearchFlags
-from renascent.cli.work.running import latency_from, task_on
-from renascent.cli.work.searching import searched
+from renascent.cli.commands.command import Machine, Outcome, lasting
+from renascent.cli.commands.search import SearchFlags, SearchingFlags
+from renascent.cli.progress import Counted, Live
+from renascent.cli.work.running import DATA_FILE, Source, latency_from, task_on, told
+from renascent.core.errors import Interrupted, UserError
+from renascent.core.files import Json, write_json
 from renascent.core.names import name_of
-from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
+from renascent.core.protocols import OneShot, SpaceConfig, Task, WeightRule
+from renascent.core.schema import written
+from renascent.experiment.result import Result
+from renascent.experiment.search import search
 from renascent.loops.weightsfile import read_weights
 from renascent.nets import SPACES
 from renascent.tasks.prepare import ImageOptions
+
+MEASURING = "measuring the latency of some forty networks first ({})"
+"""What to say before the longest silence of a search with a bound on latency."""
 
 
 def run(
@@ -37,7 +47,7 @@ def run(
         flags,
         options,
         name=name,
-        first=[f"searching {name}"],
+        first=f"searching {name}",
         weights=weights,
         truth=truth,
         truth_problem=flags.truth_problem,
@@ -45,3 +55,56 @@ def run(
         pretrained=read_weights(Path(flags.pretrained)) if flags.pretrained else None,
         following=lambda result: f"renascent fit {result.folder} (trains this network alone)",
     )
+
+
+def searched(
+    space: SpaceConfig,
+    strategy: OneShot,
+    task: Task,
+    flags: SearchingFlags,
+    options: ImageOptions,
+    *,
+    name: str,
+    first: str,
+    following: Callable[[Result], str],
+    **others: Any,
+) -> Outcome:
+    """Search, show how it goes, and return what is said of the result. Raises UserError when nothing can be resumed.
+
+    name: of what is searched, for the folder.  first: what is said before.  following: what to do with the result.
+    others: what `search` takes besides.
+    """
+    folder = Path(flags.out or f"runs/{name}-{flags.strategy}-{task.name}-{flags.seed}")
+    if flags.resume and not (folder / "config.json").exists():
+        raise UserError(f"there is no run in {folder} to resume: check --out, or leave --resume out")
+    try:
+        with Counted() as bars:
+            bars.say(f"{first} with {flags.strategy} on {task}; run folder {folder}")
+            if flags.timed and not (others.get("latency") or flags.resume):
+                bars.say(MEASURING.format(flags.runtime))
+            live = Live(bars, ["search"])
+
+            def hear(event: Json) -> None:
+                if event["event"] == "derived":  # before the result is written: which data it is from
+                    write_json(folder / DATA_FILE, written(Source(lasting(str(flags.data)), options)))
+                live(event)
+
+            result = search(
+                space,
+                strategy,
+                task,
+                epochs=flags.epochs,
+                batch=flags.batch,
+                seed=flags.seed,
+                out=folder,
+                resume=flags.resume,
+                budget=flags.budget,
+                runtime=flags.runtime,
+                say=hear,
+                **others,
+            )
+            return told(result, following(result))
+    except KeyboardInterrupt:
+        if (folder / "config.json").exists():
+            raise Interrupted("interrupted; to go on") from None
+        raise

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from renascent.cli.commands.command import Machine, Outcome
+from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.shrink import ShrinkFlags
-from renascent.cli.live import Live
+from renascent.cli.progress import Counted
 from renascent.cli.work.running import task_on
-from renascent.cli.work.searching import searched
+from renascent.cli.work.search import searched
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
 from renascent.core.protocols import OneShot, WeightRule
@@ -35,10 +34,10 @@ def run(
 ) -> Outcome:
     """Search the sizes of a model, or show what of it can be searched."""
     if flags.dry_run and flags.input is not None:
-        return _shown(_space(factory, flags, flags.input.split(",")), flags)
+        return _shown(_space(factory, flags, shape_of(flags.input)), flags)
     task = task_on(machine, str(flags.data), options)
     shape = (task.channels, *task.size)
-    space = _space(factory, flags, flags.input.split(",") if flags.input else shape)
+    space = _space(factory, flags, shape_of(flags.input) if flags.input else shape)
     if flags.dry_run:
         return _shown(space, flags)
     _fits(space, shape, task.classes)
@@ -49,7 +48,7 @@ def run(
         flags,
         options,
         name="shrink",
-        first=[str(space.coverage), f"shrinking {factory}"],
+        first=f"{space.coverage}\nshrinking {factory}",
         following=functools.partial(_written, space),
         weights=weights,
     )
@@ -62,27 +61,27 @@ def _written(space: Adapted, result: Result) -> str:
     return f"renascent fit {result.folder} --init shared (trains it on); {code} shrinks your model without renascent"
 
 
-def _space(factory: str, flags: ShrinkFlags, shape: Sequence[str | int]) -> Adapted:
+def _space(factory: str, flags: ShrinkFlags, shape: tuple[int, int, int]) -> Adapted:
     """Return the model's search space, which is analysed here. Raises UserError when nothing of it can be searched."""
     space = Adapted(
         factory=factory,
         weights=str(Path(flags.weights).resolve()) if flags.weights else "",
-        shape=tuple(shape),  # type: ignore[arg-type]
+        shape=shape,
         multiple=flags.multiple,
         least=flags.least,
         depth=flags.depth,
         order=flags.order,
     )
     if flags.resolution:
-        channels, height, width = space.shape
-        sizes = smaller_sizes(space.source, (channels, height, width))
+        sizes = smaller_sizes(space.source, shape)
         if not sizes:
-            raise UserError(f"--resolution: the model takes no smaller inputs than {height} x {width}: leave it out")
+            side = " x ".join(map(str, shape[1:]))
+            raise UserError(f"--resolution: the model takes no smaller inputs than {side}: leave it out")
         space = dataclasses.replace(space, resolutions=sizes)
     try:
         _ = space.plan
     except (Untraceable, NothingToSearch):
-        Live([]).say(str(space.coverage))
+        Counted().say(str(space.coverage))
         raise
     return space
 

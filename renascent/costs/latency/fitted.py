@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,10 +108,18 @@ def _in_turns(
     return found * quiet(first)
 
 
-def restored(config: SpaceConfig, shape: Shape, classes: int, stored: Mapping[str, Any]) -> FittedLatency:
-    """Return a fitted latency from the weights, the error and the reference's milliseconds of an earlier fit."""
-    costs, weights = _costs(config, shape, classes), np.array(stored["weights"])
-    return FittedLatency(costs, weights, float(stored["error"]), stored.get("reference_ms"))
+@dataclass(frozen=True)
+class Stored:
+    """A fitted latency as a file holds it: what `FittedLatency` says of the same names."""
+
+    weights: list[float]
+    error: float
+    reference_ms: float | None = None
+
+
+def restored(config: SpaceConfig, shape: Shape, classes: int, stored: Stored) -> FittedLatency:
+    """Return a fitted latency from an earlier fit."""
+    return FittedLatency(_costs(config, shape, classes), np.array(stored.weights), stored.error, stored.reference_ms)
 
 
 def _spread_out(config: SpaceConfig, rng: np.random.Generator, count: int) -> list[Arch]:

@@ -171,7 +171,7 @@ def usable_device(device: torch.device | str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as e:
         reason = str(e).strip().partition("\n")[0]
         here = ", ".join(["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
-        raise UserError(f"device '{device}' cannot be used ({reason}): here there is {here}") from None
+        raise UserError(f"`device` {device} cannot be used ({reason}): here there is {here}") from None
 
 
 def _wait(device: torch.device) -> None:

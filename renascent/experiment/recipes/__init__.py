@@ -1,42 +1,61 @@
-"""The papers' settings by name: whole searches, and trainings of one network."""
+"""The papers' settings by name: whole searches, and trainings of one network. To list them makes none."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from renascent.core.names import Names
 
 if TYPE_CHECKING:
     from renascent.experiment.recipes.recipe import Recipe
 
+NATS, TAS, ESTIMATOR = "arXiv:2009.00437", "arXiv:1905.09717", "arXiv:1106.4487"
+
+
+class Summary(NamedTuple):
+    """What a recipe is. kind: "search" or "fit".  about: one line.  paper: where the settings come from."""
+
+    kind: str
+    about: str
+    paper: str
+
+
+def _nats(what: str, strategy: str) -> Summary:
+    return Summary("search", f"the {what} search of NATS-Bench with {strategy}: CIFAR-10, 100 epochs", NATS)
+
+
+def _network(epochs: int) -> Summary:
+    return Summary("fit", f"NATS-Bench's training of one network: {epochs} epochs, SGD 0.1 to 0, batch 256", NATS)
+
+
+def _nes(space: str, epochs: int) -> Summary:
+    about = f"NES's search of {space}'s sizes: a folder of images, {epochs} epochs at batch 256"
+    return Summary("search", about, ESTIMATOR)
+
+
+def _tas(layers: int, what: str, data: str) -> Summary:
+    return Summary("search", f"TAS's search of ResNet-{layers}'s {what}: {data} epochs, SGD 0.1 to 0", TAS)
+
+
+def _taught(what: str) -> Summary:
+    return Summary("fit", f"TAS's training on {what}, T = 4", TAS)
+
+
+TOPOLOGY = ("rsps", "darts", "darts-second-order", "gdas", "setn", "enas")
+
+SUMMARIES = {
+    **{f"nats-topology-{strategy}": _nats("topology", strategy) for strategy in TOPOLOGY},
+    **{f"nats-{name}": _network(epochs) for name, epochs in (("h0", 12), ("h1", 200), ("h2", 90))},
+    **{f"nes-{name}": _nes(name, k) for name, k in (("mobilenet-v1", 31), ("mobilenet-v2", 31), ("resnet50", 16))},
+    **{f"tas-resnet{n}": _tas(n, "widths and depths", "CIFAR-10, 600") for n in (20, 32, 56, 110, 164)},
+    **{f"tas-resnet{n}": _tas(n, "widths", "a folder of images, 120") for n in (18, 50)},
+    **{f"nats-size-{strategy}": _nats("size", strategy) for strategy in ("tas", "fbnetv2", "tunas", "tunas-warmup")},
+    "tas-cifar": _taught("CIFAR: 300 epochs, SGD 0.1 to 0, 0.1 label + 0.9 T^2 soft"),
+    "tas-imagenet": _taught("ImageNet: 120 epochs, SGD 0.1 to 0, smoothing 0.1, 0.5 label + 0.5 T^2 soft"),
+    "tas-cifar-as-printed": _taught("CIFAR: 300 epochs, SGD 0.1 to 0, 0.9 label + 0.1 soft, no T^2"),
+}
+"""Recipe name -> what it is."""
+
 RECIPES: Names[Recipe] = Names(
-    {
-        "nats-topology-rsps": "renascent.experiment.recipes.nats_search:rsps",
-        "nats-topology-darts": "renascent.experiment.recipes.nats_search:darts",
-        "nats-topology-darts-second-order": "renascent.experiment.recipes.nats_search:darts_second_order",
-        "nats-topology-gdas": "renascent.experiment.recipes.nats_search:gdas",
-        "nats-topology-setn": "renascent.experiment.recipes.nats_search:setn",
-        "nats-topology-enas": "renascent.experiment.recipes.nats_search:enas",
-        "nats-h0": "renascent.experiment.recipes.nats_fit:h0",
-        "nats-h1": "renascent.experiment.recipes.nats_fit:h1",
-        "nats-h2": "renascent.experiment.recipes.nats_fit:h2",
-        "nes-mobilenet-v1": "renascent.experiment.recipes.size_search:nes_mobilenet_v1",
-        "nes-mobilenet-v2": "renascent.experiment.recipes.size_search:nes_mobilenet_v2",
-        "nes-resnet50": "renascent.experiment.recipes.size_search:nes_resnet50",
-        "tas-resnet20": ("renascent.experiment.recipes.size_search:tas_cifar", {"layers_count": 20}),
-        "tas-resnet32": ("renascent.experiment.recipes.size_search:tas_cifar", {"layers_count": 32}),
-        "tas-resnet56": ("renascent.experiment.recipes.size_search:tas_cifar", {"layers_count": 56}),
-        "tas-resnet110": ("renascent.experiment.recipes.size_search:tas_cifar", {"layers_count": 110}),
-        "tas-resnet164": ("renascent.experiment.recipes.size_search:tas_cifar", {"layers_count": 164}),
-        "tas-resnet18": ("renascent.experiment.recipes.size_search:tas_imagenet", {"layers_count": 18}),
-        "tas-resnet50": ("renascent.experiment.recipes.size_search:tas_imagenet", {"layers_count": 50}),
-        "nats-size-tas": "renascent.experiment.recipes.size_search:nats_tas",
-        "nats-size-fbnetv2": "renascent.experiment.recipes.size_search:nats_fbnetv2",
-        "nats-size-tunas": "renascent.experiment.recipes.size_search:nats_tunas",
-        "nats-size-tunas-warmup": "renascent.experiment.recipes.size_search:nats_tunas_warmup",
-        "tas-cifar": "renascent.experiment.recipes.distilled_fit:cifar",
-        "tas-imagenet": "renascent.experiment.recipes.distilled_fit:imagenet",
-        "tas-cifar-as-printed": "renascent.experiment.recipes.distilled_fit:cifar_as_printed",
-    },
-    use=lambda recipe: recipe(),
+    {name: (f"{__name__}.papers:recipe", {"name": name}) for name in SUMMARIES}, use=lambda recipe: recipe()
 )

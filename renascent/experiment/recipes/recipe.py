@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
-from renascent.experiment.recipes.summaries import SUMMARIES
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
 from renascent.tasks.distill import Distillation
@@ -32,7 +31,9 @@ class Recipe:
     """Settings by name. One of `search` and `fit` is given.
 
     Args:
-        name: as in `SUMMARIES`.
+        name: as in `RECIPES`.
+        summary: what it is, in one line.
+        paper: where the settings come from.
         search: a whole search.
         fit: a training of one network.
         distillation: of a training that has a teacher: the trained reference network of the space, unless another is
@@ -40,19 +41,11 @@ class Recipe:
     """
 
     name: str
+    summary: str
+    paper: str
     search: SearchPart | None = None
     fit: Fit | None = None
     distillation: Distillation | None = None
-
-    @property
-    def summary(self) -> str:
-        """What it is, in one line."""
-        return SUMMARIES[self.name].about
-
-    @property
-    def paper(self) -> str:
-        """Where the settings come from."""
-        return SUMMARIES[self.name].paper
 
     def run(self, **others: Any) -> Result:
         """Search as the recipe says. others: what `renascent.search` takes besides: seed, out, resume, say.

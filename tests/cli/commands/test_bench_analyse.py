@@ -122,12 +122,6 @@ def test_bench_analyse_bad_input_is_one_line_and_writes_nothing(say, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["t.safetensors"]
 
 
-def test_help_lists_it(say):
-    code, out, _ = say("bench --help")
-    assert code == 0
-    assert "analyse" in out
-
-
 @pytest.mark.skipif(not NB201.exists(), reason="needs nas/nb201.npz in the folder RENASCENT_DATA")
 def test_the_whole_of_nas_bench_201(say, tmp_path):
     code, out, _ = say(f"bench analyse --table {NB201} --out a")

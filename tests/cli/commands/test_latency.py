@@ -1,30 +1,26 @@
 """`renascent latency measure`, `fit` and `show`, from the command line."""
 
 import json
+import shutil
 
 import pytest
 
 from renascent.cli.entry import main
 from renascent.costs import Lut
 
-MEASURE = ("latency", "measure", "resnet20", "--input", "1,8,8", "--limit", "60", "--networks", "3", "--visits", "2")
+MEASURE = "latency measure resnet20 --input 1,8,8 --limit 60 --networks 3 --visits 2"
+NEW = "latency measure resnet20 --out t.json"
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     path = tmp_path_factory.mktemp("latency") / "table.json"
-    assert main([*MEASURE, "--passes", "1", "--out", str(path), "--json"]) == 0
+    assert main([*MEASURE.split(), "--passes", "1", "--out", str(path), "--json"]) == 0
     return path
 
 
-def told(capsys):
-    out = capsys.readouterr()
-    return json.loads(out.out), out.err
-
-
-def test_a_table_is_measured_and_says_where(built, capsys):
-    assert main(["latency", "show", str(built), "--json"]) == 0
-    facts, _ = told(capsys)
+def test_a_table_is_measured_and_says_where(built, say):
+    facts = say(f"latency show {built} --json").facts
     assert (facts["space"], facts["device"], facts["layers"], facts["networks"]) == ("resnet20", "cpu", 60, 3)
     assert "eager, cpu" in facts["runtime"] and facts["processor"] and facts["date"]
     assert sum(family["layers"] for family in facts["families"].values()) == 60
@@ -33,72 +29,56 @@ def test_a_table_is_measured_and_says_where(built, capsys):
     assert table.thetas and table.calibration.networks == 3
 
 
-def test_it_prices_an_architecture_layer_by_layer(built, capsys):
-    assert main(["latency", "show", str(built), "--arch", "reference", "--json"]) == 0
-    facts, _ = told(capsys)
+def test_it_prices_an_architecture_layer_by_layer(built, say):
+    facts = say(f"latency show {built} --arch reference --json").facts
     calibration = Lut.load(built).calibration
     assert facts["latency_ms"] == pytest.approx(calibration.constant_ms + sum(row["ms"] for row in facts["layers"]))
     assert {row["measured"] for row in facts["layers"]} == {True, False}
-    assert main(["latency", "show", str(built), "--arch", "reference"]) == 0
-    assert "ms in all" in " ".join(capsys.readouterr().out.split())
+    assert "ms in all" in " ".join(say(f"latency show {built} --arch reference").out.split())
 
 
-def test_a_part_of_it_fills_the_rest(built, capsys, tmp_path):
-    assert main(["latency", "fit", str(built), "--keep", "0.6", "--out", str(tmp_path / "s.json"), "--json"]) == 0
-    facts, _ = told(capsys)
+def test_a_part_of_it_fills_the_rest(built, say):
+    facts = say(f"latency fit {built} --keep 0.6 --out s.json --json").facts
     assert facts["kept"] + facts["left_out"] == 60 and facts["layers"] == facts["kept"]
     assert 0 < facts["median"] < 1
-    assert main(["latency", "show", str(tmp_path / "s.json")]) == 0
-    assert "conv-k3-s1-g1" in capsys.readouterr().out
+    assert "conv-k3-s1-g1" in say("latency show s.json").out
 
 
-def test_it_is_not_overwritten_but_resumed(built, capsys, tmp_path):
-    copy = tmp_path / "t.json"
-    copy.write_text(built.read_text())
-    assert main([*MEASURE, "--passes", "1", "--out", str(copy)]) == 2
-    assert "--resume" in capsys.readouterr().err
-    assert main([*MEASURE, "--passes", "1", "--out", str(copy), "--resume", "--json"]) == 0
-    assert Lut.load(copy).layers == Lut.load(built).layers
-    assert main([*MEASURE, "--passes", "2", "--out", str(copy), "--resume"]) == 2
-    assert "begun with another sampling" in capsys.readouterr().err
+def test_it_is_not_overwritten_but_resumed(built, say, refused):
+    shutil.copy(built, "t.json")
+    refused(f"{MEASURE} --passes 1 --out t.json", "--resume")
+    assert say(f"{MEASURE} --passes 1 --out t.json --resume").code == 0
+    assert Lut.load("t.json").layers == Lut.load(built).layers
+    refused(f"{MEASURE} --passes 2 --out t.json --resume", "begun with another sampling")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("line", "said"),
     [
-        (["latency", "measure", "--out", "t.json"], "which space?"),
-        (["latency", "measure", "resnet20"], "--out is missing"),
-        (["latency", "measure", "resnet21", "--out", "t.json"], "unknown size space 'resnet21': did you mean"),
-        (
-            ["latency", "measure", "resnet20", "--out", "t.json", "--runtime", "tflite"],
-            "known: eager, compiled, onnxruntime",
-        ),
-        (["latency", "measure", "resnet20", "--out", "t.json", "--device", "cuda:99"], "here there is cpu"),
-        (["latency", "measure", "resnet20", "--out", "t.json", "--input", "3,32"], "give channels, height and width"),
-        (["latency", "measure", "resnet20", "--out", "t.json", "--resolution", "9-3"], "give LOW-HIGH"),
-        (["latency", "measure", "resnet20", "--out", "t.json", "--resolution", "16"], "no decision"),
-        (["latency", "measure", "resnet20", "--out", "none/t.json"], "cannot write"),
-        (["latency", "fit"], "which table?"),
-        (["latency", "fit", "none.json"], "there is no latency table"),
-        (["latency", "show", "none.json"], "renascent latency measure"),
-        (["latency", "measur"], "unknown command of `renascent latency"),
+        ("latency measure --out t.json", "which space?"),
+        ("latency measure resnet20", "--out is missing"),
+        ("latency measure resnet21 --out t.json", "unknown size space 'resnet21': did you mean"),
+        (f"{NEW} --runtime tflite", "known: eager, compiled, onnxruntime"),
+        (f"{NEW} --device cuda:99", "here there is cpu"),
+        (f"{NEW} --input 3,32", "give channels, height and width"),
+        (f"{NEW} --resolution 9-3", "give LOW-HIGH"),
+        (f"{NEW} --resolution 16", "no decision"),
+        ("latency measure resnet20 --out none/t.json", "cannot write"),
+        ("latency fit", "which table?"),
+        ("latency fit none.json", "there is no latency table"),
+        ("latency show none.json", "renascent latency measure"),
+        ("latency measur", "unknown command of `renascent latency"),
+        ("latency show BUILT --arch nonsense", "'nonsense' in 'nonsense' cannot be read"),
+        ("latency fit BUILT --keep 2", "2"),
+        ("latency fit BUILT --out BUILT", "layers would be lost"),
     ],
 )
-def test_latency_commands_bad_input_is_one_line(words, said, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(words) == 2
-    err = capsys.readouterr().err
-    assert said in err and len(err.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
+def test_latency_commands_bad_input_is_one_line(built, refused, line, said):
+    refused(line.replace("BUILT", str(built)), said)
 
 
-def test_a_table_of_another_kind_or_architecture_is_told(built, capsys, tmp_path):
-    assert main(["latency", "show", str(built), "--arch", "nonsense"]) == 2
-    assert main(["latency", "fit", str(built), "--keep", "2"]) == 2
-    assert main(["latency", "fit", str(built), "--out", str(built)]) == 2
-    assert "layers would be lost" in capsys.readouterr().err
+def test_a_table_of_an_unknown_space_is_told(built, refused, tmp_path):
     tree = json.loads(built.read_text())
     tree["about"]["space"] = "another"
     (tmp_path / "t.json").write_text(json.dumps(tree))
-    assert main(["latency", "show", str(tmp_path / "t.json"), "--arch", "reference"]) == 2
-    assert "which is not here" in capsys.readouterr().err
+    refused("latency show t.json --arch reference", "which is not here")

@@ -1,0 +1,149 @@
+"""The numbers of the papers. Searches get a budget, such as "macs<=0.5x", when they are run.
+
+Where a paper's text does not give a number, this file says so, and what is used. The mirroring and padded crop of the
+papers are those of the data set: `tasks.DATASETS`.
+"""
+
+from __future__ import annotations
+
+from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
+from renascent.experiment.recipes import SUMMARIES
+from renascent.experiment.recipes.recipe import Recipe, SearchPart
+from renascent.loops.fit import Fit
+from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.sizes.mobile_v1 import MobileNetV1
+from renascent.nets.sizes.mobile_v2 import MobileNetV2
+from renascent.nets.sizes.nats_size import NatsSize
+from renascent.nets.sizes.resnet import ResNetImages
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
+from renascent.strategies.darts import DARTS, DARTSSecondOrder
+from renascent.strategies.enas import ENAS
+from renascent.strategies.fbnetv2 import FBNetV2
+from renascent.strategies.gdas import GDAS
+from renascent.strategies.nes import NES
+from renascent.strategies.rsps import RSPS
+from renascent.strategies.setn import SETN
+from renascent.strategies.tas import TAS
+from renascent.strategies.tunas import TuNAS
+from renascent.tasks.distill import Distillation
+from renascent.tasks.prepare import ImageOptions
+
+IMAGENET = "imagenet"
+"""A folder of images: of this name where the search is started, or given as `data`.
+
+Where images are held out, it has `train/` without `val/`; the official validation images go into `test/`.
+"""
+
+
+def _sgd(lr: float, decay: float) -> WeightRule:
+    return WeightRule(lr=lr, lr_end=0.0, momentum=0.9, nesterov=True, weight_decay=decay, clip=0.0)
+
+
+def _nats(space: SpaceConfig, strategy: OneShot, clip: float, augment_val: bool = True) -> SearchPart:
+    """Return a search on CIFAR-10 as the authors' code has it (AutoDL-Projects)."""
+    return SearchPart(
+        space=space,
+        strategy=strategy,
+        data="cifar10",
+        options=ImageOptions(split="official", augment_val=augment_val),
+        epochs=100,
+        batch=64,
+        weights=WeightRule(lr=0.025, lr_end=0.001, momentum=0.9, nesterov=True, weight_decay=5e-4, clip=clip),
+    )
+
+
+def _imagenet(space: SpaceConfig, strategy: OneShot, epochs: int, weights: WeightRule, val: float = 0.5) -> SearchPart:
+    options = ImageOptions(val=val, image_size=224)
+    return SearchPart(
+        space=space, strategy=strategy, data=IMAGENET, options=options, epochs=epochs, batch=256, weights=weights
+    )
+
+
+def _tas_cifar(layers: int) -> SearchPart:
+    return SearchPart(
+        space=ResNetCifar(layers_count=layers),
+        strategy=TAS(),
+        data="cifar10",
+        options=ImageOptions(),
+        epochs=600,
+        batch=256,
+        weights=_sgd(0.1, 5e-4),
+    )
+
+
+TOPOLOGY: dict[str, OneShot] = {
+    "rsps": RSPS(candidates=100),
+    "darts": DARTS(arch_lr=3e-4, arch_weight_decay=1e-3),
+    "darts-second-order": DARTSSecondOrder(arch_lr=3e-4, arch_weight_decay=1e-3),
+    "gdas": GDAS(arch_lr=3e-4, arch_weight_decay=1e-3, tau_start=10.0, tau_end=0.1),
+    "setn": SETN(arch_lr=3e-4, arch_weight_decay=1e-3, candidates=100),
+    "enas": ENAS(),
+}
+"""The weight-sharing searches of NATS-Bench, Dong, Liu, Musial and Gabrys, arXiv:2009.00437, Sec. 5."""
+
+SIZES: dict[str, OneShot] = {
+    "tas": TAS(arch_lr=3e-4),
+    "fbnetv2": FBNetV2(arch_lr=3e-4, arch_weight_decay=1e-3, tau_start=10.0, tau_end=0.1, policy_warmup=0.0),
+    "tunas": TuNAS(arch_lr=3e-4, arch_lr_growth=1.0, filter_warmup=0.0, policy_warmup=0.0),
+    "tunas-warmup": TuNAS(arch_lr=3e-4, arch_lr_growth=1.0, filter_warmup=0.25, policy_warmup=0.25),
+}
+"""Those of its size space: one learning rate for the logits of all, and no cost term, which begins with a budget.
+
+NATS-Bench's temperature of FBNet-V2 falls linearly, this one exponentially, between the same ends.
+"""
+
+NES_SPACES = {
+    "mobilenet-v1": (MobileNetV1(), 31, _sgd(0.05, 4e-5)),
+    "mobilenet-v2": (MobileNetV2(), 31, _sgd(0.05, 4e-5)),
+    "resnet50": (ResNetImages(layers_count=50), 16, _sgd(0.1, 1e-4)),
+}
+"""What NES searches: the space, epochs and the weights' rule, whose numbers are the usual ones: none is known to us.
+
+The epochs are the paper's 75 rounds of 2000 weight steps (of ResNet-50: 1000) and 20 updates at batch 256, with 50
+images of each class held out.
+"""
+
+SEARCHES = {
+    # the authors' bilevel searches augment the validation half too; ENAS's controller sees plain images
+    **{
+        f"nats-topology-{name}": _nats(NatsTopology(channels=16, cells=5), strategy, 5.0, name != "enas")
+        for name, strategy in TOPOLOGY.items()
+    },
+    **{f"nats-size-{name}": _nats(NatsSize(), strategy, 0.0) for name, strategy in SIZES.items()},
+    **{
+        f"nes-{name}": _imagenet(space, NES(), epochs, weights, val=50_000)
+        for name, (space, epochs, weights) in NES_SPACES.items()
+    },
+    # Dong and Yang, NeurIPS 2019, arXiv:1905.09717, Sec. 4.1: widths and depths; half of the images to validate on
+    **{f"tas-resnet{layers}": _tas_cifar(layers) for layers in (20, 32, 56, 110, 164)},
+    # the space is ours: the widths of stages and inside blocks, not those of every convolution
+    **{
+        f"tas-resnet{layers}": _imagenet(ResNetImages(layers_count=layers), TAS(), 120, _sgd(0.1, 1e-4))
+        for layers in (18, 50)
+    },
+}
+
+CIFAR = Fit(epochs=300, batch=256, weights=_sgd(0.1, 5e-4))
+
+TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
+    # H0 to H2 of NATS-Bench, Table 3
+    **{
+        f"nats-{name}": (Fit(epochs=epochs, batch=256, weights=_sgd(0.1, 5e-4)), None)
+        for name, epochs in (("h0", 12), ("h1", 200), ("h2", 90))
+    },
+    # of TAS, with the unpruned network as teacher; 0.1 label + 0.9 T^2 soft targets is what works
+    "tas-cifar": (CIFAR, Distillation.recipe()),
+    # the paper's text gives lambda = 0.9, and the equation puts it before the labels' loss
+    "tas-cifar-as-printed": (CIFAR, Distillation.as_printed(0.9)),
+    "tas-imagenet": (
+        Fit(epochs=120, batch=256, weights=_sgd(0.1, 1e-4), label_smoothing=0.1),
+        Distillation.recipe(large_images=True),
+    ),
+}
+
+
+def recipe(name: str) -> Recipe:
+    """Return the recipe of a name."""
+    search, (fit, distillation) = SEARCHES.get(name), TRAININGS.get(name, (None, None))
+    _, about, paper = SUMMARIES[name]
+    return Recipe(name=name, summary=about, paper=paper, search=search, fit=fit, distillation=distillation)
