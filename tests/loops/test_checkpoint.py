@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from renascent.core.errors import UserError
-from renascent.loops.checkpoint import load_tree, save_tree
+from renascent.loops.weightsfile import load_tree, save_tree
 
 TREE = {
     "step": 7,
