@@ -12,8 +12,8 @@ def test_the_weights_train_at_uniform_architectures(watched):
     strategy = RSPS()
     held = watched(strategy)
     data = held.data
-    for k in range(900):
-        strategy.step(held.state, data, Progress(k, 900, 8))
+    for k in range(270):
+        strategy.step(held.state, data, Progress(k, 270, 8))
     counts = Counter(picks for picks, _, _ in held.seen)
     assert len(counts) == 9
     assert chisquare(list(counts.values())).pvalue > 1e-3
