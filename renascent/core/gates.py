@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from renascent.core.space import Arch, Space, Subset
+from renascent.core.space import Arch, Space
 
 Blend = Literal["sum", "interpolate"]
 
@@ -54,10 +54,10 @@ def one_hot(space: Space, arch: Arch, *, device: torch.device | str = "cpu") -> 
     >>> one_hot(space, space.arch({"a": "y"}))["a"]
     Gate(weight=tensor([0., 1.]), active=(1,), probe=(), blend='sum')
     """
-    width, alive = _width(space), frozenset(space.active(arch))
-    chosen = {name: _chosen(space, arch, name) if name in alive else () for name in space.decisions}
-    rows = torch.zeros(len(chosen), width)
-    for row, options in zip(rows, chosen.values(), strict=True):
+    alive = frozenset(space.active(arch))
+    chosen = [_chosen(space, arch, name) if name in alive else () for name in space.decisions]
+    rows = torch.zeros(len(chosen), max(space.counts))
+    for row, options in zip(rows, chosen, strict=True):
         row[list(options)] = 1.0
     return _gates(space, rows.to(device), chosen)
 
@@ -71,7 +71,7 @@ def soft(space: Space, logits: Tensor, tau: float = 1.0) -> Gates:
     >>> soft(Space({"a": Choice(("x", "y"))}), torch.zeros(1, 2))["a"].weight
     tensor([0.5000, 0.5000])
     """
-    return _gates(space, (logits / tau).softmax(-1), _all(space))
+    return _gates(space, (logits / tau).softmax(-1))
 
 
 def gumbel_soft(space: Space, logits: Tensor, tau: float, rng: torch.Generator) -> Gates:
@@ -79,7 +79,7 @@ def gumbel_soft(space: Space, logits: Tensor, tau: float, rng: torch.Generator) 
 
     logits: (decisions, options). rng: on the CPU, so that a seed means the same draw on every device.
     """
-    return _gates(space, _perturbed(logits, tau, rng).softmax(-1), _all(space))
+    return _gates(space, _perturbed(logits, tau, rng).softmax(-1))
 
 
 def gumbel_hard(space: Space, logits: Tensor, tau: float, rng: torch.Generator) -> Gates:
@@ -95,7 +95,7 @@ def gumbel_hard(space: Space, logits: Tensor, tau: float, rng: torch.Generator) 
     hard = torch.zeros_like(relaxed).scatter_(-1, picks[:, None], 1.0)
     # p - p.detach() is exactly zero, so the forward value stays exactly one-hot
     weight = hard + (relaxed - relaxed.detach())
-    return _gates(space, weight, _each(space, [(pick,) for pick in picks.tolist()]))
+    return _gates(space, weight, [(pick,) for pick in picks.tolist()])
 
 
 def two_paths(space: Space, logits: Tensor, rng: torch.Generator) -> Gates:
@@ -113,7 +113,7 @@ def two_paths(space: Space, logits: Tensor, rng: torch.Generator) -> Gates:
     opened = torch.multinomial(chance.detach().cpu(), 1, generator=rng).to(logits.device)
     binary = torch.zeros_like(chance).scatter_(-1, opened, 1.0) + (chance - chance.detach())
     weight = torch.zeros_like(logits).scatter(-1, pair, binary)
-    return _gates(space, weight, _each(space, [tuple(sorted(row)) for row in pair.tolist()]))
+    return _gates(space, weight, [tuple(sorted(row)) for row in pair.tolist()])
 
 
 def several_sizes(space: Space, logits: Tensor, tau: float, rng: torch.Generator, samples: int = 2) -> Gates:
@@ -133,7 +133,7 @@ def several_sizes(space: Space, logits: Tensor, tau: float, rng: torch.Generator
     ]
     active = [tuple(sorted(row.tolist())) for row in picks]
     weight = torch.stack([_among(row, chosen) for row, chosen in zip(perturbed, active, strict=True)])
-    found = _gates(space, weight, _each(space, active))
+    found = _gates(space, weight, active)
     return {name: replace(gate, blend="interpolate") for name, gate in found.items()}
 
 
@@ -148,11 +148,7 @@ def scales(space: Space, values: Tensor) -> Gates:
     """
     rows = zip((values != 0).tolist(), space.counts, strict=True)
     # what lies behind a decision's last option is padding, whatever its value
-    return _gates(space, values, _each(space, [tuple(k for k in range(count) if row[k]) for row, count in rows]))
-
-
-def _width(space: Space) -> int:
-    return max(space.counts)
+    return _gates(space, values, [tuple(k for k in range(count) if row[k]) for row, count in rows])
 
 
 def _perturbed(logits: Tensor, tau: float, rng: torch.Generator) -> Tensor:
@@ -168,25 +164,13 @@ def _among(row: Tensor, chosen: tuple[int, ...]) -> Tensor:
 
 
 def _chosen(space: Space, arch: Arch, name: str) -> tuple[int, ...]:
-    decision, value = space.decisions[name], arch[name]
-    if isinstance(decision, Subset):
-        return tuple(k for k, option in enumerate(decision.options) if option in value)  # type: ignore[operator]
-    return (space.options(name).index(value),)
+    value = arch[name]
+    picked = value if isinstance(value, tuple) else (value,)
+    return tuple(k for k, option in enumerate(space.options(name)) if option in picked)
 
 
-def _all(space: Space) -> dict[str, tuple[int, ...]]:
-    return _each(space, [tuple(range(count)) for count in space.counts])
-
-
-def _each(space: Space, active: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    return dict(zip(space.decisions, active, strict=True))
-
-
-def _gates(space: Space, weights: Tensor, active: Mapping[str, tuple[int, ...]]) -> Gates:
-    """Slice stacked weights (decisions, options) into one gate a decision."""
+def _gates(space: Space, weights: Tensor, active: Sequence[tuple[int, ...]] | None = None) -> Gates:
+    """Slice stacked weights (decisions, options) into one gate a decision. active: of each; all unless given."""
     counts = space.counts
-    rows = weights.unbind(0)
-    return {
-        name: Gate(row if count == len(row) else row[:count], active[name])
-        for name, row, count in zip(space.decisions, rows, counts, strict=True)
-    }
+    rows = zip(space.decisions, weights.unbind(0), counts, active or map(tuple, map(range, counts)), strict=True)
+    return {name: Gate(row if count == len(row) else row[:count], some) for name, row, count, some in rows}

@@ -178,9 +178,10 @@ class _Knapsack:
         low = np.array([(least or {}).get(k, -np.inf) - base for k, base in enumerate(self.base)])
         rules = [self.one, LinearConstraint(self.spent, low, 1 - self.base)]
         while True:
-            found = _solved(values[self.there], rules)
-            if found is None:
+            best = milp(-values[self.there], constraints=rules, integrality=1, bounds=Bounds(0, 1), options=EXACT)
+            if not best.success:
                 return None
+            found = np.round(best.x)
             if ((self.base + self.spent @ found) <= 1).all():
                 return self._row(found)
             # a choice that exceeds a bound by less than the solver's tolerance is excluded by hand
@@ -222,10 +223,12 @@ def within(
     """
     logs = _logs(space, probabilities)
     bounded = Bounded(goals, logs)
-    drawn = [logs.argmax(1), *_draws(logs, samples, np.random.default_rng([seed, 7]))]
+    rng = np.random.default_rng([seed, 7])
+    # samples by the Gumbel-max trick
+    drawn = [(logs + rng.gumbel(size=logs.shape)).argmax(1) for _ in range(samples)]
     # the mode is improved, from several starts; samples are moved as little as possible
-    rows = [bounded.best(drawn[0], *_ends(space, goals, bounded.counts))]
-    rows += [Bounded(goals, nearness(space, row)).best(row) for row in [*drawn[1:], *map(space.indices, others)]]
+    rows = [bounded.best(logs.argmax(1), *_ends(space, goals, bounded.counts))]
+    rows += [Bounded(goals, nearness(space, row)).best(row) for row in [*drawn, *map(space.indices, others)]]
     usage = bounded.usage(np.stack(rows))
     inside = usage <= 1
     fits = inside & (usage >= min(FILLED, usage[inside].max(initial=0) - SLACK))
@@ -278,11 +281,6 @@ def _logs(space: Space, probabilities: Mapping[str, ArrayLike]) -> NDArray[np.fl
     return logs
 
 
-def _draws(logs: NDArray[np.float64], count: int, rng: np.random.Generator) -> list[Indices]:
-    """Sample rows by the Gumbel-max trick."""
-    return [np.asarray((logs + rng.gumbel(size=logs.shape)).argmax(1)) for _ in range(count)]
-
-
 def _ends(space: Space, goals: Sequence[Goal], counts: Indices) -> list[Indices]:
     """Return the cheapest row; and, of few decisions, those a third up all options, two thirds, and at their last."""
     shares = (1 / 3, 2 / 3, 1) if len(counts) <= FEW else ()
@@ -292,9 +290,3 @@ def _ends(space: Space, goals: Sequence[Goal], counts: Indices) -> list[Indices]
 def _options(space: Space) -> NDArray[np.bool_]:
     """Return where a row of a table of options has one, (decisions, options)."""
     return np.asarray(np.arange(max(space.counts)) < np.array(space.counts)[:, None])
-
-
-def _solved(values: NDArray[np.float64], rules: Sequence[LinearConstraint]) -> NDArray[np.float64] | None:
-    """Return the choice of the largest value, (options,) of zeros and ones."""
-    found = milp(-values, constraints=rules, integrality=np.ones(len(values)), bounds=Bounds(0, 1), options=EXACT)
-    return np.round(found.x) if found.success else None

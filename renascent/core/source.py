@@ -9,11 +9,11 @@ import ast
 import dataclasses
 import functools
 import importlib
-import importlib.util
 import inspect
 import re
 import sys
 from collections.abc import Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,10 @@ def static(place: str) -> Any:
     if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
         return vars(sys.modules[module])[name] if module in sys.modules else _value(module, node.value)
     if isinstance(node, ast.alias):
-        return _imported(node.name)
+        origin, _, name = node.name.rpartition(".")
+        if origin.partition(".")[0] == OURS and origin != FIELDS:
+            return static(f"{origin}:{name}")
+        return getattr(importlib.import_module(origin), name) if origin else importlib.import_module(name)
     raise AttributeError(f"{module} defines no value of the name {name}")
 
 
@@ -126,41 +129,15 @@ def _value(module: str, node: ast.expr) -> Any:
     return eval(compile(ast.Expression(node), module, "eval"), {name: static(f"{module}:{name}") for name in names})
 
 
-def _imported(whole: str) -> Any:
-    """Return what an import statement brings, by its whole name."""
-    module, _, name = whole.rpartition(".")
-    if whole.partition(".")[0] != OURS or module == FIELDS:
-        return getattr(importlib.import_module(module), name) if module else importlib.import_module(name)
-    return _Module(whole) if _path(whole) else static(f"{module}:{name}")
-
-
-class _Module:
-    """A module of ours, not imported."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __getattr__(self, name: str) -> Any:
-        return static(f"{self._name}:{name}")
-
-
-def _path(module: str) -> Path | None:
-    loaded = getattr(sys.modules.get(module), "__file__", None)
-    if loaded is not None:
-        return Path(loaded)
-    top, *rest = module.split(".")  # not by find_spec of the whole: that imports the packages in between
-    spec = importlib.util.find_spec(top) if top not in ("", "__main__") else None
-    if spec is None or not rest:
-        origin = (spec and spec.origin) or ""
-        return Path(origin) if origin.endswith(".py") else None
-    found = [Path(root, *rest) for root in spec.submodule_search_locations or ()]
-    return next((p for path in found for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
-
-
 @functools.cache
 def _tree(module: str) -> ast.Module | None:
-    path = _path(module)
-    return ast.parse(path.read_text(encoding="utf-8")) if path else None
+    """Return a module's source, parsed; nothing where there is none."""
+    origin, places = getattr(sys.modules.get(module), "__file__", None), None
+    # by one name after the other: finding the whole would import the packages in between
+    for name in () if origin else module.split("."):
+        spec = PathFinder.find_spec(name, places)
+        origin, places = (spec.origin, spec.submodule_search_locations or []) if spec else (None, [])
+    return ast.parse(Path(origin).read_text(encoding="utf-8")) if origin and origin.endswith(".py") else None
 
 
 @functools.cache

@@ -11,8 +11,7 @@ import torch
 
 from renascent.core.errors import Diverged, Interrupted
 from renascent.core.protocols import Metrics, Progress, Say
-from renascent.loops.lock import locked
-from renascent.loops.run import Run, interruptible
+from renascent.loops.run import Run, interruptible, locked
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written after every epoch, and this often within one."""

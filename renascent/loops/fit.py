@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
@@ -105,39 +104,42 @@ def fit(
         net.double().register_forward_pre_hook(lambda _, given: (given[0].double(), *given[1:]))
     stream = task.stream(split, seed, settings.batch)
     optimiser = settings.weights.optimiser(net)
-    average = _average(net, settings.ema)
+    smooth = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+    average = AveragedModel(net, multi_avg_fn=smooth, use_buffers=True) if settings.ema else None
     parts: dict[str, Stateful] = {"net": net, "optimiser": optimiser, "stream": stream}
     parts |= {"average": average} if average else {}
     # isolate: Dynamo caches per code object and silently falls back to eager after 8 recompilations
     forward = torch.compile(net, isolate_recompiles=True) if settings.compile else net  # type: ignore[call-overload]
     best: nn.Module = average.module if average else net
+    process_seconds: list[float] = []
 
     def step(t: Progress) -> Metrics:
+        began = time.process_time()
         if settings.drop_path:
             net.drop_path = settings.drop_path * t.fraction  # type: ignore[assignment]
         optimiser.zero_grad(set_to_none=True)
-        with _autocast(task.device, settings.bf16):
+        with torch.autocast(task.device.type, torch.bfloat16, enabled=settings.bf16):
             loss, score = task.loss(forward, stream.next(), smoothing=settings.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         settings.weights.apply(optimiser, t.fraction)
         if average:
             average.update_parameters(net)
+        process_seconds.append(time.process_time() - began)
         return {"train_loss": loss.detach(), "train_score": score}
 
-    timed = _Timed(step)
     seconds = drive(
         run,
         parts,
         epochs=settings.epochs,
         steps_per_epoch=stream.steps_per_epoch,
         seed=seed,
-        step=timed,
+        step=step,
         epoch=lambda means: _watched(best, task, watch),
         say=say,
     )
     scores = {name: accuracy(best, task, name) for name in evaluate}
     say(run.event("fitted", scores=scores))
-    return Fitted(best, scores, seconds, timed.seconds)
+    return Fitted(best, scores, seconds, sum(process_seconds))
 
 
 def accuracy(net: nn.Module, task: Task, split: str) -> float:
@@ -176,33 +178,10 @@ def recalibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
     net.train(training)
 
 
-class _Timed:
-    """A step that adds up the processor's seconds it takes."""
-
-    def __init__(self, step: Callable[[Progress], Metrics]) -> None:
-        self.step, self.seconds = step, 0.0
-
-    def __call__(self, t: Progress) -> Metrics:
-        began = time.process_time()
-        metrics = self.step(t)
-        self.seconds += time.process_time() - began
-        return metrics
-
-
 def _watched(net: nn.Module, task: Task, splits: Sequence[str]) -> dict[str, float]:
     """Return loss and score of each split by the names that an epoch's event has for them."""
     found = {split: judge(net, task, split) for split in splits}
     return {f"{split}_{what}": value for split, pair in found.items() for what, value in pair._asdict().items()}
-
-
-def _average(net: nn.Module, decay: float) -> AveragedModel | None:
-    if not decay:
-        return None
-    return AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
-
-
-def _autocast(device: torch.device, on: bool) -> contextlib.AbstractContextManager[object]:
-    return torch.autocast(device.type, dtype=torch.bfloat16) if on else contextlib.nullcontext()
 
 
 def _check_drop_path(net: nn.Module, settings: Fit) -> None:

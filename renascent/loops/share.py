@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,22 +109,16 @@ def begin(strategy: OneShot, setup: Setup) -> State[Any]:
     return strategy.init(setup)
 
 
-class Derived(NamedTuple):
-    """The derived architecture. corrected: whether it replaces the choice of the strategy."""
-
-    arch: Arch
-    corrected: bool = False
-
-
-def derived(strategy: OneShot, state: State[Any], score: Score, goals: Sequence[Goal] = ()) -> Derived:
+def derived(strategy: OneShot, state: State[Any], score: Score, goals: Sequence[Goal] = ()) -> tuple[Arch, bool]:
     """Return the architecture that a strategy derives; with `goals`, the best feasible one under its policy.
 
-    If it scores no better than the mean of random feasible architectures, the best of those replaces it.
+    If it scores no better than the mean of random feasible architectures, the best of those replaces it: whether it
+    does so comes second.
 
     Raises BudgetError when none is inside.
     """
     if not goals:
-        return Derived(strategy.derive(state, score))
+        return strategy.derive(state, score), False
     setup, known = state.setup, functools.cache(score)
     probabilities = {name: p.numpy() for name, p in strategy.probabilities(state).items()}
     others = [setup.start] if setup.start else []
@@ -136,12 +130,12 @@ def derived(strategy: OneShot, state: State[Any], score: Score, goals: Sequence[
     mean, spread = (float(np.mean(scores)), float(np.std(scores))) if scores else (0.0, 0.0)
     # the mean of a few has an error
     if known(best) >= mean + 2 * spread / max(len(scores), 1) ** 0.5:
-        return Derived(best)
+        return best, False
     flat = {name: np.full(len(p), 1 / len(p)) for name, p in probabilities.items()}
     full = within(setup.space, flat, goals, known, seed=setup.seed, others=[best])
     # and last those that use little of the budget
     last = full if known(full) >= mean else max([full, *random], key=known)
-    return Derived(last, last != best)
+    return last, last != best
 
 
 def _random_feasible(space: Space, goals: Sequence[Goal], seed: int) -> list[Arch]:
@@ -157,33 +151,31 @@ def _random_feasible(space: Space, goals: Sequence[Goal], seed: int) -> list[Arc
 
 
 class Scorer:
-    """Score architectures inside the supernet: accuracy on one plain validation batch, the same for all."""
+    """Score architectures inside the supernet: accuracy on one plain validation batch.
+
+    It is the same for all, so that candidates differ by their own merit only.
+    """
 
     def __init__(self, state: State[Any]) -> None:
-        self.state = state
-        self.batch: Batch | None = None
+        self.setup = state.setup
+
+    @functools.cached_property
+    def batch(self) -> Batch:
+        """Validation inputs drawn without replacement, not augmented even where the search augments them."""
+        singles = self.setup.task.batches("val", 1)
+        picks = torch.randperm(len(singles), generator=self.setup.generator())[:SCORE_BATCH].tolist()
+        inputs, targets = zip(*(singles[k] for k in picks), strict=True)
+        return torch.cat(inputs), torch.cat(targets)
 
     @torch.no_grad()
     def __call__(self, arch: Arch) -> float:
-        setup = self.state.setup
-        if self.batch is None:
-            # one batch for all: candidates then differ by their own merit only
-            self.batch = _scoring_batch(setup)
-        return float(setup.task.loss(setup.net, self.batch, one_hot(setup.space, arch)).score)
-
-
-def _scoring_batch(setup: Setup) -> Batch:
-    """Return validation inputs drawn without replacement, not augmented even where the search augments them."""
-    singles = setup.task.batches("val", 1)
-    picks = torch.randperm(len(singles), generator=setup.generator())[:SCORE_BATCH].tolist()
-    inputs, targets = zip(*(singles[k] for k in picks), strict=True)
-    return torch.cat(inputs), torch.cat(targets)
+        return float(self.setup.task.loss(self.setup.net, self.batch, one_hot(self.setup.space, arch)).score)
 
 
 def _policy_facts(
     strategy: OneShot, state: State[Any], truth: Callable[[Arch], float | None] | None
 ) -> Mapping[str, Any]:
-    """Return the policy as facts: entropy (nats) and mode of each decision.
+    """Return the policy as facts: entropy (nats) and mode of each decision, and expected costs in times their limits.
 
     The truth of the mode is included, unless the policy is uniform: it has no mode then.
     """
@@ -194,9 +186,13 @@ def _policy_facts(
     known = {}
     if truth is not None and any(float(p.max() - p.min()) > 1e-9 for p in probabilities.values()):
         known["truth"] = truth(mode)
-    facts = {"entropy": entropy, "likeliest": space.format(mode), **known, **_expected_costs(state, probabilities)}
-    sizes = _size_moments(space, probabilities)
-    return {**facts, "sizes": sizes} if sizes else facts
+    facts: dict[str, Any] = {"entropy": entropy, "likeliest": space.format(mode), **known}
+    if goals := state.setup.goals:
+        gates = {name: Gate(p, tuple(range(len(p)))) for name, p in probabilities.items()}
+        facts["costs"] = {goal.name: float(goal.cost(gates)) / goal.limit for goal in goals}
+    if sizes := _size_moments(space, probabilities):
+        facts["sizes"] = sizes
+    return facts
 
 
 def _size_moments(space: Space, probabilities: Mapping[str, Tensor]) -> dict[str, list[float]]:
@@ -204,18 +200,8 @@ def _size_moments(space: Space, probabilities: Mapping[str, Tensor]) -> dict[str
     found = {}
     for name, decision in space.decisions.items():
         if isinstance(decision, Integer):
-            options, p = (
-                torch.tensor(decision.options, dtype=torch.float64),
-                probabilities[name].detach().double().cpu(),
-            )
+            options, p = torch.tensor(decision.options).double(), probabilities[name].detach().double().cpu()
             mean = float((p * options).sum())
             deviation = float((p * (options - mean) ** 2).sum().clamp(min=0).sqrt())
             found[name] = [round(mean, 3), round(deviation, 3)]
     return found
-
-
-def _expected_costs(state: State[Any], probabilities: Mapping[str, Tensor]) -> Mapping[str, Any]:
-    """Return the expected costs under the policy, in times the budget's limit."""
-    goals = state.setup.goals
-    gates = {name: Gate(p, tuple(range(len(p)))) for name, p in probabilities.items()}
-    return {"costs": {goal.name: float(goal.cost(gates)) / goal.limit for goal in goals}} if goals else {}

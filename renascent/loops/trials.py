@@ -64,7 +64,7 @@ class Simulated:
 
     def __init__(self, evaluate: Evaluator, workers: int = 1) -> None:
         self.evaluate, self.workers, self.now = evaluate, workers, 0.0
-        self.running: list[tuple[float, int, float, Proposal, Outcome]] = []
+        self.running: list[tuple[float, int, Trial]] = []
 
     def go_on(self, now: float) -> None:
         self.now = now
@@ -74,15 +74,16 @@ class Simulated:
 
     def start(self, trial: Asked) -> None:
         outcome = self.evaluate(trial.proposal, trial.seed)
+        ended = trial.began + outcome.seconds
         heapq.heappush(
-            self.running, (trial.began + outcome.seconds, trial.number, trial.began, trial.proposal, outcome)
+            self.running, (ended, trial.number, Trial(trial.number, trial.proposal, outcome, trial.began, ended))
         )
 
     def next(self) -> Trial | None:
         if not self.running:
             return None
-        self.now, number, began, proposal, outcome = heapq.heappop(self.running)
-        return Trial(number, proposal, outcome, began, self.now)
+        self.now, _, trial = heapq.heappop(self.running)
+        return trial
 
 
 class RealTime:

@@ -1,17 +1,20 @@
-"""Weights of one network in a safetensors file."""
+"""Safetensors files: the weights of one network; and checkpoints, a tree of tensors and plain values."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from renascent.core.errors import UserError
 from renascent.core.files import replacing
+from renascent.core.fingerprint import fingerprint
 
 
 def save_weights(path: Path, net: nn.Module) -> None:
@@ -50,3 +53,58 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def _unread(path: Path, error: Exception) -> UserError:
     return UserError(f"the weights {path} cannot be read ({type(error).__name__}): repeat the run that wrote them")
+
+
+def save_tree(path: Path, tree: Mapping[str, Any]) -> None:
+    """Write a tree of dictionaries, lists, tensors and JSON values atomically, with a checksum of its content.
+
+    Raises UserError when the file cannot be written; an older file of that name is then still whole.
+    """
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(_fold(tree, tensors))
+    write_tensors(path, tensors, {"tree": text, "sha256": fingerprint(tensors, text)})
+
+
+def load_tree(path: Path) -> dict[str, Any]:
+    """Read what `save_tree` wrote, onto the CPU.
+
+    Raises UserError when the file is missing, truncated or edited.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        text = meta["tree"]
+        whole = meta["sha256"] == fingerprint(tensors, text)
+    except FileNotFoundError:
+        raise UserError(f"there is no checkpoint {path}: start the run first, or check the folder's name") from None
+    except (OSError, SafetensorError, KeyError):
+        whole = False
+    if not whole:
+        raise UserError(f"the checkpoint {path} is damaged (truncated or edited): remove its folder and start again")
+    return _unfold(json.loads(text), tensors)  # type: ignore[no-any-return]
+
+
+def _fold(node: Any, tensors: dict[str, Tensor]) -> Any:
+    """Return `node` as JSON values, its tensors moved into `tensors` under a number."""
+    if isinstance(node, Tensor):
+        key = str(len(tensors))
+        # safetensors takes no tensors that share memory, and only one layout
+        tensors[key] = node.detach().cpu().contiguous().clone()
+        return {"tensor": key}
+    if isinstance(node, Mapping):
+        # optimisers number their parameters, and JSON has only text keys: keep pairs
+        return {"map": [[key, _fold(value, tensors)] for key, value in node.items()]}
+    if isinstance(node, list | tuple):
+        return [_fold(value, tensors) for value in node]
+    return node
+
+
+def _unfold(node: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(node, list):
+        return [_unfold(value, tensors) for value in node]
+    if isinstance(node, dict):
+        if "tensor" in node:
+            return tensors[node["tensor"]]
+        return {key: _unfold(value, tensors) for key, value in node["map"]}
+    return node

@@ -87,8 +87,7 @@ def gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
     """Return d loss / d parameters; zeros where the loss does not depend on them, as when every path is closed."""
     if not loss.requires_grad:
         return [torch.zeros_like(p) for p in parameters]
-    found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    return list(torch.autograd.grad(loss, parameters, materialize_grads=True))
 
 
 def apply_gradients(s: State[Any], found: list[Tensor], *, lr: float | None = None, clip: float | None = None) -> None:

@@ -62,24 +62,6 @@ def log_power(usage: Tensor, exponent: float) -> Tensor:
     return torch.pow(1 + usage.clamp_min(1.0).log(), exponent).prod()
 
 
-def absolute(usage: Tensor) -> Tensor:
-    """Return the sum over goals of |T / T_0 - 1|: TuNAS, arXiv:2008.06120, Sec. 3. usage: (..., goals).
-
-    >>> absolute(torch.tensor([0.5, 1.25]))
-    tensor(0.7500)
-    """
-    return (usage - 1).abs().sum(-1)
-
-
-def squared(usage: Tensor) -> Tensor:
-    """Return the sum over goals of (R / R_t - 1)^2. usage: (..., goals).
-
-    >>> squared(torch.tensor([[0.5, 1.0], [1.0, 3.0]]))
-    tensor([0.2500, 4.0000])
-    """
-    return (usage - 1).pow(2).sum(-1)
-
-
 def costs(goals: Sequence[Goal], usage: Tensor) -> Metrics:
     """Return the cost behind each usage (goals,), in its unit, to be logged.
 

@@ -9,7 +9,7 @@ from renascent.core.gates import one_hot
 from renascent.core.protocols import Batch, Data, Metrics, Progress, Setup, State
 from renascent.core.space import Arch
 from renascent.strategies._bilevel import Logits, argmax, logits_state, policy_step, softmax, weight_step
-from renascent.strategies._goals import absolute, costs, exact_usage
+from renascent.strategies._goals import costs, exact_usage
 from renascent.strategies._rewards import moving_average, reinforce_loss
 from renascent.strategies._sizes import with_filter_warmup
 
@@ -62,7 +62,7 @@ class TuNAS:
         with torch.no_grad():
             loss, score = s.setup.task.loss(s.net, batch, one_hot(s.space, arch))
         (usage,) = exact_usage(s.setup.goals, s.space.indices(arch)[None])
-        reward = score.double().cpu() - self.cost_weight * absolute(usage)
+        reward = score.double().cpu() - self.cost_weight * (usage - 1).abs().sum()
         s.extra["baseline"] = moving_average(s.extra.get("baseline"), reward, self.baseline_decay)
         log_probability = s.policy.log_probability(arch)
         learnt = reinforce_loss(log_probability, torch.zeros_like(log_probability), reward, s.extra["baseline"], 0.0)

@@ -5,16 +5,14 @@ Every draw comes from a generator on the CPU, so that a seed gives the same imag
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from renascent.core.errors import UserError
+from renascent.core.fields import Whole, settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Augmentation:
     """What happens to a training image: mirror, then shifted crop, then (after normalisation) cutout.
 
@@ -29,13 +27,8 @@ class Augmentation:
     """
 
     flip: bool = True
-    pad: int = 4
-    cutout: int = 0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if (value := getattr(self, field.name)) < 0:
-                raise UserError(f"{field.name} is {value} pixels; give 0 (off) or a positive whole number")
+    pad: Whole = 4
+    cutout: Whole = 0
 
 
 def augment(x: Tensor, how: Augmentation, mean: Tensor, std: Tensor, rng: torch.Generator) -> Tensor:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from renascent.core.errors import UserError, unknown
+from renascent.core.errors import UserError
+from renascent.core.fields import OneOf
 
 HELD = ("train", "val", "test")
 """The splits a task can hold."""
@@ -79,9 +80,7 @@ def checked_parts(parts: Mapping[str, Any], images: int) -> dict[str, Tensor]:
     """Return tensors of indices. Raises UserError when a split is missing, empty or points elsewhere."""
     if missing := {"train", "val"} - set(parts):
         raise UserError(f"the task has no {sorted(missing)[0]} split; give indices of 'train' and 'val'")
-    for name in parts:
-        if name not in HELD:
-            raise unknown("split", name, HELD)
+    OneOf("split", HELD).check("split", list(parts))
     checked = {name: torch.as_tensor(part, dtype=torch.int64) for name, part in parts.items()}
     for name, part in checked.items():
         if len(part) == 0 or int(part.min()) < 0 or int(part.max()) >= images:

@@ -2,98 +2,69 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.download import Archive
-from renascent.tasks.formats import read_cifar, read_mosaics, read_npz
-from renascent.tasks.prepare import Raw
-from renascent.tasks.sources import DataSet, present
+from renascent.tasks.formats import read_cifar, read_npz
+from renascent.tasks.sources import SUBSET, DataSet, Found, mosaic, present
 from renascent.tasks.split import official_cifar10_split
 
-CITATION = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
-SITE = "https://www.cs.toronto.edu/~kriz"
 
-NAMES_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-NAMES_100 = tuple(str(label) for label in range(100))
-
-
-def _binary_10(folder: Path) -> Raw | None:
-    root = folder / "cifar-10-batches-bin"
-    train, test = [root / f"data_batch_{i}.bin" for i in range(1, 6)], root / "test_batch.bin"
-    if not present(*train, test):
+def _binary(files: tuple[str, ...], label_bytes: int, what: str, folder: Path) -> Found | None:
+    """Read the official binary version. files: the last of them is the test split."""
+    paths = [folder / file for file in files]
+    if not present(*paths):
         return None
-    return Raw(
-        read_cifar(train, 1),
-        read_cifar([test], 1),
-        NAMES_10,
-        f"CIFAR-10, official binary version; {CITATION}",
-    )
+    return Found(read_cifar(paths[:-1], label_bytes), read_cifar(paths[-1:], label_bytes), what)
 
 
-def _binary_100(folder: Path) -> Raw | None:
-    train, test = (folder / "cifar-100-binary" / name for name in ("train.bin", "test.bin"))
-    if not present(train, test):
+def _mosaic_10(folder: Path) -> Found | None:
+    parts = [f"train_{i}" for i in range(1, 6)]
+    found = mosaic("cifar10", 32, 3, "WebP mosaics in the original training order", folder, parts)
+    if found is None:
         return None
-    source = f"CIFAR-100, official binary version, fine labels; {CITATION}"
-    return Raw(read_cifar([train], 2), read_cifar([test], 2), NAMES_100, source)
-
-
-def _mosaic_10(folder: Path) -> Raw | None:
-    root = folder / "images"
-    pictures = [*(root / f"cifar10_train_{i}.webp" for i in range(1, 6)), root / "cifar10_test.webp"]
-    labels = root / "cifar10_labels.npz"
-    if not present(*pictures, labels):
-        return None
-    (exact,) = read_npz(labels, "test_exact")
+    (exact,) = read_npz(folder / "images" / "cifar10_labels.npz", "test_exact")
     lossy = f"; {(~exact).sum()} of {len(exact)} test images are lossy JPEG copies" if not exact.all() else ""
-    return Raw(
-        read_mosaics(pictures[:-1], labels, "train", tile=32, channels=3),
-        read_mosaics(pictures[-1:], labels, "test", tile=32, channels=3),
-        NAMES_10,
-        f"CIFAR-10, WebP mosaics in the original training order{lossy}; {CITATION}",
+    return found._replace(what=found.what + lossy)
+
+
+def _cifar(number: int, folder: str, archive_md5: str, megabytes: float, **about: Any) -> DataSet:
+    """Return CIFAR-10 or CIFAR-100. folder: in its archive.  about: what else makes a `DataSet`."""
+    archive = f"cifar-{number}-binary.tar.gz"
+    return DataSet(
+        title=f"CIFAR-{number}",
+        citation="Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
+        augmentation=Augmentation(flip=True, pad=4),
+        archives=(Archive(f"https://www.cs.toronto.edu/~kriz/{archive}", archive_md5, archive, megabytes),),
+        advice=f"put {archive}, or what is in it ({folder}/), there",
+        **about,
     )
 
 
-def _mosaic_100(folder: Path) -> Raw | None:
-    train, test, labels = (
-        folder / "images" / f"cifar100_subset_{part}" for part in ("train.webp", "test.webp", "labels.npz")
-    )
-    if not present(train, test, labels):
-        return None
-    pairs = [read_mosaics([path], labels, path.stem.rpartition("_")[2], tile=32, channels=3) for path in (train, test)]
-    sizes = f"{len(pairs[0][1])} training and {len(pairs[1][1])} test images"
-    source = f"CIFAR-100, a subset of {sizes} in a split of its own, not the official one; {CITATION}"
-    return Raw(pairs[0], pairs[1], NAMES_100, source)
+BATCHES = (*(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)), "cifar-10-batches-bin/test_batch.bin")
 
-
-CIFAR10 = DataSet(
-    official=_binary_10,
+CIFAR10 = _cifar(
+    10,
+    "cifar-10-batches-bin",
+    "c32a1d4ab5d03f1284b67883e8d87530",
+    162,
+    classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    official=partial(_binary, BATCHES, 1, "official binary version"),
     mosaic=_mosaic_10,
-    augmentation=Augmentation(flip=True, pad=4),
-    archives=(
-        Archive(
-            f"{SITE}/cifar-10-binary.tar.gz",
-            "c32a1d4ab5d03f1284b67883e8d87530",
-            "cifar-10-binary.tar.gz",
-            162,
-        ),
-    ),
-    advice="put cifar-10-binary.tar.gz, or what is in it (cifar-10-batches-bin/), there",
     official_split=official_cifar10_split,
 )
 
-CIFAR100 = DataSet(
-    official=_binary_100,
-    mosaic=_mosaic_100,
-    augmentation=Augmentation(flip=True, pad=4),
-    archives=(
-        Archive(
-            f"{SITE}/cifar-100-binary.tar.gz",
-            "03b5dce01913d631647c71ecec9e9cb8",
-            "cifar-100-binary.tar.gz",
-            161,
-        ),
+CIFAR100 = _cifar(
+    100,
+    "cifar-100-binary",
+    "03b5dce01913d631647c71ecec9e9cb8",
+    161,
+    classes=tuple(str(label) for label in range(100)),
+    official=partial(
+        _binary, ("cifar-100-binary/train.bin", "cifar-100-binary/test.bin"), 2, "official binary version, fine labels"
     ),
-    advice="put cifar-100-binary.tar.gz, or what is in it (cifar-100-binary/), there",
+    mosaic=partial(mosaic, "cifar100_subset", 32, 3, SUBSET),
 )

@@ -48,14 +48,14 @@ def obtain(archive: Archive, folder: Path, *, download: bool) -> None:
         unpack(target, folder)
 
 
-def fetch(url: str, md5: str, target: Path) -> Path:
-    """Download `url` to `target`, unless it is there already with this checksum; return `target`.
+def fetch(url: str, md5: str, target: Path) -> None:
+    """Download `url` to `target`, unless it is there already with this checksum.
 
     Written to a temporary file beside it, which takes its name only when the checksum is right.
     Raises UserError without a network, for a wrong checksum, and for a folder that cannot be written.
     """
     if target.is_file() and _md5(target) == md5:
-        return target
+        return
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,6 @@ def fetch(url: str, md5: str, target: Path) -> Path:
     finally:
         if part.is_file():
             part.unlink()
-    return target
 
 
 def unpack(archive: Path, folder: Path) -> None:

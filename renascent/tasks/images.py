@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from renascent.core.errors import UserError, unknown
+from renascent.core.errors import UserError
+from renascent.core.fields import OneOf
 from renascent.core.gates import Gates
 from renascent.core.protocols import Batch, Data, Loss, Task
 from renascent.tasks.augment import Augmentation, augment, normalise
@@ -103,9 +104,6 @@ class ImageTask(Task):
         self.augment_val = augment_val
         self.name, self.source = name, source
         self.mean, self.std = statistics(images, self._parts["train"], mean, std)
-        self._move(images, labels)
-
-    def _move(self, images: Tensor, labels: Tensor) -> None:
         self._images, self._labels = images.to(self.device), labels.to(self.device)
         self._parts = {name: part.to(self.device) for name, part in self._parts.items()}
         self._mean = torch.tensor(self.mean, dtype=torch.float32, device=self.device)
@@ -241,8 +239,7 @@ class ImageTask(Task):
     def _part(self, split: str) -> Tensor:
         if split == "train+val":
             return torch.cat([self._parts["train"], self._parts["val"]])
-        if split not in SPLITS:
-            raise unknown("split", split, SPLITS)
+        OneOf("split", SPLITS).check("split", split)
         if split not in self._parts:
             raise UserError(f"{self.name} has no {split} images; give some when the task is made")
         return self._parts[split]

@@ -84,6 +84,7 @@ def prepare(
     pairs = [pair for pair in (raw.train, raw.val, raw.test) if pair is not None]
     ends = np.cumsum([len(labels) for _, labels in pairs])
     parts = {"train": train, "val": val}
+    given = {name: value for name in ("flip", "pad") if (value := getattr(options, name)) is not None}
     if raw.test is not None:
         parts["test"] = np.arange(ends[-2], ends[-1])
     return ImageTask(
@@ -91,18 +92,12 @@ def prepare(
         torch.from_numpy(np.concatenate([labels for _, labels in pairs])),
         parts,
         class_names=raw.classes,
-        augmentation=_augmentation(options, default),
+        augmentation=replace(default, **given, cutout=options.cutout),
         augment_val=options.augment_val,
         name=name,
         source=raw.source,
         device=device,
     )
-
-
-def _augmentation(options: ImageOptions, default: Augmentation) -> Augmentation:
-    flip = default.flip if options.flip is None else options.flip
-    pad = default.pad if options.pad is None else options.pad
-    return replace(default, flip=flip, pad=pad, cutout=options.cutout)
 
 
 def _parts(

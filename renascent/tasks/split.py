@@ -40,15 +40,6 @@ def split(labels: NDArray[Any], amount: float, seed: int) -> tuple[Indices, Indi
     return np.sort(order[~chosen]), np.sort(order[chosen])
 
 
-def half_split(labels: NDArray[Any], seed: int) -> tuple[Indices, Indices]:
-    """Return `split` in halves, as the papers search: one for the weights, one for the architecture.
-
-    >>> [part.tolist() for part in half_split(np.array([0, 1, 0, 1]), seed=0)]
-    [[0, 3], [1, 2]]
-    """
-    return split(labels, 0.5, seed)
-
-
 def subset(labels: NDArray[Any], count: int, seed: int) -> Indices:
     """Return the ascending indices of exactly `count` examples, stratified, at least one of every class.
 

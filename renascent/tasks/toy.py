@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from renascent.core.errors import unknown
+from renascent.core.fields import OneOf
 from renascent.core.gates import Gates
 from renascent.core.protocols import Batch, Data, Loss, Task
 from renascent.tasks.streams import InOrder, Shuffled, in_chunks
@@ -51,6 +51,8 @@ class ToyTask(Task):
         marks = rng.standard_normal((classes, rows, features))
         marks *= signal / np.linalg.norm(marks, axis=-1, keepdims=True)
         self._data = {split: self._draw(rng, marks, count_each) for split in SPLITS[:3]}
+        x, y = (torch.cat(both) for both in zip(self._data["train"], self._data["val"], strict=True))
+        self._data["train+val"] = x, y
 
     def _draw(self, rng: np.random.Generator, marks: NDArray[np.float64], count: int) -> Batch:
         labels = rng.permutation(np.arange(count) % self.classes)
@@ -81,13 +83,14 @@ class ToyTask(Task):
 
     def stream(self, split: str, seed: int, batch: int) -> Shuffled:
         """Return shuffled batches of one split."""
-        fetch, items = self._fetch(split)
-        return Shuffled(lambda indices, rng: fetch(indices), items, seed=(seed, SPLITS.index(split)), batch=batch)
+        x, y = self._split(split)
+        items = torch.arange(len(y))
+        return Shuffled(lambda k, rng: (x[k], y[k]), items, seed=(seed, SPLITS.index(split)), batch=batch)
 
     def batches(self, split: str, batch: int) -> Sequence[Batch]:
         """Return one whole split in order."""
-        fetch, items = self._fetch(split)
-        return InOrder(fetch, in_chunks(items, batch))
+        x, y = self._split(split)
+        return InOrder(lambda k: (x[k], y[k]), in_chunks(torch.arange(len(y)), batch))
 
     def loss(
         self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None = None, *, smoothing: float = 0.0
@@ -98,14 +101,6 @@ class ToyTask(Task):
         loss = functional.cross_entropy(logits, y, label_smoothing=smoothing)
         return Loss(loss, (logits.detach().argmax(1) == y).float().mean())
 
-    def _fetch(self, split: str) -> tuple[Callable[[Tensor], Batch], Tensor]:
-        x, y = self._split(split)
-        return lambda indices: (x[indices], y[indices]), torch.arange(len(y))
-
     def _split(self, split: str) -> Batch:
-        data: Mapping[str, Batch] = self._data
-        if split == "train+val":
-            return torch.cat([data["train"][0], data["val"][0]]), torch.cat([data["train"][1], data["val"][1]])
-        if split not in data:
-            raise unknown("split", split, SPLITS)
-        return data[split]
+        OneOf("split", SPLITS).check("split", split)
+        return self._data[split]

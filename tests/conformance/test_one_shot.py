@@ -26,18 +26,20 @@ from renascent.strategies import STRATEGIES
 from renascent.tasks.toy import ToyTask
 
 QUICK = {
-    "arch_lr": 0.1,  # the papers' 3e-4 is for ten thousands of steps, and here are 120
+    "arch_lr": 0.1,  # the papers' 3e-4 is for ten thousands of steps, and here are 80
     "arch_weight_decay": 0.0,
     "controller_lr": 0.02,
     "controller_steps": 6,
     "controller_samples": 4,
+    "hidden": 8,
+    "layers": 1,
     "candidates": 200,  # of 81 architectures: one in twelve is missed
     "arch_lr_growth": 1.0,
 }
 """Used where a strategy has such a hyperparameter."""
 
 SPACE = ToySpace()
-EPOCHS = 15
+EPOCHS = 10
 SEEDS = (0, 1)
 
 SIZED = ("nes", "tas", "fbnetv2", "tunas")
@@ -70,6 +72,24 @@ def kind(request):
 def found(kind, tmp_path_factory):
     """Return what a whole search finds, for each seed."""
     return [run(quick(kind), tmp_path_factory.mktemp("run") / "r", seed=seed) for seed in SEEDS]
+
+
+@pytest.fixture(scope="module")
+def short(kind, tmp_path_factory):
+    """Return the folder and the outcome of a search of one epoch, and how it is repeated."""
+    about = {"epochs": 1, "task": ToyTask(count_each=64), "batch": 32}
+    folder = tmp_path_factory.mktemp("short") / "r"
+    torch.manual_seed(1)
+    return folder, run(quick(kind), folder, **about), about
+
+
+@pytest.fixture(scope="module")
+def whole(kind, tmp_path_factory):
+    """Return the strategy, folder and outcome of a search that nothing interrupts, and how it is repeated."""
+    about = {"epochs": 3, "task": ToyTask(count_each=128), "batch": 32}
+    strategy = dataclasses.replace(quick(kind), **{"candidates": 7} if hasattr(kind, "candidates") else {})
+    folder = tmp_path_factory.mktemp("whole") / "r"
+    return strategy, folder, run(strategy, folder, **about), about
 
 
 def planted(seed):
@@ -195,18 +215,16 @@ def plain(folder):
 
 
 @pytest.mark.parametrize("saving", [1e9, -1.0], ids=["epochs", "steps"])
-def test_killed_and_resumed_it_is_the_same(kind, tmp_path, monkeypatch, saving):
+def test_killed_and_resumed_it_is_the_same(whole, tmp_path, monkeypatch, saving):
     monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", saving)
-    about = {"epochs": 3, "task": ToyTask(count_each=128), "batch": 32}
-    strategy = dataclasses.replace(quick(kind), **{"candidates": 7} if hasattr(kind, "candidates") else {})
-    whole = run(strategy, tmp_path / "whole", **about)
+    strategy, folder, found, about = whole
     for at in (3, 6, 9):
         with pytest.raises(Killed):
             run(Mortal(strategy, at), tmp_path / "r", resume=True, **about)
     again = run(strategy, tmp_path / "r", resume=True, **about)
-    assert (again.arch, again.score) == (whole.arch, whole.score)
-    assert plain(tmp_path / "r") == plain(tmp_path / "whole")
-    for one, two in zip(again.state.net.parameters(), whole.state.net.parameters(), strict=True):
+    assert (again.arch, again.score) == (found.arch, found.score)
+    assert plain(tmp_path / "r") == plain(folder)
+    for one, two in zip(again.state.net.parameters(), found.state.net.parameters(), strict=True):
         assert torch.equal(one, two)
 
 
@@ -227,21 +245,18 @@ def test_its_docstring_names_the_paper_and_every_hyperparameter(kind):
         assert re.search(rf"^ *{field.name}: ", kind.__doc__, re.MULTILINE), field.name
 
 
-def test_a_search_changes_no_other_random_numbers_and_the_seed_is_all_it_needs(kind, tmp_path):
-    about = {"epochs": 1, "task": ToyTask(count_each=64), "batch": 32}
-    torch.manual_seed(1)
-    one = run(quick(kind), tmp_path / "a", **about)
-    np.random.default_rng(3).random(5)
+def test_a_search_changes_no_other_random_numbers_and_the_seed_is_all_it_needs(kind, short, tmp_path):
+    folder, one, about = short
     torch.manual_seed(2)
     two = run(quick(kind), tmp_path / "b", **about)
     assert one.arch == two.arch
-    assert plain(tmp_path / "a") == plain(tmp_path / "b")
+    assert plain(folder) == plain(tmp_path / "b")
 
 
-def test_its_state_is_plain_values(kind, tmp_path):
+def test_its_state_is_plain_values(kind, short):
     """Whatever moves during a search must be in the state that is saved: load it into a fresh one, and compare."""
-    task = ToyTask(count_each=64)
-    f = run(quick(kind), tmp_path / "r", epochs=1, task=task, batch=32)
+    _, f, about = short
+    task = about["task"]
     torch.manual_seed(9)
     fresh = quick(kind).init(Setup(SPACE.supernet(3, 4), task, SPACE.space, WeightRule(lr=0.1), seed=5))
     fresh.load_state_dict(f.state.state_dict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable
 
 import pytest
 
@@ -26,31 +27,20 @@ def test_missing_extra_says_what_to_install() -> None:
     assert error.name == "onnx"
 
 
-def test_missing_extra_is_caught_as_import_error() -> None:
-    with pytest.raises(ImportError, match=r"renascent\[prune\]"):
-        raise missing_extra("torch_pruning", "prune")
-
-
-def test_unknown_names_the_nearest() -> None:
-    error = unknown("strategy", "gdsa", ("darts", "gdas", "enas"))
+@pytest.mark.parametrize(
+    ("given", "known", "said"),
+    [
+        ("gdsa", ("darts", "gdas", "enas"), "did you mean 'gdas'? known: darts, gdas, enas"),
+        ("darts", ["DARTS"], "did you mean 'DARTS'? known: DARTS"),
+        ("q", ["A", "a"], "known: A, a"),
+        ("zzzz", iter(["resnet", "nats"]), "known: resnet, nats"),
+        ("x", [], "known: none"),
+    ],
+)
+def test_unknown_names_the_nearest_whatever_its_case(given: str, known: Iterable[str], said: str) -> None:
+    error = unknown("net", given, known)
     assert isinstance(error, UserError)
-    assert str(error) == "unknown strategy 'gdsa': did you mean 'gdas'? known: darts, gdas, enas"
-
-
-def test_unknown_ignores_case() -> None:
-    assert "did you mean 'DARTS'?" in str(unknown("strategy", "darts", ["DARTS"]))
-
-
-def test_unknown_keeps_names_that_differ_in_case() -> None:
-    assert str(unknown("decision", "q", ["A", "a"])) == "unknown decision 'q': known: A, a"
-
-
-def test_unknown_without_a_near_name() -> None:
-    assert str(unknown("net", "zzzz", iter(["resnet", "nats"]))) == "unknown net 'zzzz': known: resnet, nats"
-
-
-def test_unknown_with_an_empty_table() -> None:
-    assert str(unknown("net", "x", [])) == "unknown net 'x': known: none"
+    assert str(error) == f"unknown net '{given}': {said}"
 
 
 @pytest.mark.parametrize("error", [UserError("a"), BudgetError("b"), missing_extra("onnx", "onnx")])

@@ -8,7 +8,7 @@ from torch import nn
 
 from renascent.core.errors import UserError
 from renascent.core.optimiser import CroppedSGD, WeightRule
-from renascent.loops.checkpoint import load_tree, save_tree
+from renascent.loops.weightsfile import load_tree, save_tree
 
 SETTINGS = [
     {"lr": 0.1},

@@ -68,17 +68,8 @@ def equal(a, b):
 
 
 def test_the_default_is_the_benchmarks_setting():
-    assert Fit() == Fit(
-        epochs=200,
-        batch=256,
-        weights=WeightRule(lr=0.1, lr_end=0.0, momentum=0.9, nesterov=True, weight_decay=5e-4, clip=0.0),
-        label_smoothing=0.0,
-        drop_path=0.0,
-        bf16=False,
-        float64=False,
-        compile=False,
-        ema=0.0,
-    )
+    rule = WeightRule(lr=0.1, lr_end=0.0, momentum=0.9, nesterov=True, weight_decay=5e-4, clip=0.0)
+    assert Fit() == Fit(epochs=200, batch=256, weights=rule, label_smoothing=0.0, drop_path=0.0, ema=0.0)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -111,19 +102,24 @@ def test_it_learns_and_evaluates_what_was_asked(tmp_path):
     assert fitted.seconds > 0
 
 
+def resumed(folder, monkeypatch, **about):
+    """Return what a training of one go finds, after checking that one killed in the middle of an epoch does, too."""
+    monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", -1.0)
+    whole = train(folder / "whole", **about)
+    with pytest.raises(KeyError):
+        train(folder / "r", net(kind=Killed), **about)
+    again = train(folder / "r", net(seed=9), resume=True, **about)
+    assert equal(weights(again.net), weights(whole.net))
+    assert again.scores == whole.scores
+    return whole
+
+
 @pytest.mark.parametrize(
     "about",
     [{}, {"ema": 0.9}, {"drop_path": 0.3, "label_smoothing": 0.1}, {"bf16": True}, {"float64": True, "ema": 0.9}],
 )
 def test_resumed_in_the_middle_of_an_epoch_it_is_the_same(tmp_path, monkeypatch, about):
-    monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", -1.0)
-    whole = train(tmp_path / "whole", **about)
-
-    with pytest.raises(KeyError):
-        train(tmp_path / "r", net(kind=Killed), **about)
-    again = train(tmp_path / "r", net(seed=9), resume=True, **about)
-    assert equal(weights(again.net), weights(whole.net))
-    assert again.scores == whole.scores
+    resumed(tmp_path, monkeypatch, **about)
 
 
 def test_ema_is_the_moving_average_of_the_weights(tmp_path):
@@ -170,21 +166,26 @@ def test_bf16_runs_convolutions_in_bfloat16_and_keeps_float32_weights(tmp_path):
         torch.testing.assert_close(mine, other, rtol=0.1, atol=0.02)
 
 
-def test_float64_computes_in_double_precision(tmp_path):
-    fitted = train(tmp_path / "r", float64=True)
-    assert {p.dtype for p in fitted.net.parameters()} == {torch.float64}
-    model, data = net().double().train(), task()
-    optimiser, stream = RULE.optimiser(model), data.stream("train+val", 0, 32)
+def in_double_precision(loss):
+    """Return a network after three epochs of steps written out. loss: of its logits, the images and the labels."""
+    model = net().double().train()
+    optimiser, stream = RULE.optimiser(model), task().stream("train+val", 0, 32)
     for step in range(12):
         torch.manual_seed(step)
         x, y = stream.next()
-        loss = F.cross_entropy(model(x.double()), y)
         optimiser.zero_grad()
-        loss.backward()
+        loss(model(x.double()), x, y).backward()
         RULE.apply(optimiser, step / 11)
+    return model
+
+
+def test_float64_computes_in_double_precision(tmp_path):
+    fitted = train(tmp_path / "r", float64=True)
+    assert {p.dtype for p in fitted.net.parameters()} == {torch.float64}
+    model = in_double_precision(lambda logits, x, y: F.cross_entropy(logits, y))
     for mine, other in zip(fitted.net.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
-    assert fitted.scores["test"] == accuracy(fitted.net, data, "test")
+    assert fitted.scores["test"] == accuracy(fitted.net, task(), "test")
 
 
 def test_float64_excludes_bf16():
@@ -256,38 +257,26 @@ def test_ctrl_c(tmp_path):
 
 @pytest.mark.parametrize("about", [{}, {"ema": 0.9}, {"float64": True}, {"bf16": True, "label_smoothing": 0.1}])
 def test_with_a_teacher_it_learns_another_function_and_resumes_the_same(tmp_path, monkeypatch, about):
-    monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", -1.0)
     teacher = net(seed=3)
 
     def taught():
         return Distilled(task(), teacher, Distillation(label_weight=0.5, soft_weight=0.5, temperature=2.0))
 
-    whole = train(tmp_path / "whole", task=taught, **about)
+    whole = resumed(tmp_path, monkeypatch, task=taught, **about)
     assert not equal(weights(whole.net), weights(train(tmp_path / "alone", **about).net))
-
-    with pytest.raises(KeyError):
-        train(tmp_path / "r", net(kind=Killed), task=taught, **about)
-    again = train(tmp_path / "r", net(seed=9), task=taught, resume=True, **about)
-    assert equal(weights(again.net), weights(whole.net))
-    assert again.scores == whole.scores
     assert teacher.seen == []  # it was never in training mode
 
 
 def test_with_a_teacher_it_is_these_steps(tmp_path):
     teacher = net(seed=3)
     fitted = train(tmp_path / "r", task=lambda: Distilled(task(), teacher), float64=True)
-    model, data = net().double().train(), task()
-    optimiser, stream = RULE.optimiser(model), data.stream("train+val", 0, 32)
-    for step in range(12):
-        torch.manual_seed(step)
-        x, y = stream.next()
-        with torch.no_grad():
-            target = (teacher.eval()(x).double() / 4).softmax(1)
-        logits = model(x.double())
+
+    def loss(logits, x, y):
+        target = (teacher.eval()(x).detach().double() / 4).softmax(1)
         soft = (target * (target.log() - (logits / 4).log_softmax(1))).sum(1).mean()
-        optimiser.zero_grad()
-        (0.1 * F.cross_entropy(logits, y) + 0.9 * 16 * soft).backward()
-        RULE.apply(optimiser, step / 11)
+        return 0.1 * F.cross_entropy(logits, y) + 0.9 * 16 * soft
+
+    model = in_double_precision(loss)
     for mine, other in zip(fitted.net.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
@@ -295,16 +284,17 @@ def test_with_a_teacher_it_is_these_steps(tmp_path):
 # --- measuring
 
 
-def test_accuracy_is_over_the_whole_split_in_evaluation_mode(monkeypatch):
+def test_loss_and_accuracy_are_over_the_whole_split_in_evaluation_mode(monkeypatch):
     monkeypatch.setattr("renascent.loops.fit.EVALUATION_BATCH", 24)  # 64 = 24 + 24 + 16
     model, data = net().train(), task()
     (x, y) = data.batches("test", 64)[0]
     before = weights(model)
-    found = accuracy(model, data, "test")
+    loss, score = judge(model, data, "test")
     assert model.training
     assert equal(weights(model), before)
-    model.eval()
-    assert found == pytest.approx(float((model(x).argmax(1) == y).float().mean()))
+    logits = model.eval()(x)
+    assert score == accuracy(model, data, "test") == pytest.approx(float((logits.argmax(1) == y).float().mean()))
+    assert loss == pytest.approx(float(F.cross_entropy(logits, y).detach()), rel=1e-5)
 
 
 def test_recalibrate_is_the_mean_over_the_batches():
@@ -351,15 +341,6 @@ def test_the_average_is_what_is_watched(tmp_path):
     settings = Fit(epochs=2, batch=32, weights=RULE, ema=0.9)
     fitted = fit(net(), task(), settings, run=Run(tmp_path, {}), watch=("val",))
     assert read_events(tmp_path)[-2]["val_loss"] == judge(fitted.net, task(), "val").loss
-
-
-def test_judge_is_the_mean_over_the_whole_split(monkeypatch):
-    monkeypatch.setattr("renascent.loops.fit.EVALUATION_BATCH", 24)  # 64 = 24 + 24 + 16
-    model, data = net().eval(), task()
-    (x, y) = data.batches("val", 64)[0]
-    found = judge(model, data, "val")
-    assert found.loss == pytest.approx(float(F.cross_entropy(model(x), y).detach()), rel=1e-5)
-    assert found.score == pytest.approx(accuracy(model, data, "val"))
 
 
 def test_process_seconds_are_of_the_steps_alone(tmp_path, monkeypatch):

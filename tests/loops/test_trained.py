@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def task() -> ToyTask:
     return ToyTask(count_each=64)
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
 def test_the_last_epoch_is_what_the_trainer_reaches(task: ToyTask, tmp_path: Path) -> None:
     curves = train_curves(SPACE, ARCH, task, SETTINGS, 3)
     torch.manual_seed(3)
@@ -44,21 +52,19 @@ def test_the_last_epoch_is_what_the_trainer_reaches(task: ToyTask, tmp_path: Pat
     assert curves.seconds > 0
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_it_repeats_whatever_happened_before_and_changes_nothing(task: ToyTask) -> None:
     first = train_curves(SPACE, ARCH, task, SETTINGS, 0)
     torch.manual_seed(99)
-    torch.set_num_threads(2)
     state = torch.get_rng_state()
-    try:
-        again = train_curves(SPACE, ARCH, task, SETTINGS, 0)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)
+    again = train_curves(SPACE, ARCH, task, SETTINGS, 0)
+    assert torch.get_num_threads() == 2
     assert again.values == first.values
     assert torch.equal(torch.get_rng_state(), state)
     assert train_curves(SPACE, ARCH, task, SETTINGS, 1).values != first.values
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_it_trains_with_one_thread_on_the_train_split(task: ToyTask, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     stream = ToyTask.stream
@@ -68,11 +74,7 @@ def test_it_trains_with_one_thread_on_the_train_split(task: ToyTask, monkeypatch
         return stream(self, split, seed, batch)
 
     monkeypatch.setattr(ToyTask, "stream", noted)
-    torch.set_num_threads(2)
-    try:
-        train_curves(SPACE, ARCH, task, SETTINGS, 5)
-    finally:
-        torch.set_num_threads(1)
+    train_curves(SPACE, ARCH, task, SETTINGS, 5)
     assert seen == [("train", 5, 16, 1)]
 
 
@@ -91,10 +93,12 @@ def test_a_proposal_may_name_its_epochs(task: ToyTask) -> None:
     assert outcome.metrics["train_loss"] == short.values["train_loss"][-1]
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_a_training_that_diverges_scores_minus_infinity(task: ToyTask) -> None:
     settings = replace(SETTINGS, weights=WeightRule(lr=1e30, clip=0.0))
     with pytest.raises(Diverged, match="train_loss is"):
         train_curves(SPACE, ARCH, task, settings, 0)
+    assert torch.get_num_threads() == 2  # it comes back after an error, too
     outcome = Trained(SPACE, task, settings)(Proposal(PICKS), 0)
     assert (outcome.score, outcome.metrics, outcome.feasible) == (-math.inf, {}, True)
     assert outcome.seconds > 0
@@ -120,16 +124,6 @@ def test_without_test_images_there_is_no_test_curve() -> None:
     assert splits_of(task) == ("val",)
     curves = train_curves(SPACE, ARCH, task, replace(SETTINGS, epochs=1), 0)
     assert set(curves.values) == {"train_accuracy", "train_loss", "val_accuracy", "val_loss"}
-
-
-def test_the_threads_come_back_after_an_error(task: ToyTask) -> None:
-    torch.set_num_threads(2)
-    try:
-        with pytest.raises(Diverged):
-            train_curves(SPACE, ARCH, task, replace(SETTINGS, weights=WeightRule(lr=1e30, clip=0.0)), 0)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)
 
 
 def test_nothing_is_left_on_the_disk(task: ToyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,9 +22,9 @@ from renascent.core.space import Arch, Integer, Space
 from renascent.experiment.result import Result
 from renascent.experiment.search import search
 from renascent.loops import _drive
-from renascent.loops.checkpoint import load_tree
 from renascent.loops.fit import Fit, accuracy, fit
 from renascent.loops.run import Run
+from renascent.loops.weightsfile import load_tree
 from renascent.nets.adapt import adapt
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resolution import Resizing, resize

@@ -1,11 +1,12 @@
 """Small searches in float64 to look into, and a network that notes under which gates it ran."""
 
+import sys
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 
-from renascent.core.protocols import Batch, Data, Goal, Setup, State, WeightRule
+from renascent.core.protocols import Batch, Data, Goal, Progress, Setup, SpaceConfig, State, WeightRule
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.counted import Sized, macs_in
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
@@ -16,33 +17,41 @@ from renascent.tasks.toy import ToyTask
 
 @dataclass
 class Cell:
-    """A search of cells of three nodes on images of 8x8 pixels, in float64, some steps old."""
+    """A search on images of 8x8 pixels, in float64."""
 
     state: State
     train: Batch
     val: Batch
 
 
+def searched(strategy, config: SpaceConfig, std: float, **about) -> Cell:
+    """Return a new search whose logits, if it has any, have the deviation `std`. about: more of `Setup`."""
+    torch.manual_seed(0)
+    images = torch.randint(256, (24, 1, 8, 8), dtype=torch.uint8)
+    task = ImageTask.from_tensors(images, torch.arange(24) % 3)
+    net = config.supernet(1, 3).double()
+    state = strategy.init(Setup(net, task, config.space, WeightRule(lr=0.1), seed=0, **about))
+    if state.policy is not None:
+        state.policy.double()
+    if hasattr(state.policy, "logits"):
+        torch.nn.init.normal_(state.policy.logits, std=std)
+    streams = task.streams(seed=0, batch=6)
+    train, val = ((x.double(), y) for x, y in (streams.train.next(), streams.val.next()))
+    return Cell(state, train, val)
+
+
 @pytest.fixture
 def cell():
-    """Return a function from a strategy to a `Cell`; logits are of order 1 and momentum buffers are not zero."""
+    """Return a function from a strategy to a search of cells of three nodes, some steps old.
+
+    Its logits are of order 1 and its momentum buffers are not zero.
+    """
 
     def make(strategy) -> Cell:
-        torch.manual_seed(0)
-        images = torch.randint(256, (24, 1, 8, 8), dtype=torch.uint8)
-        task = ImageTask.from_tensors(images, torch.arange(24) % 3)
-        config = NatsTopology(channels=2, cells=1, nodes=3)
-        setup = Setup(config.supernet(1, 3).double(), task, config.space, WeightRule(lr=0.1), seed=0)
-        state = strategy.init(setup)
-        for policy in [state.policy] if state.policy is not None else []:
-            policy.double()
-            if hasattr(policy, "logits"):
-                torch.nn.init.normal_(policy.logits)
-        for p in setup.net.parameters():
-            state.optimiser.state[p]["momentum_buffer"] = 0.3 * torch.randn_like(p)
-        streams = task.streams(seed=0, batch=6)
-        train, val = ((x.double(), y) for x, y in (streams.train.next(), streams.val.next()))
-        return Cell(state, train, val)
+        found = searched(strategy, NatsTopology(channels=2, cells=1, nodes=3), 1.0)
+        for p in found.state.net.parameters():
+            found.state.optimiser.state[p]["momentum_buffer"] = 0.3 * torch.randn_like(p)
+        return found
 
     return make
 
@@ -91,40 +100,55 @@ def sized():
     """
 
     def make(strategy, budget=None, start=None, **about) -> Cell:
-        torch.manual_seed(0)
-        images = torch.randint(256, (24, 1, 8, 8), dtype=torch.uint8)
-        task = ImageTask.from_tensors(images, torch.arange(24) % 3)
         config = ResNetCifar(**{"layers_count": 8, "depths": False, **about})
         cost = Sized(config, (1, 8, 8), 3, macs_in)
         whole = cost.exact(config.space.indices(config.reference)[None])[0]
         goals = (Goal("macs", budget * whole, cost, cost.exact),) if budget else ()
-        net = config.supernet(1, 3).double()
-        setup = Setup(net, task, config.space, WeightRule(lr=0.1), seed=0, goals=goals, start=start)
-        state = strategy.init(setup)
-        if state.policy is not None:
-            state.policy.double()
-            torch.nn.init.normal_(state.policy.logits, std=0.5)
-        streams = task.streams(seed=0, batch=6)
-        train, val = ((x.double(), y) for x, y in (streams.train.next(), streams.val.next()))
-        return Cell(state, train, val)
+        return searched(strategy, config, 0.5, goals=goals, start=start)
 
     return make
 
 
 class Fixed:
-    """A stream that gives the same batch again and again, and counts."""
+    """A stream that gives the same batch again and again, counts, and notes its name."""
 
     steps_per_epoch = 4
 
-    def __init__(self, batch: Batch) -> None:
-        self.batch, self.given = batch, 0
+    def __init__(self, batch: Batch, name: str, log: list[str]) -> None:
+        self.batch, self.given, self.name, self.log = batch, 0, name, log
 
     def next(self, gates=None) -> Batch:
         self.given += 1
+        self.log.append(self.name)
         return self.batch
 
 
 @pytest.fixture
 def streams():
-    """Return a function from a `Cell` to its two streams."""
-    return lambda cell: Data(train=Fixed(cell.train), val=Fixed(cell.val))
+    """Return a function from a `Cell` to its two streams. log: which of them gave a batch, in order."""
+
+    def make(cell, log=None) -> Data:
+        log = [] if log is None else log
+        return Data(train=Fixed(cell.train, "train", log), val=Fixed(cell.val, "val", log))
+
+    return make
+
+
+@pytest.fixture
+def temperatures(watched, monkeypatch):
+    """Return a function from a strategy, and the gates that it samples, to their temperatures in four steps."""
+
+    def run(strategy, gates: str) -> list[float]:
+        module, seen, held = sys.modules[type(strategy).__module__], [], watched(strategy)
+        sample, data = getattr(module, gates), held.data
+
+        def noted(space, logits, tau, *more):
+            seen.append(tau)
+            return sample(space, logits, tau, *more)
+
+        monkeypatch.setattr(module, gates, noted)
+        for k in range(4):
+            strategy.step(held.state, data, Progress(k, 4, 4))
+        return seen
+
+    return run

@@ -106,44 +106,41 @@ CONDITIONAL = Space(
         "last": Choice(("x", "y")),
     }
 )
+ARCHS = list(CONDITIONAL)
+PICKS = torch.tensor([CONDITIONAL.indices(arch).tolist() for arch in ARCHS])
 
 
 def test_controller_inactive_decisions_have_no_probability():
     """The probabilities of all different architectures sum to one, however the inactive decisions are filled in."""
     policy = controller(CONDITIONAL)
-    archs = list(CONDITIONAL)
-    picks = torch.tensor([CONDITIONAL.indices(arch).tolist() for arch in archs])
-    draw = policy(picks=picks)
+    draw = policy(picks=PICKS)
     p = draw.log_probability.exp()
     assert float(p.sum().detach()) == pytest.approx(1, rel=1e-12)
     torch.testing.assert_close((p * draw.entropy).sum(), -(p * draw.log_probability).sum(), rtol=1e-10, atol=1e-12)
-    for row, arch in zip(draw.active, archs, strict=True):
+    for row, arch in zip(draw.active, ARCHS, strict=True):
         assert [n for n, on in zip(CONDITIONAL.decisions, row.tolist(), strict=True) if on] == list(
             CONDITIONAL.active(arch)
         )
-    filled = picks + (~draw.active).long()
+    filled = PICKS + (~draw.active).long()
     again = policy(picks=filled)
-    assert torch.equal(again.picks, picks)
+    assert torch.equal(again.picks, PICKS)
     for one, two in zip(again, draw, strict=True):
         torch.testing.assert_close(one, two)
 
 
 def test_draws_with_conditions_are_by_those_probabilities():
     policy = controller(CONDITIONAL)
-    archs = list(CONDITIONAL)
-    picks = torch.tensor([CONDITIONAL.indices(arch).tolist() for arch in archs])
-    probabilities = policy(picks=picks).log_probability.exp().detach()
+    probabilities = policy(picks=PICKS).log_probability.exp().detach()
     with torch.no_grad():
         drawn = policy(4000, torch.Generator().manual_seed(1)).picks
-    counts = [int((drawn == row).all(1).sum()) for row in picks]
+    counts = [int((drawn == row).all(1).sum()) for row in PICKS]
     assert sum(counts) == 4000
     assert chisquare(counts, (probabilities / probabilities.sum() * 4000).numpy()).pvalue > 1e-3
 
 
 def test_marginals_are_of_where_a_decision_is_active():
     policy = controller(CONDITIONAL)
-    archs = list(CONDITIONAL)
-    draw = policy(picks=torch.tensor([CONDITIONAL.indices(arch).tolist() for arch in archs]))
+    draw = policy(picks=PICKS)
     probabilities = draw.log_probability.exp().detach()
     found = policy.marginals(6000)
     deep = draw.active[:, 1]

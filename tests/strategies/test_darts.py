@@ -3,24 +3,11 @@
 import torch
 
 from renascent.core.gates import soft
-from renascent.core.protocols import Data, Progress
+from renascent.core.protocols import Progress
 from renascent.strategies.darts import DARTS
 
 
-class Given:
-    """A stream of one batch."""
-
-    steps_per_epoch = 1
-
-    def __init__(self, batch, log=None, name=""):
-        self.batch, self.log, self.name = batch, log if log is not None else [], name
-
-    def next(self, gates=None):
-        self.log.append(self.name)
-        return self.batch
-
-
-def test_the_gradient_is_that_of_the_validation_loss_at_the_present_weights(cell):
+def test_the_gradient_is_that_of_the_validation_loss_at_the_present_weights(cell, streams):
     held = cell(DARTS())
     s = held.state
     weights = {name: p.detach().clone() for name, p in s.net.named_parameters()}
@@ -36,16 +23,16 @@ def test_the_gradient_is_that_of_the_validation_loss_at_the_present_weights(cell
         shift.view(-1)[place] = step
         wanted.view(-1)[place] = (loss(logits + shift) - loss(logits - shift)) / (2 * step)
     assert all(torch.equal(p, weights[name]) for name, p in s.net.named_parameters())
-    DARTS().step(s, Data(Given(held.train), Given(held.val)), Progress(0, 10, 5))
+    DARTS().step(s, streams(held), Progress(0, 10, 5))
     torch.testing.assert_close(s.policy.logits.grad, wanted, rtol=1e-6, atol=1e-9)
 
 
-def test_the_architecture_moves_first_and_the_weights_train_under_it(cell):
+def test_the_architecture_moves_first_and_the_weights_train_under_it(cell, streams):
     strategy, log = DARTS(arch_lr=0.5), []
     held = cell(strategy)
     s, seen = held.state, []
     s.net.register_forward_hook(lambda m, given, out: seen.append(given[1]["0-1"].weight.detach().clone()))
-    strategy.step(s, Data(Given(held.train, log, "train"), Given(held.val, log, "val")), Progress(0, 10, 5))
+    strategy.step(s, streams(held, log), Progress(0, 10, 5))
     assert log == ["val", "train"]
     before, after = seen
     assert not torch.equal(before, after)

@@ -7,7 +7,7 @@ import torch
 from torch.func import functional_call
 
 from renascent.core.gates import soft
-from renascent.core.protocols import Data, Progress, WeightRule
+from renascent.core.protocols import Progress, WeightRule
 from renascent.strategies.darts import DARTSSecondOrder, unrolled_gradient
 
 
@@ -97,24 +97,14 @@ def test_it_changes_nothing(cell):
         assert torch.equal(held_state["momentum_buffer"], after["optimiser"]["state"][key]["momentum_buffer"])
 
 
-def test_a_step_uses_one_training_batch_for_both(cell):
+def test_a_step_uses_one_training_batch_for_both(cell, streams):
     strategy = DARTSSecondOrder()
     held = cell(strategy)
     s, log = held.state, []
 
-    class Given:
-        steps_per_epoch = 1
-
-        def __init__(self, name, batch):
-            self.name, self.batch = name, batch
-
-        def next(self, gates=None):
-            log.append(self.name)
-            return self.batch
-
     wanted, _ = unrolled_gradient(s, held.train, held.val, s.setup.weights.rate(0.5))
     weights = [p.detach().clone() for p in s.net.parameters()]
-    strategy.step(s, Data(Given("train", held.train), Given("val", held.val)), Progress(5, 11, 11))
+    strategy.step(s, streams(held, log), Progress(5, 11, 11))
     assert sorted(log) == ["train", "val"]
     torch.testing.assert_close(s.policy.logits.grad, wanted)
     assert not any(torch.equal(p, w) for p, w in zip(s.net.parameters(), weights, strict=True))

@@ -64,18 +64,8 @@ def test_a_step_draws_once_for_the_weights_and_once_for_the_architecture(watched
     assert any(w[0] != a[0] for w, a in zip(weights, archs, strict=True))
 
 
-def test_the_temperature_falls_on_a_straight_line(watched, monkeypatch):
-    from renascent.strategies import gdas
-
-    seen = []
-    monkeypatch.setattr(
-        gdas, "gumbel_hard", lambda space, logits, tau, rng: seen.append(tau) or gumbel_hard(space, logits, tau, rng)
-    )
-    strategy = GDAS(tau_start=4.0, tau_end=1.0)
-    held = watched(strategy)
-    data = held.data
-    for k in range(4):
-        strategy.step(held.state, data, Progress(k, 4, 4))
+def test_the_temperature_falls_on_a_straight_line(temperatures):
+    seen = temperatures(GDAS(tau_start=4.0, tau_end=1.0), "gumbel_hard")
     assert seen == pytest.approx([4, 4, 3, 3, 2, 2, 1, 1])
 
 

@@ -9,7 +9,7 @@ import torch
 from renascent.core.gates import one_hot, soft
 from renascent.core.protocols import Goal
 from renascent.core.space import Integer, Space
-from renascent.strategies._goals import absolute, costs, exact_usage, expected_usage, log_power, piecewise, squared
+from renascent.strategies._goals import costs, exact_usage, expected_usage, log_power, piecewise
 
 SPACE = Space({"a": Integer((2, 4, 6)), "b": Integer((1, 3))})
 VALUES = (torch.tensor([2.0, 4.0, 6.0], dtype=torch.float64), torch.tensor([1.0, 3.0], dtype=torch.float64))
@@ -92,10 +92,3 @@ def test_log_power_gradient():
     assert found.tolist() == pytest.approx([0.6 * a**-0.4 / 2 * b**0.6, 0.0, 0.6 * b**-0.4 / 1.3 * a**0.6], rel=1e-12)
     assert float(log_power(torch.zeros(0), 0.6)) == 1
     assert float(log_power(usage.detach(), 0.0)) == 1
-
-
-def test_absolute_and_squared():
-    usage = torch.tensor([[0.5, 2.0], [1.0, 1.0]], dtype=torch.float64)
-    assert absolute(usage).tolist() == [1.5, 0.0]
-    assert squared(usage).tolist() == [1.25, 0.0]
-    assert absolute(torch.zeros(3, 0)).tolist() == squared(torch.zeros(3, 0)).tolist() == [0.0, 0.0, 0.0]

@@ -56,25 +56,31 @@ def test_an_update_is_equation_seven(sized, shaped, antithetic, budget):
     assert step.abs().min() > 1e-4
 
 
-def test_nes_inactive_decision_gets_no_step(watched):
+DEEP = {"layers_count": 14, "depths": True}
+"""Networks in which some decisions are not active."""
+
+
+def test_nes_inactive_decision_gets_no_step(sized):
     """A decision that is active in no sample stays exactly where it was."""
     strategy = NES()
-    s = sized_with_depth(strategy)
+    held = sized(strategy, **DEEP)
+    s = held.state
     space = s.setup.space
     names = list(space.decisions)
     s.extra["mean"][:3] = 0.5  # depth one, far from two
     before = s.extra["mean"].clone()
-    strategy._update(s, batch_of(s), 0.05, 5.0, 8)
+    strategy._update(s, held.val, 0.05, 5.0, 8)
     moved = {name for name, a, b in zip(names, before, s.extra["mean"], strict=True) if a != b}
     assert moved
     assert not any(".block2." in name for name in moved)
 
 
-def test_with_some_depths_sampled_the_noise_of_the_others_counts_as_zero():
+def test_with_some_depths_sampled_the_noise_of_the_others_counts_as_zero(sized):
     strategy = NES()
-    s = sized_with_depth(strategy)
+    held = sized(strategy, **DEEP)
+    s = held.state
     s.extra["mean"][:3] = 1.0
-    batch, sigma, lr = batch_of(s), 0.5, 1.0
+    batch, sigma, lr = held.val, 0.5, 1.0
     s.rng.manual_seed(7)
     noise = gaussian(10, len(s.extra["mean"]), sigma, s.rng)
     losses, active = by_hand(s, batch, noise, 1.0)
@@ -84,21 +90,6 @@ def test_with_some_depths_sampled_the_noise_of_the_others_counts_as_zero():
     s.rng.manual_seed(7)
     strategy._update(s, batch, sigma, lr, 10)
     torch.testing.assert_close(s.extra["mean"], wanted.clamp(0.5), rtol=1e-9, atol=1e-9)
-
-
-def sized_with_depth(strategy):
-    from renascent.nets.sizes.resnet_cifar import ResNetCifar
-    from renascent.tasks.images import ImageTask
-
-    torch.manual_seed(0)
-    task = ImageTask.from_tensors(torch.randint(256, (24, 1, 8, 8), dtype=torch.uint8), torch.arange(24) % 3)
-    config = ResNetCifar(layers_count=14)
-    return strategy.init(Setup(config.supernet(1, 3).double(), task, config.space))
-
-
-def batch_of(s):
-    x, y = s.setup.task.batches("val", 6)[0]
-    return x.double(), y
 
 
 def test_without_deviation_there_is_no_step_and_the_weights_train_at_the_mean(sized, streams):
@@ -189,8 +180,8 @@ def test_it_starts_at_the_start_or_in_the_middle(sized):
     assert NES().derive(s, lambda arch: 0.0) == start
 
 
-def test_nes_decisions_absent_from_the_start_begin_in_the_middle():
-    s = sized_with_depth(NES())
+def test_nes_decisions_absent_from_the_start_begin_in_the_middle(sized):
+    s = sized(NES(), **DEEP).state
     space = s.setup.space
     again = NES().init(dataclasses.replace(s.setup, start=space.from_indices([0] * len(space.decisions))))
     means = dict(zip(space.decisions, again.extra["mean"].tolist(), strict=True))

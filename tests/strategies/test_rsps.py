@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from scipy.stats import chisquare
 
 from renascent.core.protocols import Progress
@@ -12,8 +13,8 @@ def test_the_weights_train_at_uniform_architectures(watched):
     strategy = RSPS()
     held = watched(strategy)
     data = held.data
-    for k in range(900):
-        strategy.step(held.state, data, Progress(k, 900, 8))
+    for k in range(270):
+        strategy.step(held.state, data, Progress(k, 270, 8))
     counts = Counter(picks for picks, _, _ in held.seen)
     assert len(counts) == 9
     assert chisquare(list(counts.values())).pvalue > 1e-3
@@ -34,7 +35,4 @@ def test_the_candidates_are_uniform_and_the_best_wins(watched):
 
 def test_it_believes_nothing(watched):
     probabilities = RSPS().probabilities(watched(RSPS()).state)
-    assert {name: p.tolist() for name, p in probabilities.items()} == {
-        name: [p[0].item()] * 3 for name, p in probabilities.items()
-    }
-    assert abs(float(probabilities["row0"].sum()) - 1) < 1e-6
+    assert all(p.tolist() == pytest.approx([1 / 3] * 3) for p in probabilities.values())

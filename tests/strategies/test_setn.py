@@ -22,8 +22,8 @@ def test_the_weights_train_uniformly_whatever_the_template_says(watched):
     strategy = SETN(arch_lr=0.0)
     held = skewed(watched, strategy)
     data = held.data
-    for k in range(900):
-        strategy.step(held.state, data, Progress(k, 900, 8))
+    for k in range(270):
+        strategy.step(held.state, data, Progress(k, 270, 8))
     weights, archs = held.seen[::2], held.seen[1::2]
     assert all(picks == ((0, 1, 2), (0, 1, 2)) and frozen for picks, frozen, _ in archs)
     assert not any(frozen for _, frozen, _ in weights)

@@ -128,6 +128,22 @@ def test_the_better_resolution_is_found(strategy):
     assert probabilities[0] > 0.6
 
 
+@pytest.mark.parametrize("kind", [TAS, FBNetV2])
+def test_warm_up_trains_all_filters_and_leaves_the_policy_alone(kind, sized, streams):
+    strategy = kind(filter_warmup=0.5, policy_warmup=0.3)
+    held = sized(strategy, 0.5)
+    s, data, seen = held.state, streams(held), []
+    s.net.register_forward_hook(lambda m, given, out: seen.append(given[1]["stem"].active))
+    logits = s.policy.logits.detach().clone()
+    for k in range(3):
+        assert set(strategy.step(s, data, Progress(k, 11, 11))) == {"train_loss", "train_score"}
+    assert torch.equal(s.policy.logits, logits)
+    assert seen[0] == (7,)
+    assert data.val.given == 0
+    assert "cost_macs" in strategy.step(s, data, Progress(3, 11, 11))
+    assert not torch.equal(s.policy.logits, logits)
+
+
 def test_all_filters_are_the_largest_of_every_size():
     arch = SPACE.arch({"resolution": 24, "depth": 1, "op": "b"})
     found = all_filters(SPACE, one_hot(SPACE, arch))

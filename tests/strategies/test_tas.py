@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from renascent.core.errors import UserError
-from renascent.core.gates import Gate, several_sizes, soft
+from renascent.core.gates import Gate, soft
 from renascent.core.protocols import Progress
 from renascent.strategies._bilevel import arch_step
 from renascent.strategies._goals import expected_usage, piecewise
@@ -102,36 +102,9 @@ def test_validation_loss_and_cost_are_added(sized, streams):
     torch.testing.assert_close(both, again.state.policy.logits.grad + cost, rtol=1e-7, atol=1e-10)
 
 
-def test_the_temperature_falls_on_a_straight_line(watched, monkeypatch):
-    from renascent.strategies import tas
-
-    seen = []
-    monkeypatch.setattr(
-        tas,
-        "several_sizes",
-        lambda space, logits, tau, rng, n: seen.append((tau, n)) or several_sizes(space, logits, tau, rng, n),
-    )
-    strategy = TAS(tau_start=4.0, tau_end=1.0, samples=3)
-    held = watched(strategy)
-    data = held.data
-    for k in range(4):
-        strategy.step(held.state, data, Progress(k, 4, 4))
-    assert seen == [(pytest.approx(tau), 3) for tau in (4, 4, 3, 3, 2, 2, 1, 1)]
-
-
-def test_warm_up_trains_all_filters_and_leaves_the_policy_alone(sized, streams):
-    strategy = TAS(filter_warmup=0.5, policy_warmup=0.3)
-    held = sized(strategy, 0.5)
-    s, data, seen = held.state, streams(held), []
-    s.net.register_forward_hook(lambda m, given, out: seen.append(given[1]["stem"].active))
-    logits = s.policy.logits.detach().clone()
-    for k in range(3):
-        assert set(strategy.step(s, data, Progress(k, 11, 11))) == {"train_loss", "train_score"}
-    assert torch.equal(s.policy.logits, logits)
-    assert seen[0] == (7,)
-    assert data.val.given == 0
-    strategy.step(s, data, Progress(3, 11, 11))
-    assert not torch.equal(s.policy.logits, logits)
+def test_the_temperature_falls_on_a_straight_line(temperatures):
+    seen = temperatures(TAS(tau_start=4.0, tau_end=1.0), "several_sizes")
+    assert seen == pytest.approx([4, 4, 3, 3, 2, 2, 1, 1])
 
 
 @pytest.mark.parametrize("samples", [0, 9])

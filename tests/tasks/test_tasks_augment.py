@@ -89,7 +89,7 @@ def test_nothing_is_drawn_when_everything_is_off():
 
 @pytest.mark.parametrize("field", ["pad", "cutout"])
 def test_a_negative_size_is_refused(field: str):
-    with pytest.raises(UserError, match=f"{field} is -1 pixels; give 0"):
+    with pytest.raises(UserError, match=f"{field} is -1: give a number of at least 0"):
         Augmentation(**{field: -1})
 
 

@@ -140,7 +140,7 @@ def test_limit_is_stratified_and_before_the_split(small: Any):
         ("digits", {"val": 0}, "cannot hold out 0 of 1438 examples for validation"),
         ("digits", {"limit": 5}, "the limit is 5 images; give 10"),
         ("digits", {"limit": 2000}, "the limit is 2000 images; give 10 .* to 1438"),
-        ("digits", {"pad": -1}, "pad is -1 pixels"),
+        ("digits", {"pad": -1}, "pad is -1: give a number of at least 0"),
         ("digits", {"image_size": 16}, "`image_size` is for folders of images; digits has one size"),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from renascent.core.errors import UserError
-from renascent.tasks.split import half_split, official_cifar10_split, split, subset
+from renascent.tasks.split import official_cifar10_split, split, subset
 
 DATA = Path(os.environ.get("RENASCENT_DATA", "data"))
 
@@ -59,8 +59,6 @@ def test_count_and_fraction_agree_and_the_seed_decides():
     assert np.array_equal(split(labels, 0.3, 1)[1], split(labels, 30, 1)[1])
     assert not np.array_equal(split(labels, 30, 1)[1], split(labels, 30, 2)[1])
     assert np.bincount(labels[split(labels, 30, 1)[1]]).tolist() == [3] * 10
-    train, val = half_split(labels, 0)
-    assert len(train) == len(val) == 50
 
 
 def test_a_class_of_one_stays_in_train():

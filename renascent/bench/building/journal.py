@@ -15,8 +15,7 @@ from pathlib import Path
 from renascent.bench.building.plan import Job
 from renascent.core.errors import UserError
 from renascent.core.files import Json, whole_lines, writing
-from renascent.loops.lock import locked
-from renascent.loops.run import Run
+from renascent.loops.run import Run, locked
 
 
 class Journal:

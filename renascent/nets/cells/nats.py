@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from renascent.core.codecs import nats_topology as topology
+from renascent.core.codecs.nats_topology import OPERATIONS
 from renascent.core.fields import Count, OneOf, settings
 from renascent.core.gates import Gates
 from renascent.core.protocols import SpaceConfig, Supernet
@@ -40,7 +41,7 @@ class NatsTopology(SpaceConfig):
     channels: Count = 16
     cells: Count = 5
     nodes: Count = 4
-    operations: Annotated[tuple[str, ...], OneOf("operation", topology.OPERATIONS)] = topology.OPERATIONS
+    operations: Annotated[tuple[str, ...], OneOf("operation", OPERATIONS)] = OPERATIONS
 
     def __post_init__(self) -> None:
         topology.topology_space(self.nodes, self.operations)  # refuses too few nodes, no operations, or the same twice
