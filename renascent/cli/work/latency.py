@@ -28,6 +28,7 @@ from renascent.costs.latency.config import family_name
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.gp import by_family
 from renascent.costs.latency.runtimes import check_runtime, named
+from renascent.costs.latency.table import Lut, leave_out
 from renascent.loops.run import interruptible
 from renascent.nets import SPACES, space_from
 
