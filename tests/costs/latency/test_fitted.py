@@ -12,7 +12,7 @@ from renascent.core.errors import UserError
 from renascent.core.gates import one_hot, soft
 from renascent.costs import Latency, macs, params
 from renascent.costs.latency import fitted
-from renascent.costs.latency.fitted import fitted_latency, restored
+from renascent.costs.latency.fitted import Stored, fitted_latency, restored
 from renascent.costs.named import cost_of
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.nats_size import NatsSize
@@ -89,7 +89,7 @@ def test_the_gradient_is_that_of_finite_differences(config, fit):
 
 def test_it_is_restored_from_json(config, fit):
     held = json.loads(json.dumps({"weights": fit.weights.tolist(), "error": fit.error}))
-    again = restored(config, SHAPE, CLASSES, held)
+    again = restored(config, SHAPE, CLASSES, Stored(**held))
     rows = drawn_rows(config, 5)
     assert np.array_equal(again.exact(rows), fit.exact(rows))
     assert again.error == fit.error
