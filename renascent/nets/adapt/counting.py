@@ -32,7 +32,6 @@ class Costs:
         self.model, self.space, self.grouping, self.axes, self.depths = model, space, grouping, axes, depths
         self.names = {number: name for name, number in widths.items()}
         self.units = {name: grouping.groups[number].scale for name, number in widths.items()}
-        self.gone = frozenset(range(len(grouping.groups))) - frozenset(self.names)
 
     def macs(self, states: Sequence[Labelling]) -> Polynomial:
         """Return the multiply-accumulates for one input. states: the labels at each resolution."""
@@ -76,7 +75,7 @@ class Costs:
 
     def _changing(self, state: Labelling, labels: Tensor, axis: int) -> list[Axis]:
         """Return an axis of a labelled tensor if decisions change its length."""
-        found = [self.grouping.axis_of(labels, axis).without(self.gone)] if axis in state.units.varying(labels) else []
+        found = [self.grouping.axis_of(labels, axis).only(self.names)] if axis in state.units.varying(labels) else []
         return [axis for axis in found if axis.groups]
 
     def _terms(self, factors: Sequence[float], axes: Sequence[Axis], depth: tuple[str, int] | None) -> list[Term]:

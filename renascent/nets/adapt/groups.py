@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -83,9 +83,9 @@ class Axis:
         """Return how many elements are always kept, and how many one unit of each group is."""
         return int((self.group < 0).sum()), {g: int(((self.group == g) & (self.place == 0)).sum()) for g in self.groups}
 
-    def without(self, gone: frozenset[int]) -> Axis:
-        """Return the axis with some groups always kept whole."""
-        return replace(self, group=np.where(np.isin(self.group, list(gone)), -1, self.group))
+    def only(self, groups: Iterable[int]) -> Axis:
+        """Return the axis with all other groups always kept whole."""
+        return replace(self, group=np.where(np.isin(self.group, list(groups)), self.group, -1))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map
 
 from renascent.nets.adapt.trace import Graph, Node, Ref, refs
 from renascent.nets.adapt.units import FIXED, NEUTRAL, Units, along_axis, neutral, packed
@@ -83,11 +83,8 @@ class Labelling:
 
     def put_each(self, result: Any, labels: Any) -> None:
         """Set the labels of several returned tensors with the same nesting."""
-        if isinstance(result, Ref):
-            self.labels[result.value] = packed(labels)
-        elif isinstance(result, list | tuple):
-            for part, own in zip(result, labels, strict=True):
-                self.put_each(part, own)
+        for ref, own in zip(refs(result), tree_flatten(labels)[0], strict=True):
+            self.labels[ref.value] = packed(own)
 
     def floating(self, tree: Any) -> list[Ref]:
         """Return the tensors of numbers among nested arguments, without indices and masks."""

@@ -140,12 +140,9 @@ def output(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
 
 def restricted(grouping: Grouping, groups: Iterable[int]) -> dict[str, dict[int, Axis]]:
     """Return the axes along which only some groups change."""
-    gone = frozenset(range(len(grouping.groups))) - frozenset(groups)
-    found = {
-        name: {k: new for k, axis in axes.items() if (new := axis.without(gone)).groups}
-        for name, axes in grouping.axes.items()
-    }
-    return {name: axes for name, axes in found.items() if axes}
+    found = {name: {k: axis.only(groups) for k, axis in axes.items()} for name, axes in grouping.axes.items()}
+    left = {name: {k: axis for k, axis in axes.items() if axis.groups} for name, axes in found.items()}
+    return {name: axes for name, axes in left.items() if axes}
 
 
 def verified(trial: Trial, runs: Sequence[Run]) -> Verified:

@@ -6,6 +6,7 @@ integer arrays (n,) for n of them, or random numbers (`RandomWidth`) under gates
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,9 +34,6 @@ class RandomWidth:
     def mean(self) -> Tensor:
         """Return the expectation, a scalar."""
         return (self.probabilities * _like(self.values, self.probabilities)).sum()
-
-    def __neg__(self) -> RandomWidth:
-        return RandomWidth(-self.values, self.probabilities)
 
     def __mul__(self, factor: int) -> RandomWidth:
         return RandomWidth(self.values * factor, self.probabilities)
@@ -128,10 +126,7 @@ def widest(*numbers: Quantity) -> Quantity:
     >>> widest(8, 16), widest(np.array([4, 32]), 16).tolist()
     (16, [16, 32])
     """
-    first, *rest = {id(n): n for n in numbers}.values()
-    for other in rest:
-        first = _wider(first, other)
-    return first
+    return functools.reduce(_wider, {id(n): n for n in numbers}.values())
 
 
 def strided(number: Quantity, stride: int) -> Quantity:
@@ -140,7 +135,7 @@ def strided(number: Quantity, stride: int) -> Quantity:
     >>> strided(7, 2)
     4
     """
-    return number if stride == 1 else -(-number // stride)
+    return number if stride == 1 else (number + (stride - 1)) // stride
 
 
 def present(depth: Quantity, least: int) -> Amount:

@@ -63,7 +63,7 @@ def test_a_map_is_seen_as_a_matrix_without_a_copy():
 def test_in_single_precision_far_from_zero_mean():
     """A variance that is the difference of two squares would be lost here."""
     torch.manual_seed(1)
-    x, kernel = F.relu(torch.randn(64, 16, 16, 16) + 300), torch.randn(16, 16, 1, 1)
+    x, kernel = F.relu(torch.randn(64, 16, 16, 16) + 300).float(), torch.randn(16, 16, 1, 1).float()
     exact = reference(x.double(), kernel.double(), None)
     torch.testing.assert_close(convolve_1x1(x, *folded(x, kernel)).double(), exact, rtol=1e-2, atol=1e-3)
 
