@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from renascent.bench.constraints import Constraint
 from renascent.bench.tables.table import Table
-from renascent.bench.tabular import Tabular
+from renascent.bench.tabular import Constraint, Tabular
 from renascent.core.errors import UserError, missing_extra, unknown
 from renascent.core.space import Arch, Choice, Integer, Space
 from renascent.strategies.trials.protocol import Outcome, Proposal, option_counts
