@@ -1,4 +1,4 @@
-"""Counted costs: by hand, against the benchmark's own table, and against networks that are really built."""
+"""Counted costs: by hand, against the benchmark's own table, and by name."""
 
 import os
 from pathlib import Path
@@ -8,12 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+from renascent.core.bounds import COSTS
 from renascent.core.codecs.nats_topology import official_order
-from renascent.core.gates import gumbel_hard
+from renascent.core.errors import UserError
+from renascent.core.gates import gumbel_hard, soft
 from renascent.core.space import Choice, Integer, Space
 from renascent.costs import Additive, cost_of, macs, params
 from renascent.costs.counts import additive
 from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.sizes.nats_size import NatsSize
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
 
 TABLE = Path(os.environ.get("RENASCENT_DATA", "data")) / "nas" / "nb201.npz"
 
@@ -110,3 +114,34 @@ def test_additive_agrees_with_what_it_counted():
 
     cost = additive(space, count)
     assert [cost.exact(space.indices(arch)[None])[0] for arch in space] == [count(arch) for arch in space]
+
+
+# --- by name
+
+SHAPE, CLASSES = (3, 16, 16), 7
+CONFIGS = {
+    "topology": NatsTopology(channels=4, cells=1, nodes=3),
+    "sizes": NatsSize(),
+    "resnet": ResNetCifar(layers_count=14, lowest=8, highest=16),
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_expected_has_a_gradient_where_gates_are_soft(kind):
+    config = CONFIGS[kind]
+    space = config.space
+    for name in COSTS if kind != "topology" else COSTS[:2]:
+        padded = torch.arange(max(space.counts)) >= torch.tensor(space.counts)[:, None]
+        logits = torch.zeros(padded.shape, dtype=torch.float64).masked_fill(padded, -torch.inf).requires_grad_()
+        cost_of(name, config, SHAPE, CLASSES)(soft(space, logits)).backward()
+        moves = [bool(row[:n].abs().max() > 0) for row, n in zip(logits.grad, space.counts, strict=True) if n > 1]
+        # a peak is of some layers only, and parameters know no resolution
+        still = {"activation_bytes": len(moves) - 1, "params": int("resolution" in space.decisions)}
+        assert moves.count(False) <= still.get(name, 0)
+
+
+def test_names_that_are_not_there_are_refused():
+    with pytest.raises(UserError, match=r"unknown cost 'flops': .*known: macs, params"):
+        cost_of("flops", CONFIGS["sizes"], SHAPE, CLASSES)
+    with pytest.raises(UserError, match="activation_bytes is known for spaces of sizes only, not for"):
+        cost_of("activation_bytes", CONFIGS["topology"], SHAPE, CLASSES)
