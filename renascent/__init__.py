@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from renascent.bench.compare import Contest as Contest
     from renascent.bench.compare import compare as compare
-    from renascent.bench.constraints import Constraint as Constraint
     from renascent.bench.importers import open_table as open_table
     from renascent.bench.standings import standings as standings
     from renascent.bench.tables.columns import Column as Column
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from renascent.bench.tables.objectives import hypervolume as hypervolume
     from renascent.bench.tables.objectives import pareto as pareto
     from renascent.bench.tables.table import Table as Table
+    from renascent.bench.tabular import Constraint as Constraint
     from renascent.bench.tabular import Tabular as Tabular
     from renascent.core.codecs.nats_topology import topology_space as topology_space
     from renascent.core.errors import RenascentError as RenascentError

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from renascent.bench.constraints import Constraint
 from renascent.bench.importers import open_table
 from renascent.bench.tables.objectives import hypervolume, pareto
-from renascent.bench.tabular import Tabular
+from renascent.bench.tabular import Constraint, Tabular
 from renascent.core.errors import UserError
 from renascent.loops.trials import Simulated, Trial, trials
 from renascent.strategies.trials.protocol import Trials

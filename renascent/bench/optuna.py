@@ -5,18 +5,16 @@ Needs the extra `renascent[optuna]`.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from renascent.bench.constraints import Constraint
 from renascent.bench.tables.table import Table
-from renascent.bench.tabular import Tabular
+from renascent.bench.tabular import Constraint, Tabular
 from renascent.core.errors import UserError, missing_extra, unknown
 from renascent.core.space import Arch, Choice, Integer, Space
 from renascent.strategies.trials.protocol import Outcome, Proposal, option_counts
@@ -60,8 +58,10 @@ class OptunaSampler:
 
     def ask(self, s: SamplerState, rng: np.random.Generator, pending: Sequence[Proposal]) -> Proposal:
         optuna = _optuna()
-        # a study of its own for every question, so that asking changes nothing
-        with _quiet(optuna):
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it tells of every study
+        try:
+            # a study of its own for every question, so that asking changes nothing
             study = optuna.create_study(direction="maximize", sampler=self._made(int(rng.integers(2**31))))
             running = [(proposal.picks, None, optuna.trial.TrialState.RUNNING) for proposal in pending]
             states = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL
@@ -71,6 +71,8 @@ class OptunaSampler:
                 trial = optuna.trial.create_trial(params=params, distributions=s.distributions, value=score, state=kind)
                 study.add_trial(trial)
             params = study.ask(s.distributions).params
+        finally:
+            optuna.logging.set_verbosity(verbosity)
         return Proposal(tuple(int(params[name]) for name in s.distributions))
 
     def tell(self, s: SamplerState, proposal: Proposal, outcome: Outcome) -> SamplerState:
@@ -142,14 +144,3 @@ def _optuna() -> Any:
     except ImportError:
         raise missing_extra("optuna", "optuna") from None
     return optuna
-
-
-@contextlib.contextmanager
-def _quiet(optuna: Any) -> Iterator[None]:
-    """Keep Optuna from telling of every study; its users' own setting comes back."""
-    held = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(held)

@@ -118,13 +118,8 @@ def test_the_choice_is_the_best_of_the_longest_trainings(path):
         picks = tuple(np.array(np.unravel_index(row, (5, 5, 5))).tolist())
         return Trial(number, Proposal(picks, epochs), Outcome(score, 10.0), 10.0 * number, 10.0 * number + 10)
 
-    done = [
-        trial(0, 3, 1, 60.0),
-        trial(1, 4, 1, 50.0),
-        trial(2, 5, 4, 40.0),
-        trial(3, 6, 2, 90.0),
-        trial(4, 7, 4, 41.0),
-    ]
+    told = [(1, 60.0), (1, 50.0), (4, 40.0), (2, 90.0), (4, 41.0)]
+    done = [trial(number, 3 + number, *one) for number, one in enumerate(told)]
     ends, rows = incumbents(done, held)
     assert ends.tolist() == [10, 30, 50]
     assert rows.tolist() == [3, 5, 7]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from renascent.bench.constraints import Constraint
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
+from renascent.bench.tabular import Constraint
 from renascent.core.codecs.nats_topology import topology_space
 from renascent.core.errors import UserError
 from renascent.core.space import Choice, Integer, Real, Space

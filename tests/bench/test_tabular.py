@@ -5,10 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from renascent.bench.constraints import Constraint
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
-from renascent.bench.tabular import Tabular
+from renascent.bench.tabular import Constraint, Tabular
 from renascent.core.codecs.nats_topology import topology_space
 from renascent.core.errors import BudgetError, UserError
 from renascent.strategies.trials.protocol import Proposal

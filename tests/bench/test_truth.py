@@ -150,31 +150,19 @@ def test_progress_summary_and_report_show_it(found, capsys):
 # --- resuming
 
 
-def test_stopped_and_resumed_it_logs_the_same(known, found, tmp_path):
-    class Stop(Exception):
-        pass
-
+def test_stopped_and_resumed_with_the_same_table_it_logs_the_same(known, found, tmp_path):
     def stop(event):
         if event["event"] == "epoch" and event["epoch"] == 2:
-            raise Stop
-
-    with pytest.raises(Stop):
-        go(tmp_path / "r", truth=known, say=stop)
-    again = go(tmp_path / "r", truth=known, resume=True)
-    assert [lasting(e) for e in read_events(again.folder)] == [lasting(e) for e in read_events(found.folder)]
-    assert again.facts["truth"] == found.facts["truth"]
-
-
-@pytest.mark.parametrize("other", [None, "renamed"])
-def test_resuming_asks_for_the_same_table(known, tmp_path, other):
-    def stop(event):
-        raise Interrupted("stopped")
+            raise Interrupted("stopped")
 
     with pytest.raises(Interrupted):
         go(tmp_path / "r", truth=known, say=stop)
-    truth = dataclasses.replace(known, name=other) if other else None
-    with pytest.raises(UserError, match="truth"):
-        go(tmp_path / "r", truth=truth, resume=True)
+    for other in (None, dataclasses.replace(known, name="renamed")):
+        with pytest.raises(UserError, match="truth"):
+            go(tmp_path / "r", truth=other, resume=True)
+    again = go(tmp_path / "r", truth=known, resume=True)
+    assert [lasting(e) for e in read_events(again.folder)] == [lasting(e) for e in read_events(found.folder)]
+    assert again.facts["truth"] == found.facts["truth"]
 
 
 # --- refusals, before anything is written

@@ -1,6 +1,5 @@
-"""Counted costs: by hand, against the benchmark's own table, and against networks that are really built."""
+"""Counted costs: by hand, against the benchmark's own table, and by name."""
 
-import functools
 import os
 from pathlib import Path
 
@@ -9,17 +8,18 @@ import pytest
 import torch
 from torch import nn
 
+from renascent.core.bounds import COSTS
 from renascent.core.codecs.nats_topology import official_order
-from renascent.core.gates import gumbel_hard
+from renascent.core.errors import UserError
+from renascent.core.gates import gumbel_hard, soft
 from renascent.core.space import Choice, Integer, Space
 from renascent.costs import Additive, cost_of, macs, params
 from renascent.costs.counts import additive
 from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.sizes.nats_size import NatsSize
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
 
 TABLE = Path(os.environ.get("RENASCENT_DATA", "data")) / "nas" / "nb201.npz"
-
-DATASETS = {"c10": (10, 32), "in16": (120, 16)}
-"""Suffix in the table -> (classes, side of an image in pixels)."""
 
 
 @pytest.fixture(scope="module")
@@ -30,33 +30,15 @@ def table() -> dict[str, np.ndarray]:
         return {key: held[key] for key in held.files if key.startswith(("params_m", "flops_m"))}
 
 
-@pytest.fixture(scope="module")
-def costs():
-    """Return a function from a data set to (macs, parameters) of its full-size networks; counting takes seconds."""
-
-    @functools.cache
-    def count(name: str) -> tuple[Additive, Additive]:
-        classes, side = DATASETS[name]
-        return tuple(cost_of(what, NatsTopology(), (3, side, side), classes) for what in ("macs", "params"))
-
-    return count
-
-
 # --- the same networks as the benchmark's authors
 
 
-@pytest.mark.parametrize("name", DATASETS)
-def test_parameters_of_all_cells_are_the_benchmarks(name, table, costs):
-    ours = costs(name)[1].exact(official_order())
-    assert np.array_equal(np.round(table[f"params_m_{name}"] * 1e6), ours)
-    assert np.abs(table[f"params_m_{name}"] * 1e6 / ours - 1).max() < 1e-9
-
-
-@pytest.mark.parametrize("name", DATASETS)
-def test_macs_of_all_cells_are_the_benchmarks_but_for_the_bias_it_counts(name, table, costs):
+@pytest.mark.parametrize(("name", "classes", "side"), [("c10", 10, 32), ("in16", 120, 16)])
+def test_costs_of_all_cells_are_the_benchmarks_but_for_the_bias_it_counts(name, classes, side, table):
     """The authors count the addition of the classifier's bias as one more operation a class; we do not."""
-    ours = costs(name)[0].exact(official_order())
-    assert np.array_equal(np.round(table[f"flops_m_{name}"] * 1e6), ours + DATASETS[name][0])
+    for cost, stored, more in (("params", "params_m", 0), ("macs", "flops_m", classes)):
+        ours = cost_of(cost, NatsTopology(), (3, side, side), classes).exact(official_order())
+        assert np.array_equal(np.round(table[f"{stored}_{name}"] * 1e6), ours + more)
 
 
 def test_a_cell_by_hand():
@@ -132,3 +114,34 @@ def test_additive_agrees_with_what_it_counted():
 
     cost = additive(space, count)
     assert [cost.exact(space.indices(arch)[None])[0] for arch in space] == [count(arch) for arch in space]
+
+
+# --- by name
+
+SHAPE, CLASSES = (3, 16, 16), 7
+CONFIGS = {
+    "topology": NatsTopology(channels=4, cells=1, nodes=3),
+    "sizes": NatsSize(),
+    "resnet": ResNetCifar(layers_count=14, lowest=8, highest=16),
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_expected_has_a_gradient_where_gates_are_soft(kind):
+    config = CONFIGS[kind]
+    space = config.space
+    for name in COSTS if kind != "topology" else COSTS[:2]:
+        padded = torch.arange(max(space.counts)) >= torch.tensor(space.counts)[:, None]
+        logits = torch.zeros(padded.shape, dtype=torch.float64).masked_fill(padded, -torch.inf).requires_grad_()
+        cost_of(name, config, SHAPE, CLASSES)(soft(space, logits)).backward()
+        moves = [bool(row[:n].abs().max() > 0) for row, n in zip(logits.grad, space.counts, strict=True) if n > 1]
+        # a peak is of some layers only, and parameters know no resolution
+        still = {"activation_bytes": len(moves) - 1, "params": int("resolution" in space.decisions)}
+        assert moves.count(False) <= still.get(name, 0)
+
+
+def test_names_that_are_not_there_are_refused():
+    with pytest.raises(UserError, match=r"unknown cost 'flops': .*known: macs, params"):
+        cost_of("flops", CONFIGS["sizes"], SHAPE, CLASSES)
+    with pytest.raises(UserError, match="activation_bytes is known for spaces of sizes only, not for"):
+        cost_of("activation_bytes", CONFIGS["topology"], SHAPE, CLASSES)

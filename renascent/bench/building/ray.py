@@ -34,7 +34,12 @@ def on_ray(text: str, jobs: Sequence[Job], workers: int, address: str) -> Iterat
                 job = waiting.popleft()
                 under_way[remote.remote(text, *job)] = job
             done, _ = ray.wait(list(under_way), num_returns=1)
-            yield _record(ray, done[0], under_way.pop(done[0]))
+            job = under_way.pop(done[0])
+            try:
+                record = json.loads(ray.get(done[0]))
+            except ray.exceptions.RayError as e:
+                record = died(*job, f"by {type(e).__name__}")
+            yield record
     finally:
         ray.shutdown()
 
@@ -42,14 +47,6 @@ def on_ray(text: str, jobs: Sequence[Job], workers: int, address: str) -> Iterat
 def train_as_text(text: str, arch: str, seed: int) -> str:
     """Return the record of one training in JSON."""
     return json.dumps(train(text, arch, seed))
-
-
-def _record(ray: Any, reference: Any, job: Job) -> Json:
-    try:
-        record: Json = json.loads(ray.get(reference))
-    except ray.exceptions.RayError as e:
-        return died(*job, f"by {type(e).__name__}")
-    return record
 
 
 def _connected(address: str) -> Any:

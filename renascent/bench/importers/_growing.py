@@ -46,9 +46,15 @@ class Reading:
 
 
 class Growing:
-    """The columns of one import. Make it with `Growing.start`; it learns which columns there are as rows arrive."""
+    """The columns of one import; it learns which there are as rows arrive."""
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], rows: int) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, Any], rows: int, *, resume: bool = False) -> None:
+        """Begin in a new folder, or with `resume` go on in one of the same identity.
+
+        identity: JSON values that tell one import from another.
+        Raises UserError when there is nothing to resume, when there is and `resume` is not asked for, when it is of
+        another import, and when the folder cannot be written.
+        """
         self.folder, self.identity, self.rows = folder, dict(identity), rows
         self.columns: dict[str, Column] = {}  # whose `at` has the last epoch even where it is the only one
         self.files: dict[str, str] = {}
@@ -56,30 +62,17 @@ class Growing:
         self.done: NDArray[np.uint8] = np.zeros(rows, np.uint8)
         self.pending: list[int] = []
         self.flushed = time.monotonic()
-
-    @classmethod
-    def start(cls, folder: Path, identity: Mapping[str, Any], rows: int, *, resume: bool = False) -> Growing:
-        """Begin in a new folder, or with `resume` go on in one of the same identity.
-
-        identity: JSON values that tell one import from another.
-        Raises UserError when there is nothing to resume, when there is and `resume` is not asked for, when it is of
-        another import, and when the folder cannot be written.
-        """
         found = (folder / STATE).exists()
         if resume and not found:
             raise UserError(f"there is no unfinished import in {folder}: check `out`, or leave `resume=True` out")
         if found and not resume:
             raise UserError(f"{folder} holds an unfinished import: go on with `resume=True`, or remove that folder")
-        growing = cls(folder, identity, rows)
-        if found:
-            growing._load()
-            return growing
-        with _writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            np.save(folder / DONE, growing.done)
-            growing.done = np.load(folder / DONE, mmap_mode="r+")
-            growing._save_state()
-        return growing
+        if not found:
+            with _writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                np.save(folder / DONE, self.done)
+                self._save_state()
+        self._load()
 
     def put(self, row: int, readings: Iterable[Reading]) -> None:
         """Keep what was read of one architecture. Raises UserError when it cannot be written."""
@@ -135,14 +128,11 @@ class Growing:
             seeds_at = [wider.seeds.index(seed) for seed in held.seeds] or [0]
             epochs_at = [wider.at.index(epoch) for epoch in held.at] or [0]
             array[np.ix_(range(self.rows), seeds_at, epochs_at)] = self.arrays[key]
-        self._replace(key, wider, array)
-
-    def _replace(self, key: str, column: Column, array: NDArray[Any]) -> None:
-        """Put a wider array in the place of a column's: at no moment is there none that the state names."""
+        # the wider array takes the place of the column's own: at no moment is there none that the state names
         before, number = self.files.get(key), 1 + max((int(f.split(".")[0]) for f in self.files.values()), default=0)
         name = f"{number}.npy"
         np.save(self.folder / name, array)  # and not a sparse file, whose pages could meet a full disk later
-        self.columns[key], self.files[key] = column, name
+        self.columns[key], self.files[key] = wider, name
         self.arrays[key] = np.load(self.folder / name, mmap_mode="r+")
         self._save_state()
         if before is not None:

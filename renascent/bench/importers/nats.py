@@ -43,7 +43,7 @@ class Work:
         self.kind = "topology" if "|" in names[0] else "size"
         self.space = topology_space(names[0].count("+") + 2) if self.kind == "topology" else size_space()
         self.archs = np.array([self.space.indices(self.space.parse(name)) for name in names], np.uint8)
-        self.columns = Growing.start(beside(out), identity, len(names), resume=resume)
+        self.columns = Growing(beside(out), identity, len(names), resume=resume)
         self.read = 0
 
     def has(self, row: int) -> bool:

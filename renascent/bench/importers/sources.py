@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from renascent.bench.importers.blackbox import CELLS, FOLDER, HUB, download, is_copy, read_blackbox
@@ -44,20 +43,15 @@ def import_table(
     if not above.is_dir():
         raise UserError(f"cannot write {out}: {above} is a file; give another `out`")
     source = source if source.exists() else download()
-    if slow := _slow(source):
-        return slow(source, out, resume=resume, show=show)
+    if (source / META).is_file():
+        return import_folder(source, out, resume=resume, show=show)
+    if source.is_file() and source.name.endswith(PICKLES):
+        return import_file(source, out, resume=resume, show=show)
     if resume:
         raise UserError(f"{source} is imported in seconds and leaves nothing to resume: leave `resume=True` out")
     table = _quick(source)
     table.save(out)
     return Table.open(out)
-
-
-def _slow(source: Path) -> Callable[..., Table] | None:
-    """Return the importer of the authors' releases, which read an architecture at a time; None for anything else."""
-    if (source / META).is_file():
-        return import_folder
-    return import_file if source.is_file() and source.name.endswith(PICKLES) else None
 
 
 def _quick(source: Path) -> Table:

@@ -20,7 +20,6 @@ from renascent.core.space import Arch
 from renascent.costs.latency.measure import measure_all, quiet
 from renascent.costs.named import cost_of
 from renascent.nets.sizes.counted import Sized, memory_access_in
-from renascent.nets.sizes.layers import Amount, Layer
 from renascent.nets.sizes.resolution import input_shape
 
 Shape = tuple[int, int, int]
@@ -133,15 +132,11 @@ def _spread_out(config: SpaceConfig, rng: np.random.Generator, count: int) -> li
 
 
 def _costs(config: SpaceConfig, shape: Shape, classes: int) -> list[Priced]:
-    if config.layered:
-        bytes_moved = Sized(config, shape, classes, memory_access_in)
-        return [cost_of("macs", config, shape, classes), bytes_moved, Sized(config, shape, classes, _there)]
-    return [cost_of(name, config, shape, classes) for name in COSTS[:2]]
-
-
-def _there(layer: Layer) -> Amount:
-    """Return whether a layer is there: starting an operation has a price of its own."""
-    return 1.0 * layer.presence
+    if not config.layered:
+        return [cost_of(name, config, shape, classes) for name in COSTS[:2]]
+    # starting an operation has a price of its own: whether a layer is there
+    more = [Sized(config, shape, classes, of) for of in (memory_access_in, lambda layer: 1.0 * layer.presence)]
+    return [cost_of("macs", config, shape, classes), *more]
 
 
 def _features(costs: Sequence[Priced], indices: NDArray[np.integer]) -> NDArray[np.float64]:

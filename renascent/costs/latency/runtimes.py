@@ -86,26 +86,23 @@ def _with_onnxruntime(net: nn.Module, x: Tensor) -> Pass:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    plain = copy.deepcopy(net).cpu().eval()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "net.onnx"
-        _write(copy.deepcopy(net).cpu().eval(), x, file)
+        try:
+            # a module made under inference mode holds tensors that cannot be traced
+            with _quiet(), torch.inference_mode(False), torch.no_grad():
+                written = torch.onnx.export(plain, (x.clone(),), dynamo=True, verbose=False)
+                assert written is not None
+                written.save(str(file), external_data=False)
+        except OSError:
+            raise
+        except Exception as e:
+            name = type(net).__name__
+            raise UserError(f"{name} cannot be written as ONNX ({_first_line(e)}): measure with eager") from e
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     fed = {session.get_inputs()[0].name: x.numpy()}
     return lambda: session.run(None, fed)
-
-
-def _write(net: nn.Module, x: Tensor, file: Path) -> None:
-    """Write a network as ONNX for inputs of just this shape, which is what is timed."""
-    try:
-        # a module made under inference mode holds tensors that cannot be traced
-        with _quiet(), torch.inference_mode(False), torch.no_grad():
-            written = torch.onnx.export(net, (x.clone(),), dynamo=True, verbose=False)
-            assert written is not None
-            written.save(str(file), external_data=False)
-    except OSError:
-        raise
-    except Exception as e:
-        raise UserError(f"{type(net).__name__} cannot be written as ONNX ({_first_line(e)}): measure with eager") from e
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Measured latency. How many milliseconds depends on the machine, so nothing here does."""
 
+import contextlib
 import functools
 import shutil
 import sys
@@ -55,28 +56,23 @@ def test_measure_runs_in_evaluation_mode_on_one_thread():
     assert net.calls == [((4, 1, 2, 3), False, 1, False)] * 30
 
 
-def test_everything_is_put_back():
-    threads = torch.get_num_threads()
+@pytest.mark.parametrize("fails", [False, True])
+def test_everything_is_put_back_even_when_the_network_fails(fails):
+    class Net(nn.Module):
+        def forward(self, x):
+            if fails:
+                raise ValueError("no")
+            return x
+
+    net, threads = Net().train(), torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        net = nn.Linear(2, 2).train()
-        measure(net, (2,), repeats=2, warmup=0)
+        with pytest.raises(ValueError, match="no") if fails else contextlib.nullcontext():
+            measure(net, (2,), repeats=2, warmup=0)
         assert net.training
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
-
-
-def test_even_when_the_network_fails():
-    class Broken(nn.Module):
-        def forward(self, x):
-            raise ValueError("no")
-
-    net, threads = Broken().train(), torch.get_num_threads()
-    with pytest.raises(ValueError, match="no"):
-        measure(net, (2,))
-    assert net.training
-    assert torch.get_num_threads() == threads
 
 
 # --- several at a time, and other runtimes
