@@ -7,6 +7,7 @@ defaults of their own, or that is not imported. So each field becomes one parame
 from __future__ import annotations
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -224,20 +225,12 @@ def _split(argv: Sequence[str], parts: Iterable[Part]) -> tuple[list[str], dict[
         word = left.pop(0)
         name, equals, value = word.partition("=")
         name = name.replace("_", "-")
-        if not name.startswith("-") or _is_number(word):
+        if not re.match(r"-(?!\.?\d)", word):  # a number below zero is no flag
             alone.append(word)
         else:
             takes = not equals and name not in plain and left and not left[0].startswith("--")
             values[name] = left.pop(0) if takes else value
     return alone, values
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _plain(kind: Any) -> tuple[type, bool, Limit]:

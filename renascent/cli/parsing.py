@@ -119,7 +119,7 @@ def _unknown_flag(given: str, name: str, command: Command) -> str:
     homes = [choice for choice, parts in search.owned().items() if choice and flag in _names(parts)]
     if name == "search" and homes:
         return f"{flag} is no flag of this search: it belongs to {', '.join(homes)}; leave it out, or choose that"
-    others = {"search": search.owned(), "fit": fit.owned()}
+    others = {"search": search.owned(), "fit": {"": list(fit.command([]).parts.values())}}
     elsewhere = [o for o, parts in others.items() if o != name and any(flag in _names(p) for p in parts.values())]
     if elsewhere:
         return f"{flag} is no flag of `renascent {name}` but of `renascent {elsewhere[0]}`: leave it out"

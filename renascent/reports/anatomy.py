@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from renascent.bench.analysis import LEAST, View, front, ranks, shared
+from renascent.core.files import Json
 from renascent.core.text import number
 from renascent.reports.bench import Listing, Section, arch_cell
 from renascent.reports.benchfigures import matrix, rankings, scatter
 from renascent.reports.plots import Picture
-
-Json = dict[str, Any]
 
 SHOWN = 15
 """Architectures of a Pareto front that the page lists; the JSON file has all."""

@@ -24,7 +24,7 @@ from renascent.reports.citations import citations
 from renascent.reports.plots import COLOURS, Line, Picture, chart
 from renascent.reports.policy import curves, expected_cost_figure, policy_figures, undecided
 from renascent.reports.render import breakable, render
-from renascent.reports.summary import baseline_description, counted, table_accuracy, training_description
+from renascent.reports.summary import baseline_description, counted, multiple, table_accuracy, training_description
 from renascent.results.facts import SearchEpoch, Session, Training, Truth
 from renascent.results.record import Record
 
@@ -112,7 +112,7 @@ def _tiles(result: Record) -> Iterator[tuple[str, str, str]]:
     yield "MACs", f"{about.macs:,}", "multiply-accumulates an image"
     spread = f"p10 to p90: {latency.p10_ms:.2f} to {latency.p90_ms:.2f} ms"
     yield "latency", f"{latency.median_ms:.2f} ms", f"median, one image; {spread}; {latency.runtime}"
-    yield "search", _duration(about.search_seconds), _multiple(result)
+    yield "search", _duration(about.search_seconds), multiple(result)
 
 
 def _truth(told: Truth | None, epochs: Sequence[SearchEpoch]) -> list[Picture]:
@@ -140,13 +140,6 @@ def _versus(training: Training, split: str) -> str:
     return (
         f"{alone}; {side} the mean of {baseline_description(training, 'random ')} ({100 * mean(others):.2f}{spread} %)"
     )
-
-
-def _multiple(result: Record) -> str:
-    training = result.training
-    if training is None or not training.seconds:
-        return ""
-    return f"{result.about.search_seconds / training.seconds:.2f} times training the found network once"
 
 
 def _styles(result: Record) -> dict[object, str]:
@@ -197,7 +190,7 @@ def _costs(result: Record) -> list[tuple[str, str, str]]:
     for what, count in (("parameters", training.params), ("MACs", training.macs)) if training.prune else ():
         rows.append((f"{what} as trained", f"{count:,}", "unreachable operations left out"))
     rows.append(("training once", f"{training.seconds:,.1f} s", counted(training.settings.epochs, "epoch")))
-    if times := _multiple(result):
+    if times := multiple(result):
         rows.append(("search as a multiple", times.partition(" ")[0], "times training once"))
     return rows
 

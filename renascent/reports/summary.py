@@ -18,8 +18,10 @@ def summary(result: Record) -> str:
     """Return the final table: the cell, its accuracy, what it costs, and what finding it cost."""
     about = result.about
     title = f"{about.space}, found by {about.strategy} on {about.task} (seed {about.seed})"
-    cost, folder = ("search cost", _search_cost(result)), ("folder", str(result.folder))
-    rows = [*_accuracies(result), *_costs(result), cost, folder]
+    cost, training = f"{about.search_seconds:.1f} s", result.training
+    if training and (times := multiple(result)):
+        cost += f", {times} ({training.seconds:.1f} s)"
+    rows = [*_accuracies(result), *_costs(result), ("search cost", cost), ("folder", str(result.folder))]
     cell = [f"  {line}" for line in result.space.draw(result.arch).splitlines()]
     bounds = [""] * bool(about.costs) + budget_table(about.costs)
     return "\n".join([title, "", *cell, "", about.arch, "", aligned(rows), *bounds])
@@ -118,12 +120,10 @@ def budget_table(costs: Mapping[str, Cost]) -> list[str]:
     return aligned([("budget", "limit", "predicted", "measured"), *rows], "<>").splitlines() if rows else []
 
 
-def _search_cost(result: Record) -> str:
-    seconds, training = result.about.search_seconds, result.training
-    if training is None or not training.seconds:
-        return f"{seconds:.1f} s"
-    times = seconds / training.seconds
-    return f"{seconds:.1f} s, {times:.2f} times training the found network once ({training.seconds:.1f} s)"
+def multiple(result: Record) -> str:
+    """Return how much longer the search took than one training of what it found; nothing where none was timed."""
+    seconds = result.training.seconds if result.training else 0
+    return f"{result.about.search_seconds / seconds:.2f} times training the found network once" if seconds else ""
 
 
 def counted(number: int, what: str) -> str:

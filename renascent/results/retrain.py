@@ -71,7 +71,10 @@ class Retraining:
         chosen = self._finish(chosen_net, chosen_run, self.result.arch, task, state)
         cells = self._cells(baselines, task, how, None if self.init == "shared" else state)
         save_weights(self.folder / "weights.safetensors", chosen.net)
-        about = {"reference": self._told(reference), "random_cells": cells, "random_within": baselines.budget}
+        about: Json = {"random_cells": cells, "random_within": baselines.budget}
+        if reference is not None and self.reference is not None:
+            arch, given = self.result.space.space.format(self.reference), self.result.space.trained is not None
+            about["reference"] = Reference(arch=arch, scores=reference.scores, given=given)
         write_json(self.folder / "result.json", written(self._training(chosen, task, name, **about)))
         return chosen
 
@@ -210,13 +213,6 @@ class Retraining:
         with torch.random.fork_rng([self.task.device] if self.task.device.type == "cuda" else []):
             torch.manual_seed(self.seed)
             yield
-
-    def _told(self, reference: Fitted | None) -> Reference | None:
-        if reference is None or self.reference is None:
-            return None
-        given = self.result.space.trained is not None
-        arch = self.result.space.space.format(self.reference)
-        return Reference(arch=arch, scores=reference.scores, given=given)
 
     def _training(self, chosen: Fitted, task: Task, teacher: str | None, **about: Any) -> Training:
         plain = self.result.build(prune=self.prune)  # the trained one may be in double precision

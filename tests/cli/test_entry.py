@@ -59,17 +59,12 @@ def test_search_prints_the_table_and_fills_the_folder(say: Any, tmp_path: Path) 
     assert (arch["space"], arch["strategy"], arch["arch"][0]) == ("nats-topology", "gdas", "|")
 
 
-def test_json_is_one_object_on_standard_output(say: Any) -> None:
-    completed = say(f"{SEARCH} --json --out a")
-    assert completed.code == 0
-    assert completed.out.count("\n") == 1
-    facts = completed.facts
-    assert (facts["folder"], facts["space"], facts["strategy"], facts["fit"]) == ("a", "nats-topology", "gdas", None)
-
-
-def test_flags_reach_the_configuration(say: Any, tmp_path: Path) -> None:
+def test_flags_reach_the_configuration_and_json_is_one_object(say: Any, tmp_path: Path) -> None:
     more = "--tau-start 5 --no-nesterov --lr 0.05 --operations none,nor_conv_3x3 --cutout 2 --seed 3 --no-flip"
-    assert say(f"{SEARCH} {more} --out a").code == 0
+    completed = say(f"{SEARCH} {more} --json --out a")
+    facts = completed.facts
+    assert completed.out.count("\n") == 1
+    assert (facts["folder"], facts["space"], facts["strategy"], facts["fit"]) == ("a", "nats-topology", "gdas", None)
     config = json.loads((tmp_path / "a" / "config.json").read_text())
     assert config["strategy_config"]["tau_start"] == 5.0
     assert (config["weights"]["lr"], config["weights"]["nesterov"]) == (0.05, False)
@@ -174,6 +169,7 @@ def test_other_help_texts(say: Any) -> None:
         (f"{SEARCH} --nodes 1", ["a cell cannot have 1 nodes"]),
         (f"{SEARCH} --split offical", ["unknown split", "did you mean 'official'?"]),
         (f"{BARE} --limit 3", ["the limit is 3"]),
+        (f"{SEARCH} --out rnu --resume", ["there is no run in rnu to resume: check --out, or leave --resume out"]),
         (f"{SEARCH} --recipe nats-h0", ["one of `renascent fit`", "nats-topology-gdas"]),
         ("search --recipe nats-topology-gads", ["unknown recipe", "did you mean 'nats-topology-gdas'?"]),
         ("fit", ["which search?", "renascent fit DIR"]),
@@ -288,12 +284,6 @@ def test_damaged_result(say: Any, copy: Path) -> None:
     ]:
         (copy / "arch.json").write_text(json.dumps(harm))
         assert fragment in say("report run").refusal
-
-
-def test_resume_of_nothing(say: Any, tmp_path: Path) -> None:
-    message = say(f"{SEARCH} --out rnu --resume").refusal
-    assert "there is no run in rnu to resume: check --out, or leave --resume out" in message
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_unfinished_search(say: Any, copy: Path) -> None:

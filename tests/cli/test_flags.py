@@ -134,7 +134,7 @@ def test_glance_knows_the_switches_of_all_that_can_be_named() -> None:
 
 
 def test_every_setting_says_what_it_means() -> None:
-    for parts in (*search.owned().values(), *fit.owned().values()):
+    for parts in (*search.owned().values(), fit.command([]).parts.values()):
         for part in parts:
             outline = outline_of(part.settings)
             missing = {f.name for f in fields(outline)} - arguments(outline.__doc__).keys()

@@ -55,27 +55,22 @@ class FitFlags:
 
 
 def command(words: Sequence[str]) -> Command:
-    """Return the command, its defaults those of the recipe that `words` name. Raises UserError for an unknown one."""
-    _, given = glance(words, owned()[""])
-    parts = _parts(recipe_of(given.get("--recipe"), "fit"))
-    return Command(run="renascent.cli.work.fit:run", parts=parts, check=_check, **folder_of("fit"))
+    """Return the command, its defaults those of the recipe that `words` name. Raises UserError for an unknown one.
 
-
-def owned() -> dict[str, list[Part]]:
-    """Return every group of flags of a training, as `commands.search.owned`."""
-    return {"": list(_parts(None).values())}
-
-
-def _parts(recipe: Any) -> dict[str, Part]:
-    """Return the flags, with the defaults of a recipe: one of distillation has the reference as teacher."""
+    A recipe of distillation has the reference as teacher.
+    """
+    options = Part("Data (as in the search, unless given)", OPTIONS(), blank=True)
+    _, given = glance(words, [Part("", FitFlags()), Part("", FIT()), Part("", DISTILLATION()), options, MACHINE])
+    recipe = recipe_of(given.get("--recipe"), "fit")
     distillation = recipe and recipe.distillation
-    return {
+    parts = {
         "flags": Part("Fit", FitFlags(teacher=REFERENCE if distillation else None)),
         "training": Part("Training", recipe.fit if recipe else FIT()),
         "distillation": Part("Distillation (with a teacher)", distillation or DISTILLATION()),
-        "options": Part("Data (as in the search, unless given)", OPTIONS(), blank=True),
+        "options": options,
         "machine": MACHINE,
     }
+    return Command(run="renascent.cli.work.fit:run", parts=parts, check=_check, **folder_of("fit"))
 
 
 def _check(flags: FitFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:

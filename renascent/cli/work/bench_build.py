@@ -46,11 +46,7 @@ def run(
             command=command,
             say=BuildProgress(bar),
         )
-    return Outcome(_facts(built), _summary(built))
-
-
-def _facts(built: Built) -> Json:
-    return {
+    facts = {
         "table": built.table.name,
         "rows": len(built.table),
         "trainings": built.trainings,
@@ -58,6 +54,7 @@ def _facts(built: Built) -> Json:
         "seconds": round(built.seconds, 3),
         "path": str(built.path),
     }
+    return Outcome(facts, _summary(built))
 
 
 def _summary(built: Built) -> str:

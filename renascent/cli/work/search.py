@@ -22,9 +22,6 @@ from renascent.loops.weightsfile import read_weights
 from renascent.nets import SPACES
 from renascent.tasks.prepare import ImageOptions
 
-MEASURING = "measuring the latency of some forty networks first ({})"
-"""What to say before the longest silence of a search with a bound on latency."""
-
 
 def run(
     word: str | None,
@@ -80,8 +77,8 @@ def searched(
     try:
         with Counted() as bars:
             bars.say(f"{first} with {flags.strategy} on {task}; run folder {folder}")
-            if flags.timed and not (others.get("latency") or flags.resume):
-                bars.say(MEASURING.format(flags.runtime))
+            if flags.timed and not (others.get("latency") or flags.resume):  # the longest silence of a search
+                bars.say(f"measuring the latency of some forty networks first ({flags.runtime})")
             live = Live(bars, ["search"])
 
             def hear(event: Json) -> None:

@@ -40,7 +40,10 @@ def run(
     space = _space(factory, flags, shape_of(flags.input) if flags.input else shape)
     if flags.dry_run:
         return _shown(space, flags)
-    _fits(space, shape, task.classes)
+    space.check(task.channels, task.classes)
+    if shape != space.shape and not space.resolutions:
+        found = ",".join(map(str, shape))
+        raise UserError(f"the data are {found} and --input is {flags.input}: give the same, or resize the images")
     return searched(
         space,
         strategy,
@@ -84,16 +87,6 @@ def _space(factory: str, flags: ShrinkFlags, shape: tuple[int, int, int]) -> Ada
         Counted().say(str(space.coverage))
         raise
     return space
-
-
-def _fits(space: Adapted, shape: tuple[int, ...], classes: int) -> None:
-    """Raise UserError unless the data can be searched on."""
-    space.check(shape[0], classes)
-    if shape != space.shape and not space.resolutions:
-        raise UserError(
-            f"the data are {','.join(map(str, shape))} and --input is {','.join(map(str, space.shape))}: "
-            "give the same, or resize the images"
-        )
 
 
 def _shown(space: Adapted, flags: ShrinkFlags) -> Outcome:

@@ -142,10 +142,8 @@ def test_killed_at_some_moment_and_resumed(say: Any, tmp_path: Path) -> None:
     assert (tmp_path / "t").read_bytes() == (tmp_path / "expected").read_bytes()
 
 
-def test_bench_import_pickle_with_a_call_is_refused(say: Any, tmp_path: Path) -> None:
+def test_bench_import_pickle_with_a_call_is_refused(refused: Any, tmp_path: Path) -> None:
     for content in (b"cos\nsystem\n(S'touch trace'\ntR.", b"\x80\x02cos\nsystem\n(U\x0btouch tracetR."):
         (tmp_path / "evil.pth").write_bytes(content)
-        completed = say("bench import evil.pth --out t")
-        assert completed.code == 2
-        assert "evil.pth is refused: it asks for 'os.system', which was not called" in completed.err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pth", "nb201.npz"]
+        says = "evil.pth is refused: it asks for 'os.system', which was not called"
+        refused("bench import evil.pth --out t", says)
