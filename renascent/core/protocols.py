@@ -107,19 +107,13 @@ class Task(ABC):
         """Return one whole split ("train", "val", "test") in order, not augmented; the last batch may be smaller."""
 
 
-@dataclass(frozen=True)
-class Linear:
-    """A value that moves on a straight line over the search. start, end: in the value's own unit.
+def linear(start: float, end: float, fraction: float) -> float:
+    """Return where a value is that moves on a straight line over the search.
 
-    >>> Linear(10.0, 0.1)(0.0), round(Linear(10.0, 0.1)(1.0), 6)
+    >>> linear(10.0, 0.1, 0.0), round(linear(10.0, 0.1, 1.0), 6)
     (10.0, 0.1)
     """
-
-    start: float
-    end: float
-
-    def __call__(self, fraction: float) -> float:
-        return self.start + (self.end - self.start) * fraction
+    return start + (end - start) * fraction
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from renascent.core.fields import NonNegative, Positive, settings
 from renascent.core.gates import Gates, gumbel_hard
-from renascent.core.protocols import Data, Linear, Metrics, Progress, State
+from renascent.core.protocols import Data, Metrics, Progress, State, linear
 from renascent.strategies._bilevel import Logits, arch_step, argmax, bilevel_state, softmax, weight_step
 
 
@@ -36,5 +36,5 @@ class GDAS:
         return metrics | arch_step(s, data.val.next(), self._sample(s, t))
 
     def _sample(self, s: State[Logits], t: Progress) -> Gates:
-        tau = Linear(self.tau_start, self.tau_end)(t.fraction)
+        tau = linear(self.tau_start, self.tau_end, t.fraction)
         return gumbel_hard(s.space, s.policy(), tau, s.rng)

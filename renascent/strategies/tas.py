@@ -6,7 +6,7 @@ from torch import Tensor
 
 from renascent.core.fields import NonNegative, Positive, Range, Share, settings
 from renascent.core.gates import Gates, several_sizes
-from renascent.core.protocols import Linear, Progress, State
+from renascent.core.protocols import Progress, State, linear
 from renascent.strategies._bilevel import Logits, argmax, bilevel_state, softmax
 from renascent.strategies._goals import piecewise
 from renascent.strategies._sizes import size_step
@@ -46,7 +46,7 @@ class TAS:
     init, step, derive, probabilities = bilevel_state, size_step, argmax, softmax
 
     def sample(self, s: State[Logits], logits: Tensor, t: Progress) -> Gates:
-        tau = Linear(self.tau_start, self.tau_end)(t.fraction)
+        tau = linear(self.tau_start, self.tau_end, t.fraction)
         return several_sizes(s.space, logits, tau, s.rng, self.samples)
 
     def charge(self, loss: Tensor, usage: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -70,10 +71,7 @@ def _kind(image: Tensor) -> str:
 
 
 def _label(label: Any, where: str) -> int:
-    try:
-        number = int(label)
-    except (TypeError, ValueError):
-        number = None
-    if number is None or number != label:
-        raise UserError(f"{where} has the label {label!r}; give a whole number from 0")
-    return number
+    with suppress(TypeError, ValueError):
+        if (number := int(label)) == label:
+            return number
+    raise UserError(f"{where} has the label {label!r}; give a whole number from 0")

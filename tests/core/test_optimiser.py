@@ -8,7 +8,6 @@ from torch import nn
 
 from renascent.core.errors import UserError
 from renascent.core.optimiser import CroppedSGD, WeightRule
-from renascent.loops.weightsfile import load_tree, save_tree
 
 SETTINGS = [
     {"lr": 0.1},
@@ -135,29 +134,6 @@ def test_a_plain_step_would_move_what_lies_outside():
     assert not torch.equal(
         outside_of(net.conv.detach(), slices(2, 1)["conv"]), outside_of(before, slices(2, 1)["conv"])
     )
-
-
-def test_momentum_survives_a_checkpoint(tmp_path):
-    """Training goes on as if it had not been stopped, for what was touched before and what was not."""
-    nets = Net(), Net()
-    optimisers = [CroppedSGD(net, **SETTINGS[3]) for net in nets]
-    for _ in range(3):
-        gradients(nets[0], slices(3, 2), torch.Generator().manual_seed(2))
-        optimisers[0].step_inside(slices(3, 2))
-    save_tree(tmp_path / "checkpoint", {"net": nets[0].state_dict(), "optimiser": optimisers[0].state_dict()})
-    tree = load_tree(tmp_path / "checkpoint")
-    nets[1].load_state_dict(tree["net"])
-    optimisers[1].load_state_dict(tree["optimiser"])
-    for p, q in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
-        one, two = (momentum_of(o, x) for o, x in zip(optimisers, (p, q), strict=True))
-        assert (one is None) == (two is None)
-        assert one is None or torch.equal(one, two)
-    assert momentum_of(optimisers[1], nets[1].idle) is None
-    for net, optimiser in zip(nets, optimisers, strict=True):
-        gradients(net, masks(3, 4), torch.Generator().manual_seed(3))
-        optimiser.step_inside(masks(3, 4))
-    for p, q in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
-        assert torch.equal(p, q)
 
 
 # --- the rule

@@ -1,7 +1,6 @@
 """Checkpoints: what comes back, what is noticed, and what a failure leaves."""
 
 import contextlib
-import errno
 import os
 import resource
 
@@ -131,20 +130,6 @@ def left(path):
     """Return what a failed write left: the old content, and nothing beside it."""
     assert os.listdir(path.parent) == [path.name]
     return load_tree(path)
-
-
-def test_a_failure_in_the_middle_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "c"
-    save_tree(path, {"step": 1})
-
-    def half(tensors, scratch, metadata):
-        scratch.write_bytes(b"half of it")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("renascent.loops.weightsfile.save_file", half)
-    with pytest.raises(UserError, match=r"cannot write .*No space left on device; free some space"):
-        save_tree(path, {"step": 2})
-    assert left(path) == {"step": 1}
 
 
 def test_a_file_that_may_not_grow_leaves_the_old_one(tmp_path):

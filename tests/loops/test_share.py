@@ -165,7 +165,8 @@ def test_begin_refuses_decisions_that_a_strategy_says_it_cannot_learn():
     with pytest.raises(UserError, match="Picky learns nothing of 'resolution', of which a network follows one option"):
         begin(Picky(), sizes)
     subsets = replace(parts, space=Space({"s": Subset(("a", "b"))}))
-    with pytest.raises(UserError, match="'s' is a Subset, and Picky takes one option"):
-        begin(Picky(), subsets)
+    for strategy in (Picky(), STRATEGIES["nes"](), STRATEGIES["tunas"]()):
+        with pytest.raises(UserError, match=f"'s' is a Subset, and {type(strategy).__name__} takes one option"):
+            begin(strategy, subsets)
     assert begin(Still(), sizes).space is sizes.space
     assert begin(Still(), subsets).space is subsets.space

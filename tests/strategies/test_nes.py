@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from renascent.core.errors import UserError
 from renascent.core.gates import one_hot
-from renascent.core.protocols import Goal, Progress, Setup
-from renascent.core.space import Space, Subset
-from renascent.loops.share import begin
-from renascent.nets.toy import ToySpace
+from renascent.core.protocols import Goal, Progress
 from renascent.strategies._evolution import centred_ranks, floored, gaussian
 from renascent.strategies.nes import NES
-from renascent.tasks.toy import ToyTask
 
 
 def rows_of(s, points):
@@ -212,14 +207,6 @@ def test_it_finds_the_wanted_cost_when_that_is_all_that_counts(sized, streams):
         metrics = strategy.step(s, data, Progress(k, 30, 30))
     assert 12 <= sum(s.setup.space.indices(strategy.derive(s, lambda arch: 0.0))) <= 16
     assert 12 <= float(metrics["cost_units"]) <= 16
-
-
-def test_it_refuses_decisions_without_order_of_one():
-    config = ToySpace(rows=1)
-    net = config.supernet(3, 4)
-    space = Space({"row0": Subset(("a", "b"))})
-    with pytest.raises(UserError, match="'row0' is a Subset, and NES takes one option"):
-        begin(NES(), Setup(net, ToyTask(rows=1, count_each=8), space))
 
 
 def test_the_paper_setting():

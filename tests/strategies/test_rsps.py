@@ -20,19 +20,6 @@ def test_the_weights_train_at_uniform_architectures(watched):
     assert chisquare(list(counts.values())).pvalue > 1e-3
 
 
-def test_the_candidates_are_uniform_and_the_best_wins(watched):
-    held, scored = watched(RSPS()), []
-    space = held.state.setup.space
-    drawn = Counter()
-    for _ in range(60):
-        arch = RSPS(candidates=1).derive(held.state, lambda a: 0.0)
-        drawn[arch] += 1
-    assert len(drawn) == 9
-    best = RSPS(candidates=100).derive(held.state, lambda a: scored.append(a) or float(space.index(a)))
-    assert space.index(best) == 8
-    assert len(scored) == len(set(scored)) == 9
-
-
 def test_it_believes_nothing(watched):
     probabilities = RSPS().probabilities(watched(RSPS()).state)
     assert all(p.tolist() == pytest.approx([1 / 3] * 3) for p in probabilities.values())

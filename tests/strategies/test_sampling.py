@@ -9,6 +9,9 @@ from scipy.stats import chisquare
 
 from renascent.core.space import Choice, Integer, Space
 from renascent.strategies._sampling import best_of, uniform, uniform_gates, uniform_probabilities
+from renascent.strategies.enas import ENAS
+from renascent.strategies.rsps import RSPS
+from renascent.strategies.setn import SETN
 
 UNEVEN = Space({"a": Choice(("x", "y", "z")), "b": Integer((8, 16))})
 
@@ -47,3 +50,12 @@ def test_best_of_scores_each_once_and_takes_the_first_of_equals():
     assert derive(SimpleNamespace(candidates=5), None, lambda arch: asked.append(arch) or scores[arch]) == b
     assert asked == [a, b, c]
     assert list(drawn) == []
+
+
+@pytest.mark.parametrize("kind", [RSPS, SETN, ENAS])
+def test_strategies_return_the_best_of_their_candidates(watched, kind):
+    strategy, asked = kind(candidates=200), []
+    state = watched(strategy).state
+    best = strategy.derive(state, lambda arch: asked.append(arch) or float(state.space.index(arch)))
+    assert best == max(asked, key=state.space.index)
+    assert len(set(asked)) == len(asked) > 5

@@ -16,20 +16,24 @@ from renascent.tasks.download import Archive, fetch, unpack
 from renascent.tasks.mnist import FILES
 from renascent.tasks.sources import DataSet
 
+Published = tuple[DataSet, Path, Path]
 
-def small_archive(small: Any, tmp_path: Path) -> tuple[DataSet, Path]:
-    """A small archive in CIFAR-10's genuine format, and CIFAR-10 as if it were published there."""
+
+@pytest.fixture
+def published(small: Any, tmp_path: Path) -> Published:
+    """A small archive in CIFAR-10's genuine format, CIFAR-10 as if it were published there, and a data folder."""
+    (folder := tmp_path / "data").mkdir()
     site = tmp_path / "site"
     small.cifar(site / "cifar-10-batches-bin", small.CIFAR_FILES, 20, 1, 10)
     with tarfile.open(site / "cifar-10-binary.tar.gz", "w:gz") as tar:
         tar.add(site / "cifar-10-batches-bin", "cifar-10-batches-bin")
     path = site / "cifar-10-binary.tar.gz"
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    return replace(CIFAR10, archives=(Archive(path.as_uri(), md5, path.name, 1),)), path
+    return replace(CIFAR10, archives=(Archive(path.as_uri(), md5, path.name, 1),)), path, folder
 
 
-def test_an_archive_is_downloaded_checked_and_unpacked(small: Any, tmp_path: Path):
-    data, _ = small_archive(small, tmp_path)
+def test_an_archive_is_downloaded_checked_and_unpacked(published: Published, tmp_path: Path):
+    data, _, _ = published
     folder = tmp_path / "new" / "data"
     with pytest.raises(UserError, match=r"cifar10 is not in the data folder .*new/data: `download=True` fetches it"):
         data.read("cifar10", folder, download=False)
@@ -38,18 +42,14 @@ def test_an_archive_is_downloaded_checked_and_unpacked(small: Any, tmp_path: Pat
     assert len(data.read("cifar10", folder, download=False).test[1]) == 20
 
 
-def test_an_archive_in_the_folder_is_used_without_download(small: Any, tmp_path: Path):
-    data, path = small_archive(small, tmp_path)
-    folder = tmp_path / "data"
-    folder.mkdir()
+def test_an_archive_in_the_folder_is_used_without_download(published: Published):
+    data, path, folder = published
     (folder / path.name).write_bytes(path.read_bytes())
     assert len(data.read("cifar10", folder, download=False).train[1]) == 100
 
 
-def test_a_wrong_archive_is_refused_and_replaced_by_download(small: Any, tmp_path: Path):
-    data, path = small_archive(small, tmp_path)
-    folder = tmp_path / "data"
-    folder.mkdir()
+def test_a_wrong_archive_is_refused_and_replaced_by_download(published: Published):
+    data, path, folder = published
     (folder / path.name).write_bytes(b"half of it")
     with pytest.raises(UserError, match=r"has the MD5 .*, the published file has .*: it is incomplete"):
         data.read("cifar10", folder, download=False)
@@ -57,21 +57,12 @@ def test_a_wrong_archive_is_refused_and_replaced_by_download(small: Any, tmp_pat
 
 
 def test_four_files_without_an_archive_are_downloaded(small: Any, tmp_path: Path):
+    archives = []
     for file in FILES:
-        small.idx(
-            tmp_path / "site" / f"{file}.gz",
-            small.pixels(20, 28, 28) if "idx3" in file else np.arange(20, dtype=np.uint8) % 10,
-        )
-    archives = tuple(
-        Archive(
-            (path := tmp_path / "site" / f"{file}.gz").as_uri(),
-            hashlib.md5(path.read_bytes()).hexdigest(),
-            f"mnist/{file}.gz",
-            1,
-        )
-        for file in FILES
-    )
-    raw = replace(DATASETS["mnist"], archives=archives).read("mnist", tmp_path / "data", download=True)
+        path, labels = tmp_path / "site" / f"{file}.gz", np.arange(20, dtype=np.uint8) % 10
+        small.idx(path, small.pixels(20, 28, 28) if "idx3" in file else labels)
+        archives.append(Archive(path.as_uri(), hashlib.md5(path.read_bytes()).hexdigest(), f"mnist/{path.name}", 1))
+    raw = replace(DATASETS["mnist"], archives=tuple(archives)).read("mnist", tmp_path / "data", download=True)
     assert raw.train[0].shape == (20, 1, 28, 28)
 
 

@@ -169,42 +169,21 @@ def test_a_net_of_the_wrong_shape_is_refused():
         task.loss(nn.Sequential(nn.Flatten(), nn.Linear(108, 7)), task.batches("val", 6)[0])
 
 
+X, Y = torch.zeros(8, 1, 2, 2), torch.arange(8) % 2
+
+
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        (
-            torch.zeros(8, 6, 6),
-            torch.arange(8) % 2,
-            r"the train images have the shape \(8, 6, 6\): give \(images,",
-        ),
-        (torch.zeros(0, 3, 6, 6), torch.zeros(0), "no image is in it"),
-        (
-            torch.zeros(8, 3, 6, 6, dtype=torch.int64),
-            torch.arange(8) % 2,
-            "images are torch.int64; give torch.uint8",
-        ),
-        (
-            torch.full((8, 1, 2, 2), float("nan")),
-            torch.arange(8) % 2,
-            "8 of the train images hold NaN or infinity",
-        ),
-        (
-            torch.zeros(8, 1, 2, 2),
-            torch.arange(7) % 2,
-            r"labels have the shape \(7,\); give one an image: \(8,\)",
-        ),
-        (torch.zeros(8, 1, 2, 2), torch.zeros(8), "labels are torch.float32; give whole numbers"),
-        (torch.zeros(8, 1, 2, 2), torch.arange(8) % 2 - 1, "labels run from -1 to 0; with 1 classes"),
-        (
-            torch.zeros(8, 1, 2, 2),
-            torch.zeros(8, dtype=torch.int64),
-            "there is 1 class; give labels of at least 2",
-        ),
-        (
-            torch.zeros(8, 1, 2, 2),
-            torch.arange(8) % 2 * 2,
-            r"1 of 3 classes have no training image \(class 1\)",
-        ),
+        (X[0], Y, r"the train images have the shape \(1, 2, 2\): give \(images,"),
+        (X[:0], Y, "no image is in it"),
+        (X.long(), Y, "images are torch.int64; give torch.uint8"),
+        (X * torch.nan, Y, "8 of the train images hold NaN or infinity"),
+        (X, Y[:7], r"labels have the shape \(7,\); give one an image: \(8,\)"),
+        (X, Y.float(), "labels are torch.float32; give whole numbers"),
+        (X, Y - 1, "labels run from -1 to 0; with 1 classes"),
+        (X, 0 * Y, "there is 1 class; give labels of at least 2"),
+        (X, 2 * Y, r"1 of 3 classes have no training image \(class 1\)"),
     ],
 )
 def test_unusable_tensors_are_refused(x: torch.Tensor, y: torch.Tensor, message: str):
@@ -213,22 +192,31 @@ def test_unusable_tensors_are_refused(x: torch.Tensor, y: torch.Tensor, message:
     assert "\n" not in str(error.value)
 
 
-def test_unfit_splits_are_refused():
-    x, y = data()
-    with pytest.raises(UserError, match=r"the test images are \(3, 5, 5\) torch.uint8 and the train images"):
-        ImageTask.from_tensors(x, y, test=data(12, size=5))
-    with pytest.raises(UserError, match="labels run from 0 to 4; with 4 classes they must be in 0 to 3"):
-        ImageTask.from_tensors(x, y, test=data(12, classes=5), classes=4)
-    with pytest.raises(UserError, match=r"the val images have the shape .*: no image is in it"):
-        ImageTask.from_tensors(x, y, val=(x[:0], y[:0]))
-    with pytest.raises(UserError, match="the val split has 0 indices"):
-        ImageTask(x, y, {"train": range(40), "val": []})
-    with pytest.raises(UserError, match="the val split has 1 indices; give at least one, each in 0 to 39"):
-        ImageTask(x, y, {"train": range(40), "val": [40]})
-    with pytest.raises(UserError, match="the task has no val split"):
-        ImageTask(x, y, {"train": range(40)})
-    with pytest.raises(UserError, match="unknown split 'valid'"):
-        ImageTask(x, y, {"train": range(20), "val": range(20, 40), "valid": [1]})
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"test": data(12, size=5)}, r"the test images are \(3, 5, 5\) torch.uint8 and the train images"),
+        ({"test": data(12, classes=5), "classes": 4}, "labels run from 0 to 4; with 4 classes they must be in 0 to 3"),
+        ({"val": data(0)}, r"the val images have the shape .*: no image is in it"),
+    ],
+)
+def test_unfit_pairs_are_refused(about: dict[str, Any], message: str):
+    with pytest.raises(UserError, match=message):
+        ImageTask.from_tensors(*data(), **about)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"val": []}, "the val split has 0 indices"),
+        ({"val": [40]}, "the val split has 1 indices; give at least one, each in 0 to 39"),
+        ({}, "the task has no val split"),
+        ({"val": [39], "valid": [1]}, "unknown split 'valid'"),
+    ],
+)
+def test_unfit_splits_are_refused(parts: dict[str, Any], message: str):
+    with pytest.raises(UserError, match=message):
+        ImageTask(*data(), {"train": range(40), **parts})
 
 
 def test_a_split_that_is_not_there_is_named():
@@ -276,10 +264,7 @@ def test_from_dataset_takes_grey_and_a_validation_set():
         ([(np.zeros(4), 0)], r"a ndarray of shape \(4,\)"),
         ([(np.zeros((4, 4)), "cat")], "has the label 'cat'; give a whole number"),
         ([(np.zeros((4, 4)), 0.5)], "has the label 0.5; give a whole number"),
-        (
-            [(np.zeros((4, 4)), 0), (np.zeros((4, 5)), 1)],
-            r"item 1 .* is \(1, 4, 5\) torch.float64 and item 0 is",
-        ),
+        ([(np.zeros((4, 4)), 0), (np.zeros((4, 5)), 1)], r"item 1 .* is \(1, 4, 5\) torch.float64 and item 0 is"),
     ],
 )
 def test_from_dataset_names_the_item_it_cannot_use(dataset: Any, message: str):

@@ -150,10 +150,7 @@ def _official_space() -> Space:
 @cache
 def _official_places() -> NDArray[np.int64]:
     """Return where `Space.index` finds itself in the official order, (15625,)."""
-    order = official_order()
-    places = np.empty(len(order), dtype=np.int64)
-    places[order @ len(OPERATIONS) ** np.arange(5, -1, -1)] = np.arange(len(order))
-    return places
+    return np.argsort(official_order() @ len(OPERATIONS) ** np.arange(5, -1, -1))
 
 
 def _format(nodes: int, arch: Arch) -> str:
@@ -165,21 +162,16 @@ def _parse(nodes: int, operations: tuple[str, ...], text: str) -> Mapping[str, s
     groups = text.split("+")
     if len(groups) != nodes - 1:
         raise UserError(f"cell '{text}' has {len(groups)} groups joined by +: a cell of {nodes} nodes has {nodes - 1}")
-    parts = [_parse_group(target, group, operations) for target, group in enumerate(groups, start=1)]
-    return {edge: op for part in parts for edge, op in part.items()}
-
-
-def _parse_group(target: int, group: str, operations: tuple[str, ...]) -> dict[str, str]:
-    """Read the inputs of one target node, `|op~0|op~1|`."""
-    inputs = group[1:-1].split("|")
-    if len(group) < 2 or group[0] + group[-1] != "||" or len(inputs) != target:
-        shape = "".join(f"|op~{source}" for source in range(target)) + "|"
-        raise UserError(f"group '{group}' of node {target} cannot be read: write {shape}, sources in order")
     found = {}
-    for source, part in enumerate(inputs):
-        op, _, place = part.rpartition("~")
-        if op not in operations or place != str(source):
-            allowed = ", ".join(operations)
-            raise UserError(f"'{part}' in group '{group}' cannot be read: write op~{source}, op one of {allowed}")
-        found[f"{source}-{target}"] = op
+    for target, group in enumerate(groups, start=1):
+        inputs = group[1:-1].split("|")
+        if len(group) < 2 or group[0] + group[-1] != "||" or len(inputs) != target:
+            shape = "".join(f"|op~{source}" for source in range(target)) + "|"
+            raise UserError(f"group '{group}' of node {target} cannot be read: write {shape}, sources in order")
+        for source, part in enumerate(inputs):
+            op, _, place = part.rpartition("~")
+            if op not in operations or place != str(source):
+                allowed = ", ".join(operations)
+                raise UserError(f"'{part}' in group '{group}' cannot be read: write op~{source}, op one of {allowed}")
+            found[f"{source}-{target}"] = op
     return found
