@@ -81,11 +81,8 @@ def _view(table: Table, problem: Problem) -> View:
 
 def _first(table: Table, homes: Sequence[str], **wanted: Any) -> Column | None:
     """Return the column of these properties, of the first data set that has one."""
-    for data in homes:
-        for column in table.columns.values():
-            if column.data == data and all(getattr(column, name) == value for name, value in wanted.items()):
-                return column
-    return None
+    fits = [c for c in table.columns.values() if all(getattr(c, name) == value for name, value in wanted.items())]
+    return next((column for data in homes for column in fits if column.data == data), None)
 
 
 def anatomy(table: Table, seen: Sequence[View]) -> Json:
@@ -186,9 +183,9 @@ def _ranking(table: Table, seen: Sequence[View]) -> list[Json]:
     facts = []
     for view in seen:
         at = int(np.argmin(places[view.name]))
-        held = {name: int(rank[at]) for name, rank in places.items()}
-        arch = table.space.format(table.arch(int(rows[at])))
-        facts.append({"best_on": view.name, "row": int(rows[at]), "arch": arch, "ranks": held})
+        row, held = int(rows[at]), {name: int(rank[at]) for name, rank in places.items()}
+        arch = table.space.format(table.arch(row))
+        facts.append({"best_on": view.name, "row": row, "arch": arch, "ranks": held})
     return facts
 
 

@@ -50,10 +50,11 @@ def scaled_to(config: SpaceConfig, reference: Arch, exact: Exact, shares: Sequen
     for share in shares:
         for rows, usage in zip(ways, priced, strict=True):
             if (fits := np.flatnonzero(usage <= share)).size:
-                found[f"{share:.3g}x"] = space.from_indices(rows[fits[-1]])
+                arch = space.from_indices(rows[fits[-1]])
+                if arch not in found.values():  # two shares that give the same network are one point
+                    found[f"{share:.3g}x"] = arch
                 break
-    # two shares that give the same network are one point
-    return {name: arch for k, (name, arch) in enumerate(found.items()) if arch not in list(found.values())[:k]}
+    return found
 
 
 def scaled(config: SpaceConfig, goals: Sequence[Goal], kept: Collection[str] = ()) -> Arch:

@@ -25,7 +25,7 @@ NB201 = Path(os.environ.get("RENASCENT_DATA", "nowhere")) / "nas" / "nb201.npz"
 needs_nb201 = pytest.mark.skipif(not NB201.exists(), reason="needs nas/nb201.npz in the folder RENASCENT_DATA")
 
 
-def built(**more):
+def built(problems=None):
     """A table as `bench build` makes one: a data set, seeds and a value per epoch."""
     rng = np.random.default_rng(3)
     curves = [rng.uniform(20, 90, size=(ROWS, len(SEEDS), len(AT))) for _ in range(2)]
@@ -36,8 +36,8 @@ def built(**more):
         Column("params"): rng.integers(100, 10_000, ROWS),
     }
     problem = Problem("digits", "val_accuracy:digits:4", "seconds_per_epoch:digits", "test_accuracy:digits:4")
-    held = {"columns": columns, "problems": [problem], **more}
-    return Table.of("built", SPACE, [SPACE.indices(arch) for arch in SPACE], held["columns"], held["problems"])
+    rows = [SPACE.indices(arch) for arch in SPACE]
+    return Table.of("built", SPACE, rows, columns, [problem] if problems is None else problems)
 
 
 def plain(nodes=3, **arrays):

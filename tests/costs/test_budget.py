@@ -131,11 +131,6 @@ def test_a_multiple_without_a_reference_is_refused():
     assert TOPOLOGY.reference is None
 
 
-def test_bytes_of_a_space_that_cannot_list_its_layers_are_refused():
-    with pytest.raises(UserError, match="memory_access_bytes is known for spaces of sizes only"):
-        goals_of("memory_access_bytes<=1M", TOPOLOGY)
-
-
 def test_a_multiple_of_latency_is_of_what_was_measured():
     config = SPACES["sizes"]
     latency = cost_of("params", config, SHAPE, CLASSES)

@@ -59,9 +59,8 @@ class LatencyCost:
     def _expected(self, layer: Layer) -> Tensor:
         """Return the expected latency of a layer, given that it is there."""
         sizes = (layer.inputs, layer.outputs, *layer.size)
-        draws = _draws(sizes)
         values, probabilities = [], []
-        for places, probability in draws:
+        for places, probability in _draws(sizes):
             rows = np.stack([np.asarray(sizes[k].values) for k in places], axis=1)  # type: ignore[union-attr]
             different, back = np.unique(rows, axis=0, return_inverse=True)
             index = torch.as_tensor(back.reshape(-1), device=probability.device)

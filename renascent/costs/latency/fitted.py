@@ -140,8 +140,7 @@ def _costs(config: SpaceConfig, shape: Shape, classes: int) -> list[Priced]:
 
 
 def _features(costs: Sequence[Priced], indices: NDArray[np.integer]) -> NDArray[np.float64]:
-    columns = [cost.exact(indices) for cost in costs]
-    return np.stack([np.ones(len(indices)), *columns], axis=1)
+    return np.stack([np.ones(len(indices)), *(cost.exact(indices) for cost in costs)], axis=1)
 
 
 def _fit(rows: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
