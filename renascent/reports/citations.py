@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup, escape
 
@@ -20,34 +20,29 @@ Citation = tuple[str, Markup]
 
 def citations(result: Record) -> Iterator[Citation]:
     """Cite exactly what was used. The texts are the `References:` of the docstrings beside the code."""
-    yield from ((what, _linked(text)) for what, text in _texts(result))
+    for what, texts in _used(result):
+        yield from ((what, _linked(text)) for text in texts)
 
 
-def _texts(result: Record) -> Iterator[tuple[str, str]]:
-    asked = result.asked
+def _used(result: Record) -> Iterator[tuple[str, Sequence[str]]]:
+    asked, training = result.asked, result.training
     strategy, _ = STRATEGIES.places.get(asked.strategy, ("", {}))
-    yield from _of(f"strategy {asked.strategy}", strategy)
-    yield from _of(f"space {asked.space}", place_of(type(result.space)))
-    yield f"data {asked.task.name}", asked.task.source
+    yield f"strategy {asked.strategy}", references(strategy)
+    yield f"space {asked.space}", references(place_of(type(result.space)))
+    yield f"data {asked.task.name}", [asked.task.source]
     if asked.task.augmentation.cutout > 0:
-        yield from _of("augmentation, cutout", CUTOUT)
+        yield "augmentation, cutout", references(CUTOUT)
     if truth := asked.truth:
-        yield f"truth table {truth.table}", truth.source or "given by the user"
-    if training := result.training:
-        options = arguments(docstring(FIT), "References")
-        yield from (
-            (f"training, {name.replace('_', ' ')}", text)
-            for name, text in options.items()
-            if getattr(training.settings, name, None)
-        )
-        if training.teacher:
-            yield from _of("training, distillation", DISTILLATION)
-        if training.init == "reference":
-            yield from _of("training, weights of the reference", INHERITED)
-
-
-def _of(what: str, place: str) -> Iterator[tuple[str, str]]:
-    yield from ((what, text) for text in references(place))
+        yield f"truth table {truth.table}", [truth.source or "given by the user"]
+    if training is None:
+        return
+    for name, text in arguments(docstring(FIT), "References").items():
+        if getattr(training.settings, name, None):
+            yield f"training, {name.replace('_', ' ')}", [text]
+    if training.teacher:
+        yield "training, distillation", references(DISTILLATION)
+    if training.init == "reference":
+        yield "training, weights of the reference", references(INHERITED)
 
 
 def _linked(text: str) -> Markup:

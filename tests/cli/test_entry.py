@@ -259,16 +259,6 @@ def test_fit_resumed_on_other_data_is_refused(say: Any, copy: Path, change: str,
     assert message.endswith("resume with the same settings, or remove run/fit")
 
 
-def test_fit_on_data_that_are_named_again_keeps_the_options_of_the_search(say: Any, copy: Path) -> None:
-    """All but the one that a flag changes."""
-    held = json.loads((copy / "data.json").read_text())["options"]
-    assert held["limit"]
-    assert "other data" not in say("fit run --epochs 1 --data digits --cutout 2").out
-    task = json.loads((copy / "fit" / "config.json").read_text())["task"]
-    assert task["images"] == json.loads((copy / "config.json").read_text())["task"]["images"]
-    assert task["augmentation"]["cutout"] == 2
-
-
 def test_fit_on_other_data_says_so(say: Any, copy: Path) -> None:
     completed = say("fit run --epochs 1 --data digits --limit 220")
     assert "(trained alone, 1 epoch; on other data than the search's: digits)" in completed.out

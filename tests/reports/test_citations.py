@@ -86,12 +86,6 @@ def test_an_option_of_training_is_cited_once_used(
     assert other not in " ".join(cited.values())
 
 
-def test_before_any_training(folder: Path, tmp_path: Path) -> None:
-    result = edited(folder, tmp_path / "run", "arch.json", lambda facts: facts)
-    (result.folder / "fit" / "result.json").unlink()
-    assert list(told(result)) == ["strategy gdas", "space nats-topology", "data stripes"]
-
-
 def test_a_strategy_and_a_task_of_the_users_own(folder: Path, tmp_path: Path) -> None:
     own = {"strategy": "Mine", "task": {"name": "cells"}}
     cited = told(edited(folder, tmp_path / "run", "config.json", lambda c: c | own))

@@ -497,17 +497,9 @@ def test_start_with_a_cost_per_layer_drops_layers_and_keeps_widths(task, tmp_pat
     assert start["resolution"] == 8
 
 
-@pytest.mark.parametrize(
-    ("text", "error", "says"),
-    [
-        ("macs<=10", BudgetError, r"no architecture of space 'resnet8' has macs<=10: the least is macs<=\d"),
-        ("macs<=0.001x", BudgetError, "the least is macs<="),
-        ("latency_ms<=0.5", BudgetError, r"has latency_ms<=0\.5: the least is latency_ms<=\d"),
-    ],
-)
-def test_prepare_infeasible_budget_is_refused(task, tmp_path, fits, text, error, says):
-    with pytest.raises(error, match=says):
-        prepare(CONFIG, task, Budget.parse(text), folder=tmp_path, resume=False)
+def test_prepare_infeasible_latency_is_refused(task, tmp_path, fits):
+    with pytest.raises(BudgetError, match=r"has latency_ms<=0\.5: the least is latency_ms<=\d"):
+        prepare(CONFIG, task, Budget.parse("latency_ms<=0.5"), folder=tmp_path, resume=False)
     assert not list(tmp_path.iterdir())
 
 

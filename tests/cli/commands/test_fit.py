@@ -76,7 +76,14 @@ def test_the_same_data_keep_their_options_and_others_have_their_own(say: Any) ->
         Path("photos", name).mkdir(parents=True)
         for number in range(30):
             Image.new("L", (8, 8), shade).save(Path("photos", name, f"{number}.png"))
-    for data, images in {"digits": 200, "photos": 240, "photos --limit 220": 220, "digits --limit 150": 150}.items():
+    taken = {
+        "digits": 200,
+        "digits --cutout 2": 200,
+        "photos": 240,
+        "photos --limit 220": 220,
+        "digits --limit 150": 150,
+    }
+    for data, images in taken.items():
         shutil.rmtree("run/fit", ignore_errors=True)
         assert say(f"{FIT} --data {data}").code == 0
         used = json.loads(Path("run/fit/config.json").read_text())["task"]["images"]
