@@ -102,10 +102,8 @@ def fit(
     net.train().to(task.device)
     if settings.float64:
         net.double().register_forward_pre_hook(lambda _, given: (given[0].double(), *given[1:]))
-    stream = task.stream(split, seed, settings.batch)
-    optimiser = settings.weights.optimiser(net)
-    smooth = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
-    average = AveragedModel(net, multi_avg_fn=smooth, use_buffers=True) if settings.ema else None
+    stream, optimiser = task.stream(split, seed, settings.batch), settings.weights.optimiser(net)
+    average = _average(net, settings.ema) if settings.ema else None
     parts: dict[str, Stateful] = {"net": net, "optimiser": optimiser, "stream": stream}
     parts |= {"average": average} if average else {}
     # isolate: Dynamo caches per code object and silently falls back to eager after 8 recompilations
@@ -182,6 +180,10 @@ def _watched(net: nn.Module, task: Task, splits: Sequence[str]) -> dict[str, flo
     """Return loss and score of each split by the names that an epoch's event has for them."""
     found = {split: judge(net, task, split) for split in splits}
     return {f"{split}_{what}": value for split, pair in found.items() for what, value in pair._asdict().items()}
+
+
+def _average(net: nn.Module, decay: float) -> AveragedModel:
+    return AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
 def _check_drop_path(net: nn.Module, settings: Fit) -> None:

@@ -21,8 +21,7 @@ SPACE = ToySpace().space
 
 
 def tabular():
-    counts = [len(decision.options) for decision in SPACE.decisions.values()]
-    archs = np.array(list(np.ndindex(*counts)))
+    archs = np.array(list(np.ndindex(*SPACE.counts)))
     rng = np.random.default_rng(0)
     columns = {
         Column("val_accuracy", "toy", 2, seeds=(0, 1), at=(1, 2)): 100 * rng.random((len(archs), 2, 2)),

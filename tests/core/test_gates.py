@@ -114,11 +114,6 @@ def test_a_row_for_every_decision(make) -> None:
         make(UNEVEN, torch.zeros(2, 4))
 
 
-def test_option_counts() -> None:
-    assert UNEVEN.counts == COUNTS
-    assert CONDITIONAL.counts == (2, 2, 3)
-
-
 # --- soft
 
 

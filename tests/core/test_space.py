@@ -264,6 +264,7 @@ def test_size_and_iteration_count_distinct_architectures(space: Space) -> None:
 
 
 def test_size_by_hand() -> None:
+    assert DISCRETE.counts == (3, 2, 3, 2)
     assert FLAT.size == FLAT.span == 2 * 3 * 4
     assert DISCRETE.size == 1 + (1 + 3) + (1 + 3) * 4
     assert DISCRETE.span == 3 * 2 * 3 * 4

@@ -13,7 +13,7 @@ from renascent.strategies.nes import NES
 
 
 def rows_of(s, points):
-    limits = torch.tensor([len(d.options) - 1 for d in s.setup.space.decisions.values()])
+    limits = torch.tensor(s.setup.space.counts) - 1
     return torch.minimum(points.floor().clamp_min(0).long(), limits)
 
 

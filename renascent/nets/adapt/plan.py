@@ -95,13 +95,8 @@ def planned(
         nothing = "no part of the model can change: its coverage table says why"
         raise NothingToSearch(Coverage(tuple(table), 0.0, nothing))
     depths = {f"depth.{run.name}": run for run in good.runs}
-    decisions = {RESOLUTION: Integer(resolutions)} if len(resolutions) > 1 else {}
-    decisions |= {name: Integer(run.options) for name, run in depths.items()}
     widths = {grouping.groups[number].name: number for number in good.groups}
-    for name, number in widths.items():
-        group = grouping.groups[number]
-        decisions[name] = Integer(tuple(k * group.scale for k in choices[number]), _when(group, depths))
-    space = Space(decisions, NAME)
+    space = _space(resolutions, depths, {number: grouping.groups[number] for number in good.groups}, choices)
     axes = _mixable(restricted(grouping, good.groups), good.groups)
     costs = Costs(model, space, grouping, axes, widths, depths)
     return Plan(
@@ -167,6 +162,19 @@ def _resized(model: nn.Module, channels: int, resolutions: tuple[int, ...], stat
             raise UserError(f"resolution {size} cannot be offered: the model computes other operations at that size")
         found.append(other)
     return found or [state]
+
+
+def _space(
+    resolutions: tuple[int, ...],
+    depths: Mapping[str, Run],
+    groups: Mapping[int, Group],
+    choices: Mapping[int, tuple[int, ...]],
+) -> Space:
+    decisions = {RESOLUTION: Integer(resolutions)} if len(resolutions) > 1 else {}
+    decisions |= {name: Integer(run.options) for name, run in depths.items()}
+    for number, group in groups.items():
+        decisions[group.name] = Integer(tuple(k * group.scale for k in choices[number]), _when(group, depths))
+    return Space(decisions, NAME)
 
 
 def _when(group: Group, depths: Mapping[str, Run]) -> When:
