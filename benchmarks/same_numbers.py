@@ -31,6 +31,7 @@ import renascent as rn
 from renascent.nets.adapt import Adapted
 
 CLOCK = {"time", "seconds", "search_seconds", "latency_ms", "command"}
+CLOCKED = re.compile("seconds_per_epoch|latency_ms")
 """Keys whose values a repetition may change."""
 
 SMALL = {
@@ -164,7 +165,7 @@ def _file(path: Path) -> Any:
         return _timeless(json.loads(path.read_text()))
     if path.suffix == ".safetensors" and path.name != "checkpoint.safetensors":
         with safe_open(path, framework="pt") as file:
-            return {key: _digest(file.get_tensor(key)) for key in sorted(file.keys()) if "seconds" not in key}
+            return {key: _digest(file.get_tensor(key)) for key in sorted(file.keys()) if not CLOCKED.match(key)}
     return "there"
 
 
