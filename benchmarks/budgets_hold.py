@@ -45,7 +45,7 @@ from renascent.core.protocols import Goal, OneShot, Setup, WeightRule
 from renascent.core.space import Arch, Integer, Space
 from renascent.costs import macs, params
 from renascent.costs.budget import Budget
-from renascent.costs.named import cost_of
+from renascent.costs.counts import cost_of
 from renascent.loops.run import Run, read_events
 from renascent.loops.share import Scorer, share
 from renascent.nets.sizes.space import SizedSpace

@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import itertools
 import json
+import re
 import subprocess
 import sys
 import tempfile

@@ -135,7 +135,7 @@ def comparison(path: Path, names: list[str], runs: int, processes: int) -> tuple
     began = time.perf_counter()
     found = compare({name: MULTITRIAL[name]() for name in names}, contests, runs=runs, processes=processes)
     seconds = time.perf_counter() - began
-    from renascent.bench.standings import standings  # only here: every process that shares the work imports this file
+    from renascent.bench.compare import standings  # only here: every process that shares the work imports this file
 
     return seconds, {problem: standings(held) for problem, held in found.items()}
 

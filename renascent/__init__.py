@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from renascent.bench.compare import Contest as Contest
     from renascent.bench.compare import compare as compare
+    from renascent.bench.compare import standings as standings
     from renascent.bench.importers import open_table as open_table
-    from renascent.bench.standings import standings as standings
     from renascent.bench.tables.columns import Column as Column
     from renascent.bench.tables.columns import Problem as Problem
     from renascent.bench.tables.objectives import hypervolume as hypervolume
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from renascent.core.space import Real as Real
     from renascent.core.space import Space as Space
     from renascent.core.space import Subset as Subset
+    from renascent.costs.counts import cost_of as cost_of
     from renascent.costs.latency.cost import LatencyCost as LatencyCost
     from renascent.costs.latency.measure import measure as measure
     from renascent.costs.latency.measure import measure_all as measure_all
     from renascent.costs.latency.table import Lut as Lut
-    from renascent.costs.named import cost_of as cost_of
     from renascent.experiment.recipes import RECIPES as RECIPES
     from renascent.experiment.result import Result as Result
     from renascent.experiment.search import search as search

@@ -41,7 +41,6 @@ GROUND = (
         "core.decisions",
         "core.arch",
         "core.space",
-        "core.space_json",
         "core.text",
     ),
     *("core.codecs", "bench.tables", "strategies.trials"),

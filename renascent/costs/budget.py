@@ -14,8 +14,7 @@ from renascent.core.errors import BudgetError, UserError
 from renascent.core.knapsack import Bounded, cheapest
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.text import aligned, number
-from renascent.costs.counts import Additive
-from renascent.costs.named import cost_of
+from renascent.costs.counts import Additive, cost_of
 
 
 class Feasible(NamedTuple):

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from renascent.core.bounds import COSTS
 from renascent.core.text import number
-from renascent.costs.named import cost_of
+from renascent.costs.counts import cost_of
 from renascent.costs.scaling import is_depth, is_size_space
 from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.reports.plots import COLOURS, SOFT

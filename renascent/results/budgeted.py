@@ -16,13 +16,13 @@ from renascent.core.schema import read_as, written
 from renascent.core.space import Arch
 from renascent.costs import Latency, macs, params
 from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible, keepable, tightened
+from renascent.costs.counts import cost_of
 from renascent.costs.latency import clock as timing
 from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import FittedLatency, Stored, fitted_latency, restored
 from renascent.costs.latency.runtimes import check_runtime
 from renascent.costs.latency.table import Lut
-from renascent.costs.named import cost_of
 from renascent.costs.scaling import is_depth, scaled
 from renascent.loops.share import Scorer, SearchOutcome, derived
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape

@@ -8,7 +8,7 @@ import numpy as np
 
 from renascent.core.protocols import Goal, SpaceConfig
 from renascent.core.space import Arch
-from renascent.costs.named import cost_of
+from renascent.costs.counts import cost_of
 from renascent.costs.scaling import is_size_space, scaled_to
 from renascent.results.facts import Point
 

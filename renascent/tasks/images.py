@@ -27,8 +27,8 @@ from renascent.tasks.checks import (
     checked_labels,
     checked_pair,
     checked_parts,
+    collect,
 )
-from renascent.tasks.collect import collect
 from renascent.tasks.split import split
 from renascent.tasks.statistics import statistics
 from renascent.tasks.streams import Fetch, InOrder, Shuffled, in_chunks

@@ -17,9 +17,9 @@ from renascent.bench.compare import (
     evaluator,
     incumbents,
     stacked,
+    standings,
     step_seconds,
 )
-from renascent.bench.standings import standings
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_topology import topology_space

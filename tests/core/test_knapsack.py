@@ -12,7 +12,7 @@ from renascent.core.errors import BudgetError
 from renascent.core.knapsack import FILLED, Bounded, cheapest, knapsack, within
 from renascent.core.protocols import Goal
 from renascent.core.space import Choice, Integer, Space
-from renascent.costs.named import cost_of
+from renascent.costs.counts import cost_of
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 

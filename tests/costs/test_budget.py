@@ -13,7 +13,7 @@ from renascent.core.bounds import COSTS, Bound
 from renascent.core.errors import BudgetError, UserError
 from renascent.core.protocols import Goal
 from renascent.costs.budget import Budget, feasibility_text, feasible, keepable, tightened
-from renascent.costs.named import cost_of
+from renascent.costs.counts import cost_of
 from renascent.costs.scaling import scaled
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.mobile_v2 import MobileNetV2

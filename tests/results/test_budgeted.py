@@ -15,11 +15,11 @@ from renascent.core.files import read_json
 from renascent.core.protocols import Goal, Setup
 from renascent.costs import Latency, Lut, params
 from renascent.costs.budget import Budget
+from renascent.costs.counts import cost_of
 from renascent.costs.latency import clock as timing
 from renascent.costs.latency.clock import Clock, latency_of
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import fitted_latency
-from renascent.costs.named import cost_of
 from renascent.loops.share import Scorer, SearchOutcome, derived
 from renascent.nets.sizes.counted import Sized
 from renascent.nets.sizes.nats_size import NatsSize

@@ -9,7 +9,7 @@ import pytest
 
 from renascent.core.protocols import Goal
 from renascent.core.space import Arch, Integer, Space
-from renascent.costs.named import cost_of
+from renascent.costs.counts import cost_of
 from renascent.costs.scaling import FACTORS, is_size_space, scaled_to
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.resnet_cifar import ResNetCifar

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from renascent.bench.tables.columns import Column, Problem
-from renascent.bench.tables.file import open_arrays, write_arrays
+from renascent.bench.tables.file import open_arrays, space_from_json, space_to_json, write_arrays
 from renascent.core.errors import UserError, unknown
 from renascent.core.space import Arch, Space
-from renascent.core.space_json import space_from_json, space_to_json
 
 ARCHS = "archs"
 

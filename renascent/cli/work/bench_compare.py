@@ -10,9 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from renascent.bench.compare import Contest, compare
+from renascent.bench.compare import Contest, compare, standings
 from renascent.bench.importers import open_table
-from renascent.bench.standings import standings
 from renascent.bench.tables.table import Table
 from renascent.cli.commands.bench_compare import CompareFlags
 from renascent.cli.commands.bench_query import TableFlags

@@ -17,8 +17,8 @@ from renascent.core.errors import UserError
 from renascent.core.gates import Gates
 from renascent.core.protocols import Priced, SpaceConfig
 from renascent.core.space import Arch
+from renascent.costs.counts import cost_of
 from renascent.costs.latency.measure import measure_all, quiet
-from renascent.costs.named import cost_of
 from renascent.nets.sizes.counted import Sized, memory_access_in
 from renascent.nets.sizes.resolution import input_shape
 

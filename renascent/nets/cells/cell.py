@@ -9,13 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from renascent.nets.cells.conv import convolve
+from renascent.nets.cells.maps import pool, rectify
 from renascent.nets.cells.mix import Again, accumulate
 from renascent.nets.cells.norm import scaled_norm
 from renascent.nets.cells.ops import CONVOLUTIONS, operation
 from renascent.nets.cells.pointwise import convolve_1x1, folded, pointwise
-from renascent.nets.cells.pool import pool
 from renascent.nets.cells.probe import Option, probe
-from renascent.nets.cells.rectify import rectify
 from renascent.nets.cells.routes import Departure, Route, edge_name, edges
 
 Part = tuple[int, Tensor, Tensor | None, Again | None]

@@ -1,7 +1,8 @@
-"""What size spaces have in common: their layers and their supernet come from their plain network."""
+"""What size spaces have in common: layers, supernet, reference and drawing come from their plain network."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -10,10 +11,10 @@ import torch
 from torch import nn
 
 from renascent.core.fields import settings
-from renascent.core.space import Arch, Integer
+from renascent.core.space import Arch, Integer, Space
 from renascent.core.spaces import SpaceConfig
+from renascent.core.text import aligned
 from renascent.nets.sizes.counted import COUNTED, Sized
-from renascent.nets.sizes.drawing import draw_sizes
 from renascent.nets.sizes.layers import Layer
 from renascent.nets.sizes.resolution import resolutions
 from renascent.nets.sizes.sized import SizedSupernet, widest_arch
@@ -85,3 +86,40 @@ class ResolutionSpace(SizedSpace):
     def resolutions(self) -> dict[str, Integer]:
         """Return the decision by its name; nothing where there is one resolution only."""
         return resolutions(self.lowest, self.highest, self.resolution_step)
+
+
+LINES = 40
+"""More decisions than this share lines."""
+
+
+def draw_sizes(space: Space, reference: Mapping[str, Any], arch: Arch) -> str:
+    """Return one line a decision that matters in `arch`: its value, the reference's, a bar of the share that is left.
+
+    Decisions of dropped blocks are left out. With more than 40 decisions, those of a block share a line.
+
+    >>> from renascent.core.space import Integer
+    >>> space = Space({"stem": Integer((8, 16))})
+    >>> print(draw_sizes(space, {"stem": 16}, space.arch({"stem": 8})))
+    stem  8  of  16  ##########..........
+    """
+    names = space.active(arch)
+    if len(names) > LINES:
+        return _in_blocks({name: f"{arch[name]} of {reference[name]}" for name in names})
+    return aligned([(name, *_change(reference[name], arch[name])) for name in names], "<><><")
+
+
+def _change(before: int, after: Any) -> tuple[str, ...]:
+    filled = round(20 * min(after / max(before, 1), 1.5))
+    return str(after), "of", str(before), "#" * filled + "." * (20 - filled)
+
+
+def _in_blocks(values: Mapping[str, str]) -> str:
+    """Return one line for each run of decisions whose names differ behind the last dot only."""
+    lines: list[tuple[str, str]] = []
+    for place, names in itertools.groupby(values, key=lambda name: name.rpartition(".")[0]):
+        if place:
+            parts = [f"{name.rpartition('.')[2]} {values[name]}" for name in names]
+            lines.append((place, ", ".join(parts)))
+        else:
+            lines += [(name, values[name]) for name in names]
+    return aligned(lines)

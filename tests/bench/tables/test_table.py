@@ -8,12 +8,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from renascent.bench.tables.columns import Column, Problem
+from renascent.bench.tables.file import space_from_json, space_to_json
 from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_size import size_space
 from renascent.core.codecs.nats_topology import topology_space
 from renascent.core.errors import UserError
 from renascent.core.space import Choice, Integer, Space
-from renascent.core.space_json import space_from_json, space_to_json
 
 SPACE = topology_space(2, ("none", "skip", "conv"))
 VAL = Column("val_accuracy", "digits", 2, seeds=(7, 8), at=(1, 2))

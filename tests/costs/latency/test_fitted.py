@@ -11,9 +11,9 @@ import torch
 from renascent.core.errors import UserError
 from renascent.core.gates import Gate, one_hot
 from renascent.costs import Latency, macs, params
+from renascent.costs.counts import cost_of
 from renascent.costs.latency import fitted
 from renascent.costs.latency.fitted import Stored, fitted_latency, restored
-from renascent.costs.named import cost_of
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar

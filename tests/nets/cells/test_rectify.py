@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.graph import saved_tensors_hooks
 
-from renascent.nets.cells.rectify import rectify
+from renascent.nets.cells.maps import rectify
 
 
 def saved(run):

@@ -7,8 +7,8 @@ import pytest
 
 from renascent.core.space import Integer, Space
 from renascent.nets import SPACES
-from renascent.nets.sizes.drawing import LINES, draw_sizes
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
+from renascent.nets.sizes.space import LINES, draw_sizes
 
 
 def test_draw_sizes_omits_decisions_of_dropped_blocks() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from renascent.nets.cells.pool import pool
+from renascent.nets.cells.maps import pool
 
 theirs = torch.nn.AvgPool2d(3, 1, 1, count_include_pad=False)
 

@@ -1,4 +1,4 @@
-"""Average pooling as a depthwise convolution: several times faster on a CPU, with no map kept for backward."""
+"""Pooling and ReLU that keep no map of their own for the backward pass."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch.autograd import Function
 
 def pool(x: Tensor) -> Tensor:
     """Return the mean over each 3x3 window of x (batch, channels, h, w), borders averaged over what is there.
+
+    It is a depthwise convolution: several times faster on a CPU than pooling.
 
     >>> pool(torch.tensor([[[[1.0, 3.0]]]])).flatten()
     tensor([2., 2.])
@@ -37,3 +39,24 @@ class _WindowSum(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor | None) -> Any:
         return None if g is None else _WindowSum.apply(g)  # type: ignore[no-untyped-call]
+
+
+def rectify(x: Tensor) -> Tensor:
+    """Return max(x, 0), saving x for the backward pass: less memory where x is kept in any case.
+
+    >>> rectify(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    return _Rectify.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Rectify(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.relu(x)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(g, x, 0)  # type: ignore[no-any-return]
