@@ -1,7 +1,5 @@
 """renascent: efficient neural architecture search on your own model, data and device."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import importlib

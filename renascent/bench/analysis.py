@@ -1,7 +1,5 @@
 """The anatomy of a benchmark table in numbers: accuracy and cost, what predicts what, and how data sets agree."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Comparing multi-trial strategies on a table: many runs of each, paired by seed, and their standings."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math

@@ -3,8 +3,6 @@
 Needs the extra `renascent[optuna]`.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence

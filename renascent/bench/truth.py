@@ -1,7 +1,5 @@
 """Look-ups of a search's modes in a benchmark table: for the log, never for the search."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property

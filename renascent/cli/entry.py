@@ -3,8 +3,6 @@
 Exit codes: 0 done, 2 something given cannot be used, 3 no architecture meets the budget, 130 interrupted.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

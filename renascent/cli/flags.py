@@ -4,8 +4,6 @@ Cyclopts reads a dataclass itself, but not one whose defaults depend on the comm
 defaults of their own, or that is not imported. So each field becomes one parameter of a function that it reads.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 import types

@@ -1,7 +1,5 @@
 """From the words of a command line to a command that runs, or to one line that says why not."""
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import json

@@ -1,7 +1,5 @@
 """Where work is done: versions, processor, git state."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The errors a user can meet, each one line: what is wrong, what was given, what is allowed, what to do."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Settings: frozen dataclasses whose annotations say which values they take."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Files of JSON and text: written whole or not at all, read with one line for what is wrong."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """A checksum of weights."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Gates: how an undecided decision enters a forward pass. The one value that joins strategies, networks and costs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal

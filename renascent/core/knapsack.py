@@ -1,7 +1,5 @@
 """The best feasible architecture: an exact knapsack for additive costs, local search for products."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

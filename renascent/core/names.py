@@ -1,7 +1,5 @@
 """Tables of things by name, which are imported when they are first asked for."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 from collections.abc import Callable, Iterator, Mapping

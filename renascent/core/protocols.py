@@ -1,7 +1,5 @@
 """The protocols that join the floors, on one page."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields

@@ -1,7 +1,5 @@
 """JSON objects as frozen dataclasses, whose annotations say what is under each key, and back."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass

@@ -3,8 +3,6 @@
 Docstrings are there under `python -OO`, too, and the settings of a strategy can be shown before torch is loaded.
 """
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """What a search space answers for itself: its networks, its reference, and what they cost."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

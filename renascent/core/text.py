@@ -1,7 +1,5 @@
 """How numbers and tables are written as text, wherever a user reads them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import zip_longest

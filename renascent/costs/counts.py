@@ -1,7 +1,5 @@
 """Multiply-accumulates and parameters of a module and of gates; counted costs by name, for any space."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The reference network at other sizes: everything times one factor, or as much as a budget allows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Sequence
 

@@ -1,7 +1,5 @@
 """One whole search: network, run folder, shared-weight loop, result."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Steps, events and checkpoints: what the shared-weight loop and the trainer have in common."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping

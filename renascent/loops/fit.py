@@ -1,7 +1,5 @@
 """Train one fixed network."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

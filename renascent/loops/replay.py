@@ -1,7 +1,5 @@
 """A multi-trial search that is written down as it goes, and after a kill goes on by replaying what was written."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The shared-weight loop: step, log, checkpoint, derive. It knows no algorithm, no data set and no network."""
 
-from __future__ import annotations
-
 import functools
 import math
 import time

@@ -1,7 +1,5 @@
 """What an architecture is worth, found by training it from scratch."""
 
-from __future__ import annotations
-
 import math
 import tempfile
 import time

@@ -1,7 +1,5 @@
 """The multi-trial loop: ask, evaluate, tell, against a clock that is simulated or real. It needs no torch."""
 
-from __future__ import annotations
-
 import heapq
 import math
 import time

@@ -1,7 +1,5 @@
 """Safetensors files: the weights of one network; and checkpoints, a tree of tensors and plain values."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The page about a benchmark's own anatomy: its numbers in words, tables and figures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pages about benchmarks: sections of words, tables and figures, in one file that needs no other."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The drawing of a cell: SVG as text, coloured by the page's style sheet, as no library of plots draws one."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 

@@ -1,7 +1,5 @@
 """What to cite for one search: the strategy, the space, the data and every option that was used, and nothing else."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 

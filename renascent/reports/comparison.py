@@ -1,7 +1,5 @@
 """The page of a comparison: accuracy over time, standings with their significance, and how to repeat it."""
 
-from __future__ import annotations
-
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence

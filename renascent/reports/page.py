@@ -1,7 +1,5 @@
 """One page about one search: what was found, how the search went, what it cost, and how to repeat it."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

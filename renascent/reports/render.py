@@ -1,7 +1,5 @@
 """Pages that need nothing but themselves: what the reports of a search and of a benchmark have in common."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import cache

@@ -1,7 +1,5 @@
 """Report sections of a size search: sizes before and after, accuracy and cost, and the budget."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

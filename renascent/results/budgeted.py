@@ -1,7 +1,5 @@
 """A budget before, during and after a search: refused when it cannot be kept, aimed at, and made sure of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Write a network for other programs, and accept the file only when it computes what the network does."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io

@@ -1,7 +1,5 @@
 """What the files of a run folder say: one frozen dataclass for each object, its fields in the order of the keys."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """What a search found, in the plane of accuracy and cost: beside the reference, and the reference scaled uniformly."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

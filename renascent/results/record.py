@@ -1,7 +1,5 @@
 """What the run folder of a finished search says, read and checked, and the networks that it describes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Self

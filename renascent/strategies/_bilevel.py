@@ -1,7 +1,5 @@
 """What bilevel strategies are made of: their state, a step of the weights, a step of the architecture, its argmax."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace

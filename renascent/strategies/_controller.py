@@ -1,7 +1,5 @@
 """An LSTM that writes an architecture, one decision after the other."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -1,8 +1,6 @@
 """Evolution strategies on option indices: noise, the gradient's estimate, and the probabilities of a floored
 Gaussian."""
 
-from __future__ import annotations
-
 import torch
 from scipy.stats import rankdata
 from torch import Tensor

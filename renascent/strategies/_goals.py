@@ -3,8 +3,6 @@
 Costs are divided by their limits, so that no weight depends on a unit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

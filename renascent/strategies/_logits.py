@@ -1,7 +1,5 @@
 """Logits over decisions, and what an architecture is by them."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

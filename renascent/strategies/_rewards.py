@@ -1,7 +1,5 @@
 """REINFORCE: learning from the reward of what was sampled."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 

@@ -1,7 +1,5 @@
 """Uniform samples, and the best of many."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 

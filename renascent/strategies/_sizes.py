@@ -1,7 +1,5 @@
 """Sizes under gates: the step they share, those that are one-hot only, and the warm-up in which all filters train."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import torch

@@ -3,8 +3,6 @@
 Every draw comes from a generator on the CPU, so that a seed gives the same images on every device.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

@@ -1,7 +1,5 @@
 """Images and labels from any `torch.utils.data.Dataset`, and what they must be: one line says what is wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any

@@ -1,7 +1,5 @@
 """CIFAR-10 and CIFAR-100: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any

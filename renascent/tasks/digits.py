@@ -1,7 +1,5 @@
 """Scikit-learn's digits: 1,797 grey images of 8x8 pixels. No download is needed: for a first try."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

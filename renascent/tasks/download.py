@@ -1,7 +1,5 @@
 """Official archives: fetched, compared with the published checksum, unpacked."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tarfile

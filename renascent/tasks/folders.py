@@ -1,7 +1,5 @@
 """A folder of images: `train/class/*.png` with `val/` and `test/` beside it, or just `class/*.png`."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Readers of published file formats: bytes in, arrays out. No reader here unpickles."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import zlib

@@ -1,7 +1,5 @@
 """ImageNet16-120: the first 120 classes of ImageNet at 16x16 pixels, NAS-Bench-201's third data set."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from renascent.tasks.augment import Augmentation

@@ -1,7 +1,5 @@
 """A task from the name of a data set, or from a folder of images."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

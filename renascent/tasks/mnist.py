@@ -1,7 +1,5 @@
 """MNIST and Fashion-MNIST, which share their files' format and names."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any

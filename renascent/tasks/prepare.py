@@ -1,7 +1,5 @@
 """From a data set's arrays and a user's options to a task."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path

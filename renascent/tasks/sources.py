@@ -1,7 +1,5 @@
 """What a data set known by name is: where its files are looked for, and what suits it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

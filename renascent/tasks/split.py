@@ -1,7 +1,5 @@
 """Which training examples the search validates on: stratified by class, or the benchmark's own split."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Mean and spread of images, by which they are normalised."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

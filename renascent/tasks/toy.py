@@ -1,7 +1,5 @@
 """A task whose best architecture is known: made from a seed, learnt in a second."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

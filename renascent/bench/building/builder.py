@@ -1,7 +1,5 @@
 """Build a table: train, price, assemble."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -5,8 +5,6 @@ training or one price that is finished. A line is written at once and by one pro
 under way.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Trainings on a Ray cluster, one processor each."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import socket

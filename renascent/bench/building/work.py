@@ -1,7 +1,5 @@
 """One piece of a build's work: train an architecture, or price it. What comes out is a record, JSON values."""
 
-from __future__ import annotations
-
 import math
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Trainings in processes of this machine, one thread each. Requests and answers are JSON."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

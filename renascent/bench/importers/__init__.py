@@ -1,7 +1,5 @@
 """Benchmark tables from elsewhere: what others published, as a `Table`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from renascent.bench.tables.table import Table

@@ -7,8 +7,6 @@ N.npy        the numbers of one column, (rows, seeds, at), NaN where nothing was
 done.npy     which rows are complete
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shutil

@@ -5,8 +5,6 @@ An architecture is a dictionary, schedule -> its results. Results hold `arch_ind
 latter are multiply-accumulates), times and `latency` in seconds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from statistics import fmean, mode
 from typing import Any

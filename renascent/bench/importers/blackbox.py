@@ -14,8 +14,6 @@ filled a seed that was never trained with the mean of the others; such a seed is
 Salinas et al., Syne Tune, AutoML 2022; the code that made it is under Apache-2.0.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """NAS-Bench-201 as compact arrays: `nb201.npz`, and beside it its hardware and learning curves where they are."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Dong and Yang, NAS-Bench-201, ICLR 2020, arXiv:2001.00326.
 Dong, Liu, Musial and Gabrys, NATS-Bench, TPAMI 2021, arXiv:2009.00437.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256

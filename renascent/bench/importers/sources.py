@@ -1,7 +1,5 @@
 """Which importer a source is for."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from renascent.bench.importers.blackbox import CELLS, FOLDER, HUB, download, is_copy, read_blackbox

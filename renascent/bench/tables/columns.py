@@ -1,7 +1,5 @@
 """What the columns of a benchmark table mean, and the search problems a table poses."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from renascent.core.errors import unknown

@@ -5,8 +5,6 @@ Any safetensors reader opens it. Its metadata hold `format` ("renascent-table"),
 header; the checksum of an array is verified when the array is first used.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Several objectives at once: which points no other point beats, and how much they dominate."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

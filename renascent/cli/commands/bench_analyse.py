@@ -1,7 +1,5 @@
 """`renascent bench analyse`: the anatomy of a benchmark table."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`renascent bench build`: a benchmark table of your own, every training done for real."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any

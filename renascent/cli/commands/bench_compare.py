@@ -1,7 +1,5 @@
 """`renascent bench compare`: multi-trial strategies on a table, many runs of each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

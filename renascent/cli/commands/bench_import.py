@@ -1,7 +1,5 @@
 """`renascent bench import`: a published benchmark as a table."""
 
-from __future__ import annotations
-
 import functools
 import time
 from pathlib import Path

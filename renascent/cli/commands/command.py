@@ -1,7 +1,5 @@
 """What a command is, and what several of them share. To know their flags, no command loads torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`renascent cost`: what an architecture of a space costs, and what the space can cost."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`renascent export`: a file that other programs can run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any

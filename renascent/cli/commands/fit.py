@@ -1,7 +1,5 @@
 """`renascent fit`: train the network that a search found."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

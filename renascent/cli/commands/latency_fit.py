@@ -1,7 +1,5 @@
 """`renascent latency fit`: keep a part of a table, fill in the rest, and say how well that went."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

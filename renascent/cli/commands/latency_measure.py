@@ -1,7 +1,5 @@
 """`renascent latency measure`: a table of the latency of a space's layers, on this device."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`renascent latency show`: what a latency table holds, and what it says of an architecture."""
 
-from __future__ import annotations
-
 from renascent.cli.commands.command import Command, table_of
 from renascent.cli.flags import Part
 from renascent.core.fields import settings

@@ -1,7 +1,5 @@
 """`renascent list`: all that can be named."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """`renascent report`: one page about a search."""
 
-from __future__ import annotations
-
 from renascent.cli.commands.command import Command, Outcome, folder_of
 
 ABOUT = """Write the report of a finished search: one HTML page that needs no other file."""

@@ -1,7 +1,5 @@
 """`renascent search`: find the best architecture of a space."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """`renascent shrink`: make your own model smaller or faster."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """What `renascent bench build` does."""
 
-from __future__ import annotations
-
 from renascent.bench.building import Built, Plan, build, chosen
 from renascent.cli.commands.bench_build import BuildFlags, WhereFlags
 from renascent.cli.commands.command import Machine, Outcome, lasting

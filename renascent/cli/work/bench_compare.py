@@ -1,7 +1,5 @@
 """What `renascent bench compare` does."""
 
-from __future__ import annotations
-
 import math
 import os
 import textwrap

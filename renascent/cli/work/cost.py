@@ -1,7 +1,5 @@
 """What `renascent cost` does."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 

@@ -1,7 +1,5 @@
 """What `renascent fit` does."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 from collections.abc import Mapping

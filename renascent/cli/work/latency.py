@@ -1,7 +1,5 @@
 """What the commands on latency do: measure a table, leave layers out of it, and show it."""
 
-from __future__ import annotations
-
 import json
 import time
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """What the commands that train have in common: the machine, the data, and what is told of a result."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What `renascent search` does, and what `shrink` has in common: one search in a run folder, shown as it goes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

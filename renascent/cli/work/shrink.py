@@ -1,7 +1,5 @@
 """What `renascent shrink` does."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from dataclasses import asdict

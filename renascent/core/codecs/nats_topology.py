@@ -4,8 +4,6 @@ Dong and Yang, NAS-Bench-201, ICLR 2020, arXiv:2001.00326.
 Dong et al., NATS-Bench, TPAMI 2021, arXiv:2009.00437.
 """
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections.abc import Mapping, Sequence

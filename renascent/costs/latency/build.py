@@ -1,7 +1,5 @@
 """Build a latency table: choose layers of a space that stand for all, and measure them in turns, again and again."""
 
-from __future__ import annotations
-
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

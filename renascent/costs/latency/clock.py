@@ -1,7 +1,5 @@
 """How a bounded latency is measured, and the measurement."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Latency by a look-up table, as a cost of a size space: exact for architectures, expected under gates."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

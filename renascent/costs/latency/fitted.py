@@ -1,7 +1,5 @@
 """Latency predicted from a few measured networks of a space: what a budget uses where there is no table."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Latency measured on this device."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator, Sequence

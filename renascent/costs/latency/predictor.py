@@ -5,8 +5,6 @@ as the predictors of nn-Meter do for kernels: Zhang et al., nn-Meter, MobiSys 20
 each option of each decision, which is exact where a device's latency is a sum over blocks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What runs a network when its latency is measured: PyTorch as it is, compiled, or ONNX Runtime."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io

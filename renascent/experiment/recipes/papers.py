@@ -4,8 +4,6 @@ Where a paper's text does not give a number, this file says so, and what is used
 papers are those of the data set: `tasks.DATASETS`.
 """
 
-from __future__ import annotations
-
 from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
 from renascent.experiment.recipes import SUMMARIES
 from renascent.experiment.recipes.recipe import Recipe, SearchPart

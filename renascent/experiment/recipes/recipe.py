@@ -1,7 +1,5 @@
 """Recipe: the settings of a whole search, or of a training, as a paper gives them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

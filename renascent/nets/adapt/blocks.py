@@ -1,7 +1,5 @@
 """Blocks that can be left out: modules that add something to their input, x + f(x)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

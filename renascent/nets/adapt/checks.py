@@ -1,7 +1,5 @@
 """What is tried of a user's model before it is searched."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 

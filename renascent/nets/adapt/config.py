@@ -1,7 +1,5 @@
 """A user's model as a search space."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from dataclasses import InitVar

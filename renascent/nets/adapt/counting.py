@@ -1,7 +1,5 @@
 """What an analysed model costs: multiply-accumulates and parameters, as polynomials of its decisions."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What of a model can be searched, what cannot, and why."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A model with fewer channels and blocks: smaller weights, the attributes that say their size, blocks left out."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The user's model, from the name of the function that makes it."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """From what a model computes to which channels belong together: the labels of all its tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What layers do to labels: those with weights, normalisation, and products of two tensors."""
 
-from __future__ import annotations
-
 import math
 
 import torch

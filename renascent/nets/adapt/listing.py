@@ -4,8 +4,6 @@ Convolutions, linear layers, pooling and residual sums are listed; products of t
 are not: multiply-accumulates and parameters are counted exactly by `Adapted.macs` and `Adapted.params` instead.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

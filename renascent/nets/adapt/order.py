@@ -1,7 +1,5 @@
 """The most important channels first, so that the first k of a trained model are the ones to keep."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """The whole analysis of a model: what is decided, what each decision changes, what it costs."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

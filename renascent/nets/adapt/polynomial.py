@@ -1,7 +1,5 @@
 """Costs that are sums of products of widths: multiply-accumulates and parameters."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections import defaultdict

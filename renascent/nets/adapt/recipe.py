@@ -1,7 +1,5 @@
 """Python code that shrinks a model without renascent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import nn

@@ -1,7 +1,5 @@
 """What operations do to labels: those that work on each element, move elements, or look at many at once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

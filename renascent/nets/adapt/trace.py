@@ -3,8 +3,6 @@
 Running, not symbolic tracing: sizes are plain integers, and any control flow that does not look at values is followed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping

@@ -5,8 +5,6 @@ output channels; a view moves labels as it moves elements; an addition ties the 
 end is kept or dropped together. Labels that are equal along an axis are held once (stride 0).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

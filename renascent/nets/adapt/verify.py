@@ -5,8 +5,6 @@ fewer of them, every tensor on the way of the shape that was foreseen. A group o
 reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """A cell with every candidate, computed as far as its gates ask and no further."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import torch

@@ -4,8 +4,6 @@ PyTorch's second derivative of a convolution transposes and copies whole maps; t
 need none of that.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Pooling and ReLU that keep no map of their own for the backward pass."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

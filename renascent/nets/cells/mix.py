@@ -1,7 +1,5 @@
 """A weighted map added to a sum, cheap to differentiate twice and true to its memory layout."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A mixture of modules under one gate: the piece from which most supernets can be built."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

@@ -4,8 +4,6 @@ PyTorch composes the second derivative of batch normalisation from dozens of pas
 would spend most of its time there. The closed form below needs five.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

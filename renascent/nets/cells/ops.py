@@ -1,7 +1,5 @@
 """Candidate operations by name, as plain modules: NAS-Bench-201, arXiv:2001.00326, Sec. 2.1."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor, nn

@@ -4,8 +4,6 @@ A 1x1 convolution is linear in its input's channels, so mean and variance of its
 covariance of its input. Normalisation then folds into the kernel, and the map before it is never made.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Probes: the gradient of gate weights whose options are left out of the output."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

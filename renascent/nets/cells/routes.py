@@ -5,8 +5,6 @@ of a kernel size; one pooling; the gate's weight folded into the batch normalisa
 the same numbers as one by one, in about half the time and memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

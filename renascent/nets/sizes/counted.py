@@ -1,7 +1,5 @@
 """What networks of decided size cost: sums over their layers, exact for architectures and expected under gates."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np

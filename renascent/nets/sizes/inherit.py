@@ -1,7 +1,5 @@
 """First-k inheritance: a smaller network starts from the leading weights of a larger, trained one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

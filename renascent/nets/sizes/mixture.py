@@ -1,7 +1,5 @@
 """How outputs of several sizes become one: masks, or channel-wise interpolation."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

@@ -1,7 +1,5 @@
 """MobileNet V1, its widths and its resolution to be chosen."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from renascent.core.fields import settings

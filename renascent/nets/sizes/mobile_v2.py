@@ -1,7 +1,5 @@
 """MobileNet V2, its widths, its resolution and the number of its repeated blocks to be chosen."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The NATS-Bench size space: five widths of a fixed network of cells, arXiv:2009.00437, Sec. 3.2."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -1,7 +1,5 @@
 """ResNets for large images, the widths of their stages and inside their blocks to be chosen."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import nn

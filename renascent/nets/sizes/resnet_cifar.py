@@ -1,7 +1,5 @@
 """ResNets for small images, every convolution of a width of its own and every stage of a depth of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import nn

@@ -1,7 +1,5 @@
 """Input resolution as a decision: the supernet resizes its input; an extracted network takes it resized already."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ stages and classifier by ones that follow the gates. They read them from one `Ga
 fills for the length of one forward pass: the one hidden hand-over, so that a space's network is written once, plainly.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

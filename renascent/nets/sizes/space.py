@@ -1,7 +1,5 @@
 """What size spaces have in common: layers, supernet, reference and drawing come from their plain network."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping
 from functools import lru_cache

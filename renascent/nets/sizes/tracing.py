@@ -3,8 +3,6 @@
 The program that is written down is read for the values of all decisions, whatever kind of number these are.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What networks of decided size are built of: plain modules, with the name of the decision that sets their width."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Widths as a decision: shares of an original's channels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 

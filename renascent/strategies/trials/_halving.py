@@ -1,7 +1,5 @@
 """Hyperband's schedule: how many architectures are trained for how long, and which of them go on."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache

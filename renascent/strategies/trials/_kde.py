@@ -1,7 +1,5 @@
 """Kernel density over option indices: the model of BOHB."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Random option indices: a uniform sample, and a mutation. One call of the generator each, for speed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

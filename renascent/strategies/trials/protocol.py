@@ -1,7 +1,5 @@
 """Ask and tell: how a multi-trial search proposes architectures and hears how they did."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 

@@ -1,7 +1,5 @@
 """Random search: the floor that every other strategy must rise above."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """REA: regularised evolution, in which the oldest dies."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """REINFORCE: a categorical distribution for each decision, moved by the scores of what it sampled."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
