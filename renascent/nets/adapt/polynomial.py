@@ -41,6 +41,7 @@ class Polynomial:
     units: what the values of some decisions are divided by in the terms, so that all factors are whole numbers.
 
     >>> from renascent.core.gates import soft
+    >>> from renascent.core.space import Integer
     >>> space = Space({"a": Integer((2, 4)), "b": Integer((1, 3))})
     >>> cost = Polynomial(space, (Term((1.0,), (("a", 1), ("b", 1))), Term((1.0,), (("a", 2),))))
     >>> cost.exact(np.array([[0, 0], [1, 1]])).tolist(), float(cost(soft(space, torch.zeros(2, 2))))
