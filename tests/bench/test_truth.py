@@ -131,6 +131,7 @@ def test_truth_unknown_architecture_is_none(tmp_path):
 # --- what is shown
 
 
+@pytest.mark.renders
 def test_progress_summary_and_report_show_it(found, capsys):
     value = f"{found.facts['truth']['accuracy']:.2f} %"
     told = found.config["truth"]

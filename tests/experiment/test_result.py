@@ -82,7 +82,7 @@ def test_latency_is_measured_where_the_task_is(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(result_module, "measure", measure)
     task.device = torch.device("meta")
-    state = SimpleNamespace(net=SimpleNamespace(extract=lambda arch: SPACE.network(arch, 1, CLASSES)))
+    state = SimpleNamespace(setup=None, net=SimpleNamespace(extract=lambda arch: SPACE.network(arch, 1, CLASSES)))
     found: Any = SimpleNamespace(arch=arch, score=0.5, seconds=1.0, state=state)
     Result.save_new(folder, SPACE, found, task)
     assert seen == {"meta"}

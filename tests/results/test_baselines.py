@@ -17,9 +17,9 @@ from renascent.costs.budget import Budget
 from renascent.experiment.result import Result
 from renascent.experiment.search import search
 from renascent.loops.fit import Fit
-from renascent.nets.sizes.counted import SizedSpace
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
+from renascent.nets.sizes.space import SizedSpace
 from renascent.reports.summary import summary
 from renascent.results.baselines import Baselines, goals_of, sample_feasible
 from renascent.results.budgeted import LATENCY_FILE
