@@ -4,6 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
+# two processes, and the tests of a file in one of them, so that what they share is made once
+TWO := -n 2 --dist loadscope --no-loadscope-reorder
 
 # one thread a process: two lose time to each other on small machines
 export OMP_NUM_THREADS ?= 1
@@ -27,10 +29,10 @@ demo: .venv/.ok
 	$(BIN)/renascent report $(DEMO)
 
 test: .venv/.ok
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m 'not compiler' tests
+	$(BIN)/python -m pytest -q $(TWO) -m 'not compiler' tests
 
 test-all: .venv/.ok
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q $(TWO)
 
 check: .venv/.ok
 	$(BIN)/ruff format --check .

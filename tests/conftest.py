@@ -26,14 +26,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker, so that what they share is made once; pages of the docs are apart."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None and item.path.name != "test_docs.py":
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
-
-
 class Completed(NamedTuple):
     """What a command line returned and printed."""
 

@@ -23,8 +23,6 @@ from renascent.strategies import STRATEGIES
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
 
-pytestmark = pytest.mark.xdist_group("processes")  # on one worker: what they share is made once
-
 QUICK = {"controller_steps": 2, "controller_samples": 3, "candidates": 10}
 """Used where a strategy has such a hyperparameter."""
 

@@ -69,7 +69,7 @@ def _refusing(message: str, passing: tuple[type[Exception], ...] = ()) -> Iterat
     except Exception as e:
         lines = str(e).strip().splitlines()
         reason = f"{type(e).__name__}: {lines[0].rstrip('.!')}" if lines else type(e).__name__
-        raise UserError(message.format(reason)) from e
+        raise UserError(message.replace("{}", reason)) from e
 
 
 def _write_pt2(program: ExportedProgram, path: Path) -> None:

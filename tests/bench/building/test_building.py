@@ -37,8 +37,6 @@ from renascent.loops.trained import train_curves
 from renascent.nets.cells.nats import NatsTopology
 from renascent.tasks.prepare import ImageOptions
 
-pytestmark = pytest.mark.xdist_group("processes")  # on one worker: what they share is made once
-
 SPACE = NatsTopology(channels=2, cells=1, nodes=2, operations=("none", "skip_connect", "nor_conv_1x1"))
 NONE, SKIP, CONV = "|none~0|", "|skip_connect~0|", "|nor_conv_1x1~0|"
 PLAN = Plan(
