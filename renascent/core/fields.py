@@ -86,8 +86,8 @@ Share = Annotated[float, Range(0, 1)]
 def settings(cls: type[T]) -> type[T]:
     """Make a frozen dataclass of keyword settings, which are checked against the limits in their annotations.
 
-    Making one raises UserError for the first value that is outside its limits. A `__post_init__` of the class's own
-    runs after that.
+    Making one raises UserError for the first value that is outside its limits. A `__post_init__` of the class's own,
+    or one that it inherits, runs after that.
 
     >>> @settings
     ... class Rate:

@@ -65,7 +65,8 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        forks = "forkserver" in get_all_start_methods()
+        # not where there is a GPU: a fork cannot use one that the server has so much as asked after
+        forks = "forkserver" in get_all_start_methods() and json.loads(self.text)["device"] == "cpu"
         context = get_context("forkserver") if forks else get_context("spawn")
         context.set_forkserver_preload([__name__, *PRELOADED])
         self.pipe, theirs = context.Pipe()

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,14 @@ def test_a_process_that_dies_is_replaced_and_a_training_that_kills_given_up(monk
     assert lost == died(CONV, 0, "by signal 9")
     assert "its process died 3 times, the last time by signal 9" in lost["error"]
     assert (given.count((SKIP, 0)), given.count((CONV, 0))) == (2, TRIES)
+
+
+@pytest.mark.skipif("forkserver" not in get_all_start_methods(), reason="needs a system on which processes fork")
+@pytest.mark.parametrize(("device", "kind"), [("cpu", "ForkServerProcess"), ("cuda", "SpawnProcess")])
+def test_only_trainings_on_the_processor_are_forked(device: str, kind: str) -> None:
+    worker = pool._Worker(json.dumps(replace(PLAN, device=device).to_json()))
+    worker.stop()
+    assert type(worker.process).__name__ == kind
 
 
 def test_processes_that_die_at_once_end_the_build(monkeypatch: pytest.MonkeyPatch) -> None:

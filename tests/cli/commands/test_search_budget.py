@@ -55,7 +55,7 @@ def test_the_nearest_value_of_a_refusal_can_be_given_back(say: Any, tmp_path: Pa
 
 def test_a_device_that_is_not_there_is_refused(refused: Any) -> None:
     if torch.cuda.is_available():
-        pytest.skip("there is a GPU here")
+        pytest.skip("a GPU is here, and the refusal is that of a machine without one")
     refused(f"{SIZES} --budget 'latency_ms<=5' --device cuda", "--device cuda cannot be used")
 
 
