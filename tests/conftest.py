@@ -65,6 +65,36 @@ def say(
     return run
 
 
+ANNOUNCED = ("searching ", "training ", "2 trainings of ")
+"""How lines begin that say what a command is about to do."""
+
+LONGEST = 1000
+"""Characters of a line that refuses something, at most: what was given is quoted short."""
+
+
+def held(folder: Path) -> dict[Path, bytes]:
+    """Return all that lies in a folder, and what files hold."""
+    found = [path for path in folder.rglob("*") if "__pycache__" not in path.parts]
+    return {path: path.read_bytes() if path.is_file() else b"" for path in found}
+
+
+@pytest.fixture
+def refused(say: Any, tmp_path: Path) -> Callable[..., None]:
+    """Check that a command line ends in one line with some words, an exit code, and no file made or changed."""
+
+    def check(line: str, *words: str, code: int = 2) -> None:
+        before, done = held(tmp_path), say(line)
+        assert (done.code, done.out) == (code, ""), done.err
+        *above, last = done.err.splitlines()
+        assert last.startswith("renascent: ")
+        assert len(last) <= LONGEST
+        assert not [text for text in above if not text.startswith(ANNOUNCED)]
+        assert all(word in last for word in words), last
+        assert held(tmp_path) == before
+
+    return check
+
+
 @pytest.fixture(autouse=True)
 def _figures_are_empty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let figures be painted, but not written out, which takes longer than many a search: `renders` marks who looks."""
