@@ -30,20 +30,22 @@ def exact_usage(goals: Sequence[Goal], rows: NDArray[np.integer]) -> Tensor:
     return torch.stack(found, 1) if found else torch.zeros(len(rows), 0, dtype=torch.float64)
 
 
-def piecewise(usage: Tensor, tolerance: float) -> Tensor:
-    """Return the cost loss of TAS, Dong and Yang, arXiv:1905.09717, Eq. 6, summed over goals: a scalar.
+def piecewise(usage: Tensor, derived: Tensor, tolerance: float) -> Tensor:
+    """Return the cost loss of TAS, summed over goals, a scalar: Dong's thesis, Eq. 3.15; arXiv:1905.09717, Eq. 6.
 
-    log E[R] above (1 + tolerance) R_t, -log E[R] below (1 - tolerance) R_t, nothing between. R is taken in units of
-    R_t, which leaves the gradient as it is and makes both branches positive.
+    log E[R] where the architecture that would be derived now costs more than (1 + tolerance) R_t, -log E[R] where it
+    costs less than (1 - tolerance) R_t, nothing between. The cost of that one decides, not the expected one: the two
+    are far apart while the logits are near one another. R is taken in units of R_t, which changes no gradient.
 
-    usage: (goals,), E[R] / R_t.
+    usage: (goals,), E[R] / R_t, with gradient.  derived: (goals,), R / R_t of the architecture that would be derived.
 
-    >>> piecewise(torch.tensor([1.0, 2.0, 0.5]), 0.05)
-    tensor(1.3863)
+    >>> piecewise(torch.tensor([2.0, 2.0, 2.0]), torch.tensor([1.0, 1.5, 0.5]), 0.05)
+    tensor(0.)
+    >>> piecewise(torch.tensor([2.0]), torch.tensor([1.5]), 0.05)
+    tensor(0.6931)
     """
-    log = usage.log()
-    far = (usage > 1 + tolerance) | (usage < 1 - tolerance)
-    return torch.where(far, log.abs(), torch.zeros_like(log)).sum()
+    sign = (derived > 1 + tolerance).to(usage) - (derived < 1 - tolerance).to(usage)
+    return (sign * usage.log()).sum()
 
 
 def log_power(usage: Tensor, exponent: float) -> Tensor:

@@ -32,7 +32,7 @@ class SizeStrategy(Protocol):
     def sample(self, s: State[Logits], logits: Tensor, t: Progress) -> Gates:
         """Draw gates by logits (decisions, options)."""
 
-    def charge(self, loss: Tensor, usage: Tensor) -> Tensor:
+    def charge(self, s: State[Logits], loss: Tensor, usage: Tensor) -> Tensor:
         """Return what logits minimise. usage: expected cost / limit of each goal, (goals,), float64, with gradient."""
 
 
@@ -51,7 +51,7 @@ def size_step(strategy: SizeStrategy, s: State[Logits], data: Data, t: Progress)
     usage = expected_usage(s.setup.goals, soft(s.space, logits))
 
     def charged(loss: Tensor) -> Tensor:
-        return strategy.charge(loss, usage) + resolution_reinforce_loss(s, gates, logits, loss)
+        return strategy.charge(s, loss + resolution_reinforce_loss(s, gates, logits, loss), usage)
 
     metrics |= arch_step(s, data.val.next(), gates, charged)
     return metrics | costs(s.setup.goals, usage)
@@ -67,10 +67,12 @@ def sample_resolution(space: Space, gates: Gates, logits: Tensor, rng: torch.Gen
 
 
 def resolution_reinforce_loss(s: State[Logits], gates: Gates, logits: Tensor, loss: Tensor) -> Tensor:
-    """Return a scalar whose gradient is that of the expected loss along the logits of the sampled resolution.
+    """Return a zero whose gradient is that of the expected loss along the logits of the sampled resolution.
 
-    The output has no gradient for options that were not sampled, so this is REINFORCE, with a moving baseline.
-    Zero if no resolution is decided. logits: (decisions, options), with gradient.  loss: of the network under `gates`.
+    The output has no gradient for options that were not sampled, so this is REINFORCE, with a moving baseline. Added
+    to the loss, it takes part in what is made of that: a factor, a sum. No gradient if no resolution is decided.
+
+    logits: (decisions, options), with gradient.  loss: of the network under `gates`.
     """
     rows = [k for k, name in enumerate(s.space.decisions) if name in ONE_HOT_DECISIONS]
     if not rows:
@@ -79,7 +81,8 @@ def resolution_reinforce_loss(s: State[Logits], gates: Gates, logits: Tensor, lo
     log_probability = logits.log_softmax(-1)[rows, picks].sum()
     reward = -loss.detach().to(log_probability)
     s.extra["baseline"] = moving_average(s.extra.get("baseline"), reward, BASELINE_DECAY)
-    return reinforce_loss(log_probability, torch.zeros_like(log_probability), reward, s.extra["baseline"], 0.0).to(loss)
+    found = reinforce_loss(log_probability, torch.zeros_like(log_probability), reward, s.extra["baseline"], 0.0)
+    return (found - found.detach()).to(loss)
 
 
 def with_filter_warmup(space: Space, gates: Gates, t: Progress, share: float, rng: torch.Generator) -> Gates:

@@ -45,6 +45,6 @@ class FBNetV2:
         tau = self.tau_start * (self.tau_end / self.tau_start) ** t.fraction
         return gumbel_soft(s.space, logits, tau, s.rng)
 
-    def charge(self, loss: Tensor, usage: Tensor) -> Tensor:
+    def charge(self, s: State[Logits], loss: Tensor, usage: Tensor) -> Tensor:
         factor = log_power(usage, self.cost_exponent).to(loss)
         return loss * factor

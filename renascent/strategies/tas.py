@@ -8,7 +8,7 @@ from renascent.core.fields import NonNegative, Positive, Range, Share, settings
 from renascent.core.gates import Gates, several_sizes
 from renascent.core.protocols import Progress, State, linear
 from renascent.strategies._bilevel import Logits, argmax, bilevel_state, softmax
-from renascent.strategies._goals import piecewise
+from renascent.strategies._goals import exact_usage, piecewise
 from renascent.strategies._sizes import size_step
 
 
@@ -16,7 +16,8 @@ from renascent.strategies._sizes import size_step
 class TAS:
     """Sample a few sizes per decision, interpolate between them; logits learn from validation loss and expected cost.
 
-    The weight step and the architecture step draw once each. The cost is that of the policy, not of the sample.
+    The weight step and the architecture step draw once each. The cost loss has the gradient of the policy's expected
+    cost; whether it pushes down or up is said by the cost of the architecture that would be derived now.
 
     Args:
         arch_lr: Adam learning rate of the logits.
@@ -25,12 +26,13 @@ class TAS:
         tau_end: temperature at the last step; linear in between.
         samples: sizes of each decision that are interpolated; of one alone, the validation loss says nothing.
         cost_weight: weight of the cost loss; 0 means that the budget is not looked at.
-        tolerance: share of the budget that the expected cost may be off without a loss.
+        tolerance: share of the budget that the cost of what would be derived may be off without a loss.
         filter_warmup: share of the search in which weight steps may train all filters.
         policy_warmup: share of the search before the logits learn.
 
     References:
-        Dong and Yang, Network Pruning via Transformable Architecture Search, NeurIPS 2019, arXiv:1905.09717, Eqs 2-7.
+        Dong and Yang, Network Pruning via Transformable Architecture Search, NeurIPS 2019, arXiv:1905.09717, Eqs 2-7;
+        its cost loss as in Dong's thesis, Eq. 3.15.
     """
 
     arch_lr: NonNegative = 1e-3
@@ -49,6 +51,7 @@ class TAS:
         tau = linear(self.tau_start, self.tau_end, t.fraction)
         return several_sizes(s.space, logits, tau, s.rng, self.samples)
 
-    def charge(self, loss: Tensor, usage: Tensor) -> Tensor:
-        cost = self.cost_weight * piecewise(usage, self.tolerance).to(loss)
+    def charge(self, s: State[Logits], loss: Tensor, usage: Tensor) -> Tensor:
+        (derived,) = exact_usage(s.setup.goals, s.space.indices(s.policy.best())[None])
+        cost = self.cost_weight * piecewise(usage, derived, self.tolerance).to(loss)
         return loss + cost

@@ -45,37 +45,28 @@ def test_usage_is_cost_over_limit():
 
 
 @pytest.mark.parametrize(
-    ("usage", "wanted"),
-    [
-        (2.0, math.log(2)),
-        (1.051, math.log(1.051)),
-        (1.049, 0.0),
-        (1.0, 0.0),
-        (0.951, 0.0),
-        (0.949, -math.log(0.949)),
-        (0.1, -math.log(0.1)),
-    ],
+    ("derived", "sign"),
+    [(2.0, 1), (1.051, 1), (1.049, 0), (1.0, 0), (0.951, 0), (0.949, -1), (0.1, -1)],
 )
-def test_piecewise_at_its_three_branches(usage, wanted):
-    assert float(piecewise(torch.tensor([usage], dtype=torch.float64), 0.05)) == pytest.approx(wanted, abs=1e-12)
-
-
-@pytest.mark.parametrize(("limit", "sign"), [(4.0, 1), (None, 0), (30.0, -1)])
-def test_the_piecewise_gradient_is_that_of_log_cost_with_a_sign(limit, sign):
-    """Above the budget it falls along -log E[R], below it rises, inside it stands still."""
+@pytest.mark.parametrize("expected", [0.3, 1.0, 3.0])
+def test_the_cost_that_would_be_derived_gives_the_sign_and_the_expected_cost_the_gradient(derived, sign, expected):
+    """Above the budget it falls along log E[R], below it rises, inside it stands still, whatever is expected."""
     values = logits()
     cost = product(1.0).cost(soft(SPACE, values))
-    goal = product(float(cost.detach()) if limit is None else limit)
-    (found,) = torch.autograd.grad(piecewise(expected_usage((goal,), soft(SPACE, values)), 0.05), values)
-    (slope,) = torch.autograd.grad(cost.log(), values)
-    torch.testing.assert_close(found, sign * slope, rtol=1e-12, atol=1e-14)
-    assert slope[:, :2].abs().min() > 1e-3
+    goal = product(float(cost.detach()) / expected)
+    found = piecewise(expected_usage((goal,), soft(SPACE, values)), torch.tensor([derived], dtype=torch.float64), 0.05)
+    assert float(found.detach()) == pytest.approx(sign * math.log(expected), abs=1e-12)
+    (slope,) = torch.autograd.grad(found, values)
+    (wanted,) = torch.autograd.grad(cost.log(), values)
+    torch.testing.assert_close(slope, sign * wanted, rtol=1e-12, atol=1e-14)
+    assert wanted[:, :2].abs().min() > 1e-3
 
 
 def test_several_goals_are_added():
-    usage = torch.tensor([2.0, 0.5, 1.0], dtype=torch.float64)
-    assert float(piecewise(usage, 0.05)) == pytest.approx(2 * math.log(2))
-    assert float(piecewise(torch.zeros(0), 0.05)) == 0
+    usage = torch.tensor([2.0, 0.5, 4.0], dtype=torch.float64)
+    derived = torch.tensor([1.5, 0.3, 1.0], dtype=torch.float64)
+    assert float(piecewise(usage, derived, 0.05)) == pytest.approx(math.log(2) - math.log(0.5))
+    assert float(piecewise(usage[:0], derived[:0], 0.05)) == 0
 
 
 @pytest.mark.parametrize(("usage", "factor"), [(3.0, (1 + math.log(3)) ** 0.6), (1.0, 1.0), (0.2, 1.0)])

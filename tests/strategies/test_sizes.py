@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 from torch import nn
 
 from renascent.core.gates import ONE_HOT_DECISIONS, gumbel_soft, one_hot, several_sizes, soft
-from renascent.core.protocols import Loss, Progress, Setup, Supernet, WeightRule
+from renascent.core.protocols import Goal, Loss, Progress, Setup, Supernet, WeightRule
 from renascent.core.space import Choice, Integer, Space
 from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.strategies._sizes import (
@@ -112,6 +112,45 @@ def test_without_a_resolution_nothing_is_drawn_and_nothing_added(watched):
     s = watched(RSPS()).state
     assert float(resolution_reinforce_loss(s, gates, values, torch.tensor(2.0))) == 0
     assert "baseline" not in s.extra
+
+
+def expected_cost(gates):
+    """Return a cost that depends on the resolution and on the width."""
+    resolution, width = (gates[name].weight for name in ("resolution", "width"))
+    return (resolution @ torch.tensor([1.0, 2.0, 3.0])) * (width @ torch.tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(("limit", "over"), [(1.5, True), (9.0, False)])
+@pytest.mark.parametrize("strategy", [FBNetV2(policy_warmup=0.0, arch_weight_decay=0.0), TAS(arch_weight_decay=0.0)])
+def test_a_resolution_is_taught_by_all_that_is_minimised(strategy, limit, over, monkeypatch):
+    """The mean over draws of a step's gradient is that of what is expected: the cost's factor takes part, where it is.
+
+    Two widths that sum to 1 leave the output as it is: the loss depends on the drawn resolution alone.
+    """
+    task = ResolutionTask()
+    goal = Goal("macs", limit, expected_cost, lambda rows: (rows[:, 0] + 1.0) * (rows[:, 1] + 1.0))
+    setup = Setup(ByResolution(), task, ByResolution.space, WeightRule(lr=0.0, lr_end=0.0), goals=(goal,))
+    values = torch.tensor([[0.3, -0.2, 0.4], [0.1, 0.2, -torch.inf]], requires_grad=True)
+    p, losses, found = values[0].softmax(-1), [], torch.zeros(2, 3)
+    for k, size in enumerate((16, 24, 32)):
+        s, data = strategy.init(setup), task.streams(0, 32)
+        with torch.no_grad():
+            s.policy.logits.copy_(values)
+        s.extra["baseline"] = torch.tensor(-0.6)
+        drawn = one_hot(setup.space, setup.space.arch({"resolution": size, "width": 8}))
+        monkeypatch.setattr("renascent.strategies._sizes.gumbel_hard", lambda *_, drawn=drawn: drawn)
+        losses.append(strategy.step(s, data, Progress(0, 60, 60))["val_loss"])
+        found += p[k].detach() * s.policy.logits.grad
+    usage = expected_cost(soft(setup.space, values)) / limit
+    # decay 0.95: what is subtracted is 0.95 b + 0.05 L, so that 0.95 (L - b) is left
+    loss = 0.95 * (p @ torch.stack(losses)) + 0.05 * (p.detach() @ torch.stack(losses))
+    cost = 2.0 * usage.log() if over else -2.0 * usage.log()
+    (wanted,) = torch.autograd.grad(
+        loss * (1 + usage.clamp_min(1).log()) ** 0.6 if isinstance(strategy, FBNetV2) else loss + cost, values
+    )
+    assert (float(usage.detach()) > 1) == over
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+    assert wanted[0].abs().max() > 1e-1
 
 
 @pytest.mark.parametrize("strategy", [TAS(arch_lr=0.05), FBNetV2(arch_lr=0.05)])

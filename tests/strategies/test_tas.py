@@ -5,10 +5,14 @@ import torch
 
 from renascent.core.errors import UserError
 from renascent.core.gates import Gate, soft
-from renascent.core.protocols import Progress
-from renascent.strategies._bilevel import arch_step
-from renascent.strategies._goals import expected_usage, piecewise
+from renascent.core.protocols import Progress, Setup
+from renascent.costs import macs
+from renascent.costs.budget import Budget
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
+from renascent.strategies._bilevel import arch_step, policy_step
+from renascent.strategies._goals import expected_usage
 from renascent.strategies.tas import TAS
+from renascent.tasks.toy import ToyTask
 
 
 def slopes_of(s, batch, gates):
@@ -57,28 +61,49 @@ def test_one_sampled_size_gives_no_gradient(sized):
         assert torch.equal(s.policy.logits.grad, torch.zeros_like(s.policy.logits))
 
 
-@pytest.mark.parametrize(("budget", "sign"), [(0.2, -1), (0.95, 1)])
+def usages(s):
+    """Return the cost of the policy's mode over the limit, by the layers' own count, and the expected one."""
+    space, (goal,) = s.setup.space, s.setup.goals
+    mode = space.arch({name: space.options(name)[int(row.argmax())] for name, row in s.policy.rows().items()})
+    net = ResNetCifar(layers_count=8, depths=False).network(mode, 1, 3)
+    return macs(net, (1, 8, 8)) / goal.limit, goal.cost(soft(space, s.policy())).double() / goal.limit
+
+
+@pytest.mark.parametrize(("budget", "sign"), [(0.2, 1), (0.95, -1)])
 @pytest.mark.parametrize("weight", [2.0, 0.0])
 def test_the_cost_loss_moves_the_expected_cost_to_the_budget(sized, streams, budget, sign, weight):
     """With one sampled size the validation loss says nothing, so that the gradient is the cost's alone."""
     strategy = TAS(samples=1, cost_weight=weight, arch_weight_decay=0.0)
     held = sized(strategy, budget)
     s = held.state
-
-    def usage():
-        return expected_usage(s.setup.goals, soft(s.setup.space, s.policy()))
-
-    before = usage()
-    (wanted,) = torch.autograd.grad(weight * piecewise(before, 0.05), s.policy.logits)
+    mode, before = usages(s)
+    assert (mode > 1) == (sign == 1)
+    (wanted,) = torch.autograd.grad(weight * sign * before.log(), s.policy.logits)
     metrics = strategy.step(s, streams(held), Progress(0, 10, 10))
     torch.testing.assert_close(s.policy.logits.grad, wanted, rtol=1e-9, atol=1e-12)
     assert float(metrics["cost_macs"]) == pytest.approx(float(before.detach()) * s.setup.goals[0].limit)
-    assert torch.sign(usage() - before) == (sign if weight else 0)
+    assert torch.sign(usages(s)[1] - before) == (-sign if weight else 0)
+
+
+@pytest.mark.parametrize(("high", "sign"), [(0, -1), (7, 1)])
+def test_the_mode_says_whether_to_grow_or_to_shrink(sized, streams, high, sign):
+    """All sizes are about equally likely, the smallest or the largest a little more: the mode is far from the mean."""
+    strategy = TAS(samples=1, arch_weight_decay=0.0)
+    held = sized(strategy, 0.5)
+    s = held.state
+    with torch.no_grad():
+        s.policy.logits.zero_()[:, high] = 1e-3
+    mode, before = usages(s)
+    assert (mode < 0.95, mode > 1.05) == (sign == -1, sign == 1)
+    (slope,) = torch.autograd.grad(before.log(), s.policy.logits)
+    strategy.step(s, streams(held), Progress(0, 10, 10))
+    torch.testing.assert_close(s.policy.logits.grad, strategy.cost_weight * sign * slope, rtol=1e-9, atol=1e-12)
 
 
 def test_within_the_tolerance_the_cost_says_nothing(sized, streams):
     strategy = TAS(samples=1, arch_weight_decay=0.0, tolerance=0.5)
     held = sized(strategy, 0.5)
+    assert 0.5 < usages(held.state)[0] < 1.5
     strategy.step(held.state, streams(held), Progress(0, 10, 10))
     assert not held.state.policy.logits.grad.any()
 
@@ -87,9 +112,9 @@ def test_validation_loss_and_cost_are_added(sized, streams):
     strategy = TAS(cost_weight=1.5)
     held = sized(strategy, 0.2)
     s = held.state
-    (cost,) = torch.autograd.grad(
-        1.5 * piecewise(expected_usage(s.setup.goals, soft(s.setup.space, s.policy())), 0.05), s.policy.logits
-    )
+    mode, expected = usages(s)
+    assert mode > 1.05
+    (cost,) = torch.autograd.grad(1.5 * expected.log(), s.policy.logits)
     state = s.net.state_dict()
     weights = {name: value.clone() for name, value in state.items()}
     s.rng.manual_seed(5)
@@ -100,6 +125,24 @@ def test_validation_loss_and_cost_are_added(sized, streams):
     again.state.rng.manual_seed(5)
     TAS(cost_weight=0.0).step(again.state, streams(again), Progress(0, 10, 10))
     torch.testing.assert_close(both, again.state.policy.logits.grad + cost, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("budget", ["macs<=0.5x", "macs<=0.25x", "params<=0.5x"])
+def test_the_cost_loss_alone_brings_what_is_derived_to_the_budget(budget):
+    """Of 300 steps the last 100 are within the tolerance, or lie on both sides of it: they do not stay off it."""
+    config = ResNetCifar(layers_count=20)
+    (goal,) = goals = Budget.parse(budget).goals(config, (3, 32, 32), 10)
+    strategy = TAS(arch_lr=0.1)
+    s = strategy.init(Setup(config.supernet(3, 10), ToyTask(), config.space, goals=goals))
+    costs = []
+    for _ in range(300):
+        usage = expected_usage(goals, soft(s.space, s.policy()))
+        policy_step(s, strategy.charge(s, torch.zeros((), dtype=torch.float64), usage))
+        costs.append(goal.exact(s.space.indices(s.policy.best())[None])[0] / goal.limit)
+    within = [abs(cost - 1) <= 0.05 for cost in costs[200:]]
+    assert any(within)
+    assert all(within) or min(costs[200:]) < 1 < max(costs[200:])
+    assert all(0.5 < cost < 1.5 for cost in costs[200:])
 
 
 def test_the_temperature_falls_on_a_straight_line(temperatures):

@@ -28,8 +28,8 @@ def _network(epochs: int) -> Summary:
     return Summary("fit", f"NATS-Bench's training of one network: {epochs} epochs, SGD 0.1 to 0, batch 256", NATS)
 
 
-def _nes(space: str, epochs: int) -> Summary:
-    about = f"NES's search of {space}'s sizes: a folder of images, {epochs} epochs at batch 256"
+def _nes(space: str, epochs: int, said: int) -> Summary:
+    about = f"NES's search of {space}'s sizes: a folder of images, {epochs} epochs at batch 256 (text: {said})"
     return Summary("search", about, ESTIMATOR)
 
 
@@ -46,7 +46,8 @@ TOPOLOGY = ("rsps", "darts", "darts-second-order", "gdas", "setn", "enas")
 SUMMARIES = {
     **{f"nats-topology-{strategy}": _nats("topology", strategy) for strategy in TOPOLOGY},
     **{f"nats-{name}": _network(epochs) for name, epochs in (("h0", 12), ("h1", 200), ("h2", 90))},
-    **{f"nes-{name}": _nes(name, k) for name, k in (("mobilenet-v1", 31), ("mobilenet-v2", 31), ("resnet50", 16))},
+    **{f"nes-{name}": _nes(name, 31, 64) for name in ("mobilenet-v1", "mobilenet-v2")},
+    "nes-resnet50": _nes("resnet50", 16, 32),
     **{f"tas-resnet{n}": _tas(n, "widths and depths", "CIFAR-10, 600") for n in (20, 32, 56, 110, 164)},
     **{f"tas-resnet{n}": _tas(n, "widths", "a folder of images, 120") for n in (18, 50)},
     **{f"nats-size-{strategy}": _nats("size", strategy) for strategy in ("tas", "fbnetv2", "tunas", "tunas-warmup")},

@@ -97,8 +97,8 @@ NES_SPACES = {
 }
 """What NES searches: the space, epochs and the weights' rule, whose numbers are the usual ones: none is known to us.
 
-The epochs are the paper's 75 rounds of 2000 weight steps (of ResNet-50: 1000) and 20 updates at batch 256, with 50
-images of each class held out.
+The epochs are the paper's iterations: 75 rounds of 2000 weight steps (of ResNet-50: 1000) at batch 256, with 50 images
+of each class held out, are 31.2 (15.6) epochs of 1,231,167 images. Its text says "about 64" (32), twice as many.
 """
 
 SEARCHES = {
