@@ -60,14 +60,16 @@ ACTIVATIONS = {
 class Bench:
     """The supernet, its child, and every step to be timed."""
 
-    def __init__(self, channels: int, cells: int, batch: int, layout: torch.memory_format) -> None:
+    def __init__(
+        self, channels: int, cells: int, batch: int, layout: torch.memory_format, device: torch.device | str = "cpu"
+    ) -> None:
         torch.manual_seed(0)
         self.config = NatsTopology(channels=channels, cells=cells)
-        self.net = self.config.supernet(3, 10).to(memory_format=layout)  # type: ignore[call-overload]
+        self.net = self.config.supernet(3, 10).to(device, memory_format=layout)  # type: ignore[call-overload]
         self.arch = self.config.space.parse(CHILD)
         self.child = self.net.extract(self.arch).to(memory_format=layout)
         images, labels = torch.randint(0, 256, (4 * batch, 3, 32, 32), dtype=torch.uint8), torch.arange(4 * batch) % 10
-        self.task = ImageTask.from_tensors(images, labels)
+        self.task = ImageTask.from_tensors(images, labels, device=device)
         self.batch = self.task.streams(0, batch).train.next()
         setup = Setup(self.net, self.task, self.net.space)
         self.state, self.second = DARTS().init(setup), DARTSSecondOrder().init(setup)

@@ -34,6 +34,14 @@ class Gate:
     probe: tuple[int, ...] = ()
     blend: Blend = "sum"
 
+    @property
+    def opened(self) -> Tensor:
+        """The weights of the active options, (active,)."""
+        if len(self.active) == len(self.weight):
+            return self.weight
+        # not by a list of numbers, for which a GPU would be waited
+        return torch.stack([self.weight[k] for k in self.active])
+
 
 Gates = Mapping[str, Gate]
 """Decision name -> gate. An architecture is the one-hot case."""
@@ -147,6 +155,33 @@ def scales(space: Space, values: Tensor) -> Gates:
     rows = zip((values != 0).tolist(), space.counts, strict=True)
     # what lies behind a decision's last option is padding, whatever its value
     return _gates(space, values, [tuple(k for k in range(count) if row[k]) for row, count in rows])
+
+
+def certain(gate: Gate) -> bool:
+    """Return whether the gate has one open option and nothing to learn from it.
+
+    >>> certain(Gate(torch.tensor([0.0, 1.0]), (1,))), certain(Gate(torch.tensor([0.5, 0.5]), (0, 1)))
+    (True, False)
+    """
+    if len(gate.active) != 1 or gate.weight.requires_grad or gate.weight.device.type != "cpu":
+        return False
+    return float(gate.weight[gate.active[0]]) == 1.0
+
+
+def moved(gates: Gates, device: torch.device) -> Gates:
+    """Return gates whose weights are on a device, all moved at once: one by one, each move would make it wait.
+
+    Those that are certain stay on the CPU, for nobody multiplies by them.
+    """
+    if device.type == "cpu":
+        return gates
+    going = {name: gate for name, gate in gates.items() if not certain(gate)}
+    if not going:
+        return gates
+    shapes = [gate.weight.shape for gate in going.values()]
+    flat = torch.cat([gate.weight.flatten() for gate in going.values()]).to(device)
+    parts = zip(going.items(), torch.split(flat, [shape.numel() for shape in shapes]), shapes, strict=True)
+    return {**gates, **{name: replace(gate, weight=part.view(shape)) for (name, gate), part, shape in parts}}
 
 
 def _perturbed(logits: Tensor, tau: float, rng: torch.Generator) -> Tensor:

@@ -32,7 +32,9 @@ class Means:
 
     def add(self, metrics: Metrics) -> None:
         for name, value in metrics.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach().double()
+            # MPS has no double precision
+            exact = value.detach().to(torch.float32 if value.device.type == "mps" else torch.float64)
+            self.sums[name] = self.sums.get(name, 0) + exact
             self.counts[name] = self.counts.get(name, 0) + 1
 
     @property

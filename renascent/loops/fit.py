@@ -96,7 +96,7 @@ def fit(
     Raises Diverged when a loss is not finite, Interrupted after Ctrl-C, UserError when `drop_path` is asked of a
     network without one.
     """
-    _check_drop_path(net, settings)
+    check_fit(net, settings, task.device)
     net.train().to(task.device)
     if settings.float64:
         net.double().register_forward_pre_hook(lambda _, given: (given[0].double(), *given[1:]))
@@ -184,6 +184,9 @@ def _average(net: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
-def _check_drop_path(net: nn.Module, settings: Fit) -> None:
+def check_fit(net: nn.Module, settings: Fit, device: torch.device) -> None:
+    """Raise UserError for settings that a network or a device cannot follow."""
+    if settings.float64 and device.type == "mps":
+        raise UserError("float64 is on, and MPS has no double precision: leave it out, or use the CPU")
     if settings.drop_path and not isinstance(getattr(net, "drop_path", None), float | int | Tensor):
         raise UserError(f"drop_path is {settings.drop_path}, but {type(net).__name__} has no drop_path: leave it at 0")

@@ -198,7 +198,7 @@ def _size_moments(space: Space, probabilities: Mapping[str, Tensor]) -> dict[str
     found = {}
     for name, decision in space.decisions.items():
         if isinstance(decision, Integer):
-            options, p = torch.tensor(decision.options).double(), probabilities[name].detach().double().cpu()
+            options, p = torch.tensor(decision.options).double(), probabilities[name].detach().cpu().double()
             mean = float((p * options).sum())
             deviation = float((p * (options - mean) ** 2).sum().clamp(min=0).sqrt())
             found[name] = [round(mean, 3), round(deviation, 3)]

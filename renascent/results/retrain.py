@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from renascent.core.devices import usable_device
 from renascent.core.errors import UserError, unknown
 from renascent.core.files import Json, write_json
 from renascent.core.fingerprint import fingerprint
@@ -18,7 +19,7 @@ from renascent.core.protocols import Say, Task
 from renascent.core.schema import written
 from renascent.core.space import Arch
 from renascent.costs import macs, params
-from renascent.loops.fit import Fit, Fitted, _check_drop_path, accuracy, fit, recalibrate
+from renascent.loops.fit import Fit, Fitted, accuracy, check_fit, fit, recalibrate
 from renascent.loops.run import Run, check_seed
 from renascent.loops.weightsfile import read_weights, save_weights
 from renascent.nets.sizes.inherit import first_k
@@ -181,11 +182,12 @@ class Retraining:
             "prune": prune,
             **how,
         }
+        usable_device(self.task.device)
         self.task.stream(self._splits[0], self.seed, self.settings.batch)
         with self._seeded():
             layout = self.result.space.memory_format
             net = self.result.network(arch, prune).to(memory_format=layout)  # type: ignore[call-overload]
-        _check_drop_path(net, self.settings)
+        check_fit(net, self.settings, self.task.device)
         # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
         about: Any = {"resume": self.resume, "seed": self.seed, "device": self.task.device}
         return net, Run.start(folder, config, **about, instead=f"remove {self.folder}")

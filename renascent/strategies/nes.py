@@ -120,7 +120,7 @@ class NES:
         found = [setup.task.loss(s.net, batch, one_hot(setup.space, arch)) for arch in different]
         losses = torch.stack([each.loss for each in found])
         usage = exact_usage(setup.goals, np.stack([setup.space.indices(arch) for arch in different]))
-        total = losses.double().cpu() + self.rho * (usage - 1).pow(2).sum(1)
+        total = losses.cpu().double() + self.rho * (usage - 1).pow(2).sum(1)
         place = {arch: k for k, arch in enumerate(different)}
         metrics = {"val_loss": losses[0], "val_score": found[0].score, **costs(setup.goals, usage[0])}
         return total[[place[arch] for arch in archs]], metrics

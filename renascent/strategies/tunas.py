@@ -62,7 +62,7 @@ class TuNAS:
         with torch.no_grad():
             loss, score = s.setup.task.loss(s.net, batch, one_hot(s.space, arch))
         (usage,) = exact_usage(s.setup.goals, s.space.indices(arch)[None])
-        reward = score.double().cpu() - self.cost_weight * (usage - 1).abs().sum()
+        reward = score.cpu().double() - self.cost_weight * (usage - 1).abs().sum()
         s.extra["baseline"] = moving_average(s.extra.get("baseline"), reward, self.baseline_decay)
         log_probability = s.policy.log_probability(arch)
         learnt = reinforce_loss(log_probability, torch.zeros_like(log_probability), reward, s.extra["baseline"], 0.0)

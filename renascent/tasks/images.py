@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
 from renascent.core.fields import OneOf
 from renascent.core.gates import Gates
@@ -65,6 +66,7 @@ class ImageTask(Task):
     augment_val: in a search, augment the validation batches too, as the authors' code of DARTS, GDAS and
     NAS-Bench-201 does (there both halves go through the training transform); otherwise they are plain.
     name, source: for reports: what the data are and where they came from.
+    device: where the images are held and networks run; "auto" is the first there is of cuda, mps and cpu.
 
     Raises UserError for images or labels that cannot be used.
 
@@ -88,7 +90,7 @@ class ImageTask(Task):
         class_names: Sequence[str] = (),
         name: str = "images",
         source: str = "tensors given by the user",
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "auto",
     ) -> None:
         images = checked_images(images, "given")
         labels = checked_labels(labels, len(images), "given")
@@ -99,7 +101,7 @@ class ImageTask(Task):
         check_classes(labels[self._parts["train"].to(labels.device)], self.classes)
         self.channels, *size = images.shape[1:]
         self.size: tuple[int, int] = (size[0], size[1])
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         self.augmentation = augmentation or Augmentation()
         self.augment_val = augment_val
         self.name, self.source = name, source
@@ -126,8 +128,8 @@ class ImageTask(Task):
         about: what `ImageTask` takes by keyword. Raises UserError for data that cannot be used.
 
         >>> x, y = torch.rand(10, 1, 8, 8), torch.arange(10) % 5
-        >>> ImageTask.from_tensors(x, y, name="noise")
-        ImageTask(noise: 1x8x8, 5 classes; train 5, val 5, test 0)
+        >>> ImageTask.from_tensors(x, y, name="noise", device="cpu")
+        ImageTask(noise: 1x8x8, 5 classes; train 5, val 5, test 0; on cpu)
         """
         pairs = {"train": checked_pair((x, y), "train")}
         pairs |= {"val": checked_pair(val, "val")} if isinstance(val, tuple) else {}
@@ -169,7 +171,7 @@ class ImageTask(Task):
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {self.count(name)}" for name in ("train", "val", "test"))
         shape = "x".join(map(str, (self.channels, *self.size)))
-        return f"ImageTask({self.name}: {shape}, {self.classes} classes; {sizes})"
+        return f"ImageTask({self.name}: {shape}, {self.classes} classes; {sizes}; on {self.device})"
 
     def describe(self) -> dict[str, Any]:
         """Return JSON values that say which data these are; equal for equal data, on any device.

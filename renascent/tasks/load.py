@@ -17,17 +17,18 @@ def load(
     *,
     folder: Path | None = None,
     options: ImageOptions | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     download: bool = False,
 ) -> ImageTask:
     """Return the task of a data set in `DATASETS`, or of a folder of images (see `tasks.folders`).
 
     folder: where named data sets lie; the environment's RENASCENT_DATA, or else ./data, unless given.
     options: all defaults unless given.  download: fetch the official files when they are not there.
+    device: where the images are held and networks run; "auto" is the first there is of cuda, mps and cpu.
     Raises UserError when the data are not found or cannot be used.
 
-    >>> load("digits", options=ImageOptions(limit=200))
-    ImageTask(digits: 1x8x8, 10 classes; train 100, val 100, test 359)
+    >>> load("digits", options=ImageOptions(limit=200), device="cpu")
+    ImageTask(digits: 1x8x8, 10 classes; train 100, val 100, test 359; on cpu)
     """
     name, options = str(name_or_folder), options or ImageOptions()
     where = folder or Path(os.environ.get("RENASCENT_DATA") or "data")

@@ -72,7 +72,7 @@ def prepare(
     name: str,
     folder: Path,
     official: OfficialSplit | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
 ) -> ImageTask:
     """Return the task of `raw` under `options`. default: the augmentation that suits the data set.
 

@@ -33,7 +33,7 @@ def test_a_folder_of_classes(small: Any, tmp_path: Path):
     (root / ".hidden").write_text("skipped")
     (root / "cat" / ".DS_Store").write_text("skipped")
     task = load(root, options=ImageOptions(val=0.25))
-    assert repr(task) == "ImageTask(pets: 3x6x6, 2 classes; train 12, val 4, test 4)"
+    assert repr(task) == f"ImageTask(pets: 3x6x6, 2 classes; train 12, val 4, test 4; on {task.device})"
     assert task.class_names == ("cat", "dog")
     assert "stratified fifth" in task.source
     got = {image.tobytes() for split in ("train+val", "test") for image in small.in_order(task, split)[0]}

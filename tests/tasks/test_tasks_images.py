@@ -36,7 +36,7 @@ def test_it_is_a_task():
     assert (task.channels, task.size, task.classes) == (3, (6, 6), 4)
     assert task.device == torch.device("cpu")
     assert stream.steps_per_epoch == 5
-    assert repr(task) == "ImageTask(images: 3x6x6, 4 classes; train 20, val 20, test 12)"
+    assert repr(task) == f"ImageTask(images: 3x6x6, 4 classes; train 20, val 20, test 12; on {task.device})"
 
 
 def test_describe_is_json_and_says_which_data():

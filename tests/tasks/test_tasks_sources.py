@@ -24,7 +24,7 @@ real = pytest.mark.skipif(not (DATA / "images").is_dir(), reason="RENASCENT_DATA
 def test_cifar10_binary(small: Any, tmp_path: Path):
     written = small.cifar(tmp_path / "cifar-10-batches-bin", small.CIFAR_FILES, 20, 1, 10)
     task = load("cifar10", folder=tmp_path, options=ImageOptions(val=30))
-    assert repr(task) == "ImageTask(cifar10: 3x32x32, 10 classes; train 70, val 30, test 20)"
+    assert repr(task) == f"ImageTask(cifar10: 3x32x32, 10 classes; train 70, val 30, test 20; on {task.device})"
     x, y = small.in_order(task, "test")
     assert np.array_equal(x, written["test_batch.bin"][:, 1:].reshape(-1, 3, 32, 32))
     assert np.array_equal(y, np.arange(20) % 10)
@@ -160,7 +160,10 @@ def cifar10() -> ImageTask:
 
 @real
 def test_real_cifar10_with_the_official_split(cifar10: ImageTask):
-    assert repr(cifar10) == "ImageTask(cifar10: 3x32x32, 10 classes; train 25000, val 25000, test 10000)"
+    assert (
+        repr(cifar10)
+        == f"ImageTask(cifar10: 3x32x32, 10 classes; train 25000, val 25000, test 10000; on {cifar10.device})"
+    )
     assert "23 of 10000 test images are lossy" in cifar10.source
     assert np.allclose(cifar10.mean, (0.4914, 0.4822, 0.4465), atol=2e-3)
     assert np.allclose(cifar10.std, (0.2470, 0.2435, 0.2616), atol=2e-3)
@@ -188,5 +191,5 @@ def test_real_cifar10_is_in_the_original_order(cifar10: ImageTask):
 )
 def test_real_mosaics(name: str, shape: str, said: str):
     task = load(name, folder=DATA)
-    assert repr(task) == f"ImageTask({name}: {shape})"
+    assert repr(task) == f"ImageTask({name}: {shape}; on {task.device})"
     assert said in task.source

@@ -23,7 +23,7 @@ from renascent.bench.tables.table import Table
 from renascent.core.environment import environment
 from renascent.core.errors import Interrupted, UserError
 from renascent.core.protocols import Say
-from renascent.loops.fit import _check_drop_path
+from renascent.loops.fit import check_fit
 from renascent.loops.trained import MEASURES, splits_of
 from renascent.tasks.images import ImageTask
 
@@ -71,7 +71,7 @@ def build(
     began, out, task = time.monotonic(), Path(out), plan.task()
     _check(plan, task, out)
     if ray and task.device.type != "cpu":
-        raise UserError(f"`ray` trains on processors, not on {plan.device}: leave `device` out, or `ray`")
+        raise UserError(f"`ray` trains on processors, not on {plan.device}: give `device` cpu, or leave `ray` out")
     # the numbers of a table must come from one version of torch
     config = {**plan.summary(), "task": task.describe(), "torch": torch.__version__}
     with open_journal(out, config, resume=resume) as journal:
@@ -117,7 +117,7 @@ def _check(plan: Plan, task: ImageTask, out: Path) -> None:
         raise UserError(f"`out` {out} ends in .npz, which stands for other tables: name it {out.stem}.safetensors")
     task.stream("train", 0, plan.settings.batch)
     first = plan.space.space.parse(plan.archs[0])
-    _check_drop_path(plan.space.network(first, task.channels, task.classes), plan.settings)
+    check_fit(plan.space.network(first, task.channels, task.classes), plan.settings, task.device)
 
 
 def _table(name: str, plan: Plan, task: ImageTask, journal: Journal, command: str) -> Table:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
 from renascent.core.files import Json
 from renascent.core.names import name_of
@@ -32,7 +33,8 @@ class Plan:
     """What a table is built of; all of it goes through JSON, so that a process on another machine has the same.
 
     space: one of those in `SPACES`.  data: name of a data set, or a folder.  archs: exchange strings, the rows.
-    seeds: trainings of each architecture, seeded 0, 1, 2 and so on.  device: where to train.
+    seeds: trainings of each architecture, seeded 0, 1, 2 and so on.
+    device: where to train; "auto" becomes the first there is of cuda, mps and cpu.
     """
 
     space: SpaceConfig
@@ -41,13 +43,15 @@ class Plan:
     options: ImageOptions = field(default_factory=ImageOptions)
     settings: Fit = field(default_factory=lambda: Fit(epochs=12))
     seeds: int = 3
-    device: str = "cpu"
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise UserError(f"seeds is {self.seeds}: give a whole number of at least 1")
         if not self.archs:
             raise UserError("no architecture was given: name one, or leave the list out to train every one")
+        if self.device == "auto":  # once, so that all processes train on the same
+            object.__setattr__(self, "device", str(usable_device()))
 
     @property
     def jobs(self) -> list[Job]:

@@ -58,13 +58,13 @@ class WhereFlags:
     Args:
         workers: trainings at a time, each with one thread; 0 means one for each processor.
         ray: train on the Ray cluster at this address, such as 10.0.0.1:6379 (needs the extra renascent[ray]).
-        device: cpu, cuda or cuda:1 (the second GPU).
+        device: cpu, cuda, cuda:1 (the second GPU), mps; auto is the first there is of cuda, mps and cpu.
         download: fetch the data set's official files if they are not there.
     """
 
     workers: Whole = 0
     ray: str | None = None
-    device: Device = "cpu"
+    device: Device = "auto"
     download: bool = False
 
 

@@ -20,7 +20,7 @@ WEIGHTS, DISTILLATION = static("renascent.core.optimiser:WeightRule"), static("r
 """Classes of settings, as their sources have them."""
 
 Runtime = Annotated[str, OneOf("runtime", static("renascent.costs.latency.runtimes:RUNTIMES"))]
-Device = Annotated[str, Like(r"(cpu|cuda|mps|xpu)(:\d+)?", "cpu, cuda or cuda:1")]
+Device = Annotated[str, Like(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", "auto, cpu, cuda or cuda:1")]
 Input = Annotated[str, Like(r"0*[1-9]\d*(,0*[1-9]\d*){2}", "channels, height and width, such as 3,32,32")]
 
 
@@ -80,12 +80,12 @@ class Machine:
     """Where the work is done.
 
     Args:
-        device: cpu, cuda or cuda:1 (the second GPU).
+        device: cpu, cuda, cuda:1 (the second GPU), mps; auto is the first there is of cuda, mps and cpu.
         threads: of the processor.
         download: fetch the data set's official files if they are not there.
     """
 
-    device: Device = "cpu"
+    device: Device = "auto"
     threads: Count = 1
     download: bool = False
 

@@ -31,7 +31,7 @@ class MeasureFlags:
         input: channels, height and width of the data.
         classes: of the data.
         runtime: eager (PyTorch as it is), compiled (torch.compile) or onnxruntime (needs the extra renascent[onnx]).
-        device: cpu, cuda or cuda:1 (the second GPU).
+        device: cpu, cuda, cuda:1 (the second GPU), mps; auto is the first there is of cuda, mps and cpu.
     """
 
     out: str | None = None
@@ -39,7 +39,7 @@ class MeasureFlags:
     input: Input = "3,32,32"
     classes: Count = 10
     runtime: Runtime = "eager"
-    device: Device = "cpu"
+    device: Device = "auto"
 
 
 SIZED: Names[Any] = Names({name: place for name, place in SPACES.places.items() if ".sizes." in place[0]})

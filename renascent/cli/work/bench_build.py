@@ -32,9 +32,9 @@ def run(
         seeds=flags.seeds,
         device=where.device,
     )
-    task_on(Machine(device=where.device, download=where.download), data, options)  # fetches, and refuses a device
+    task_on(Machine(device=plan.device, download=where.download), data, options)  # fetches, and refuses a device
     with Counted() as bar:
-        bar.say(f"{len(plan.jobs)} trainings of {len(plan.archs)} architectures on {data}; table {out}")
+        bar.say(f"{len(plan.jobs)} trainings of {len(plan.archs)} architectures on {data}, {plan.device}; table {out}")
         built = build(
             plan,
             out,

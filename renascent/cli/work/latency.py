@@ -40,8 +40,8 @@ def measure(word: str | None, *, flags: MeasureFlags, space: SpaceConfig, sampli
     started = _started(path, _about(space, flags, sampling, device), flags.resume)
     with Counted() as bar, interruptible() as interrupt:
         bar.say(
-            f"{len(chosen.layers)} layers and {len(chosen.networks)} networks, up to {sampling.visits} visits each, "
-            f"at most {sampling.minutes:g} minutes; table {path}"
+            f"{len(chosen.layers)} layers and {len(chosen.networks)} networks on {device}, up to "
+            f"{sampling.visits} visits each, at most {sampling.minutes:g} minutes; table {path}"
         )
 
         def seen(done: int, of: int) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 
 from renascent.cli.commands.command import Machine, Outcome
+from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
 from renascent.core.names import name_of
 from renascent.core.protocols import SpaceConfig
 from renascent.core.schema import read_as
 from renascent.costs.latency.cost import LatencyCost
-from renascent.costs.latency.measure import usable_device
 from renascent.costs.latency.table import Lut
 from renascent.experiment.result import Result
 from renascent.nets import SPACES

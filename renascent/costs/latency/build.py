@@ -9,13 +9,14 @@ from typing import Annotated
 import numpy as np
 import torch
 
+from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, NonNegative, Range, Whole, settings
 from renascent.core.protocols import SpaceConfig
 from renascent.core.space import Arch, Integer, Space
 from renascent.costs.latency.config import LayerConfig, configs_of, distinct
 from renascent.costs.latency.gp import by_family, spread_out
-from renascent.costs.latency.measure import evaluation_mode, timed, usable_device
+from renascent.costs.latency.measure import evaluation_mode, timed
 from renascent.costs.latency.runtimes import Pass, check_runtime, prepared
 from renascent.costs.latency.table import Entry, Lut, Network
 from renascent.nets.sizes.layers import columns
@@ -120,7 +121,7 @@ def measured(
     *,
     table: Lut,
     runtime: str = "eager",
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     save: Callable[[Lut], object] = lambda table: None,
     show: Callable[[int, int], object] = lambda done, of: None,
 ) -> Lut:

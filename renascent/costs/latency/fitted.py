@@ -57,7 +57,7 @@ def fitted_latency(
     *,
     networks: int = 40,
     seed: int = 0,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     runtime: str = "eager",
     milliseconds: Callable[[nn.Module, Shape], float] | None = None,
 ) -> FittedLatency:

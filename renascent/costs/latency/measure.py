@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
 from renascent.costs.latency.runtimes import Pass, check_runtime, device_of, named, prepared
 
@@ -64,7 +65,7 @@ def measure_all(
     passes: int = 5,
     warmup: int = 3,
     runtime: str = "eager",
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
 ) -> list[Latency]:
     """Time several networks against each other, each on inputs of its shape (channels, h, w).
 
@@ -162,16 +163,6 @@ def evaluation_mode(nets: Sequence[nn.Module]) -> Iterator[None]:
             net.train(mode)
 
 
-def usable_device(device: torch.device | str) -> torch.device:
-    """Return a device that works. Raises UserError for one that is not here."""
-    try:
-        return torch.empty(1, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as e:
-        reason = str(e).strip().partition("\n")[0]
-        here = ", ".join(["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
-        raise UserError(f"`device` {device} cannot be used ({reason}): here there is {here}") from None
-
-
 def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

@@ -25,7 +25,7 @@ def magnitude(model: nn.Module, axes: Axes, units: Mapping[int, int]) -> dict[in
         if tensor.dim() < 2:
             continue
         for number, axis in axes.get(name, {}).items():
-            squares = tensor.detach().double().pow(2).movedim(number, 0).flatten(1).sum(1).cpu().numpy()
+            squares = tensor.detach().cpu().double().pow(2).movedim(number, 0).flatten(1).sum(1).numpy()
             for group in axis.groups:
                 here = axis.group == group
                 np.add.at(total[group], axis.place[here], squares[here])

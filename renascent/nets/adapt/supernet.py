@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.hooks import RemovableHandle
 
 from renascent.core.errors import UserError
-from renascent.core.gates import Gates
+from renascent.core.gates import Gates, moved
 from renascent.core.optimiser import Region, Regions
 from renascent.core.protocols import Supernet
 from renascent.core.space import Arch
@@ -62,7 +62,7 @@ class AdaptedNet(Supernet):
         return self
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        x = x if self.plan.channels_last else x.contiguous()
+        gates, x = moved(gates, x.device), x if self.plan.channels_last else x.contiguous()
         if RESOLUTION in self.space.decisions:
             active = self._active(gates, RESOLUTION)
             if len(active) != 1:
@@ -105,7 +105,7 @@ class AdaptedNet(Supernet):
         if not gate.active or (len(gate.active) == 1 and not gate.weight.requires_grad):
             return None
         sizes = tuple(option // scale for option in self._active(gates, name))
-        return functools.partial(mixing, sizes, gate.weight[list(gate.active)], gate.blend == "interpolate")
+        return functools.partial(mixing, sizes, gate.opened, gate.blend == "interpolate")
 
     def _held(self) -> Iterator[tuple[str, Tensor]]:
         """Give every weight of every module that is there: tied ones by each name, no module by a second one.
@@ -148,7 +148,7 @@ class AdaptedNet(Supernet):
             active, weight = self._active(gates, name), gates[name].weight
             if active and (len(active) > 1 or weight.requires_grad) and max(active) > 0:
                 blocks = [self.model.get_submodule(block) for block in run.blocks[: max(active)]]
-                for hook in _depth_hooks(blocks, active, weight[list(gates[name].active)]):
+                for hook in _depth_hooks(blocks, active, gates[name].opened):
                     hooks.enter_context(hook)
 
 

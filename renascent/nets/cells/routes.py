@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from renascent.core.gates import Gate, Gates
+from renascent.core.gates import Gate, Gates, moved
 
 Edge = tuple[int, int]
 """(source node, target node)."""
@@ -61,6 +61,7 @@ def departures(gates: Gates, nodes: int, operations: Sequence[str], device: torc
 
     Gates are made on the CPU, so that drawing never waits for a device; their weights move there once, here.
     """
+    gates = moved(gates, device)
     used = _used(sorted(edges(nodes)), gates, nodes, operations)
     found = []
     for source in range(nodes - 1):
@@ -100,4 +101,4 @@ def _routes(edges: Sequence[Edge], gates: Gates, operations: Sequence[str], devi
 def _stack(weights: Sequence[Tensor], device: torch.device) -> Tensor | None:
     if all(w.device.type == "cpu" and not w.requires_grad and float(w) == 1.0 for w in weights):
         return None
-    return torch.stack(list(weights)).to(device)
+    return torch.stack([w.to(device) for w in weights])

@@ -9,13 +9,6 @@ from torch.nn import functional
 from renascent.core.gates import Gate
 
 
-def certain(gate: Gate) -> bool:
-    """Return whether the gate has one open option and nothing to learn from it."""
-    if len(gate.active) != 1 or gate.weight.requires_grad:
-        return False
-    return float(gate.weight[gate.active[0]]) == 1.0
-
-
 def mask(gate: Gate, options: tuple[int, ...], width: int) -> Tensor:
     """Return how much of each of the first `width` channels is open, (width,): FBNet-V2, arXiv:2004.05565, Eq. 3.
 
@@ -23,8 +16,7 @@ def mask(gate: Gate, options: tuple[int, ...], width: int) -> Tensor:
     tensor([1.0000, 0.7500, 0.7500])
     """
     open_to = tuple(options[k] for k in gate.active)
-    weight = gate.weight if open_to == options else gate.weight[list(gate.active)]
-    return _covers(open_to, width, weight.dtype, weight.device) @ weight
+    return _covers(open_to, width, gate.weight.dtype, gate.weight.device) @ gate.opened
 
 
 @lru_cache(maxsize=4096)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renascent.core.gates import Gate, Gates
+from renascent.core.gates import Gate, Gates, certain, moved
 from renascent.core.optimiser import Regions
 from renascent.core.protocols import SpaceConfig, Supernet
 from renascent.core.space import Arch, Space
 from renascent.nets.cells.pointwise import convolve_1x1, folded
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.layers import largest_active
-from renascent.nets.sizes.mixture import certain, interpolated, interpolated_rows, mask, padded, stretch
+from renascent.nets.sizes.mixture import interpolated, interpolated_rows, mask, padded, stretch
 from renascent.nets.sizes.resolution import RESOLUTION, resize
 from renascent.nets.sizes.units import Classifier, Norm, Skip, Stage, Unit
 
@@ -228,7 +228,7 @@ class SizedSupernet(Supernet):
         replace_modules(self.net, self.context)
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        with self.context.active(gates):
+        with self.context.active(moved(gates, x.device)):
             if RESOLUTION in self.space.decisions:
                 x = resize(x, self.context.widest(RESOLUTION))
             return self.net(x)  # type: ignore[no-any-return]

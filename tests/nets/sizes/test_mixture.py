@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from renascent.core.gates import Gate
+from renascent.core.gates import Gate, certain
 from renascent.nets.sizes.mixture import (
-    certain,
     interpolated,
     interpolated_rows,
     mask,
