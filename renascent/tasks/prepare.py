@@ -1,7 +1,7 @@
 """From a data set's arrays and a user's options to a task."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +10,7 @@ import torch
 
 from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, OneOf, Whole, settings
+from renascent.core.schema import ABSENT
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.formats import Pair
 from renascent.tasks.images import ImageTask
@@ -27,7 +28,7 @@ class ImageOptions:
 
     Args:
         val: held out of the training images to validate on: a fraction when below 1, otherwise a count; not used for a
-            folder that has its own `val/`.
+            folder that has its own `val/` (or `valid/`, `validation/`).
         split: how it is held out: "stratified" by class, or "official" (cifar10 only: NAS-Bench-201's halves).
         split_seed: seed of the stratified split, and of `limit`.
         limit: use only this many training images, stratified by class, before splitting; 0 means all.
@@ -36,6 +37,7 @@ class ImageOptions:
         cutout: side in pixels of the cutout square; 0 means none.
         augment_val: in a search, augment the validation batches too, as the authors' search code does.
         image_size: side in pixels to which the images of a folder are resized; 0 means as they are, all equal.
+        skip_bad: go on without what cannot be used in a folder of images, and say what and how much that is.
     """
 
     val: NonNegative = 0.5
@@ -47,6 +49,7 @@ class ImageOptions:
     cutout: Whole = 0
     augment_val: bool = False
     image_size: Whole = 0
+    skip_bad: bool = field(default=False, metadata=ABSENT)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Which training examples the search validates on: stratified by class, or the benchmark's own split."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from renascent.core.errors import UserError
-from renascent.tasks.formats import read_npz
+from renascent.tasks.formats import read_npz, short
 
 Indices = NDArray[np.int64]
 
@@ -27,8 +28,8 @@ def split(labels: NDArray[Any], amount: float, seed: int) -> tuple[Indices, Indi
     (3, 3, [2, 1])
     """
     labels = np.asarray(labels)
-    if seed < 0:
-        raise UserError(f"the split's seed is {seed}; give a whole number of at least 0")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise UserError(f"the split's seed is {short(str(seed))}; give a whole number of at least 0")
     _, members, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     wanted = _shares(sizes, _count(amount, len(labels)))
     order = np.random.default_rng(seed).permutation(len(labels))
@@ -74,22 +75,23 @@ def official_cifar10_split(folder: Path) -> tuple[Indices, Indices]:
 def _authors_text(path: Path) -> tuple[list[int], list[int]]:
     """Read {"train": ["int", ["0", ...]], "valid": [...]}; a plain list of numbers is also taken."""
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = json.loads(path.read_text(encoding="utf-8-sig"))
         train, valid = (tree[key][1] if tree[key][0] in ("int", "list") else tree[key] for key in ("train", "valid"))
         return [int(i) for i in train], [int(i) for i in valid]
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise UserError(f"{path} is not the authors' CIFAR-10 split: {error!r}; fetch it again") from error
+    except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
+        raise UserError(f"{path} is not the authors' CIFAR-10 split: {short(repr(error))}; fetch it again") from error
 
 
 def _checked(path: Path, train: ArrayLike, valid: ArrayLike) -> tuple[Indices, Indices]:
-    parts = np.sort(np.asarray(train, np.int64)), np.sort(np.asarray(valid, np.int64))
-    if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(_CIFAR10_TRAIN)):
+    given = np.asarray(train).ravel(), np.asarray(valid).ravel()
+    parts = tuple(np.sort(part).astype(np.int64) for part in given if part.dtype.kind in "iu")
+    if len(parts) < 2 or not np.array_equal(np.sort(np.concatenate(parts)), np.arange(_CIFAR10_TRAIN)):
         raise UserError(f"{path} does not deal out CIFAR-10's 50,000 training images once each; fetch it again")
-    return parts
+    return parts[0], parts[1]
 
 
 def _count(amount: float, total: int) -> int:
-    count = round(amount * total) if amount < 1 else int(amount)
+    count = (round(amount * total) if amount < 1 else int(amount)) if math.isfinite(amount) else 0
     if not 0 < count < total or (amount >= 1 and count != amount):
         raise UserError(
             f"cannot hold out {amount:g} of {total} examples for validation; "
