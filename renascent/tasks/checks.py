@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from renascent.core.errors import UserError
 from renascent.core.fields import OneOf
+from renascent.tasks.augment import Augmentation
 from renascent.tasks.formats import short
 from renascent.tasks.pixels import Unreadable, check_memory, pillow, shown, to_eight_bits
 
@@ -81,10 +82,10 @@ def checked_names(y: Tensor, train: Tensor, classes: int | None, names: Sequence
     Raises:
         UserError: Labels are outside, a class has no label to train on, or the names are not one a class.
     """
-    if isinstance(names, str) or len({*map(str, names)}) != len(names):
-        raise UserError(f"the class names are {short(str(names))}; give a list of different names")
-    if classes is not None and (type(classes) is not int or (names and classes != len(names))):
-        raise UserError(f"classes is {short(repr(classes))}; give how many there are, one for each name")
+    if not isinstance(names, list | tuple) or len({*map(str, names)}) != len(names):
+        raise UserError(f"the class names are {_written(names)}; give a list of different names")
+    if classes is not None and (type(classes) is not int or classes >= 2**63 or classes != (len(names) or classes)):
+        raise UserError(f"classes is {_written(classes)}; give how many there are, one for each name")
     low, high = int(y.min()), int(y.max())
     count = classes if classes is not None else len(names) or high + 1
     if low < 0 or high >= count:
@@ -135,6 +136,8 @@ def checked_device(device: Any) -> torch.device:
 
 def checked_parts(parts: Mapping[str, Any], images: int) -> dict[str, Tensor]:
     """Return tensors of indices. Raises UserError when a split is missing, empty or points elsewhere."""
+    if not isinstance(parts, Mapping):
+        raise UserError(f"the splits are {_written(parts)}; give the indices of each: a dict of 'train' and 'val'")
     if missing := {"train", "val"} - set(parts):
         raise UserError(f"the task has no {sorted(missing)[0]} split; give indices of 'train' and 'val'")
     OneOf("split", HELD).check("split", list(parts))
@@ -207,6 +210,13 @@ def _item(dataset: Any, index: int, where: str) -> tuple[Any, Any]:
         size = f" of {len(item)}" if isinstance(item, tuple | list) else ""
         raise UserError(f"{where} is a {type(item).__name__}{size}; give a pair (image, label)")
     return item[0], item[1]
+
+
+def checked_augmentation(how: Any) -> Augmentation:
+    """Return an augmentation. Raises UserError for what is none."""
+    if not isinstance(how, Augmentation):
+        raise UserError(f"augmentation is {_written(how)}; give a renascent.tasks.augment.Augmentation")
+    return how
 
 
 def _raised(error: BaseException) -> str:

@@ -21,6 +21,7 @@ from renascent.tasks.augment import Augmentation, augment, normalise
 from renascent.tasks.checks import (
     HELD,
     check_same_kind,
+    checked_augmentation,
     checked_device,
     checked_images,
     checked_labels,
@@ -101,7 +102,7 @@ class ImageTask(Task):
         self.channels, *size = images.shape[1:]
         self.size: tuple[int, int] = (size[0], size[1])
         self.device = checked_device(device)
-        self.augmentation = augmentation or Augmentation()
+        self.augmentation = Augmentation() if augmentation is None else checked_augmentation(augmentation)
         self.augment_val = augment_val
         self.name, self.source = name, source
         self.mean, self.std = statistics(images, self._parts["train"], mean, std)

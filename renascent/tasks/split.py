@@ -1,7 +1,6 @@
 """Which training examples the search validates on: stratified by class, or the benchmark's own split."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +90,11 @@ def _checked(path: Path, train: ArrayLike, valid: ArrayLike) -> tuple[Indices, I
 
 
 def _count(amount: float, total: int) -> int:
-    count = (round(amount * total) if amount < 1 else int(amount)) if math.isfinite(amount) else 0
+    count = 0 if not 0 < amount < total else round(amount * total) if amount < 1 else int(amount)
     if not 0 < count < total or (amount >= 1 and count != amount):
+        given = f"{amount:g}" if abs(amount) < 1e300 else "that many"
         raise UserError(
-            f"cannot hold out {amount:g} of {total} examples for validation; "
+            f"cannot hold out {given} of {total} examples for validation; "
             f"give a fraction between 0 and 1, or a whole number from 1 to {total - 1}"
         )
     return count
