@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from renascent.core.errors import UserError
 from renascent.core.fields import OneOf
 from renascent.tasks.augment import Augmentation
-from renascent.tasks.formats import short
-from renascent.tasks.pixels import Unreadable, check_memory, pillow, shown, to_eight_bits
+from renascent.tasks.formats import check_memory, short
+from renascent.tasks.pixels import Unreadable, pillow, shown, to_eight_bits
 
 HELD = ("train", "val", "test")
 """The splits a task can hold."""
@@ -84,8 +84,8 @@ def checked_names(y: Tensor, train: Tensor, classes: int | None, names: Sequence
     """
     if not isinstance(names, list | tuple) or len({*map(str, names)}) != len(names):
         raise UserError(f"the class names are {_written(names)}; give a list of different names")
-    if classes is not None and (type(classes) is not int or classes >= 2**63 or classes != (len(names) or classes)):
-        raise UserError(f"classes is {_written(classes)}; give how many there are, one for each name")
+    if classes is not None and (type(classes) is not int or not 1 < classes < 2**63 or len(names) not in (0, classes)):
+        raise UserError(f"classes is {_written(classes)}; give how many there are: at least 2, one for each name")
     low, high = int(y.min()), int(y.max())
     count = classes if classes is not None else len(names) or high + 1
     if low < 0 or high >= count:

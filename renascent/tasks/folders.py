@@ -10,8 +10,8 @@ import numpy as np
 
 from renascent.core.errors import UserError
 from renascent.tasks.augment import Augmentation
-from renascent.tasks.formats import Images, Pair, plain, short
-from renascent.tasks.pixels import Unreadable, check_memory, read_image
+from renascent.tasks.formats import Images, Pair, check_memory, plain, short
+from renascent.tasks.pixels import Unreadable, read_image
 from renascent.tasks.prepare import Raw
 from renascent.tasks.split import split
 

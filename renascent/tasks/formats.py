@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ def read_cifar(paths: Sequence[Path], label_bytes: int) -> Pair:
             size = path.stat().st_size
             if size == 0 or size % record:
                 raise ValueError(f"it has {size} bytes, no whole number of {record}-byte records")
+            check_memory(size, f"the records of {path}", "another file")
             parts.append(np.fromfile(path, np.uint8).reshape(-1, record))
     rows = np.concatenate(parts)
     return rows[:, label_bytes:].reshape(-1, 3, 32, 32), rows[:, label_bytes - 1].astype(np.int64)
@@ -53,6 +55,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         sizes = file.read(4 * rank)
         shape = np.frombuffer(sizes, ">u4").tolist() if 0 < rank <= 4 and len(sizes) == 4 * rank else []
         promised = math.prod(shape)
+        if promised <= most:
+            check_memory(promised, f"the values of {path}", "another file")
         values = file.read(promised + 1) if shape and promised <= most else b""
         if not shape or len(values) != promised:
             raise ValueError("its header and length are not those of an idx file of bytes")
@@ -91,6 +95,7 @@ def _array(archive: zipfile.ZipFile, name: str, size: int) -> NDArray[Any]:
     about = archive.getinfo(f"{name}.npy")
     if about.file_size > MOST_PACKED * min(about.compress_size, size):
         raise ValueError(f"{name} promises {about.file_size} bytes and has {about.compress_size}")
+    check_memory(about.file_size, f"the values of {name} in {archive.filename}", "another file")
     with archive.open(about) as file:
         version = np.lib.format.read_magic(file)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -133,11 +138,31 @@ def _tiles(path: Path, tile: int, channels: int) -> Images:
     return np.ascontiguousarray(cut).reshape(-1, channels, tile, tile)
 
 
+def check_memory(needed: int, what: str, smaller: str) -> None:
+    """Raise UserError for more bytes than fit, once as they are and once more while they are put together."""
+    there = memory()
+    if 2 * needed > there:
+        raise UserError(
+            f"{what} take {needed / 2**30:.1f} GiB, twice that while they are read, and this machine has "
+            f"{there / 2**30:.1f} GiB of memory: give {smaller}"
+        )
+
+
+def memory() -> float:
+    """Return the bytes of memory of this machine; without end where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn whatever a reader raises for a damaged file into `damaged`."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         raise damaged(path, str(error) or type(error).__name__) from error
 

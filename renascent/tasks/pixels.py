@@ -1,7 +1,5 @@
 """What an image looks like, in 8 bits: of any mode of Pillow, with depth, transparency and orientation seen to."""
 
-import math
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +47,8 @@ def read_image(path: Path, side: int = 0) -> tuple[Image.Image, set[str]]:
 
     side: of a square in pixels that it is scaled to cover, and cut to at the centre; 0 keeps its size.
     """
-    with pillow(), Image.open(path) as opened:
+    # not by its name: Pillow 13 would map a TIFF on its side into memory with width and height exchanged
+    with pillow(), path.open("rb") as file, Image.open(file) as opened:
         image, said = shown(opened)
         kept = not side or image.size == (side, side)
         return image if kept else ImageOps.fit(image, (side, side)), said
@@ -106,24 +105,6 @@ def to_eight_bits(values: NDArray[np.integer]) -> NDArray[np.uint8]:
     [0, 78, 156, 255]
     """
     return ((values.astype(np.int32) * 255 + DEEP // 2) // DEEP).astype(np.uint8)
-
-
-def check_memory(needed: int, what: str, smaller: str) -> None:
-    """Raise UserError for more bytes than fit, once as they are and once more while they are put together."""
-    there = memory()
-    if 2 * needed > there:
-        raise UserError(
-            f"{what} take {needed / 2**30:.1f} GiB, twice that while they are read, and this machine has "
-            f"{there / 2**30:.1f} GiB of memory: give {smaller}"
-        )
-
-
-def memory() -> float:
-    """Return the bytes of memory of this machine; without end where the system does not say."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
-        return math.inf
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

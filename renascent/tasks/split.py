@@ -1,6 +1,7 @@
 """Which training examples the search validates on: stratified by class, or the benchmark's own split."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,12 @@ def official_cifar10_split(folder: Path) -> tuple[Indices, Indices]:
     from the authors' own `cifar-split.txt` there. Raises UserError when neither is there, or it is damaged.
     """
     arrays, text = folder / "nas" / "nb201_cifar10_split.npz", folder / "cifar-split.txt"
-    if arrays.is_file():
+    if os.path.isfile(arrays):
         return _checked(arrays, *read_npz(arrays, "train", "valid"))
-    if text.is_file():
+    if os.path.isfile(text):
         return _checked(text, *_authors_text(text))
     raise UserError(
-        f"the official CIFAR-10 split is not in {folder}: put cifar-split.txt of the authors' "
+        f"the official CIFAR-10 split is not in {short(str(folder), 200)}: put cifar-split.txt of the authors' "
         "AutoDL-Projects (configs/nas-benchmark) there, or use a stratified split"
     )
 
