@@ -84,7 +84,9 @@ def prepare(
     train, val = _parts(raw, options, name, folder, official)
     pairs = [pair for pair in (raw.train, raw.val, raw.test) if pair is not None]
     if len(shapes := {images.shape[1:] for images, _ in pairs}) > 1:
-        raise UserError(f"the splits of {name} have images of different shapes, {sorted(shapes)}: fetch its files again")
+        raise UserError(
+            f"the splits of {name} have images of different shapes, {sorted(shapes)}: fetch its files again"
+        )
     ends = np.cumsum([len(labels) for _, labels in pairs])
     parts = {"train": train, "val": val}
     given = {name: value for name in ("flip", "pad") if (value := getattr(options, name)) is not None}

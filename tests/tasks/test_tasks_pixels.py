@@ -112,7 +112,9 @@ def test_an_image_is_turned_as_its_exif_says(tmp_path: Path, orientation: int):
 def test_the_first_of_several_frames_is_read(tmp_path: Path):
     frames = [Image.new("RGB", (4, 4), colour) for colour in ((255, 0, 0), (0, 0, 255))]
     for name in ("a.gif", "a.tif", "a.png", "a.webp"):
-        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **({"lossless": True} if name == "a.webp" else {}))
+        frames[0].save(
+            tmp_path / name, save_all=True, append_images=frames[1:], **({"lossless": True} if name == "a.webp" else {})
+        )
         image, said = read_image(tmp_path / name)
         assert (image.getpixel((0, 0)), said) == ((255, 0, 0), {ANIMATED}), name
 
