@@ -176,6 +176,7 @@ def _pixels(paths: Sequence[Path], side: int, faults: Faults) -> tuple[Images, l
     """Return images (n, channels, h, w), the indices of their paths, and how often what is said of images."""
     images, kept, said = np.empty((0, 0, 0, 0), np.uint8), list[int](), Counter[str]()
     room = f"the images of {_shown(faults.root)}", "a smaller `image_size`, or a folder of fewer images"
+    check_memory(len(paths) * side * side, *room)
     for number, path in enumerate(paths):
         try:
             image, notes = read_image(path, side)

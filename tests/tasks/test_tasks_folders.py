@@ -97,8 +97,8 @@ def spoil(small: Any, root: Path) -> None:
 
 SPOILT = (
     "10 {}: no regular file: cat/loop.png, cat/pipe.png; folder inside a class: dog/old; "
-    "beside the class folders: notes.txt; no image that Pillow can read: dog/empty.png, dog/notes.txt, fox/0.png; damaged image: dog/half.png "
-    "(image file is truncated); class without an image: emu, fox"
+    "beside the class folders: notes.txt; no image that Pillow can read: dog/empty.png, dog/notes.txt, fox/0.png; "
+    "damaged image: dog/half.png (image file is truncated); class without an image: emu, fox"
 )
 
 
