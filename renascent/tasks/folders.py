@@ -40,16 +40,18 @@ class Faults:
         name = short(str(path.relative_to(self.root)), 50)
         self.found.setdefault(reason, []).append(f"{name} ({short(detail)})" if detail else name)
 
-    def told(self, what: str) -> str:
-        """Return how many there are, `what` of them, and their names."""
-        kinds = "; ".join(f"{reason}: {_some(names)}" for reason, names in self.found.items())
-        return f"{sum(map(len, self.found.values()))} {what}: {kinds}"
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.found.values()))
+
+    def __str__(self) -> str:
+        return "; ".join(f"{reason}: {_some(names)}" for reason, names in self.found.items())
 
     def refusal(self) -> UserError:
         """Return the error that names them."""
         more = f" (skipped in any case: {_some(list(self.skipped))})" if self.skipped else ""
-        what = self.told(f"of what is in {_shown(self.root)} cannot be used")
-        return UserError(f"{what}{more}; repair or remove these, or leave them out with `skip_bad=True`")
+        what = f"{self.count} of what is in {_shown(self.root)} cannot be used: {self}{more}"
+        return UserError(f"{what}; repair or remove these, or leave them out with `skip_bad=True`")
 
 
 def read_folder(root: Path, image_size: int = 0, *, skip_bad: bool = False) -> Raw:
@@ -83,7 +85,7 @@ def read_folder(root: Path, image_size: int = 0, *, skip_bad: bool = False) -> R
         raise faults.refusal()
     classes = [label for label in classes if label in used]
     _check(tops, classes, items, "classes with an image")
-    left = [faults.told("left out")] if faults.found else []
+    left = [f"{faults.count} left out ({faults})"] if faults.found else []
     notes = [*left, *(f"{what} in {count} of {len(items)} images" for what, count in sorted(said.items()))]
     source = ", ".join([f"images of the folder {root.resolve().name!r}", *notes])
     return _raw(root, _pairs(images, items, classes), tuple(map(plain, classes)), source, whole=tops["train"] == root)
@@ -105,7 +107,7 @@ def _raw(root: Path, pairs: Mapping[str, Pair], classes: tuple[str, ...], source
         return Raw(pairs["train"], pairs.get("test"), classes, source, pairs.get("val"))
     x, y = pairs["train"]
     try:
-        train, test = split(y, 0.2, seed=0)
+        train, test = split(y, 0.2, seed=0, names=classes)
     except UserError as e:
         raise UserError(f"{_shown(root)} has too few images for a test split ({e}): add some, or give train/") from None
     source = f"{source}, a stratified fifth held out as test split"

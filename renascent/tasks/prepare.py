@@ -116,7 +116,7 @@ def _parts(
         return np.intersect1d(kept, train), np.intersect1d(kept, val)
     if raw.val is not None:
         return kept, np.arange(len(labels), len(labels) + len(raw.val[1]))
-    train, val = split(labels[kept], options.val, options.split_seed)
+    train, val = split(labels[kept], options.val, options.split_seed, raw.classes)
     return kept[train], kept[val]
 
 

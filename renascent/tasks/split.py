@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ Indices = NDArray[np.int64]
 _CIFAR10_TRAIN = 50_000
 
 
-def split(labels: NDArray[Any], amount: float, seed: int) -> tuple[Indices, Indices]:
+def split(labels: NDArray[Any], amount: float, seed: int, names: Sequence[str] = ()) -> tuple[Indices, Indices]:
     """Return (train, validation): disjoint, ascending indices into `labels` (n,), every class in proportion.
 
     amount: how much goes to validation: a fraction when below 1, otherwise a count, kept exactly. A class's
     share differs by at most one from proportional, and at least one example of every class stays in train.
-    Raises UserError when that cannot be done.
+    names: of the classes, in the order of the labels, for the error. Raises UserError when that cannot be done.
 
     >>> train, val = split(np.array([0, 0, 0, 0, 1, 1]), 0.5, seed=0)
     >>> len(train), len(val), np.bincount(np.array([0, 0, 0, 0, 1, 1])[val]).tolist()
@@ -30,8 +31,10 @@ def split(labels: NDArray[Any], amount: float, seed: int) -> tuple[Indices, Indi
     labels = np.asarray(labels)
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise UserError(f"the split's seed is {short(str(seed))}; give a whole number of at least 0")
-    _, members, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    wanted = _shares(sizes, _count(amount, len(labels)))
+    classes, members, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    smallest = int(classes[sizes.argmin()]) if len(classes) else 0
+    name = names[smallest] if 0 <= smallest < len(names) else str(smallest)
+    wanted = _shares(sizes, _count(amount, len(labels)), name)
     order = np.random.default_rng(seed).permutation(len(labels))
     order = order[np.argsort(members[order], kind="stable")]  # class after class, shuffled inside each
     place = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -101,15 +104,16 @@ def _count(amount: float, total: int) -> int:
     return count
 
 
-def _shares(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return how many of each class are held out, by largest remainder; sums to `count`."""
+def _shares(sizes: NDArray[np.int64], count: int, smallest: str) -> NDArray[np.int64]:
+    """Return how many of each class are held out, by largest remainder; sums to `count`. smallest: a class's name."""
     shares, remainder = np.divmod(sizes * count, sizes.sum())
     missing = count - int(shares.sum())
     room = np.flatnonzero(shares + 1 < sizes)  # one of every class stays in train
     if len(room) < missing:
         raise UserError(
             f"cannot hold out {count} of {sizes.sum()} examples: the smallest of {len(sizes)} classes has "
-            f"{sizes.min()}, and one of every class must stay in train; hold out fewer"
+            f"{sizes.min()}, and one of every class must stay in train; hold out fewer, "
+            f"or add examples of class {short(smallest)}"
         )
     shares[room[np.argsort(-remainder[room], kind="stable")[:missing]]] += 1
     return shares

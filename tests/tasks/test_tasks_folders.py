@@ -96,7 +96,7 @@ def spoil(small: Any, root: Path) -> None:
 
 
 SPOILT = (
-    "10 {}: no regular file: cat/loop.png, cat/pipe.png; folder inside a class: dog/old; "
+    "no regular file: cat/loop.png, cat/pipe.png; folder inside a class: dog/old; "
     "beside the class folders: notes.txt; no image that Pillow can read: dog/empty.png, dog/notes.txt, fox/0.png; "
     "damaged image: dog/half.png (image file is truncated); class without an image: emu, fox"
 )
@@ -108,7 +108,7 @@ def test_all_that_cannot_be_used_is_listed_at_once(small: Any, tmp_path: Path):
     spoil(small, root)
     with pytest.raises(UserError) as error:
         load(root)
-    told = SPOILT.format(f"of what is in {root} cannot be used")
+    told = f"10 of what is in {root} cannot be used: {SPOILT}"
     advice = "(skipped in any case: .hidden); repair or remove these, or leave them out with `skip_bad=True`"
     assert str(error.value) == f"{told} {advice}"
 
@@ -121,7 +121,7 @@ def test_skip_bad_goes_on_and_says_what_it_left_out(small: Any, tmp_path: Path, 
     task = load(tmp_path / "pets", options=ImageOptions(skip_bad=True))
     alike = load(tmp_path / "same")
     told = task.source if not inside else task.source.replace("train/", "")
-    assert SPOILT.format("left out") in told
+    assert f"10 left out ({SPOILT})" in told
     assert task.class_names == alike.class_names == ("cat", "dog")
     for split in ("train", "val"):
         for a, b in zip(small.in_order(task, split), small.in_order(alike, split), strict=True):
