@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from renascent.core.names import Names
@@ -29,3 +30,12 @@ DOWNLOADS = {
     "imagenet16-120": "to be put in place by hand",
 }
 """How the files of each data set come, said without importing what reads them."""
+
+
+def is_folder(name: str) -> bool:
+    """Return whether a name is that of a folder: an empty one is not, though Python takes it for the present one.
+
+    >>> is_folder("."), is_folder(""), is_folder("x" * 10_000)
+    (True, False, False)
+    """
+    return bool(name) and os.path.isdir(name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.download import Archive
-from renascent.tasks.formats import read_cifar, read_npz
+from renascent.tasks.formats import damaged, read_cifar, read_npz
 from renascent.tasks.sources import SUBSET, DataSet, Found, mosaic, present
 from renascent.tasks.split import official_cifar10_split
 
@@ -24,7 +24,10 @@ def _mosaic_10(folder: Path) -> Found | None:
     found = mosaic("cifar10", 32, 3, "WebP mosaics in the original training order", folder, parts)
     if found is None:
         return None
-    (exact,) = read_npz(folder / "images" / "cifar10_labels.npz", "test_exact")
+    labels = folder / "images" / "cifar10_labels.npz"
+    (exact,) = read_npz(labels, "test_exact")
+    if exact.dtype != bool:
+        raise damaged(labels, f"its test_exact are {exact.dtype}, not bool")
     lossy = f"; {(~exact).sum()} of {len(exact)} test images are lossy JPEG copies" if not exact.all() else ""
     return found._replace(what=found.what + lossy)
 

@@ -6,12 +6,14 @@ import tarfile
 import tempfile
 import urllib.request
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
 from renascent.core.errors import UserError
+from renascent.tasks.formats import short
 
 _CHUNK = 1 << 20
 
@@ -37,7 +39,7 @@ def obtain(archive: Archive, folder: Path, *, download: bool) -> None:
     target = folder / archive.path
     if download:
         fetch(archive.url, archive.md5, target)
-    elif (given := _md5(target)) != archive.md5:
+    elif (given := _md5(target)) != archive.md5:  # what cannot be read has none
         raise UserError(
             f"{target} has the MD5 {given}, the published file has {archive.md5}: "
             "it is incomplete or another version; delete it, or fetch it with `download=True`"
@@ -52,7 +54,7 @@ def fetch(url: str, md5: str, target: Path) -> None:
     Written to a temporary file beside it, which takes its name only when the checksum is right.
     Raises UserError without a network, for a wrong checksum, and for a folder that cannot be written.
     """
-    if target.is_file() and _md5(target) == md5:
+    if _md5(target) == md5:
         return
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
@@ -63,10 +65,10 @@ def fetch(url: str, md5: str, target: Path) -> None:
             raise UserError(f"{url} has the MD5 {given}, expected {md5}: try again, or put it at {target}")
         os.replace(part, target)
     except OSError as error:
-        raise UserError(f"cannot write {target} ({error.strerror}); choose another data folder") from error
+        raise UserError(f"cannot write {target} ({error.strerror or error}); choose another data folder") from error
     finally:
-        if part.is_file():
-            part.unlink()
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -84,8 +86,9 @@ def unpack(archive: Path, folder: Path) -> None:
                 target = folder / path.relative_to(scratch)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(path, target)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise UserError(f"cannot unpack {archive} in {folder} ({error}); unpack it there by hand") from error
+    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
+        why = short(str(error))
+        raise UserError(f"cannot unpack {archive} in {folder} ({why}); unpack it there by hand") from error
 
 
 def _copy(url: str, out: IO[bytes], target: Path) -> str:
@@ -103,5 +106,11 @@ def _copy(url: str, out: IO[bytes], target: Path) -> str:
 
 
 def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    """Return the MD5 of a file; of what is none, or cannot be read, why."""
+    if not os.path.isfile(path):
+        return "of no file"
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        return f"of a file that cannot be read ({error.strerror})"

@@ -1,118 +1,212 @@
-"""A folder of images: `train/class/*.png` with `val/` and `test/` beside it, or just `class/*.png`."""
+"""A folder of images: `train/CLASS/*.png` with `val/` and `test/` beside it, or just `CLASS/*.png`."""
 
-import math
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from renascent.core.errors import UserError
 from renascent.tasks.augment import Augmentation
-from renascent.tasks.formats import Pair
+from renascent.tasks.formats import Images, Pair, check_memory, plain, short
+from renascent.tasks.pixels import Unreadable, read_image
 from renascent.tasks.prepare import Raw
 from renascent.tasks.split import split
 
 FOLDER_AUGMENTATION = Augmentation(flip=True, pad=4)
 
+SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+"""What the folder of each split may be called, in any case of letters."""
 
-def read_folder(root: Path, image_size: int = 0) -> Raw:
+EXAMPLES = 4
+"""How many things of one kind are named."""
+
+Item = tuple[str, str, Path]
+"""An image: its split, class and file."""
+
+
+@dataclass
+class Faults:
+    """All in a folder that cannot be used, by reason.  skipped: names that are left out in any case."""
+
+    root: Path
+    found: dict[str, list[str]] = field(default_factory=dict)
+    skipped: dict[str, None] = field(default_factory=dict)
+
+    def add(self, reason: str, path: Path, detail: str = "") -> None:
+        """Note something that cannot be used. detail: what it has of its own, beside the reason."""
+        name = short(str(path.relative_to(self.root)), 50)
+        self.found.setdefault(reason, []).append(f"{name} ({short(detail)})" if detail else name)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.found.values()))
+
+    def __str__(self) -> str:
+        return "; ".join(f"{reason}: {_some(names)}" for reason, names in self.found.items())
+
+    def refusal(self) -> UserError:
+        """Return the error that names them."""
+        more = f" (skipped in any case: {_some(list(self.skipped))})" if self.skipped else ""
+        what = f"{self.count} of what is in {_shown(self.root)} cannot be used: {self}{more}"
+        return UserError(f"{what}; repair or remove these, or leave them out with `skip_bad=True`")
+
+
+def read_folder(root: Path, image_size: int = 0, *, skip_bad: bool = False) -> Raw:
     """Read the images of `root`, a folder for each class; without `train/`, a stratified fifth becomes test.
 
-    With `train/`, the splits `val/` and `test/` are used when they are there, and no test split is made up.
-    image_size: side in pixels; images are scaled to cover that square and cut at the centre; 0 keeps them as
-    they are. Grey when every image is, otherwise RGB. Files that start with a dot are skipped.
-    All are held in memory. Raises UserError, naming the file, for anything but images, fewer than 2 classes, unequal
-    sizes, or more than the memory holds.
+    Where one folder has a name of `SPLITS`, all are splits, and no test split is made up. Images look as `pixels.shown`
+    says: grey when every one is, otherwise RGB. What starts with a dot, and files beside the splits, are skipped. All
+    images are held in memory.
+
+    Args:
+        root: The folder.
+        image_size: Side in pixels; images are scaled to cover that square and cut at the centre; 0 keeps their size.
+        skip_bad: Leave out stray files, images that cannot be read, and classes without an image.
+
+    Raises:
+        UserError: It names all that cannot be used; or what is no split, or a class that train does not have; or there
+            are fewer than 2 classes, sizes that differ, or more than the memory holds.
     """
-    divided = (root / "train").is_dir()
-    tops = [root / "train", *(p for p in (root / "val", root / "test") if p.is_dir())] if divided else [root]
-    classes = _classes(tops[0])
-    files = {top.name if divided else "train": _files(top, classes) for top in tops}
-    mode, size = _common([path for part in files.values() for path, _ in part], image_size)
-    _check_memory(sum(map(len, files.values())) * size[0] * size[1] * len(mode), root)
-    pairs = {name: _decode(part, mode, size) for name, part in files.items()}
-    source = f"images of the folder {root.resolve().name!r}"
-    if divided:
+    faults = Faults(root)
+    tops = _tops(faults)
+    classes = [path.name for path in _listed(tops["train"], faults) if os.path.isdir(path)]
+    items = [(name, *item) for name, top in tops.items() for item in _items(top, faults)]
+    _check(tops, classes, items, "class folders")
+    images, kept, said = _pixels([path for _, _, path in items], image_size, faults)
+    items = [items[k] for k in kept]
+    used = {label for name, label, _ in items if name == "train"}
+    for label in classes:
+        if label not in used:
+            faults.add("class without an image", tops["train"] / label)
+    if faults.found and not skip_bad:
+        raise faults.refusal()
+    classes = [label for label in classes if label in used]
+    _check(tops, classes, items, "classes with an image")
+    left = [f"{faults.count} left out ({faults})"] if faults.found else []
+    notes = [*left, *(f"{what} in {count} of {len(items)} images" for what, count in sorted(said.items()))]
+    source = ", ".join([f"images of the folder {root.resolve().name!r}", *notes])
+    return _raw(root, _pairs(images, items, classes), tuple(map(plain, classes)), source, whole=tops["train"] == root)
+
+
+def _pairs(images: Images, items: Sequence[Item], classes: Sequence[str]) -> dict[str, Pair]:
+    """Return images and labels of each split. images: those of `items`, (n, channels, h, w), split after split."""
+    number = {label: k for k, label in enumerate(classes)}
+    labels, pairs, start = np.array([number[label] for _, label, _ in items], np.int64), {}, 0
+    for name, count in Counter(name for name, _, _ in items).items():
+        pairs[name] = images[start : start + count], labels[start : start + count]
+        start += count
+    return pairs
+
+
+def _raw(root: Path, pairs: Mapping[str, Pair], classes: tuple[str, ...], source: str, *, whole: bool) -> Raw:
+    """Return the data set. whole: it has no splits, so that one is made."""
+    if not whole:
         return Raw(pairs["train"], pairs.get("test"), classes, source, pairs.get("val"))
-    (x, y), source = pairs["train"], f"{source}, a stratified fifth held out as test split"
-    train, test = split(y, 0.2, seed=0)
+    x, y = pairs["train"]
+    try:
+        train, test = split(y, 0.2, seed=0, names=classes)
+    except UserError as e:
+        raise UserError(f"{_shown(root)} has too few images for a test split ({e}): add some, or give train/") from None
+    source = f"{source}, a stratified fifth held out as test split"
     return Raw((x[train], y[train]), (x[test], y[test]), classes, source)
 
 
-def _listed(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+def _tops(faults: Faults) -> dict[str, Path]:
+    """Return the folder of each split, or the whole as "train". Raises UserError for a folder that is none of them."""
+    listed, tops, others = _listed(faults.root, faults), dict[str, Path](), []
+    for path in filter(os.path.isdir, listed):
+        name = next((name for name, names in SPLITS.items() if path.name.lower() in names), "")
+        if name in tops:
+            both = f"{tops[name].name}/ and {path.name}/"
+            raise UserError(f"{both} in {_shown(faults.root)} are both the {name} split: make one of them")
+        if name:
+            tops[name] = path
+        else:
+            others.append(f"{path.name}/")
+    if not tops:
+        return {"train": faults.root}
+    known = ", ".join(name for names in SPLITS.values() for name in names)
+    where = f"{_shown(faults.root)} has {_some([f'{path.name}/' for path in tops.values()])}"
+    if "train" not in tops:
+        raise UserError(f"{where} and no train/: put the folders of the classes into train/")
+    if others:
+        raise UserError(f"{where}, and {_some(others)} is no split: rename it to one of {known}, or move it away")
+    faults.skipped |= dict.fromkeys(path.name for path in listed if not os.path.isdir(path))
+    return {name: tops[name] for name in SPLITS if name in tops}
 
 
-def _classes(top: Path) -> tuple[str, ...]:
-    classes = tuple(path.name for path in _listed(top) if path.is_dir())
+def _listed(folder: Path, faults: Faults) -> list[Path]:
+    """Return what lies in a folder, in order, but for what starts with a dot."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as e:
+        raise UserError(f"{_shown(folder)} cannot be listed: {e.strerror or e}") from None
+    faults.skipped |= dict.fromkeys(name for name in names if name.startswith("."))
+    return [folder / name for name in names if not name.startswith(".")]
+
+
+def _items(top: Path, faults: Faults) -> Iterator[tuple[str, Path]]:
+    """Give class and file of each image of a split. Pipes and the like are not opened: nothing ever comes from them."""
+    for folder in _listed(top, faults):
+        if not os.path.isdir(folder):
+            faults.add("beside the class folders", folder)
+            continue
+        for path in _listed(folder, faults):
+            if os.path.isfile(path):
+                yield folder.name, path
+            else:
+                faults.add("folder inside a class" if os.path.isdir(path) else "no regular file", path)
+
+
+def _check(tops: Mapping[str, Path], classes: Sequence[str], items: Sequence[Item], what: str) -> None:
+    """Raise UserError for fewer than 2 classes, a split without images, and classes that train does not have."""
+    first, known, there = _shown(tops["train"]), set(classes), {name for name, _, _ in items}
     if len(classes) < 2:
-        raise UserError(f"{top} has {len(classes)} class folders; give at least 2: {top}/CLASS/IMAGE.png")
-    return classes
+        raise UserError(f"{first} has {len(classes)} {what}; give at least 2: {first}/CLASS/IMAGE.png")
+    for name, top in tops.items():
+        if name not in there:
+            raise UserError(f"{_shown(top)} has no images; put them at {_shown(top)}/CLASS/IMAGE.png, or remove it")
+    for path in (path for _, label, path in items if label not in known):
+        has = short(", ".join(classes), 200)
+        raise UserError(f"{_shown(path.parent)} is a class that train/ does not have; it has {has}")
 
 
-def _files(top: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
-    """Return every image file of a split and its label."""
-    found = []
-    for path in _listed(top):
-        if not path.is_dir():
-            raise UserError(f"{path} lies beside the class folders; move it into one, or away")
-        if path.name not in classes:
-            raise UserError(f"{path} is a class that train/ does not have; it has {', '.join(classes)}")
-        found += [(file, classes.index(path.name)) for file in _listed(path)]
-    if not found:
-        raise UserError(f"{top} has no images; put them at {top}/CLASS/IMAGE.png, or remove it")
-    return found
-
-
-def _common(paths: Sequence[Path], image_size: int) -> tuple[str, tuple[int, int]]:
-    """Return the mode and the size (width, height) that all images get, from their headers alone."""
-    headers = [_header(path) for path in paths]
-    mode = "L" if all(grey in ("1", "L") for grey, _ in headers) else "RGB"
-    if image_size:
-        return mode, (image_size, image_size)
-    for path, (_, size) in zip(paths, headers, strict=True):
-        if size != headers[0][1]:
-            first = f"{paths[0]} is {headers[0][1][0]}x{headers[0][1][1]}"
-            raise UserError(f"{path} is {size[0]}x{size[1]} pixels and {first}; give one size with `image_size`")
-    return mode, headers[0][1]
-
-
-def _check_memory(needed: int, root: Path) -> None:
-    """Raise UserError for more bytes than fit, once as they are and once more while they are put together."""
-    there = _memory()
-    if 2 * needed > there:
-        raise UserError(
-            f"the images of {root} take {needed / 2**30:.1f} GiB, twice that while they are read, and this machine has "
-            f"{there / 2**30:.1f} GiB of memory: give a smaller `image_size`, or a folder of fewer images"
-        )
-
-
-def _memory() -> float:
-    """Return the bytes of memory of this machine; without end where the system does not say."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
-        return math.inf
-
-
-def _header(path: Path) -> tuple[str, tuple[int, int]]:
-    try:
-        with Image.open(path) as image:
-            return image.mode, image.size
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} is not an image that Pillow can read; move it away") from error
-
-
-def _decode(files: Sequence[tuple[Path, int]], mode: str, size: tuple[int, int]) -> Pair:
-    """Return images (n, channels, h, w) and labels (n,)."""
-    images = np.empty((len(files), size[1], size[0], len(mode)), np.uint8)
-    for row, (path, _) in zip(images, files, strict=True):
+def _pixels(paths: Sequence[Path], side: int, faults: Faults) -> tuple[Images, list[int], Counter[str]]:
+    """Return images (n, channels, h, w), the indices of their paths, and how often what is said of images."""
+    images, kept, said = np.empty((0, 0, 0, 0), np.uint8), list[int](), Counter[str]()
+    room = f"the images of {_shown(faults.root)}", "a smaller `image_size`, or a folder of fewer images"
+    check_memory(len(paths) * side * side, *room)
+    for number, path in enumerate(paths):
         try:
-            with Image.open(path) as image:
-                fitted = image.convert(mode)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{path} is a damaged image ({error}); replace it or move it away") from error
-        row[...] = np.atleast_3d(np.asarray(fitted if fitted.size == size else ImageOps.fit(fitted, size)))
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)), np.array([label for _, label in files], np.int64)
+            image, notes = read_image(path, side)
+        except Unreadable as e:
+            faults.add(e.reason, path, e.detail)
+            continue
+        pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
+        if not kept:
+            check_memory(len(paths) * pixels.size, *room)
+            images = np.empty((len(paths), *pixels.shape), np.uint8)
+        elif pixels.shape[1:] != images.shape[2:]:
+            first = f"{_shown(paths[kept[0]])} is {images.shape[3]}x{images.shape[2]}"
+            size = f"{pixels.shape[2]}x{pixels.shape[1]}"
+            raise UserError(f"{_shown(path)} is {size} pixels and {first}; give one size with `image_size`")
+        if len(pixels) > images.shape[1]:  # the first in colour after grey ones
+            check_memory(len(paths) * pixels.size, *room)
+            images = np.repeat(images, 3, axis=1)
+        images[len(kept)] = pixels
+        kept.append(number)
+        said.update(notes)
+    return images[: len(kept)], kept, said
+
+
+def _some(names: Sequence[str]) -> str:
+    """Write the first names, and how many more there are."""
+    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
+    return ", ".join(short(name, 120) for name in names[:EXAMPLES]) + more
+
+
+def _shown(path: Path) -> str:
+    return short(str(path), 200)

@@ -21,14 +21,15 @@ from renascent.core.protocols import Batch, Data, Loss, Task
 from renascent.tasks.augment import Augmentation, augment, normalise
 from renascent.tasks.checks import (
     HELD,
-    check_classes,
-    check_range,
     check_same_kind,
+    checked_augmentation,
     checked_images,
     checked_labels,
+    checked_names,
     checked_pair,
     checked_parts,
     collect,
+    is_number,
 )
 from renascent.tasks.split import split
 from renascent.tasks.statistics import statistics
@@ -57,10 +58,12 @@ class About(TypedDict, total=False):
 class ImageTask(Task):
     """Image classification with cross-entropy; the score is the accuracy.
 
-    images: (n, channels, h, w), uint8 (0 to 255), or float, which is kept as it is (0 is taken for black).
+    images: (n, channels, h, w), uint8 (0 to 255), uint16 (0 to 65535, brought to 8 bits), or float, which is kept as it
+    is (0 is taken for black). No gradient reaches them.
     labels: (n,), whole numbers from 0.
     parts: indices into `images` of each split: "train", "val" and, if there is one, "test".
-    classes: how many; one more than the largest label unless given.
+    classes: how many; as many as class_names, or one more than the largest label, unless given.
+    class_names: in the order of the labels; their numbers unless given. The run folder and errors name classes so.
     mean, std: (channels,), of images in [0, 1]; measured on the train split unless given.
     augmentation: of training batches.
     augment_val: in a search, augment the validation batches too, as the authors' code of DARTS, GDAS and
@@ -94,15 +97,13 @@ class ImageTask(Task):
     ) -> None:
         images = checked_images(images, "given")
         labels = checked_labels(labels, len(images), "given")
-        self.classes = len(class_names) or int(labels.max()) + 1 if classes is None else classes
-        self.class_names = tuple(class_names) or tuple(str(k) for k in range(self.classes))
-        check_range(labels, self.classes)
         self._parts = checked_parts(parts, len(images))
-        check_classes(labels[self._parts["train"].to(labels.device)], self.classes)
+        self.class_names = checked_names(labels, self._parts["train"], classes, class_names)
+        self.classes = len(self.class_names)
         self.channels, *size = images.shape[1:]
         self.size: tuple[int, int] = (size[0], size[1])
         self.device = usable_device(device)
-        self.augmentation = augmentation or Augmentation()
+        self.augmentation = Augmentation() if augmentation is None else checked_augmentation(augmentation)
         self.augment_val = augment_val
         self.name, self.source = name, source
         self.mean, self.std = statistics(images, self._parts["train"], mean, std)
@@ -132,12 +133,12 @@ class ImageTask(Task):
         ImageTask(noise: 1x8x8, 5 classes; train 5, val 5, test 0; on cpu)
         """
         pairs = {"train": checked_pair((x, y), "train")}
-        pairs |= {"val": checked_pair(val, "val")} if isinstance(val, tuple) else {}
+        pairs |= {} if is_number(val) else {"val": checked_pair(val, "val")}
         pairs |= {"test": checked_pair(test, "test")} if test is not None else {}
         for name, (images, _) in pairs.items():
             check_same_kind(pairs["train"][0], images, name)
         parts = _ranges({name: len(labels) for name, (_, labels) in pairs.items()})
-        if not isinstance(val, tuple):
+        if is_number(val):
             parts["train"], parts["val"] = split(pairs["train"][1].cpu().numpy(), val, split_seed)
         images, labels = (torch.cat(both) for both in zip(*pairs.values(), strict=True))
         return cls(images, labels, parts, **about)
@@ -154,16 +155,17 @@ class ImageTask(Task):
     ) -> ImageTask:
         """Return the task of a `torch.utils.data.Dataset` of (image, label), read once from first to last.
 
-        An image is a PIL image, an array (h, w) or (h, w, channels), or a tensor (channels, h, w) or (h, w);
-        all of one size. A random transform inside `dataset` is drawn once and then stays: leave augmentation
-        to `augmentation`. val: a data set of its own, or a fraction or count.
+        An image is a PIL image, which is taken upright and as it looks (`tasks.pixels.shown`); an array (h, w) or
+        (h, w, channels); or a tensor (channels, h, w) or (h, w); all of one size. A random transform inside `dataset`
+        is drawn once and then stays: leave augmentation to `augmentation`. val: a data set of its own, or a fraction or
+        count.
         Raises UserError for items that are something else, and as `from_tensors`.
 
         >>> data = torch.utils.data.TensorDataset(torch.rand(10, 1, 8, 8), torch.arange(10) % 5)
         >>> ImageTask.from_dataset(data).classes
         5
         """
-        held_out = val if isinstance(val, int | float) else collect(val, "val")
+        held_out = val if is_number(val) else collect(val, "val")
         x, y = collect(dataset, "train")
         tested = None if test is None else collect(test, "test")
         return cls.from_tensors(x, y, val=held_out, test=tested, split_seed=split_seed, **about)
@@ -176,13 +178,15 @@ class ImageTask(Task):
     def describe(self) -> dict[str, Any]:
         """Return JSON values that say which data these are; equal for equal data, on any device.
 
-        sha256: of the images, labels and splits.
+        sha256: of the images, labels and splits.  class_names: where they are more than numbers.
         """
+        numbers = tuple(map(str, range(self.classes)))
         return {
             "name": self.name,
             "source": self.source,
             "shape": [self.channels, *self.size],
             "classes": self.classes,
+            **({"class_names": list(self.class_names)} if self.class_names != numbers else {}),
             "images": {name: self.count(name) for name in ("train", "val", "test")},
             "mean": [round(value, 6) for value in self.mean],
             "std": [round(value, 6) for value in self.std],

@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 
 from renascent.core.errors import UserError, unknown
-from renascent.tasks import DATASETS
+from renascent.tasks import DATASETS, is_folder
 from renascent.tasks.folders import FOLDER_AUGMENTATION, read_folder
+from renascent.tasks.formats import plain, short
 from renascent.tasks.images import ImageTask
 from renascent.tasks.prepare import ImageOptions, prepare
 
@@ -31,16 +32,18 @@ def load(
     ImageTask(digits: 1x8x8, 10 classes; train 100, val 100, test 359; on cpu)
     """
     name, options = str(name_or_folder), options or ImageOptions()
-    where = folder or Path(os.environ.get("RENASCENT_DATA") or "data")
+    where = Path(folder or os.environ.get("RENASCENT_DATA") or "data")
     if (data := DATASETS.get(name)) is not None:
-        if options.image_size:
-            raise UserError(f"`image_size` is for folders of images; {name} has one size: leave it out")
+        for given in ("image_size", "skip_bad"):
+            if getattr(options, given):
+                raise UserError(f"`{given}` is for folders of images; {name} has one size and is whole: leave it out")
         official = data.official_split
         if options.split == "official" and official is not None:
             official(where)  # before a long download for a split that is not there
         raw = data.read(name, where, download=download)
         return prepare(raw, options, data.augmentation, name=name, folder=where, official=official, device=device)
-    if not Path(name).is_dir():
-        raise unknown("data set", name, [*DATASETS, "or the path of a folder of images"])
-    raw = read_folder(Path(name), options.image_size)
-    return prepare(raw, options, FOLDER_AUGMENTATION, name=Path(name).resolve().name, folder=where, device=device)
+    if not is_folder(name):
+        raise unknown("data set", short(name), [*DATASETS, "or the path of a folder of images"])
+    raw = read_folder(Path(name), options.image_size, skip_bad=options.skip_bad)
+    title = plain(Path(name).resolve().name)
+    return prepare(raw, options, FOLDER_AUGMENTATION, name=title, folder=where, device=device)

@@ -1,5 +1,6 @@
 """MNIST and Fashion-MNIST, which share their files' format and names."""
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ FILES = (
 def _idx(roots: tuple[str, ...], folder: Path) -> Found | None:
     """Read the first of `roots` in `folder` that holds the four files, plain or .gz."""
     for root in roots:
-        found = [[p for p in (folder / root / name, folder / root / f"{name}.gz") if p.is_file()] for name in FILES]
+        found = [
+            [p for p in (folder / root / name, folder / root / f"{name}.gz") if os.path.isfile(p)] for name in FILES
+        ]
         if all(found):
             paths = [candidates[0] for candidates in found]
             return Found(_pair(*paths[:2]), _pair(*paths[2:]), "official idx files")

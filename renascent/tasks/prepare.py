@@ -1,7 +1,7 @@
 """From a data set's arrays and a user's options to a task."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +10,7 @@ import torch
 
 from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, OneOf, Whole, settings
+from renascent.core.schema import ABSENT
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.formats import Pair
 from renascent.tasks.images import ImageTask
@@ -27,7 +28,7 @@ class ImageOptions:
 
     Args:
         val: held out of the training images to validate on: a fraction when below 1, otherwise a count; not used for a
-            folder that has its own `val/`.
+            folder that has its own `val/` (or `valid/`, `validation/`).
         split: how it is held out: "stratified" by class, or "official" (cifar10 only: NAS-Bench-201's halves).
         split_seed: seed of the stratified split, and of `limit`.
         limit: use only this many training images, stratified by class, before splitting; 0 means all.
@@ -36,6 +37,7 @@ class ImageOptions:
         cutout: side in pixels of the cutout square; 0 means none.
         augment_val: in a search, augment the validation batches too, as the authors' search code does.
         image_size: side in pixels to which the images of a folder are resized; 0 means as they are, all equal.
+        skip_bad: go on without what cannot be used in a folder of images, and say what and how much that is.
     """
 
     val: NonNegative = 0.5
@@ -47,6 +49,7 @@ class ImageOptions:
     cutout: Whole = 0
     augment_val: bool = False
     image_size: Whole = 0
+    skip_bad: bool = field(default=False, metadata=ABSENT)
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,10 @@ def prepare(
     """
     train, val = _parts(raw, options, name, folder, official)
     pairs = [pair for pair in (raw.train, raw.val, raw.test) if pair is not None]
+    if len(shapes := {images.shape[1:] for images, _ in pairs}) > 1:
+        raise UserError(
+            f"the splits of {name} have images of different shapes, {sorted(shapes)}: fetch its files again"
+        )
     ends = np.cumsum([len(labels) for _, labels in pairs])
     parts = {"train": train, "val": val}
     given = {name: value for name in ("flip", "pad") if (value := getattr(options, name)) is not None}
@@ -109,7 +116,7 @@ def _parts(
         return np.intersect1d(kept, train), np.intersect1d(kept, val)
     if raw.val is not None:
         return kept, np.arange(len(labels), len(labels) + len(raw.val[1]))
-    train, val = split(labels[kept], options.val, options.split_seed)
+    train, val = split(labels[kept], options.val, options.split_seed, raw.classes)
     return kept[train], kept[val]
 
 

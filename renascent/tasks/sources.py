@@ -1,5 +1,6 @@
 """What a data set known by name is: where its files are looked for, and what suits it."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import NamedTuple
 from renascent.core.errors import UserError
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.download import Archive, obtain
-from renascent.tasks.formats import Pair, read_mosaics
+from renascent.tasks.formats import Pair, read_mosaics, short
 from renascent.tasks.prepare import OfficialSplit, Raw
 
 
@@ -56,7 +57,7 @@ class DataSet:
             found = self.official(folder)
         found = found or self.mosaic(folder)
         if found is None:
-            raise UserError(f"{name} is not in the data folder {folder.resolve()}: {self._remedy()}")
+            raise UserError(f"{name} is not in the data folder {short(os.path.abspath(folder), 200)}: {self._remedy()}")
         return Raw(found.train, found.test, self.classes, f"{self.title}, {found.what}; {self.citation}")
 
     def _remedy(self) -> str:
@@ -69,7 +70,7 @@ class DataSet:
 
 def present(*paths: Path) -> bool:
     """Return whether all these files are there."""
-    return all(path.is_file() for path in paths)
+    return all(map(os.path.isfile, paths))
 
 
 SUBSET = "a subset of {train} training and {test} test images in a split of its own, not the official one"

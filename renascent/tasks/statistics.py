@@ -1,11 +1,13 @@
 """Mean and spread of images, by which they are normalised."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from renascent.core.errors import UserError
+from renascent.tasks.formats import short
 from renascent.tasks.streams import in_chunks
 
 
@@ -26,9 +28,15 @@ def statistics(
     if mean is None or std is None:
         measured = _moments(images, train)
         mean, std = measured[0] if mean is None else mean, measured[1] if std is None else std
-    if len(mean) != channels or len(std) != channels or min(std) <= 0:
-        raise UserError(f"mean is {list(mean)}, std is {list(std)}; give {channels} numbers each, every std above 0")
-    return tuple(map(float, mean)), tuple(map(float, std))
+    try:
+        found = tuple(map(float, mean)), tuple(map(float, std))
+        usable = all(len(values) == channels and all(map(math.isfinite, values)) for values in found)
+        if usable and min(found[1]) > 0:
+            return found
+    except (TypeError, ValueError, OverflowError):
+        pass  # no numbers at all
+    given = short(f"mean is {mean}, std is {std}", 120)
+    raise UserError(f"{given}; give {channels} numbers each, every std above 0")
 
 
 def _moments(images: Tensor, train: Tensor) -> tuple[list[float], list[float]]:

@@ -13,7 +13,7 @@ from renascent.core.names import Names
 from renascent.core.source import static
 from renascent.experiment.recipes import RECIPES, SUMMARIES
 from renascent.nets import SPACES
-from renascent.tasks import DATASETS
+from renascent.tasks import DATASETS, is_folder
 
 OPTIONS, FIT = static("renascent.tasks.prepare:ImageOptions"), static("renascent.loops.fit:Fit")
 WEIGHTS, DISTILLATION = static("renascent.core.optimiser:WeightRule"), static("renascent.tasks.distill:Distillation")
@@ -125,8 +125,8 @@ def check_data(data: str | None) -> None:
     """Raise UserError unless data are named, and known or in a folder."""
     if data is None:
         raise UserError(f"--data is missing: give one of {', '.join(DATASETS)}, or a folder of images")
-    if data not in DATASETS and not Path(data).is_dir():
-        raise unknown("data set", data, [*DATASETS, "or the path of a folder of images"])
+    if data not in DATASETS and not is_folder(data):
+        raise unknown("data set", f"{data:.80}", [*DATASETS, "or the path of a folder of images"])
 
 
 def lasting(data: str) -> str:

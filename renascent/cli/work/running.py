@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from renascent.cli.commands.command import Machine, Outcome
+from renascent.cli.progress import Counted
 from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
 from renascent.core.names import name_of
@@ -39,8 +40,14 @@ def ready(machine: Machine) -> torch.device:
 
 
 def task_on(machine: Machine, data: str, options: ImageOptions) -> ImageTask:
-    """Return the task of a data set or folder. Raises UserError when data or device cannot be used."""
-    return load(data, options=options, device=ready(machine), download=machine.download)
+    """Return the task of a data set or folder, and say what of it was skipped, if that was asked for.
+
+    Raises UserError when data or device cannot be used.
+    """
+    task = load(data, options=options, device=ready(machine), download=machine.download)
+    if options.skip_bad:
+        Counted().say(f"data: {task.source}")
+    return task
 
 
 def remembered(folder: Path) -> Source:
