@@ -1,5 +1,8 @@
 """The device that work is done on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from renascent.core.errors import UserError
@@ -24,3 +27,16 @@ def usable_device(device: torch.device | str = "auto") -> torch.device:
             f"`device` {device!s:.40} cannot be used ({reason:.200}): here there is {', '.join(found)}"
         ) from None
     return ones.device
+
+
+@contextmanager
+def enough_memory(what: str, advice: str) -> Iterator[None]:
+    """Turn a lack of memory, of a device or of the machine, into one line: what did not fit, and what to do."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError):
+        raise UserError(f"there is not enough memory for {what}: {advice}") from None
+    except RuntimeError as e:  # the CPU's allocator has no error of its own
+        if "can't allocate memory" not in str(e):
+            raise
+        raise UserError(f"there is not enough memory for {what}: {advice}") from None

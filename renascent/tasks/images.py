@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from renascent.core.devices import usable_device
+from renascent.core.devices import enough_memory, usable_device
 from renascent.core.errors import UserError
 from renascent.core.fields import OneOf
 from renascent.core.gates import Gates
@@ -107,7 +107,10 @@ class ImageTask(Task):
         self.augment_val = augment_val
         self.name, self.source = name, source
         self.mean, self.std = statistics(images, self._parts["train"], mean, std)
-        self._images, self._labels = images.to(self.device), labels.to(self.device)
+        with enough_memory(
+            f"{images.nbytes / 2**30:.1f} GiB of images on {self.device}", "give fewer, or another device"
+        ):
+            self._images, self._labels = images.to(self.device), labels.to(self.device)
         self._parts = {name: part.to(self.device) for name, part in self._parts.items()}
         self._mean = torch.tensor(self.mean, dtype=torch.float32, device=self.device)
         self._std = torch.tensor(self.std, dtype=torch.float32, device=self.device)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from renascent.core.devices import usable_device
+from renascent.core.devices import enough_memory, usable_device
 from renascent.core.errors import UserError
 from renascent.core.gates import Gate, certain, moved
 from renascent.core.protocols import Progress, Setup
@@ -156,3 +156,19 @@ def test_the_benchmark_for_a_gpu_runs_everything_on_the_cpu(script: Any, tmp_pat
     assert script("on_gpu").main(["--device", "cpu", "--quick", "--results", str(tmp_path / "r.json")]) == 0
     assert "0 failed" in capsys.readouterr().out
     assert (tmp_path / "r.json").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(error: Exception) -> None:
+    with pytest.raises(UserError, match="not enough memory for a step: give a smaller batch"):
+        with enough_memory("a step", "give a smaller batch"):
+            raise error
+    with pytest.raises(RuntimeError, match="another"), enough_memory("a step", "give a smaller batch"):
+        raise RuntimeError("another")
