@@ -98,19 +98,22 @@ class Tabular:
         self.signal = _trainings(table, self.column)
         self.result = table.complete(self.problem.result)
         self.seconds = [float(v) for v in table.complete(self.problem.seconds)]
+        if not self.epochs or min(self.seconds) <= 0:
+            raise UserError(
+                f"problem '{problem}' of table '{table.name}' has trainings of no time, on which no search would end: "
+                f"'{self.column.key}' says {self.epochs} epochs, the shortest of {min(self.seconds):g} seconds"
+            )
         self.objectives = {name: [float(v) for v in cost(table, name, problem)] for name in objectives}
         kept = [constraint.kept(table, problem) for constraint in constraints]
         self.allowed = np.logical_and.reduce([np.ones(len(table), bool), *kept])
         if not self.allowed.any():
             raise BudgetError(f"no architecture keeps {' and '.join(map(str, constraints))} together: loosen one")
         self._allowed: list[bool] = self.allowed.tolist()
-        self._rows: list[int] = table.places.tolist()
-        self._radix: list[int] = table.radix.tolist()
 
     def row(self, picks: Sequence[int]) -> int:
         """Return the row of option indices. Raises UserError for an architecture that the table lacks."""
-        row = self._rows[sum([pick * count for pick, count in zip(picks, self._radix, strict=True)])]
-        if row < 0:
+        row = self.table.places.get(tuple(picks))
+        if row is None:
             raise UserError(f"table '{self.table.name}' does not have every architecture of its space: search its list")
         return row
 
