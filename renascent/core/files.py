@@ -40,7 +40,9 @@ def parsed(text: str | bytes) -> Any:
         value = json.loads(text, object_pairs_hook=_unique)
         level, depth = [value], 0
         while level:
-            inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list))
+            inner = (
+                item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)
+            )
             level, depth = [item for items in inner for item in items], depth + 1
             if depth > DEEPEST:
                 raise RecursionError

@@ -51,7 +51,7 @@ def checked(kind: type[T], value: object, path: Path, advice: str) -> T:
     except RecursionError:
         raise UserError(f"{path} is damaged (it is nested too deeply): {advice}") from None
     except (UserError, ValueError) as e:
-        raise UserError(f"{path} is damaged ({str(e):.300}): {advice}") from None
+        raise UserError(f"{path} is damaged ({e!s:.300}): {advice}") from None
 
 
 def written(value: object) -> Any:

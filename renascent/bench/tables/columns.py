@@ -53,7 +53,9 @@ class Column:
                 f"column '{self.metric}' has {short(self.epochs)} epochs and the seeds {short(self.seeds)}: give whole "
                 "numbers of at least 0, each seed once"
             )
-        if self.at and not (1 <= self.at[0] and all(a < b for a, b in pairwise(self.at)) and self.at[-1] <= self.epochs):
+        if self.at and not (
+            self.at[0] >= 1 and all(a < b for a, b in pairwise(self.at)) and self.at[-1] <= self.epochs
+        ):
             raise UserError(
                 f"column '{self.metric}' has values at {short(self.at)}: give epochs from 1 to {short(self.epochs)}, "
                 "each after the one before it"

@@ -98,7 +98,7 @@ def open_arrays(path: Path) -> ArrayFile:
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise UserError(f"{path} is no table of renascent: make one with `renascent bench import` or `bench build`")
     if raw.get("version") != VERSION:
-        raise UserError(f"{path} is a table of version {str(raw.get('version')):.20}, and this renascent reads {VERSION}")
+        raise UserError(f"{path} is a table of version {raw.get('version')!s:.20}, and this renascent reads {VERSION}")
     meta = checked(_Meta, raw, path, ADVICE)
     if meta.header_sha256 not in (None, _header_sum(header)):
         raise _damaged(path, "the checksum of its header is wrong")

@@ -128,7 +128,9 @@ class Table:
     def _check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         if self.archs.shape[1:] != (len(self.space.decisions),) or self.archs.dtype.kind not in "iu":
             shape = f"{self.archs.dtype} {self.archs.shape}"
-            raise UserError(f"table {short(self.name)} has architectures of shape {shape}, not option indices of its space")
+            raise UserError(
+                f"table {short(self.name)} has architectures of shape {shape}, not option indices of its space"
+            )
         if strange := np.flatnonzero(((self.archs < 0) | (self.archs >= np.array(self.space.counts))).any(1)).tolist():
             given = short(self.archs[strange[0]].tolist())
             raise UserError(f"row {strange[0]} of table {short(self.name)} is {given}, no option indices of its space")
