@@ -17,6 +17,7 @@ from renascent.bench.tables.columns import Column
 from renascent.bench.tables.table import Table
 from renascent.core.bounds import read_bound
 from renascent.core.errors import BudgetError, UserError
+from renascent.core.text import short
 from renascent.strategies.trials.protocol import Outcome, Proposal
 
 
@@ -37,7 +38,9 @@ class Constraint:
         """Read COLUMN<=NUMBER or COLUMN>=NUMBER. Raises UserError for anything else."""
         read = read_bound(text)
         if read is None or read.suffix or not np.isfinite(read.number):
-            raise UserError(f"constraint '{text}' cannot be read: write COLUMN<=NUMBER, as in latency_ms:pixel3<=6")
+            raise UserError(
+                f"constraint {short(text)} cannot be read: write COLUMN<=NUMBER, as in latency_ms:pixel3<=6"
+            )
         return cls(read.name, read.number, read.upper)
 
     def __str__(self) -> str:

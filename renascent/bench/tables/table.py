@@ -140,12 +140,15 @@ class Table:
             why = "no architecture" if twice is None else f"rows {twice} and {rows[twice]} of one architecture"
             raise UserError(f"table {short(self.name)} has {why}: give each architecture once")
         for key, column in self.columns.items():
-            axes = tuple(len(axis) for axis in (column.seeds, column.at) if axis)
-            if shapes[key] != (len(self.archs), *axes):
-                raise UserError(f"column '{key:.80}' has shape {short(shapes[key])}: give {(len(self.archs), *axes)}")
+            self._check_shape(column, shapes[key])
         for problem in self.problems.values():
             for key in (problem.signal, problem.seconds, problem.result):
                 self.find(key)
+
+    def _check_shape(self, column: Column, given: tuple[int, ...]) -> None:
+        shape = (len(self), *(len(axis) for axis in (column.seeds, column.at) if axis))
+        if given != shape:
+            raise UserError(f"column '{column.key:.80}' has shape {short(given)}: give {shape}")
 
     def __len__(self) -> int:
         return len(self.archs)
@@ -196,7 +199,7 @@ class Table:
         fits = [c for c in fits if all(getattr(c, field) == value for field, value in wanted.items())]
         if len(fits) == 1:
             return fits[0]
-        asked = ", ".join([f"'{name}'", *(f"{field} {value!r}" for field, value in wanted.items())])
+        asked = ", ".join([f"'{name:.80}'", *(f"{field} {short(value)}" for field, value in wanted.items())])
         if not fits:
             raise unknown(f"column of table '{self.name}':", asked.strip("'"), self.columns)
         listed = ", ".join(c.key for c in fits)
@@ -207,6 +210,7 @@ class Table:
         key = self.find(name, **wanted).key
         if key not in self._read:
             values = self._source(key).view()
+            self._check_shape(self.columns[key], values.shape)
             low, high = self.columns[key].limits
             if strange := np.flatnonzero((values < low) | (values > high) | np.isinf(values)).tolist():
                 given = f"{values.flat[strange[0]]:g} in row {strange[0] // (values.size // len(self))}"
