@@ -70,6 +70,7 @@ class Npz:
     def __getitem__(self, name: str) -> NDArray[Any]:
         try:
             with self._opened() as held:
+                assert held.zip is not None, "it is open"
                 _check_size(held.zip, held.zip.getinfo(f"{name}.npy"))
                 return np.asarray(held[name])
         except DAMAGE as e:
