@@ -6,24 +6,25 @@ container, a number or an array, and refuse every other one by name before anyth
 
 from __future__ import annotations
 
-import bz2
 import io
 import itertools
 import pickle
 import re
 import struct
 import sys
+import tokenize
 import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NoReturn, cast
+from typing import Any, BinaryIO, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from renascent.bench.importers._streams import MOST_BYTES, opened
 from renascent.core.errors import UserError
 from renascent.core.text import short
 
@@ -33,38 +34,13 @@ TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 DAMAGE = (
     *(pickle.UnpicklingError, EOFError, OSError, zlib.error, zipfile.BadZipFile, struct.error, NotImplementedError),
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError, MemoryError),
-    AssertionError,
+    *(AssertionError, RecursionError, SyntaxError, tokenize.TokenError),
 )
 """What a reader raises for a file that was cut short or edited."""
 
 
-MOST_BYTES, MOST_TIMES, MOST_LINE = 256_000_000, 200, 100_000
-"""Bytes of a file that is read at once; how many times over a file may be compressed; and bytes of a line."""
-
 DEEPEST = 4
 """How many tuples may stand in each other: Python follows them without end when it compares them."""
-
-
-class Bounded:
-    """A stream that reads no more than a file of its size can hold. size: of the file, compressed or not."""
-
-    def __init__(self, stream: Any, size: int) -> None:
-        self.stream, self.left = stream, max(MOST_BYTES, MOST_TIMES * size)
-
-    def read(self, count: int) -> bytes:
-        """Read bytes. Raises ValueError for too many."""
-        if not 0 <= count <= MOST_BYTES or self.left < 0:
-            raise ValueError("it holds more than it may")
-        self.left -= count
-        data: bytes = self.stream.read(count)
-        return data
-
-    def readline(self) -> bytes:
-        """Read a line. Raises ValueError for one that is too long."""
-        line: bytes = self.stream.readline(MOST_LINE)
-        if len(line) == MOST_LINE:
-            raise ValueError("it has a line that does not end")
-        return line
 
 
 class Maker:
@@ -272,11 +248,11 @@ TUPLES, SUSPECT = (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3), 2
 
 def read_plain(path: Path) -> Any:
     """Return what a pickle holds, compressed by bz2 or not. Raises UserError when it is damaged, or refused."""
-    with reading(path), _opened(path) as stream:
+    with reading(path), opened(path) as stream:
         held = io.BytesIO(stream.read(MOST_BYTES))
         if sum(map(held.getvalue().count, TUPLES)) > SUSPECT:
             return Walker(held, lambda walker, filled: None).load()
-        return Plain(io.BufferedReader(held)).load()  # type: ignore[arg-type]
+        return Plain(io.BufferedReader(held)).load()
 
 
 def walk_plain(path: Path, show: Callable[[Walker, dict[Any, Any]], None]) -> Any:
@@ -285,7 +261,7 @@ def walk_plain(path: Path, show: Callable[[Walker, dict[Any, Any]], None]) -> An
     path: of a pickle, compressed by bz2 or not, or of what torch.save wrote in either of its formats.
     Raises UserError when it is damaged, or refused.
     """
-    with reading(path), _opened(path) as stream:
+    with reading(path), opened(path) as stream:
         value = Walker(stream, show).load()
         if value == TORCH_MAGIC:
             for _ in ("version", "machine"):
@@ -305,23 +281,6 @@ def reading(path: Path) -> Iterator[None]:
         raise UserError(f"there is no {path}: check the name") from None
     except PermissionError as e:
         raise UserError(f"cannot read {path}: {e.strerror}; check its permissions") from None
-    except (RecursionError, *DAMAGE) as e:
+    except DAMAGE as e:
         why = f"{type(e).__name__}: {short(e.args[0] if e.args else '')}"
         raise UserError(f"{path} is damaged (cut short or edited: {why}): get the file again") from None
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open the stream of pickles that is in a file."""
-    with path.open("rb") as raw:
-        start, size = raw.peek(4)[:4], path.stat().st_size
-        if start[:3] == b"BZh":
-            with bz2.BZ2File(raw) as stream:
-                yield cast("BinaryIO", Bounded(stream, size))
-        elif start == b"PK\x03\x04":
-            with zipfile.ZipFile(raw) as held:
-                name = next((n for n in held.namelist() if n.split("/")[1:] == ["data.pkl"]), "data.pkl")
-                with held.open(name) as stream:
-                    yield cast("BinaryIO", Bounded(stream, size))
-        else:
-            yield cast("BinaryIO", Bounded(raw, size))

@@ -63,6 +63,9 @@ class Npz:
         try:
             with self._opened() as held:
                 self.names = tuple(held.files)
+                assert held.zip is not None, "it is open"
+                for member in held.zip.infolist():
+                    held.zip.open(member).close()  # raises where the list of files and the files have other names
         except DAMAGE as e:
             why = f"{e!s:.200}"
             raise UserError(f"cannot read the table {path}: {why}; check the name, or get the file again") from None
