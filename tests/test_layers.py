@@ -41,6 +41,7 @@ GROUND = (
         "core.decisions",
         "core.arch",
         "core.space",
+        "core.schema",
         "core.text",
     ),
     *("core.codecs", "bench.tables", "strategies.trials"),

@@ -17,6 +17,7 @@ from renascent.bench.tables.columns import Column
 from renascent.bench.tables.table import Table
 from renascent.core.bounds import read_bound
 from renascent.core.errors import BudgetError, UserError
+from renascent.core.text import short
 from renascent.strategies.trials.protocol import Outcome, Proposal
 
 
@@ -37,7 +38,9 @@ class Constraint:
         """Read COLUMN<=NUMBER or COLUMN>=NUMBER. Raises UserError for anything else."""
         read = read_bound(text)
         if read is None or read.suffix or not np.isfinite(read.number):
-            raise UserError(f"constraint '{text}' cannot be read: write COLUMN<=NUMBER, as in latency_ms:pixel3<=6")
+            raise UserError(
+                f"constraint {short(text)} cannot be read: write COLUMN<=NUMBER, as in latency_ms:pixel3<=6"
+            )
         return cls(read.name, read.number, read.upper)
 
     def __str__(self) -> str:
@@ -98,19 +101,22 @@ class Tabular:
         self.signal = _trainings(table, self.column)
         self.result = table.complete(self.problem.result)
         self.seconds = [float(v) for v in table.complete(self.problem.seconds)]
+        if not self.epochs or min(self.seconds) <= 0:
+            raise UserError(
+                f"problem '{problem}' of table '{table.name}' has trainings of no time, on which no search would end: "
+                f"'{self.column.key}' says {self.epochs} epochs, the shortest of {min(self.seconds):g} seconds"
+            )
         self.objectives = {name: [float(v) for v in cost(table, name, problem)] for name in objectives}
         kept = [constraint.kept(table, problem) for constraint in constraints]
         self.allowed = np.logical_and.reduce([np.ones(len(table), bool), *kept])
         if not self.allowed.any():
             raise BudgetError(f"no architecture keeps {' and '.join(map(str, constraints))} together: loosen one")
         self._allowed: list[bool] = self.allowed.tolist()
-        self._rows: list[int] = table.places.tolist()
-        self._radix: list[int] = table.radix.tolist()
 
     def row(self, picks: Sequence[int]) -> int:
         """Return the row of option indices. Raises UserError for an architecture that the table lacks."""
-        row = self._rows[sum([pick * count for pick, count in zip(picks, self._radix, strict=True)])]
-        if row < 0:
+        row = self.table.places.get(tuple(picks))
+        if row is None:
             raise UserError(f"table '{self.table.name}' does not have every architecture of its space: search its list")
         return row
 

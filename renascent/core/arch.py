@@ -8,6 +8,7 @@ from typing import Any
 
 from renascent.core.decisions import Value
 from renascent.core.errors import UserError
+from renascent.core.text import short
 
 
 class Arch(Mapping[str, Value]):
@@ -29,7 +30,7 @@ class Arch(Mapping[str, Value]):
         for name, value in self._values.items():
             parts = value if isinstance(value, tuple) else ()
             if not isinstance(value, str | int | float | tuple) or not all(isinstance(p, str) for p in parts):
-                raise UserError(f"decision '{name}' cannot be {value!r}: give a string, a number or strings")
+                raise UserError(f"decision '{name:.80}' cannot be {short(value)}: give a string, a number or strings")
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]
@@ -55,8 +56,8 @@ class Arch(Mapping[str, Value]):
         """Read what `to_json` wrote. Raises UserError if it is something else."""
         try:
             values = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict):
-            raise UserError(f"{text!r} is no architecture: give a JSON object of decision names and values")
+            raise UserError(f"{short(text)} is no architecture: give a JSON object of decision names and values")
         return cls(values)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from renascent.core.errors import UserError
+from renascent.core.text import short
 
 Value = str | int | float | tuple[str, ...]
 """What a decision can be set to: a Choice, Integer, Real or Subset, in this order."""
@@ -56,7 +57,7 @@ class Integer:
         except TypeError:
             options = ()
         if not options or any(a >= b for a, b in itertools.pairwise(options)):
-            raise UserError(f"Integer options {self.options!r} cannot be used: give increasing, distinct integers")
+            raise UserError(f"Integer options {short(self.options)} cannot be used: give increasing, distinct integers")
         object.__setattr__(self, "options", options)
 
     @classmethod
@@ -118,7 +119,7 @@ def _distinct(options: Iterable[str]) -> tuple[str, ...]:
     # a bare string would pass for its letters; in an exchange string an empty name would be no name
     names = () if isinstance(options, str) else tuple(options)
     if not names or not all(isinstance(n, str) and n for n in names) or len(set(names)) < len(names):
-        raise UserError(f"options {options!r} cannot be used: give distinct, non-empty strings (numbers: Integer)")
+        raise UserError(f"options {short(options)} cannot be used: give distinct, non-empty strings (numbers: Integer)")
     return names
 
 
@@ -146,7 +147,8 @@ def index_of(name: str, decision: Choice | Integer | Subset, value: Any) -> int:
     elif isinstance(value, tuple | list | set | frozenset) and all(v in decision.options for v in value):
         return sum(1 << k for k, option in enumerate(decision.options) if option in value)
     kind = "any of" if isinstance(decision, Subset) else "one of"
-    raise UserError(f"decision '{name}' cannot be {value!r}: give {kind} {', '.join(map(str, decision.options))}")
+    allowed = f"{', '.join(map(str, decision.options)):.300}"
+    raise UserError(f"decision '{name:.80}' cannot be {short(value)}: give {kind} {allowed}")
 
 
 def checked(name: str, decision: Decision, value: Any) -> Value:

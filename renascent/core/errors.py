@@ -47,7 +47,7 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
     >>> print(unknown("strategy", "gdsa", ["darts", "gdas"]))
     unknown strategy 'gdsa': did you mean 'gdas'? known: darts, gdas
     """
-    names = list(known)
+    names, given = list(known), " ".join(f"{given:.80}".split())
     folded = {name.lower(): name for name in names}
     near = difflib.get_close_matches(str(given).lower(), folded, n=1)
     hint = f"did you mean '{folded[near[0]]}'? " if near else ""

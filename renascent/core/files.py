@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from renascent.core.errors import UserError
+from renascent.core.text import short
 
 Json = dict[str, Any]
 
@@ -23,6 +24,41 @@ def read_json(path: Path) -> Json:
     if not isinstance(value, dict):
         raise UserError(f"{path} is damaged (no JSON object, but {value!r:.40}): remove its folder and start again")
     return value
+
+
+DEEPEST = 100
+"""How many lists and objects may stand in each other in JSON from elsewhere."""
+
+
+def parsed(text: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises ValueError for other text, a key that stands twice in an object, characters that are none, and more than
+    `DEEPEST` levels.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_unique)
+        level, depth = [value], 0
+        while level:
+            inner = (
+                item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)
+            )
+            level, depth = [item for items in inner for item in items], depth + 1
+            if depth > DEEPEST:
+                raise RecursionError
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Json:
+    found: Json = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {short(key)} stands twice")
+        found[key] = value
+    return found
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

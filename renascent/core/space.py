@@ -38,6 +38,7 @@ from renascent.core.decisions import (
     written,
 )
 from renascent.core.errors import UserError, unknown
+from renascent.core.text import short
 
 __all__ = ["Arch", "Choice", "Codec", "Decision", "Integer", "Real", "Space", "Subset", "Value", "When"]
 
@@ -286,7 +287,7 @@ class Space:
         for part in text.split(",") if text.strip() else ():
             name, equals, value = part.strip().partition("=")
             if not equals or unquote(name) in values:
-                raise UserError(f"'{part}' in '{text}' cannot be read: write name=value, each name once")
+                raise UserError(f"{short(part)} in {short(text)} cannot be read: write name=value, each name once")
             values[unquote(name)] = read_value(self._decision(unquote(name)), value)
         return self.arch(values)
 

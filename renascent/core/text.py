@@ -1,6 +1,7 @@
 """How numbers and tables are written as text, wherever a user reads them."""
 
 import math
+import reprlib
 from collections.abc import Sequence
 from itertools import zip_longest
 
@@ -36,6 +37,19 @@ def number(
     if up and float(text) * factor < value:
         text = f"{scaled + 10.0 ** (math.floor(math.log10(scaled)) + 1 - digits):.{digits}g}"
     return text + unit
+
+
+def short(value: object) -> str:
+    """Quote a value of any kind in at most some sixty characters, without writing out all of it.
+
+    >>> short("a" * 100000), short([[[[1]]], 2])
+    ("'aaaaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaaaaa'", '[[[...]], 2]')
+    """
+    return " ".join(f"{_BRIEF.repr(value):.80}".split())
+
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother, _BRIEF.maxlong = 2, 58, 58, 40
 
 
 def percent(share: float) -> str:

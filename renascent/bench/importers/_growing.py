@@ -9,6 +9,7 @@ done.npy     which rows are complete
 
 import contextlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +22,9 @@ from numpy.typing import NDArray
 
 from renascent.bench.tables.columns import Column
 from renascent.core.errors import UserError
-from renascent.core.files import write_text
+from renascent.core.files import parsed, write_text
+from renascent.core.schema import checked
+from renascent.core.text import short
 
 STATE, DONE = "state.json", "done.npy"
 
@@ -41,6 +44,25 @@ class Reading:
     values: NDArray[np.float64]
     seed: int | None = None
     at: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _StoredColumn:
+    """A column, and the file of its numbers. Raises ValueError for a file that may lie elsewhere."""
+
+    column: Column
+    file: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[0-9]{1,9}\.npy", self.file):
+            raise ValueError(f"{short(self.file)} is no file of a column")
+
+
+@dataclass(frozen=True)
+class _State:
+    identity: dict[str, Any]
+    rows: int
+    columns: list[_StoredColumn]
 
 
 class Growing:
@@ -142,22 +164,28 @@ class Growing:
         write_text(self.folder / STATE, text)
 
     def _load(self) -> None:
+        path, advice = self.folder / STATE, "remove that folder and import again"
         try:
-            state = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
-            held, rows = state["identity"], state["rows"]
-            for entry in state["columns"]:
-                column = Column(**entry["column"])
-                self.columns[column.key], self.files[column.key] = column, entry["file"]
-                self.arrays[column.key] = np.load(self.folder / entry["file"], mmap_mode="r+", allow_pickle=False)
-            self.done = np.load(self.folder / DONE, mmap_mode="r+", allow_pickle=False)
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            raise UserError(f"{self.folder} cannot be resumed ({e}): remove that folder and import again") from None
-        if (held, rows) != (self.identity, self.rows):
-            told = held.get("source") if isinstance(held, dict) else held
-            raise UserError(
-                f"{self.folder} is an unfinished import of something else ({told}): "
-                "resume with the same source, or use another `out`"
-            )
+            state = checked(_State, parsed(path.read_bytes()), path, advice)
+            if (state.identity, state.rows) != (self.identity, self.rows):
+                raise UserError(
+                    f"{self.folder} is an unfinished import of something else ({short(state.identity.get('source'))}): "
+                    "resume with the same source, or use another `out`"
+                )
+            for entry in state.columns:
+                column, shape = entry.column, (self.rows, max(1, len(entry.column.seeds)), max(1, len(entry.column.at)))
+                self.columns[column.key], self.files[column.key] = column, entry.file
+                self.arrays[column.key] = self._mapped(entry.file, shape, "f")
+            self.done = self._mapped(DONE, (self.rows,), "u")
+        except (OSError, ValueError) as e:
+            raise UserError(f"{self.folder} cannot be resumed ({e!s:.200}): {advice}") from None
+
+    def _mapped(self, name: str, shape: tuple[int, ...], kind: str) -> NDArray[Any]:
+        """Map an array of the folder into memory. Raises ValueError for another one."""
+        found: NDArray[Any] = np.load(self.folder / name, mmap_mode="r+", allow_pickle=False)
+        if found.shape != shape or found.dtype.kind != kind:
+            raise ValueError(f"{name} is {found.dtype} of shape {short(found.shape)}, not {shape}")
+        return found
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 from renascent.bench.importers._growing import Reading
 from renascent.bench.tables.columns import Column, Problem
 from renascent.core.errors import UserError, unknown
+from renascent.core.text import short
 
 SCHEDULES = frozenset({"01", "12", "90", "200", "less", "full"})
 """Names of schedules: their epochs in NATS-Bench; "less" are 12 and "full" are 200 epochs in NAS-Bench-201."""
@@ -67,7 +68,7 @@ def readings(states: Mapping[str, Any], row: int, arch: str) -> list[Reading]:
     trainings: list[tuple[str, int, Any]] = []
     for results in states.values():
         if (int(results["arch_index"]), results["arch_str"]) != (row, arch):
-            told = f"{results['arch_index']} ({results['arch_str']})"
+            told = f"{results['arch_index']} ({short(results['arch_str'])})"
             raise UserError(f"results of architecture {told} stand where {row} ({arch}) belongs: get the file again")
         trainings += [(data.lower(), int(seed), run) for (data, seed), run in results["all_results"].items()]
     curves = [reading for data, seed, run in trainings for reading in _curves(data, seed, run)]

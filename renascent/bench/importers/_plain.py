@@ -6,24 +6,27 @@ container, a number or an array, and refuse every other one by name before anyth
 
 from __future__ import annotations
 
-import bz2
+import io
 import itertools
 import pickle
 import re
 import struct
 import sys
+import tokenize
 import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NoReturn, cast
+from typing import Any, BinaryIO, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from renascent.bench.importers._streams import MOST_BYTES, opened
 from renascent.core.errors import UserError
+from renascent.core.text import short
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 """The first pickle of a file of torch.save's first format; the fourth is what was saved."""
@@ -31,9 +34,13 @@ TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 DAMAGE = (
     *(pickle.UnpicklingError, EOFError, OSError, zlib.error, zipfile.BadZipFile, struct.error, NotImplementedError),
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError, MemoryError),
-    AssertionError,
+    *(AssertionError, RecursionError, SyntaxError, tokenize.TokenError),
 )
 """What a reader raises for a file that was cut short or edited."""
+
+
+DEEPEST = 4
+"""How many tuples may stand in each other: Python follows them without end when it compares them."""
 
 
 class Maker:
@@ -90,7 +97,7 @@ def _numbers(data: bytes, kind: Kind, shape: Any) -> NDArray[Any]:
 
 def _empty(subtype: object, shape: object, kind: object) -> Array:
     if subtype is not NDARRAY:
-        raise ValueError(f"an array of a foreign class ({subtype!r:.60})")
+        raise ValueError(f"an array of a foreign class ({short(subtype)})")
     return Array((0,))  # its shape and numbers come with its state
 
 
@@ -135,7 +142,7 @@ class Strict:
         """Return what a name means. Raises UserError for one that is not known."""
         if (module, name) not in KNOWN:
             raise UserError(
-                f"it asks for '{module}.{name}', which was not called: "
+                f"it asks for '{module:.80}.{name:.80}', which was not called: "
                 "only plain containers, numbers and arrays are read; get the file from its authors again"
             )
         return KNOWN[module, name]
@@ -143,7 +150,7 @@ class Strict:
     def persistent_load(self, pid: object) -> NoReturn:
         """Raise UserError."""
         raise UserError(
-            f"it refers to something stored elsewhere ({pid!r:.60}), such as a tensor: "
+            f"it refers to something stored elsewhere ({short(pid)}), such as a tensor: "
             "only plain containers, numbers and arrays are read; get the release without trained weights"
         )
 
@@ -185,6 +192,21 @@ def _kept_once(load: Callable[[Any], None]) -> Callable[[Any], None]:
     return step
 
 
+def _shallow(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Make a tuple, and refuse one that is deeper than any of a benchmark."""
+
+    def step(walker: Walker) -> None:
+        load(walker)
+        if _deeper(walker.stack[-1], DEEPEST):
+            raise ValueError("its tuples are nested too deeply")
+
+    return step
+
+
+def _deeper(value: object, levels: int) -> bool:
+    return isinstance(value, tuple) and (not levels or any(_deeper(item, levels - 1) for item in value))
+
+
 class Walker(Strict, _Python):  # type: ignore[misc]
     """Reads a pickle larger than the memory: shows every dictionary as soon as it is filled, so that it can be emptied.
 
@@ -197,6 +219,10 @@ class Walker(Strict, _Python):  # type: ignore[misc]
         pickle.SETITEM[0]: _shown(_Python.load_setitem),
         pickle.BINUNICODE[0]: _kept_once(_Python.load_binunicode),
         pickle.SHORT_BINUNICODE[0]: _kept_once(_Python.load_short_binunicode),
+        pickle.TUPLE[0]: _shallow(_Python.load_tuple),
+        pickle.TUPLE1[0]: _shallow(_Python.load_tuple1),
+        pickle.TUPLE2[0]: _shallow(_Python.load_tuple2),
+        pickle.TUPLE3[0]: _shallow(_Python.load_tuple3),
     }
 
     def __init__(self, stream: BinaryIO, show: Callable[[Walker, dict[Any, Any]], None]) -> None:
@@ -216,10 +242,17 @@ class Walker(Strict, _Python):  # type: ignore[misc]
         return None
 
 
+TUPLES, SUSPECT = (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3), 20_000
+"""What makes tuples. Where these bytes are as many, whatever they stand for, the reader is taken that counts levels."""
+
+
 def read_plain(path: Path) -> Any:
     """Return what a pickle holds, compressed by bz2 or not. Raises UserError when it is damaged, or refused."""
-    with reading(path), _opened(path) as stream:
-        return Plain(stream).load()
+    with reading(path), opened(path) as stream:
+        held = io.BytesIO(stream.read(MOST_BYTES))
+        if sum(map(held.getvalue().count, TUPLES)) > SUSPECT:
+            return Walker(held, lambda walker, filled: None).load()
+        return Plain(io.BufferedReader(held)).load()
 
 
 def walk_plain(path: Path, show: Callable[[Walker, dict[Any, Any]], None]) -> Any:
@@ -228,7 +261,7 @@ def walk_plain(path: Path, show: Callable[[Walker, dict[Any, Any]], None]) -> An
     path: of a pickle, compressed by bz2 or not, or of what torch.save wrote in either of its formats.
     Raises UserError when it is damaged, or refused.
     """
-    with reading(path), _opened(path) as stream:
+    with reading(path), opened(path) as stream:
         value = Walker(stream, show).load()
         if value == TORCH_MAGIC:
             for _ in ("version", "machine"):
@@ -249,21 +282,5 @@ def reading(path: Path) -> Iterator[None]:
     except PermissionError as e:
         raise UserError(f"cannot read {path}: {e.strerror}; check its permissions") from None
     except DAMAGE as e:
-        raise UserError(f"{path} is damaged (cut short or edited: {e!r:.100}): get the file again") from None
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open the stream of pickles that is in a file."""
-    with path.open("rb") as raw:
-        start = raw.peek(4)[:4]
-        if start[:3] == b"BZh":
-            with bz2.BZ2File(raw) as stream:
-                yield cast("BinaryIO", stream)
-        elif start == b"PK\x03\x04":
-            with zipfile.ZipFile(raw) as held:
-                name = next((n for n in held.namelist() if n.split("/")[1:] == ["data.pkl"]), "data.pkl")
-                with held.open(name) as stream:
-                    yield cast("BinaryIO", stream)
-        else:
-            yield raw
+        why = f"{type(e).__name__}: {short(e.args[0] if e.args else '')}"
+        raise UserError(f"{path} is damaged (cut short or edited: {why}): get the file again") from None

@@ -14,8 +14,8 @@ filled a seed that was never trained with the mean of the others; such a seed is
 Salinas et al., Syne Tune, AutoML 2022; the code that made it is under Apache-2.0.
 """
 
-import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from renascent.bench.tables.columns import Column
 from renascent.bench.tables.table import Table, mean_of_known
 from renascent.core.codecs.nats_topology import topology_space
 from renascent.core.errors import UserError, missing_extra, unknown
+from renascent.core.files import parsed
+from renascent.core.schema import checked
 
 HUB, FOLDER = "synetune/blackbox-repository", "nasbench201"
 
@@ -51,6 +53,16 @@ ABOUT = {
     "cannot be repeated on it",
     "missing": "seeds that its makers filled with the mean of the others are missing",
 }
+
+
+MOST_EPOCHS = 10_000
+"""Of a schedule."""
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    task_names: list[str]
+    objectives_names: list[str]
 
 
 def is_copy(folder: Path) -> bool:
@@ -83,11 +95,14 @@ def read_blackbox(folder: Path) -> Table:
     Raises UserError for a folder that is incomplete or damaged, MissingExtra without pyarrow.
     """
     try:
-        meta = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-        tasks, objectives = list(meta["task_names"]), list(meta["objectives_names"])
-        numbers = np.load(folder / NUMBERS, mmap_mode="r", allow_pickle=False)
-        epochs = tuple(int(epoch) for epoch in np.load(folder / EPOCHS, allow_pickle=False))
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as e:
+        meta = checked(_Metadata, parsed((folder / METADATA).read_bytes()), folder / METADATA, "get the copy again")
+        tasks, objectives = meta.task_names, meta.objectives_names
+        # mapped, both: what a header promises is then compared with the file before there is room made for it
+        numbers, known = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in (NUMBERS, EPOCHS))
+        if numbers.dtype.kind != "f" or known.dtype.kind not in "iuf" or known.size > MOST_EPOCHS:
+            raise ValueError(f"numbers of type {numbers.dtype} at {known.size} epochs of type {known.dtype}")
+        epochs = tuple(int(epoch) for epoch in known)
+    except (OSError, ValueError, TypeError, EOFError, OverflowError) as e:
         raise UserError(f"{folder} is no complete copy of {HUB} ({e!r:.100}): get it again") from None
     if missing := [name for name in OBJECTIVES if name not in objectives]:
         raise UserError(f"{folder / METADATA} does not name '{missing[0]}' among its objectives: get the copy again")

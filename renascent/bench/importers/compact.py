@@ -1,6 +1,8 @@
 """NAS-Bench-201 as compact arrays: `nb201.npz`, and beside it its hardware and learning curves where they are."""
 
+import math
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,9 +19,12 @@ from renascent.bench.tables.columns import Column
 from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_topology import OPERATIONS, official_order, topology_space
 from renascent.core.errors import UserError
+from renascent.core.text import short
 
 DATA = {"c10valid": "cifar10-valid", "c10": "cifar10", "c100": "cifar100", "in16": "imagenet16-120"}
 """Suffix of an array -> data set; "cifar10-valid" trains on half of the training images and validates on the rest."""
+
+SUFFIXES = "|".join(DATA)
 
 SEEDS = (777, 888, 999)
 
@@ -46,6 +51,10 @@ HARDWARE_ABOUT = (
 Read = Callable[[], NDArray[Any]]
 
 
+MOST_BYTES = 200_000_000
+"""Of one array, at most."""
+
+
 class Npz:
     """Arrays of an .npz file, each read when asked for. Raises UserError when one cannot be."""
 
@@ -54,20 +63,41 @@ class Npz:
         try:
             with self._opened() as held:
                 self.names = tuple(held.files)
+                assert held.zip is not None, "it is open"
+                for member in held.zip.infolist():
+                    held.zip.open(member).close()  # raises where the list of files and the files have other names
         except DAMAGE as e:
-            raise UserError(f"cannot read the table {path}: {e}; check the name, or get the file again") from None
+            why = f"{e!s:.200}"
+            raise UserError(f"cannot read the table {path}: {why}; check the name, or get the file again") from None
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         try:
             with self._opened() as held:
+                assert held.zip is not None, "it is open"
+                _check_size(held.zip, held.zip.getinfo(f"{name}.npy"))
                 return np.asarray(held[name])
         except DAMAGE as e:
-            raise UserError(f"{self.path} is damaged ({name}: {e}): get the file again") from None
+            raise UserError(f"{self.path} is damaged ({name:.80}: {e!s:.200}): get the file again") from None
 
     @contextmanager
     def _opened(self) -> Iterator[NpzFile]:
         with self.path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+            if not isinstance(held, NpzFile):
+                raise ValueError("it is one array, and no .npz file of several")
             yield held
+
+
+def _check_size(held: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Raise ValueError for an array whose header promises more numbers than are there: numpy makes room for all."""
+    with held.open(member) as file:
+        old = np.lib.format.read_magic(file) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+        shape, _, kind = read(file)
+        start = file.tell()
+    if not kind.hasobject and (kind.kind not in "iuf" or math.prod(shape) * kind.itemsize != member.file_size - start):
+        raise ValueError(f"{kind} of shape {short(shape)} in {member.file_size} bytes")
+    if member.file_size > MOST_BYTES:
+        raise ValueError(f"{member.file_size} bytes, over {MOST_BYTES}")
 
 
 def read_compact(path: Path) -> Table:
@@ -107,7 +137,7 @@ def _checked(arrays: Npz) -> NDArray[Any]:
 def _results(arrays: Npz) -> Iterator[tuple[Column, Read]]:
     """Say what the arrays of `nb201.npz` hold; what is no column is passed over."""
     for name in arrays.names:
-        if parts := re.fullmatch(r"acc(12|200)_(c10valid|c10|c100|in16)_(val|test|valtest)(_seeds)?", name):
+        if parts := re.fullmatch(rf"acc(12|200)_({SUFFIXES})_(val|test|valtest)(_seeds)?", name):
             epochs, data, split, seeds = parts.groups()
             if not seeds and f"{name}_seeds" in arrays.names:
                 continue  # the mean of a column that has seeds
@@ -115,10 +145,10 @@ def _results(arrays: Npz) -> Iterator[tuple[Column, Read]]:
                 f"{split}_accuracy", DATA[data], int(epochs), seeds=SEEDS if seeds else (), note=_note(name)
             )
             yield column, partial(arrays.__getitem__, name)
-        elif parts := re.fullmatch(r"(params_m|flops_m)_(\w+)", name):
+        elif parts := re.fullmatch(rf"(params_m|flops_m)_({SUFFIXES})", name):
             metric = {"params_m": "params", "flops_m": "macs"}[parts[1]]
             yield Column(metric, DATA[parts[2]]), partial(_millions, arrays, name)
-        elif parts := re.fullmatch(r"train_time_per_epoch_(\w+)", name):
+        elif parts := re.fullmatch(rf"train_time_per_epoch_({SUFFIXES})", name):
             note = "training alone, without evaluation"
             column = Column("seconds_per_epoch", DATA[parts[1]], measured=True, note=note)
             yield column, partial(arrays.__getitem__, name)

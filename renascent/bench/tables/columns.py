@@ -1,8 +1,11 @@
 """What the columns of a benchmark table mean, and the search problems a table poses."""
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 
-from renascent.core.errors import unknown
+from renascent.core.errors import UserError, unknown
+from renascent.core.text import short
 
 METRICS = {
     **{f"{split}_accuracy": "%" for split in ("train", "val", "test", "valtest")},
@@ -45,6 +48,29 @@ class Column:
             raise unknown("metric", self.metric, METRICS)
         object.__setattr__(self, "seeds", tuple(self.seeds))
         object.__setattr__(self, "at", tuple(self.at))
+        if self.epochs < 0 or min(self.seeds, default=0) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise UserError(
+                f"column '{self.metric}' has {short(self.epochs)} epochs and the seeds {short(self.seeds)}: give whole "
+                "numbers of at least 0, each seed once"
+            )
+        if self.at and not (
+            self.at[0] >= 1 and all(a < b for a, b in pairwise(self.at)) and self.at[-1] <= self.epochs
+        ):
+            raise UserError(
+                f"column '{self.metric}' has values at {short(self.at)}: give epochs from 1 to {short(self.epochs)}, "
+                "each after the one before it"
+            )
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the greatest number that it can hold; none is infinite.
+
+        >>> Column("val_accuracy").limits[1], Column("params").limits[0]
+        (100.001, 0.0)
+        """
+        share = self.metric.endswith("_accuracy")
+        # what is computed from rounded percentages may miss its range by as much
+        return (-0.001, 100.001) if share else (0.0, math.inf)
 
     @property
     def key(self) -> str:

@@ -12,11 +12,30 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from renascent.bench.tables.columns import Column, Problem
-from renascent.bench.tables.file import open_arrays, space_from_json, space_to_json, write_arrays
+from renascent.bench.tables.file import ADVICE, open_arrays, space_from_json, space_to_json, write_arrays
 from renascent.core.errors import UserError, unknown
+from renascent.core.files import Json
+from renascent.core.schema import checked
 from renascent.core.space import Arch, Space
+from renascent.core.text import short
 
 ARCHS = "archs"
+
+
+@dataclass(frozen=True)
+class _Description:
+    """What a file says in words. Raises ValueError for two columns or problems of one name."""
+
+    name: str
+    space: Json
+    columns: list[Column]
+    problems: list[Problem]
+    about: dict[str, str]
+
+    def __post_init__(self) -> None:
+        for what, names in (("columns", [c.key for c in self.columns]), ("problems", [p.name for p in self.problems])):
+            if len(set(names)) < len(names):
+                raise ValueError(f"two of its {what} have one name")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,17 +92,24 @@ class Table:
 
         Raises UserError for a missing, truncated, damaged or foreign file, or one of another version.
         """
-        file = open_arrays(Path(path))
+        path = Path(path)
+        file = open_arrays(path)
+        stored = checked(_Description, file.description, path, ADVICE)
+        columns = {column.key: column for column in stored.columns}
+        problems = {problem.name: problem for problem in stored.problems}
+        space = space_from_json(stored.space, path)
+        if strange := file.arrays.keys() ^ {ARCHS, *columns}:
+            name, lacks = short(min(strange)), strange <= file.arrays.keys()
+            why = f"it does not say what its array {name} is" if lacks else f"it has no array {name}"
+            raise UserError(f"{path} is damaged ({why}): {ADVICE}")
         try:
-            stored = file.description
-            columns = {column.key: column for column in (Column(**c) for c in stored["columns"])}
-            problems = {p["name"]: Problem(**p) for p in stored["problems"]}
-            space = space_from_json(stored["space"])
-            archs = file.read(ARCHS)
-        except (KeyError, TypeError) as e:
-            raise UserError(f"{path} is damaged (its description lacks {e}): get or build the table again") from None
-        table = cls(stored["name"], space, archs, columns, problems, stored["about"], file.read)
-        table._check({key: file.arrays[key][1] if key in file.arrays else () for key in columns})
+            shapes = {key: shape for key, (_, shape, _, _) in file.arrays.items()}
+            if shapes[ARCHS][1:] != (len(space.decisions),) or file.arrays[ARCHS][0].kind == "f":
+                raise UserError(f"its architectures are an array of shape {short(shapes[ARCHS])}, not of its space")
+            table = cls(stored.name, space, file.read(ARCHS), columns, problems, stored.about, file.read)
+            table._check(shapes)
+        except UserError as e:
+            raise UserError(str(e) if str(path) in str(e) else f"{path} is damaged ({e}): {ADVICE}") from None
         return table
 
     def save(self, path: str | Path) -> Path:
@@ -93,22 +119,36 @@ class Table:
             "space": space_to_json(self.space),
             "columns": [asdict(column) for column in self.columns.values()],
             "problems": [asdict(problem) for problem in self.problems.values()],
-            "about": dict(self.about),
+            "about": {key: str(value) for key, value in self.about.items()},
         }
         arrays = {key: self.array(key) for key in self.columns}
         write_arrays(Path(path), description, {ARCHS: np.asarray(self.archs), **arrays})
         return Path(path)
 
     def _check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        if self.archs.shape[1:] != (len(self.space.decisions),):
-            raise UserError(f"table '{self.name}' has architectures of shape {self.archs.shape}, not of its space")
+        if self.archs.shape[1:] != (len(self.space.decisions),) or self.archs.dtype.kind not in "iu":
+            shape = f"{self.archs.dtype} {self.archs.shape}"
+            raise UserError(
+                f"table {short(self.name)} has architectures of shape {shape}, not option indices of its space"
+            )
+        if strange := np.flatnonzero(((self.archs < 0) | (self.archs >= np.array(self.space.counts))).any(1)).tolist():
+            given = short(self.archs[strange[0]].tolist())
+            raise UserError(f"row {strange[0]} of table {short(self.name)} is {given}, no option indices of its space")
+        if not len(self) or len(self.places) < len(self):
+            rows = [self.places[tuple(row)] for row in self.archs.tolist()]
+            twice = next((k for k, row in enumerate(rows) if row != k), None)
+            why = "no architecture" if twice is None else f"rows {twice} and {rows[twice]} of one architecture"
+            raise UserError(f"table {short(self.name)} has {why}: give each architecture once")
         for key, column in self.columns.items():
-            axes = tuple(len(axis) for axis in (column.seeds, column.at) if axis)
-            if shapes[key] != (len(self.archs), *axes):
-                raise UserError(f"column '{key}' has shape {shapes[key]}: give {(len(self.archs), *axes)}")
+            self._check_shape(column, shapes[key])
         for problem in self.problems.values():
             for key in (problem.signal, problem.seconds, problem.result):
                 self.find(key)
+
+    def _check_shape(self, column: Column, given: tuple[int, ...]) -> None:
+        shape = (len(self), *(len(axis) for axis in (column.seeds, column.at) if axis))
+        if given != shape:
+            raise UserError(f"column '{column.key:.80}' has shape {short(given)}: give {shape}")
 
     def __len__(self) -> int:
         return len(self.archs)
@@ -122,7 +162,7 @@ class Table:
         """
         if isinstance(arch, int | np.integer):
             if not 0 <= arch < len(self):
-                raise UserError(f"index {arch} is not in table '{self.name}': give 0 to {len(self) - 1}")
+                raise UserError(f"index {short(arch)} is not in table '{self.name}': give 0 to {len(self) - 1}")
             return int(arch)
         known = self.space.parse(arch) if isinstance(arch, str) else self.space.arch(arch)
         row = int(self.rows(self.space.indices(known)[None])[0])
@@ -132,23 +172,16 @@ class Table:
 
     def rows(self, indices: ArrayLike) -> NDArray[np.int64]:
         """Return the row (n,) of each architecture given as option indices (n, decisions); -1 where there is none."""
-        return self.places[np.asarray(indices) @ self.radix]
+        return np.array([self.places.get(tuple(row), -1) for row in np.asarray(indices).tolist()], dtype=np.int64)
 
     def arch(self, row: int) -> Arch:
         """Return the architecture of a row."""
         return self.space.from_indices(self.archs[self.row(row)])
 
     @cached_property
-    def radix(self) -> NDArray[np.int64]:
-        """What an option index of each decision counts in a position of the space, (decisions,)."""
-        return np.cumprod([1, *self.space.counts[:0:-1]])[::-1].astype(np.int64)
-
-    @cached_property
-    def places(self) -> NDArray[np.int64]:
-        """The row of each position of the space, (span,); -1 where there is none."""
-        places = np.full(self.space.span, -1, dtype=np.int64)
-        places[self.archs.astype(np.int64) @ self.radix] = np.arange(len(self))
-        return places
+    def places(self) -> Mapping[tuple[int, ...], int]:
+        """The row of each architecture, by its option indices."""
+        return {tuple(picks): row for row, picks in enumerate(self.archs.tolist())}
 
     # --- values
 
@@ -166,7 +199,7 @@ class Table:
         fits = [c for c in fits if all(getattr(c, field) == value for field, value in wanted.items())]
         if len(fits) == 1:
             return fits[0]
-        asked = ", ".join([f"'{name}'", *(f"{field} {value!r}" for field, value in wanted.items())])
+        asked = ", ".join([f"'{name:.80}'", *(f"{field} {short(value)}" for field, value in wanted.items())])
         if not fits:
             raise unknown(f"column of table '{self.name}':", asked.strip("'"), self.columns)
         listed = ", ".join(c.key for c in fits)
@@ -177,6 +210,11 @@ class Table:
         key = self.find(name, **wanted).key
         if key not in self._read:
             values = self._source(key).view()
+            self._check_shape(self.columns[key], values.shape)
+            low, high = self.columns[key].limits
+            if strange := np.flatnonzero((values < low) | (values > high) | np.isinf(values)).tolist():
+                given = f"{values.flat[strange[0]]:g} in row {strange[0] // (values.size // len(self))}"
+                raise UserError(f"column '{key:.80}' of table {short(self.name)} has {given}: get or build it again")
             values.flags.writeable = False
             self._read[key] = values
         return self._read[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from renascent.cli.commands.command import Command, Outcome
@@ -63,7 +64,8 @@ def run(word: str | None, *, where: TableFlags, flags: QueryFlags) -> Outcome:
     if word is None:
         example = table.space.format(table.arch(0))
         raise UserError(f"which architecture? give a row from 0 to {len(table) - 1}, or a string such as '{example}'")
-    row = table.row(int(word) if word.isdigit() else word)
+    # no number of a row has more digits, and Python reads no more than some thousand
+    row = table.row(int(word) if re.fullmatch(r"[0-9]{1,400}", word) else word)
     found = _values(table, row, flags)
     arch = table.space.format(table.arch(row))
     facts = {"table": table.name, "row": row, "arch": arch, "values": found}

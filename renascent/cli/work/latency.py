@@ -10,7 +10,7 @@ import torch
 
 from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.latency_fit import FitFlags
-from renascent.cli.commands.latency_measure import MeasureFlags
+from renascent.cli.commands.latency_measure import SIZED, MeasureFlags
 from renascent.cli.commands.latency_show import ShowFlags
 from renascent.cli.progress import Counted
 from renascent.cli.work.running import ready
@@ -19,16 +19,18 @@ from renascent.core.errors import UserError
 from renascent.core.files import Json
 from renascent.core.names import name_of
 from renascent.core.protocols import SpaceConfig
+from renascent.core.schema import checked
 from renascent.core.space import Arch
-from renascent.core.text import aligned, number
+from renascent.core.text import aligned, number, short
 from renascent.costs.latency.build import Sampling, layers_of, measured, plan
 from renascent.costs.latency.config import family_name
 from renascent.costs.latency.cost import LatencyCost
+from renascent.costs.latency.entries import ADVICE, LARGEST
 from renascent.costs.latency.gp import by_family
 from renascent.costs.latency.runtimes import check_runtime, named
 from renascent.costs.latency.table import Lut, leave_out
 from renascent.loops.run import interruptible
-from renascent.nets import SPACES, space_from
+from renascent.nets import SPACES
 
 
 def measure(word: str | None, *, flags: MeasureFlags, space: SpaceConfig, sampling: Sampling) -> Outcome:
@@ -97,7 +99,7 @@ def _started(path: Path, about: Json, resume: bool) -> Lut:
     if differs:
         key = differs[0]
         raise UserError(
-            f"{path} was begun with another {key} ({held.about.get(key)!r}, now {about[key]!r}): "
+            f"{path} was begun with another {key} ({short(held.about.get(key))}, now {short(about[key])}): "
             "resume with the same, or give another --out"
         )
     return held
@@ -151,20 +153,25 @@ def show(path: str, *, flags: ShowFlags) -> Outcome:
     if flags.arch is None:
         facts, families = _facts(table, Path(path)), _families(table)
         return Outcome({**facts, "families": families}, _shown(table, families))
-    config = _space_of(table)
+    config = _space_of(table, Path(path))
     named = config.reference if flags.arch == "reference" else config.space.parse(flags.arch)
     assert named is not None, "only spaces of sizes are measured"
     return _predicted(table, config, named)
 
 
-def _space_of(table: Lut) -> SpaceConfig:
+def _space_of(table: Lut, path: Path) -> SpaceConfig:
     """Return the space a table was measured for. Raises UserError when it cannot be made here."""
-    name = table.about.get("space")
-    try:
-        return space_from(str(name), table.about.get("settings", {}))
-    except (UserError, TypeError):
-        known = ", ".join(SPACES)
-        raise UserError(f"the table is of space '{name}', which is not here: measure one of {known}") from None
+    name, known = str(table.about.get("space")), ", ".join(SIZED)
+    if name not in SIZED:
+        raise UserError(f"the table is of space {short(name)}, which is not here: measure one of {known}")
+    if "input" not in table.about or "classes" not in table.about:
+        raise UserError(f"the table does not say for which input and classes it is: measure {name} again")
+    kind = SIZED[name]
+    given = {**getattr(kind, "keywords", {}), **table.about.get("settings", {})}
+    if not all(abs(value) <= LARGEST for value in given.values() if isinstance(value, int | float)):
+        raise UserError(f"the settings of space {name} in the table are {short(given)}: give numbers up to {LARGEST}")
+    config: SpaceConfig = checked(getattr(kind, "func", kind), given, path, ADVICE)
+    return config
 
 
 def _families(table: Lut) -> Json:

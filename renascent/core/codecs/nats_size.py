@@ -9,6 +9,7 @@ from typing import Any
 
 from renascent.core.errors import UserError
 from renascent.core.space import Arch, Codec, Integer, Space
+from renascent.core.text import short
 
 SIZES = tuple(range(8, 65, 8))
 """The widths, in channels."""
@@ -35,6 +36,8 @@ def _format(arch: Arch) -> str:
 
 def _parse(text: str) -> Mapping[str, Any]:
     parts = text.split(":")
-    if len(parts) != len(LAYERS) or not all(part.isdigit() for part in parts):
-        raise UserError(f"'{text}' is no architecture of nats-size: write five widths, as in 8:16:24:32:40")
-    return dict(zip(LAYERS, map(int, parts), strict=True))
+    known = {str(size): size for size in SIZES}
+    if len(parts) != len(LAYERS) or not all(part in known for part in parts):
+        allowed = f"write five widths of {', '.join(known)}, as in 8:16:24:32:40"
+        raise UserError(f"{short(text)} is no architecture of nats-size: {allowed}")
+    return dict(zip(LAYERS, (known[part] for part in parts), strict=True))

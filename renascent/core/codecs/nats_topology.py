@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from renascent.core.errors import UserError
 from renascent.core.space import Arch, Choice, Codec, Space
-from renascent.core.text import aligned
+from renascent.core.text import aligned, short
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The candidate operations, in the order of NAS-Bench-201's own index (arXiv:2001.00326, Sec. 2.1)."""
@@ -34,7 +34,7 @@ def topology_space(nodes: int = 4, operations: Sequence[str] = OPERATIONS) -> Sp
         raise UserError(f"a cell cannot have {nodes} nodes: give at least 2, an input and an output")
     choice = Choice(tuple(operations))
     if reserved := [op for op in choice.options if set(op) & set("|~+")]:
-        raise UserError(f"operation '{reserved[0]}' cannot be written in a cell: rename it without | ~ +")
+        raise UserError(f"operation {short(reserved[0])} cannot be written in a cell: rename it without | ~ +")
     codec = Codec(partial(_format, nodes), partial(_parse, nodes, choice.options))
     return Space(dict.fromkeys(_edges(nodes), choice), name="nats-topology", codec=codec)
 
@@ -73,7 +73,7 @@ def official_arch(index: int) -> Arch:
     """
     codes = official_order()
     if not 0 <= index < len(codes):
-        raise UserError(f"index {index} is not in NAS-Bench-201: give 0 to {len(codes) - 1}")
+        raise UserError(f"index {short(index)} is not in NAS-Bench-201: give 0 to {len(codes) - 1}")
     return Arch({edge: OPERATIONS[k] for edge, k in zip(_edges(4), codes[index], strict=True)})
 
 
@@ -159,17 +159,21 @@ def _format(nodes: int, arch: Arch) -> str:
 def _parse(nodes: int, operations: tuple[str, ...], text: str) -> Mapping[str, str]:
     groups = text.split("+")
     if len(groups) != nodes - 1:
-        raise UserError(f"cell '{text}' has {len(groups)} groups joined by +: a cell of {nodes} nodes has {nodes - 1}")
+        raise UserError(
+            f"cell {short(text)} has {len(groups)} groups joined by +: a cell of {nodes} nodes has {nodes - 1}"
+        )
     found = {}
     for target, group in enumerate(groups, start=1):
         inputs = group[1:-1].split("|")
         if len(group) < 2 or group[0] + group[-1] != "||" or len(inputs) != target:
             shape = "".join(f"|op~{source}" for source in range(target)) + "|"
-            raise UserError(f"group '{group}' of node {target} cannot be read: write {shape}, sources in order")
+            raise UserError(f"group {short(group)} of node {target} cannot be read: write {shape}, sources in order")
         for source, part in enumerate(inputs):
             op, _, place = part.rpartition("~")
             if op not in operations or place != str(source):
                 allowed = ", ".join(operations)
-                raise UserError(f"'{part}' in group '{group}' cannot be read: write op~{source}, op one of {allowed}")
+                raise UserError(
+                    f"{short(part)} in group {short(group)} cannot be read: write op~{source}, op one of {allowed}"
+                )
             found[f"{source}-{target}"] = op
     return found

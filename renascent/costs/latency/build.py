@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -191,7 +191,8 @@ class _Build:
         entries = {i: Entry(tuple(v), self.sampling.passes) for i, v in self.visits.items() if v}
         nets = {n: Network(layers, entries[n]) for n, (_, layers) in self.plan.networks.items() if n in entries}
         layers = {i: entry for i, entry in entries.items() if isinstance(i, LayerConfig)}
-        return Lut({**self.about, "seconds": round(self.seconds, 1)}, layers, nets)
+        table = Lut({**self.about, "seconds": round(self.seconds, 1)}, layers, nets)
+        return replace(table, calibration=replace(table, networks=table.whole).calibrated())
 
 
 def _alone(item: Item, runtime: str, device: torch.device) -> Pass:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from renascent.core.text import short
 from renascent.nets.sizes.layers import Layer
 
 
@@ -49,12 +50,16 @@ class LayerConfig(NamedTuple):
         """
         kinds = "|".join(KINDS)
         match = re.fullmatch(rf"({kinds})-k(\d+)-s(\d+)-g(\d+)(-norm)?(-act)?-(\d+)x(\d+)x(\d+)-(\d+)", key)
-        if match is None:
+        numbers = match.group(2, 3, 4, 7, 10, 8, 9) if match else ()
+        if match is None or max(map(len, numbers)) > DIGITS:
             raise ValueError(
-                f"'{key}' is no layer of a latency table: names look like conv-k3-s2-g1-norm-act-16x28x28-32"
+                f"{short(key)} is no layer of a latency table: names look like conv-k3-s2-g1-norm-act-16x28x28-32"
             )
-        kernel, stride, groups, *sizes = map(int, match.group(2, 3, 4, 7, 10, 8, 9))
-        return cls(match[1], kernel, stride, groups, bool(match[5]), bool(match[6]), *sizes)
+        kernel, stride, groups, *sizes = map(int, numbers)
+        found = cls(match[1], kernel, stride, groups, bool(match[5]), bool(match[6]), *sizes)
+        if min(kernel, stride, groups, *sizes) < 1 or found.key != key:
+            raise ValueError(f"{short(key)} is no layer: all numbers are at least 1 and have no zeros in front")
+        return found
 
     @property
     def group(self) -> Group:
@@ -95,6 +100,9 @@ Family = tuple[str, int, int, int]
 
 Group = tuple[str, int, int, int, bool, bool]
 """A family, norm and active: the first six fields."""
+
+DIGITS = 6
+"""Of a number in the name of a layer, at most."""
 
 KINDS = ("conv", "depthwise", "linear", "pool", "add", "norm")
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renascent.core.errors import UserError
+from renascent.core.text import short
 from renascent.costs.latency.config import Family, Group, LayerConfig, family_name, macs_and_bytes, sizes_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ FEWEST_POINTS = 4
 
 BLOCK = 16
 """Channels that vector units take at a time; what is above a multiple pays for the next one."""
+
+FEATURES = 10
+"""What a process sees of a layer."""
+
+AMPLITUDE, LENGTH, NOISE = (1e-4, 10.0), (0.1, 300.0), (1e-6, 0.1)
+"""Limits of a process's hyperparameters: of its variance, of each feature's length scale, and of its noise."""
 
 CHUNK = 4096
 """Layers predicted at a time, to bound memory."""
@@ -188,12 +195,21 @@ def spread_out(configs: Sequence[LayerConfig], count: int) -> list[int]:
     return chosen
 
 
+def check_theta(family: str, theta: Sequence[float]) -> None:
+    """Raise ValueError for what cannot be the hyperparameters of a family's process: logarithms within their limits."""
+    low, high = np.log(np.array([AMPLITUDE, *[LENGTH] * FEATURES, NOISE])).T
+    if len(theta) != len(low):
+        raise ValueError(f"thetas of {family} are {len(theta)} numbers, not {len(low)}")
+    if strange := [value for value, a, b in zip(theta, low, high, strict=True) if not a - 1e-6 <= value <= b + 1e-6]:
+        raise ValueError(f"thetas of {family} hold {short(strange[0])}, outside of its limits")
+
+
 def _regressor(count: int, theta: Sequence[float] | None) -> Any:
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-    lengths = Matern(np.full(count, 3.0), (0.1, 300.0), nu=2.5)
-    kernel = ConstantKernel(0.1, (1e-4, 10.0)) * lengths + WhiteKernel(1e-3, (1e-6, 0.1))
+    lengths = Matern(np.full(count, 3.0), LENGTH, nu=2.5)
+    kernel = ConstantKernel(0.1, AMPLITUDE) * lengths + WhiteKernel(1e-3, NOISE)
     if theta is not None:
         kernel = kernel.clone_with_theta(np.asarray(theta))
     return GaussianProcessRegressor(kernel, optimizer=None if theta is not None else "fmin_l_bfgs_b", random_state=0)

@@ -16,53 +16,20 @@ from numpy.typing import NDArray
 
 from renascent.core.errors import UserError
 from renascent.core.files import write_text
-from renascent.core.schema import checked
+from renascent.core.text import short
 from renascent.costs.latency.config import Group, LayerConfig, sizes_of
+from renascent.costs.latency.entries import ADVICE, FORMAT, VERSION, read_stored
+from renascent.costs.latency.entries import Calibration as Calibration
+from renascent.costs.latency.entries import Entry as Entry
+from renascent.costs.latency.entries import Network as Network
 from renascent.costs.latency.gp import FEWEST_POINTS, Filler, Floats, by_family, fit_filler
-from renascent.costs.latency.measure import quiet
 from renascent.costs.latency.predictor import rank
 
-FORMAT, VERSION = "renascent-latency-table", 1
+MOST_OFF = 2.0
+"""By which factor networks may differ from what their layers say."""
 
-
-@dataclass(frozen=True)
-class Entry:
-    """What was measured of one layer or network. visits_ms: median of each visit to it.  passes: timed in a visit."""
-
-    visits_ms: tuple[float, ...]
-    passes: int
-
-    @property
-    def median_ms(self) -> float:
-        """The median of the quieter half of its visits."""
-        return quiet(self.visits_ms)
-
-    def facts(self) -> dict[str, Any]:
-        """Return what the file holds of it: median, spread over the visits, number of passes."""
-        p10, p90 = (round(float(p), 6) for p in np.percentile(self.visits_ms, (10, 90)))
-        rounded = [round(ms, 6) for ms in self.visits_ms]
-        spread = {"median_ms": round(self.median_ms, 6), "p10_ms": p10, "p90_ms": p90}
-        return {**spread, "count": len(self.visits_ms) * self.passes, "passes": self.passes, "visits_ms": rounded}
-
-
-@dataclass(frozen=True)
-class Network:
-    """A whole network that was measured. layers: its configurations, repetitions included."""
-
-    layers: tuple[LayerConfig, ...]
-    entry: Entry
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What single layers miss: latency of a network = constant_ms + scale * the sum of its layers.
-
-    networks: measured for it.
-    """
-
-    constant_ms: float = 0.0
-    scale: float = 1.0
-    networks: int = 0
+MOST_SCALE = 100.0
+"""By which factor a calibration may scale layers, or one over it: beyond, one of both is in another unit."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +48,7 @@ class Lut:
     about: Mapping[str, Any]
     layers: Mapping[LayerConfig, Entry]
     networks: Mapping[str, Network] = field(default_factory=dict)
-    calibration: Calibration = Calibration()
+    calibration: Calibration = field(default_factory=Calibration)
     thetas: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @cached_property
@@ -118,8 +85,37 @@ class Lut:
         sums = np.array([self.sum_ms(net.layers) for net in self.networks.values()])
         measured = np.array([net.entry.median_ms for net in self.networks.values()])
         columns = np.stack([np.ones(len(sums)), sums], axis=1) / measured[:, None]
-        constant, scale = nnls(columns, np.ones(len(sums)))[0] if len(sums) > 2 else (0.0, np.mean(measured / sums))
+        constant, scale = nnls(columns, np.ones(len(sums)))[0] if len(sums) > 2 else (0.0, 0.0)
+        if scale < 1 / MOST_SCALE:  # a constant alone would price all architectures alike
+            constant, scale = 0.0, np.mean(measured / sums)
         return Calibration(float(constant), float(scale), len(sums))
+
+    @property
+    def whole(self) -> dict[str, Network]:
+        """Its networks whose layers were all measured."""
+        return {name: net for name, net in self.networks.items() if all(layer in self.layers for layer in net.layers)}
+
+    def contradiction(self) -> str | None:
+        """Say which network its layers contradict by more than a factor of two, if most networks are so; None if not.
+
+        The calibration is part of what layers say: what a device adds to every layer, or saves, is in its scale, unless
+        that can only be a slip of units. Of an unfinished table those networks are compared whose layers are all there.
+        """
+        nets = self.networks if self.calibration.networks == len(self.networks) else self.whole
+        plausible = 1 / MOST_SCALE <= self.calibration.scale <= MOST_SCALE
+        says = (self if plausible else replace(self, calibration=Calibration())).predict
+        ratios = sorted((net.entry.median_ms / says(net), name) for name, net in nets.items())
+        if not ratios:
+            return None
+        # the network in the middle: a single one may have met a busy machine
+        middle = ratios[(len(ratios) - 1) // 2], ratios[len(ratios) // 2]
+        ratio, name = max(middle, key=lambda pair: abs(math.log(pair[0])))
+        if 1 / MOST_OFF <= ratio <= MOST_OFF:
+            return None
+        layers, measured = nets[name].layers, nets[name].entry.median_ms
+        return (
+            f"network {short(name)} took {measured:.4g} ms, and its {len(layers)} layers say {measured / ratio:.4g} ms"
+        )
 
     def predict(self, network: Network) -> float:
         """Return the milliseconds of a network by its layers, calibrated."""
@@ -138,19 +134,16 @@ class Lut:
 
     @classmethod
     def load(cls, path: str | Path) -> Lut:
-        """Read a table. Raises UserError when it is missing, damaged, or something else."""
-        path = Path(path)
+        """Read a table. Raises UserError when it is missing, damaged, contradicts itself, or is something else."""
+        stored = read_stored(Path(path))
         try:
-            tree = json.loads(path.read_text(encoding="utf-8"))
-            if tree["format"] != FORMAT or tree["version"] != VERSION:
-                raise ValueError(f"it says {tree['format']} {tree['version']}, not {FORMAT} {VERSION}")
-            return checked(_Stored, tree, path, "build it again").table()
-        except FileNotFoundError:
-            raise UserError(
-                f"there is no latency table {path}: build it with `renascent latency measure SPACE --out {path}`"
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            raise UserError(f"{path} is no latency table, or damaged ({e}): build it again") from None
+            table = cls(stored.about, *stored.content(), stored.calibration, stored.thetas)
+            why = table.contradiction()
+        except (UserError, ValueError) as e:
+            raise UserError(f"{path} is damaged ({e!s:.300}): {ADVICE}") from None
+        if why is not None:
+            raise UserError(f"{path} contradicts itself: {why}; were they in one unit, and of one device? {ADVICE}")
+        return table
 
     @cached_property
     def sha256(self) -> str:
@@ -174,34 +167,6 @@ class Lut:
     @cached_property
     def _medians(self) -> dict[tuple[Any, ...], float]:
         return {config: entry.median_ms for config, entry in self.layers.items()}
-
-
-@dataclass(frozen=True)
-class _StoredNetwork(Entry):
-    layers: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """What a file holds."""
-
-    about: dict[str, Any]
-    calibration: Calibration
-    thetas: dict[str, list[float]]
-    layers: dict[str, Entry]
-    networks: dict[str, _StoredNetwork]
-
-    def table(self) -> Lut:
-        """Return the table. Raises ValueError for names that are no layers, and times that are none."""
-        for key, entry in (*self.layers.items(), *self.networks.items()):
-            if not entry.visits_ms or not all(0 < ms < math.inf for ms in entry.visits_ms):
-                raise ValueError(f"visits_ms of {key} are {list(entry.visits_ms)!r:.40}, no milliseconds")
-        layers = {LayerConfig.read(key): entry for key, entry in self.layers.items()}
-        networks = {
-            name: Network(tuple(map(LayerConfig.read, net.layers)), Entry(net.visits_ms, net.passes))
-            for name, net in self.networks.items()
-        }
-        return Lut(self.about, layers, networks, self.calibration, self.thetas)
 
 
 class Error(NamedTuple):

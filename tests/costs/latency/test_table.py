@@ -104,7 +104,7 @@ def test_its_macs_and_bytes_are_those_that_are_counted():
 
 def test_it_comes_back_as_it_was_saved(table, tmp_path):
     layer = next(iter(table.layers))
-    whole = Lut({"space": "x"}, {layer: Entry((0.25, 0.5, 0.125), 4)}, {"n": Network((layer, layer), entry(2.0))})
+    whole = Lut({"space": "x"}, {layer: Entry((0.25, 0.5, 0.125), 4)}, {"n": Network((layer, layer), entry(0.4))})
     held = Lut.load(whole.save(tmp_path / "t.json"))
     assert held == whole
     facts = json.loads((tmp_path / "t.json").read_text())["layers"][layer.key]
