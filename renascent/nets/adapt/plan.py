@@ -19,7 +19,7 @@ from renascent.nets.adapt.labelling import Labelling, label
 from renascent.nets.adapt.listing import Entry, entries
 from renascent.nets.adapt.polynomial import Polynomial
 from renascent.nets.adapt.rules import RULES
-from renascent.nets.adapt.trace import BATCH, Graph, Ref, Untraceable, evaluating, example, trace
+from renascent.nets.adapt.trace import BATCH, Graph, Ref, Untraceable, counted, evaluating, example
 from renascent.nets.adapt.verify import Trial, Verified, output, restricted, verified
 from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.nets.sizes.sized import widest_arch
@@ -75,7 +75,7 @@ def planned(
     least: no width is below this share of the model's own, and no run of blocks is shorter.
     depth: whether blocks can be left out.  resolutions: sizes of the input to choose from.
     """
-    graph = trace(model, shape)
+    graph = counted(model, shape)
     classes = _classes(graph)
     if not bool(output(model, shape).isfinite().all()):
         raise UserError("the model gives numbers that are not finite: give one whose weights are")
@@ -139,8 +139,9 @@ def _mixable(axes: Axes, groups: Sequence[int]) -> Axes:
 
 
 def _runs_channels_last(model: nn.Module, shape: tuple[int, ...]) -> bool:
-    other = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    other = copy.deepcopy(model)
     try:
+        other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad(), torch.random.fork_rng([]), evaluating(other):
             other(example(other, shape).to(memory_format=torch.channels_last))
     except RuntimeError:
@@ -153,7 +154,7 @@ def _resized(model: nn.Module, channels: int, resolutions: tuple[int, ...], stat
     found = []
     for size in resolutions:
         try:
-            other = label(trace(model, (channels, size, size)), RULES)
+            other = label(counted(model, (channels, size, size)), RULES)
         except UserError as e:
             raise UserError(f"resolution {size} cannot be offered: {e}") from None
         if [n.name for n in other.graph.nodes] != [n.name for n in state.graph.nodes]:

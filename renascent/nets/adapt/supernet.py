@@ -23,7 +23,7 @@ from renascent.core.space import Arch
 from renascent.nets.adapt.edits import Change, Setting, changed, cropped, settings, shrunk
 from renascent.nets.adapt.groups import Axis
 from renascent.nets.adapt.plan import Plan
-from renascent.nets.adapt.trace import unfused
+from renascent.nets.macs import unfused
 from renascent.nets.sizes.mixture import stretching
 from renascent.nets.sizes.resolution import RESOLUTION, resize
 

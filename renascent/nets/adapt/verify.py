@@ -18,7 +18,8 @@ from renascent.nets.adapt.edits import Attribute, Change, shrunk
 from renascent.nets.adapt.groups import Axis, Grouping
 from renascent.nets.adapt.labelling import Labelling
 from renascent.nets.adapt.order import ordered
-from renascent.nets.adapt.trace import evaluating, example, first_line, refs, trace, unfused
+from renascent.nets.adapt.trace import evaluating, example, first_line, refs, trace
+from renascent.nets.macs import unfused
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
