@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from renascent.core.errors import UserError, unknown
 from renascent.core.files import Json, write_json
 from renascent.core.fingerprint import fingerprint
+from renascent.core.optimiser import check_learns
 from renascent.core.protocols import Say, Task
 from renascent.core.schema import written
 from renascent.core.space import Arch
@@ -185,6 +186,7 @@ class Retraining:
         with self._seeded():
             layout = self.result.space.memory_format
             net = self.result.network(arch, prune).to(memory_format=layout)  # type: ignore[call-overload]
+        check_learns(net)
         _check_drop_path(net, self.settings)
         # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
         about: Any = {"resume": self.resume, "seed": self.seed, "device": self.task.device}

@@ -93,4 +93,5 @@ def _shown(space: Adapted, flags: ShrinkFlags) -> Outcome:
     rows: list[Json] = [asdict(row) for row in coverage.rows]
     smaller = () if flags.resolution else smaller_sizes(space.source, (channels, height, width))
     hint = f"\nthe input could be {', '.join(map(str, smaller))}, too: add --resolution" if smaller else ""
-    return Outcome({"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller}, f"{coverage}{hint}")
+    facts = {"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller}
+    return Outcome(facts | {"not_counted": coverage.unknown}, f"{coverage}{hint}")

@@ -77,8 +77,7 @@ def planned(
     """
     graph = counted(model, shape)
     classes = _classes(graph)
-    if not bool(output(model, shape).isfinite().all()):
-        raise UserError("the model gives numbers that are not finite: give one whose weights are")
+    _takes_batches(model, shape, classes)
     state = label(graph, RULES)
     grouping = grouped(state)
     options = {k: g.options(multiple, least) for k, g in enumerate(grouping.groups)}
@@ -105,7 +104,7 @@ def planned(
         axes,
         good.attributes,
         classes,
-        Coverage(tuple(table), costs.share(state)),
+        Coverage(tuple(table), costs.share(state), unknown=graph.unknown),
         costs.macs(states),
         costs.params(),
         _runs_channels_last(model, shape),
@@ -115,11 +114,25 @@ def planned(
 
 def _classes(graph: Graph) -> int:
     """Return how many numbers the model returns for an input. Raises Untraceable for anything but one vector."""
-    shape = graph.shapes[graph.returned.value] if isinstance(graph.returned, Ref) else ()
-    if len(shape) == 2 and shape[0] == BATCH:
+    out = graph.returned
+    shape = graph.shapes[out.value] if isinstance(out, Ref) else ()
+    if len(shape) == 2 and shape[0] == BATCH and shape[1] > 0 and out.value not in graph.whole:
         return shape[1]
-    kind = f"a tensor {list(shape)}" if shape else f"a {type(graph.returned).__name__}"
-    raise Untraceable(f"the model returns {kind} for {BATCH} inputs: give one that returns (batch, classes)")
+    kind = f"a tensor {list(shape)}" if isinstance(out, Ref) else f"a {type(out).__name__}"
+    if isinstance(out, Ref) and out.value in graph.whole:
+        kind = f"{str(graph.whole[out.value].dtype).removeprefix('torch.')} numbers"
+    raise Untraceable(f"the model returns {kind} for {BATCH} inputs: give one that returns (batch, classes), floats")
+
+
+def _takes_batches(model: nn.Module, shape: tuple[int, ...], classes: int) -> None:
+    """Raise UserError unless one input has a vector of finite numbers, and as many as one may be given have."""
+    for batch in (1, BATCH, BATCH + 1):
+        out = output(model, shape, batch)
+        if out.numel() != batch * classes:
+            kind = f"a tensor {list(out.shape)} for {batch} inputs, of {classes} classes"
+            raise Untraceable(f"the model returns {kind}: give one that returns (batch, classes)")
+        if not bool(out.isfinite().all()):
+            raise UserError("the model gives numbers that are not finite: give one whose weights are")
 
 
 def _mixable(axes: Axes, groups: Sequence[int]) -> Axes:

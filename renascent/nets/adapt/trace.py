@@ -24,6 +24,9 @@ READS_VALUES = {"__bool__", "__float__", "__int__", "__index__", "__complex__", 
 """Operations that hand a tensor's values to Python: what follows may depend on the data."""
 
 
+SHAPE_ADVICE = "give the shape of one input, channels,height,width"
+
+
 class Untraceable(UserError):
     """A model whose operations cannot be known beforehand."""
 
@@ -108,14 +111,8 @@ def trace(model: nn.Module, shape: tuple[int, ...], *, batch: int = BATCH) -> Gr
         recorder.graph.given = recorder.number(x)
         recorder.graph.of_input.add(recorder.graph.given)
         try:
-            out = model(x)
-        except UserError:
-            raise
-        except Exception as e:
-            raise UserError(
-                f"the model fails on inputs of shape {(batch, *shape)} ({first_line(e)}): "
-                "give the shape of one input, channels,height,width"
-            ) from e
+            with failing(f"the model fails on inputs of shape {(batch, *shape)} ({{}}): {SHAPE_ADVICE}"):
+                out = model(x)
         finally:
             recorder.forget()
         recorder.graph.returned = recorder.numbered(out)
@@ -159,10 +156,27 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def first_line(error: Exception) -> str:
-    """Return the kind and the first line of an error."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip('.!')}" if lines else type(error).__name__
+@contextlib.contextmanager
+def failing(message: str, kind: type[UserError] = UserError) -> Iterator[None]:
+    """Turn whatever the user's own code raises inside into one line, `{}` in it being the first one of that.
+
+    Only Ctrl-C passes, and what renascent itself refuses. message: short; kind: of the error that is raised.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit, GeneratorExit) as e:
+        raise kind(message.replace("{}", first_line(e))) from e
+
+
+def first_line(error: BaseException) -> str:
+    """Return the kind and the first line of an error, shortened."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # a user's error may not even say what it is
+        lines = []
+    return f"{type(error).__name__}: {lines[0].rstrip('.!'):.200}" if lines else type(error).__name__
 
 
 class _Recorder(TorchFunctionMode):

@@ -12,7 +12,7 @@ from torch import nn
 from renascent.core.errors import UserError
 from renascent.core.gates import one_hot
 from renascent.nets.adapt import Adapted, adapt
-from renascent.nets.adapt.counted import trace
+from renascent.nets.adapt.trace import counted, trace
 
 SHAPE = (3, 8, 8)
 
