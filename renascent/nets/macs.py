@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from renascent.core.errors import UserError
+from renascent.core.text import words
 
 Formula = Callable[..., int]
 """Arguments of an operation as PyTorch's dispatcher has them, and its result -> multiply-accumulates."""
@@ -38,7 +39,7 @@ def uncounted(unknown: Sequence[str]) -> UserError:
     return UserError(f"the multiply-accumulates are not known, of {names:.200}: bound params or latency_ms")
 
 
-class Counter(TorchDispatchMode):
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts while it is active, below whatever else transforms the operations (autograd, vmap).
 
     >>> with Counter() as counter:
@@ -48,7 +49,7 @@ class Counter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.macs, self.unknown = 0, dict[str, None]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -151,7 +152,7 @@ def _bilinear(*given: Any, result: Tensor) -> int:
         for axis in sorted(axes):
             tensor = tensor.unsqueeze(axis)
         expanded.append(tensor.shape)
-    return math.prod(torch.broadcast_shapes(*expanded))
+    return math.prod(torch.broadcast_shapes(*expanded))  # type: ignore[no-untyped-call]
 
 
 def _distances(x: Tensor, *rest: Any, result: Tensor) -> int:
@@ -163,7 +164,7 @@ def _grid(theta: Tensor, *rest: Any, result: Tensor) -> int:
 
 
 def _recurrent(x: Tensor, weights: Sequence[Tensor]) -> int:
-    """Every token meets every matrix once: those of its layer's input and of its state, in all layers and directions."""
+    """Every token meets every matrix once: of inputs and of states, in all layers and directions."""
     return x.numel() // x.shape[-1] * sum(w.numel() for w in weights if w.dim() == 2)
 
 
@@ -208,7 +209,7 @@ FORMULAS: dict[str, Formula] = {
 """Operation -> what it multiplies."""
 
 FREE = frozenset(
-    """
+    words("""
     _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
     adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d max_pool2d_with_indices
     max_pool3d_with_indices max_unpool2d max_unpool3d fractional_max_pool2d fractional_max_pool3d
@@ -248,6 +249,6 @@ FREE = frozenset(
     fake_quantize_per_tensor_affine_cachemask fake_quantize_per_channel_affine_cachemask
     _fake_quantize_per_tensor_affine_cachemask_tensor_qparams _fake_quantize_learnable_per_tensor_affine
     _fake_quantize_learnable_per_channel_affine _fused_moving_avg_obs_fq_helper
-    """.split()
+    """)
 )
 """Operations that PyTorch does not mark as element-wise or as views, and that accumulate no products either."""

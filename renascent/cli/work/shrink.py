@@ -8,6 +8,7 @@ from pathlib import Path
 from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.shrink import ShrinkFlags
 from renascent.cli.progress import Counted
+from renascent.cli.work.models import remember
 from renascent.cli.work.running import task_on
 from renascent.cli.work.search import searched
 from renascent.core.errors import UserError
@@ -57,6 +58,7 @@ def run(
 
 def _written(space: Adapted, result: Result) -> str:
     """Write the code that shrinks the model, and say what to do with it."""
+    remember(result.folder, space.factory)
     code = result.folder / CODE_FILE
     write_text(code, space.recipe(result.arch))
     return f"renascent fit {result.folder} --init shared (trains it on); {code} shrinks your model without renascent"

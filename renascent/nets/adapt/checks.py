@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from renascent.core.errors import UserError
 from renascent.core.gates import one_hot
@@ -62,15 +62,17 @@ def _some(net: AdaptedNet, shape: tuple[int, ...]) -> Iterator[tuple[Arch, tuple
         yield arch, (shape[0], size, size) if isinstance(size, int) else shape
 
 
-def usable(model: nn.Module) -> nn.Module:
+def usable(model: object) -> nn.Module:
     """Return a model. Raises UserError for what is none, or has no weights that could be cut."""
     if not isinstance(model, nn.Module):
         raise UserError(f"the model is {type(model).__name__}: give a torch.nn.Module")
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         raise UserError("the model is TorchScript, whose code is compiled already: give the module it was made of")
     found = [tensor for _, tensor in tensors(model)]
-    if any(isinstance(tensor, UninitializedTensorMixin) for tensor in found):
-        raise UserError("the model has lazy layers, which have no sizes yet: run it once on an input before it is given")
+    if any(is_lazy(tensor) for tensor in found):
+        raise UserError(
+            "the model has lazy layers, which have no sizes yet: run it on an input first"
+        )
     if any(tensor.is_meta for tensor in found):
         raise UserError("the model is on the device meta and has no weights: make it on the CPU")
     return model

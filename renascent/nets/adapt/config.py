@@ -1,7 +1,7 @@
 """A user's model as a search space."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import InitVar, replace
 from functools import cached_property
 from typing import Annotated, Any
@@ -15,9 +15,9 @@ from renascent.core.fingerprint import fingerprint
 from renascent.core.optimiser import check_learns
 from renascent.core.protocols import SpaceConfig
 from renascent.core.space import Arch, Space
-from renascent.core.text import aligned
 from renascent.nets.adapt.checks import copied, resolutions_of, trains_alike, unknown_macs, usable
 from renascent.nets.adapt.coverage import Coverage, NothingToSearch, nothing
+from renascent.nets.adapt.described import drawn
 from renascent.nets.adapt.edits import shrunk
 from renascent.nets.adapt.factory import load_weights, made
 from renascent.nets.adapt.listing import listed
@@ -65,16 +65,18 @@ class Adapted(SpaceConfig):
     depth: bool = True
     resolutions: tuple[int, ...] = ()
     order: Annotated[str, OneOf("order", ORDERS)] = "magnitude"
-    model: InitVar[nn.Module | None] = None
+    model: InitVar[nn.Module | Callable[[], nn.Module] | None] = None
 
-    def __post_init__(self, model: nn.Module | None) -> None:
+    def __post_init__(self, model: nn.Module | Callable[[], nn.Module] | None) -> None:
         object.__setattr__(self, "shape", _whole("shape", self.shape))
         object.__setattr__(self, "resolutions", _whole("resolutions", self.resolutions))
         if len(self.shape) != 3:
             raise UserError(f"shape is {','.join(map(str, self.shape))}: give channels,height,width, as in 3,32,32")
         if self.resolutions:
             object.__setattr__(self, "resolutions", resolutions_of(self.shape, self.resolutions))
-        object.__setattr__(self, "_given", None if model is None else copied(usable(model)))
+        maker = model if callable(model) and not isinstance(model, nn.Module) else None
+        object.__setattr__(self, "_maker", maker)
+        object.__setattr__(self, "_given", None if model is None or maker else copied(usable(model)))
 
     @cached_property
     def source(self) -> nn.Module:
@@ -82,9 +84,10 @@ class Adapted(SpaceConfig):
         given: nn.Module | None = self.__dict__["_given"]
         if given is not None:
             return given
-        if not self.factory:
+        make = self.__dict__["_maker"]
+        if not self.factory and make is None:
             raise UserError("no model is given: give factory=package.module:function, which makes it")
-        model = usable(made(self.factory))
+        model = usable(make() if make else made(self.factory))
         if self.weights:
             load_weights(model, self.weights)
         return model
@@ -210,8 +213,7 @@ class Adapted(SpaceConfig):
 
     def draw(self, arch: Arch) -> str:
         """Draw an architecture in text: each decision beside the model's own value."""
-        active, names = set(self.space.active(arch)), self.space.decisions
-        return aligned([(n, f"{arch[n] if n in active else '-'} of {self.reference[n]}") for n in names])
+        return drawn(self.space, self.reference, arch)
 
     def recipe(self, arch: Arch) -> str:
         """Return Python code that shrinks the model to `arch` with PyTorch alone, to load extracted weights into."""

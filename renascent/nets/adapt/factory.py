@@ -14,8 +14,10 @@ from renascent.core.errors import UserError
 from renascent.nets.adapt.trace import failing, first_line
 
 
-def made(factory: str) -> nn.Module:
-    """Call `package.module:function`, of the current folder too, and return the model that it makes.
+def made(factory: str, root: str | None = None) -> nn.Module:
+    """Call `package.module:function` and return the model that it makes.
+
+    root: where its module is found, besides where Python looks; the current folder unless given.
 
     The same random numbers are drawn each time. Raises UserError when there is no such function, it fails, or it makes
     something else.
@@ -23,7 +25,7 @@ def made(factory: str) -> nn.Module:
     module, colon, name = factory.partition(":")
     if not colon or not module or not name:
         raise UserError(f"factory '{factory:.80}' is no function: write package.module:function, which makes the model")
-    here = os.getcwd()
+    here = root or os.getcwd()
     if here not in sys.path:  # as `python -m` does
         sys.path.insert(0, here)
     function = _found(module, name, factory)
@@ -58,7 +60,9 @@ def load_weights(model: nn.Module, path: str) -> None:
     try:
         held = load_file(file)
     except Exception as e:
-        raise UserError(f"weights '{path:.80}' cannot be read ({first_line(e)}): give a whole .safetensors file") from None
+        raise UserError(
+            f"weights '{path:.80}' cannot be read ({first_line(e)}): give a whole .safetensors file"
+        ) from None
     own = model.state_dict()
     if missing := [name for name in own if name not in held]:
         raise UserError(f"weights '{path:.80}' have no '{missing[0]}': give those of this model")

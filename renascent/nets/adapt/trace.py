@@ -268,15 +268,6 @@ def _by_place(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tu
     return args, rest
 
 
-def words(text: str) -> tuple[str, ...]:
-    """Return the names in a text.
-
-    >>> words("relu  gelu")
-    ('relu', 'gelu')
-    """
-    return tuple(text.split())
-
-
 def name_of(func: Any) -> tuple[str, str]:
     """Return the name of an operation as PyTorch spells it, and without underscores.
 
