@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from renascent.core.files import write_json
 from renascent.core.schema import read_as
 from renascent.experiment.result import Result
 from renascent.nets.adapt.factory import made
+from renascent.nets.adapt.trace import first_line
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ class Confirmed:
         return _digest(Path(self.file)) == self.sha256
 
 
+def hear_threads() -> None:
+    """Let a thread that the user's code started, and that fails, say so in one line."""
+
+    def told(failed: threading.ExceptHookArgs) -> None:
+        reason = first_line(failed.exc_value) if failed.exc_value else "no reason given"
+        print(f"warning: a thread that the model's code started has failed ({reason})", file=sys.stderr)
+
+    threading.excepthook = told
+
+
 def loaded(folder: str, factory: str | None) -> Result:
     """Return a result, with its model where that is the user's own. Raises UserError where it is not known whose."""
     result = Result.load(folder)
@@ -53,6 +65,7 @@ def loaded(folder: str, factory: str | None) -> Result:
         if factory is not None:
             raise UserError(f"--factory is for models of your own, not for {result.about.space}: leave it out")
         return result
+    hear_threads()
     return Result.load(folder, model=factory or _confirmed(result))
 
 

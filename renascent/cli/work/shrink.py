@@ -8,7 +8,7 @@ from pathlib import Path
 from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.shrink import ShrinkFlags
 from renascent.cli.progress import Counted
-from renascent.cli.work.models import remember
+from renascent.cli.work.models import hear_threads, remember
 from renascent.cli.work.running import task_on
 from renascent.cli.work.search import searched
 from renascent.core.errors import UserError
@@ -32,6 +32,7 @@ def run(
     machine: Machine,
 ) -> Outcome:
     """Search the sizes of a model, or show what of it can be searched."""
+    hear_threads()
     if flags.dry_run and flags.input is not None:
         return _shown(_space(factory, flags, shape_of(flags.input)), flags)
     task = task_on(machine, str(flags.data), options)

@@ -26,7 +26,7 @@ def trains_alike(net: AdaptedNet, shape: tuple[int, ...]) -> None:
         with fails, torch.random.fork_rng([]), torch.enable_grad():
             torch.manual_seed(0)
             with torch.no_grad():
-                inside = net.train()(x, one_hot(net.space, arch))
+                inside = net.train()(x.clone(), one_hot(net.space, arch))
             torch.manual_seed(0)
             alone = plain(x.clone())
             if not isinstance(alone, Tensor) or alone.shape != (len(x), net.plan.outputs):
@@ -68,11 +68,13 @@ def usable(model: object) -> nn.Module:
         raise UserError(f"the model is {type(model).__name__}: give a torch.nn.Module")
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         raise UserError("the model is TorchScript, whose code is compiled already: give the module it was made of")
+    if any(hasattr(module, "_orig_mod") for module in model.modules()):
+        raise UserError("the model is compiled (torch.compile): give the module it was made of")
+    if any(isinstance(module, nn.DataParallel) for module in model.modules()):
+        raise UserError("the model is wrapped in DataParallel: give what is inside it (model.module)")
     found = [tensor for _, tensor in tensors(model)]
     if any(is_lazy(tensor) for tensor in found):
-        raise UserError(
-            "the model has lazy layers, which have no sizes yet: run it on an input first"
-        )
+        raise UserError("the model has lazy layers, which have no sizes yet: run it on an input first")
     if any(tensor.is_meta for tensor in found):
         raise UserError("the model is on the device meta and has no weights: make it on the CPU")
     return model

@@ -44,7 +44,8 @@ class Coverage:
 
     def __str__(self) -> str:
         lines = [(r.name, r.now, spelled(r.options) if r.searchable else "fixed", r.about) for r in self.rows]
-        last = f"cannot be searched: {self.refused}" if self.refused else f"{self.share:.0%} of the {counted}MACs can change"
+        share = f"{self.share:.0%} of the {'counted ' if self.unknown else ''}MACs can change"
+        last = f"cannot be searched: {self.refused}" if self.refused else share
         table = aligned([HEAD, *sorted(lines, key=lambda line: line[2] == "fixed")])
         return "\n".join([table, last, *([f"not counted: {shortened(self.unknown, 8)}"] if self.unknown else [])])
 

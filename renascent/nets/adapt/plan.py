@@ -23,6 +23,7 @@ from renascent.nets.adapt.trace import BATCH, Graph, Ref, Untraceable, counted, 
 from renascent.nets.adapt.verify import Trial, Verified, output, restricted, verified
 from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.nets.sizes.sized import widest_arch
+from renascent.nets.sizes.units import FEWEST
 
 NAME = "adapted"
 
@@ -107,7 +108,7 @@ def planned(
         Coverage(tuple(table), costs.share(state), unknown=graph.unknown),
         costs.macs(states),
         costs.params(),
-        _runs_channels_last(model, shape),
+        not _aborts(model, multiple) and _runs_channels_last(model, shape),
         entries(states, costs),
     )
 
@@ -149,6 +150,13 @@ def _mixable(axes: Axes, groups: Sequence[int]) -> Axes:
             if axis.reads:
                 held[number] = replace(axis, mixes=axis.groups)
     return found
+
+
+def _aborts(model: nn.Module, multiple: int) -> bool:
+    """Return whether some width could end the process in channels_last: see `nets.sizes.units.convolve`."""
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    strided = [conv for conv in convs if conv.kernel_size == (1, 1) and max(conv.stride) > 1]
+    return any(min(multiple, conv.in_channels // conv.groups) < FEWEST for conv in strided)
 
 
 def _runs_channels_last(model: nn.Module, shape: tuple[int, ...]) -> bool:

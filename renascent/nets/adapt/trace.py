@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from renascent.core.errors import UserError
+from renascent.core.errors import RenascentError, UserError
 from renascent.nets.macs import Counter, unfused
 
 BATCH = 2
@@ -115,6 +115,8 @@ def trace(model: nn.Module, shape: tuple[int, ...], *, batch: int = BATCH) -> Gr
                 out = model(x)
         finally:
             recorder.forget()
+        if x._version:
+            raise UserError("the model changes its input in place: let it work on a copy (x = x.clone())")
         recorder.graph.returned = recorder.numbered(out)
     recorder.graph.unknown = tuple(counter.unknown)
     return recorder.graph
@@ -164,9 +166,9 @@ def failing(message: str, kind: type[UserError] = UserError) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
+    except (RenascentError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit, GeneratorExit) as e:
+    except BaseException as e:  # SystemExit and GeneratorExit among them
         raise kind(message.replace("{}", first_line(e))) from e
 
 
