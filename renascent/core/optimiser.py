@@ -8,7 +8,21 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, Share, settings
+
+
+def check_learns(net: nn.Module) -> None:
+    """Raise UserError where nothing of a network could learn: its weights are frozen, or gradients are off."""
+    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+        raise UserError(
+            "gradients are switched off (torch.set_grad_enabled, no_grad or inference_mode): switch them on"
+        )
+    if not any(p.requires_grad for p in net.parameters()):
+        raise UserError(
+            "no weight of the model learns (requires_grad is False for all): give one that has some that do"
+        )
+
 
 Region = tuple[slice, ...] | Tensor
 """Which part of a parameter takes part: a slice of each leading dimension, or a mask (bool) of its shape."""

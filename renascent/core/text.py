@@ -78,3 +78,12 @@ def aligned(rows: Sequence[Sequence[str]], sides: str = "<") -> str:
     return "\n".join(
         "  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, wide, strict=False)).rstrip() for row in rows
     )
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the names in a text.
+
+    >>> words("relu  gelu")
+    ('relu', 'gelu')
+    """
+    return tuple(text.split())

@@ -1,22 +1,18 @@
 """Multiply-accumulates and parameters of a module and of gates; counted costs by name, for any space."""
 
-import copy
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.flop_counter import FlopCounterMode
 
 from renascent.core.bounds import COSTS
 from renascent.core.errors import UserError, unknown
 from renascent.core.gates import Gates
 from renascent.core.protocols import Priced, SpaceConfig
 from renascent.core.space import Arch, Space
-from renascent.nets.adapt.trace import unfused
+from renascent.nets.macs import count, uncounted
 
 
 def params(net: nn.Module) -> int:
@@ -31,16 +27,16 @@ def params(net: nn.Module) -> int:
 def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
     """Return the multiply-accumulates of one input of `shape` (channels, h, w): convolutions and matrix products.
 
-    Counted by torch's own formulas, on the meta device where that works, so that nothing is computed. The addition of
-    a bias is no multiply-accumulate (NAS-Bench-201 counts the classifier's bias as one more a class).
+    The addition of a bias is no multiply-accumulate (NAS-Bench-201 counts the classifier's bias as one more a class).
+    Raises UserError for a network with operations of which it is not known what they multiply.
 
     >>> macs(nn.Conv2d(3, 8, 3, padding=1), (3, 4, 4))
     3456
     """
-    try:
-        return _counted(copy.deepcopy(net).to("meta"), torch.empty(1, *shape, device="meta"))
-    except (RuntimeError, NotImplementedError):  # code that makes tensors of its own puts them elsewhere
-        return _counted(copy.deepcopy(net), torch.zeros(1, *shape).to(next(net.parameters(), torch.empty(0))))
+    found = count(net, shape)
+    if found.unknown:
+        raise uncounted(found.unknown)
+    return found.macs
 
 
 class Additive:
@@ -86,17 +82,6 @@ def additive(space: Space, count: Callable[[Arch], float]) -> Additive:
         for column, option in enumerate(space.options(name)[1:], start=1):
             table[row, column] = count(space.arch(first | {name: option})) - base
     return Additive(space, base, table)
-
-
-@torch.no_grad()
-def _counted(net: nn.Module, x: Tensor) -> int:
-    for module in net.modules():
-        if isinstance(module, _BatchNorm):  # no multiply-accumulate is counted of it, and it takes most of the time
-            vars(module)["forward"] = nn.Identity()
-    # attention in one kernel has no formula on every device
-    with unfused(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        net.eval()(x)
-    return int(counter.get_total_flops()) // 2
 
 
 def cost_of(name: str, config: SpaceConfig, shape: tuple[int, int, int], classes: int) -> Priced:

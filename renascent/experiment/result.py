@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from renascent.core.files import write_json
 from renascent.core.protocols import Goal, Say, SpaceConfig, Task
 from renascent.core.schema import read_as, written
-from renascent.costs import Latency, Lut, macs, measure, params
+from renascent.costs import Latency, Lut, measure, params
 from renascent.loops.fit import Fit, Fitted
 from renascent.loops.share import Scorer, SearchOutcome
 from renascent.loops.weightsfile import save_weights
+from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
 from renascent.results.budgeted import costs_of
 from renascent.results.facts import About, Asked
 from renascent.results.plane import plane
-from renascent.results.record import Record
+from renascent.results.record import Record, decided
 from renascent.results.retrain import Retraining, calibrate
 from renascent.tasks.distill import Distillation
 
@@ -47,6 +48,7 @@ class Result(Record):
         net = space.network(found.arch, task.channels, task.classes)
         shape = input_shape(found.arch, (task.channels, *task.size))
         latency = seen if seen is not None and table is None else measure(net.to(task.device), shape)
+        counted = count(net, shape)
         score, given = Scorer(found.state), (task.channels, *task.size)
         facts = About(
             space=asked.space,
@@ -62,10 +64,12 @@ class Result(Record):
             search_seconds=round(found.seconds, 3),
             truth=replace(asked.truth, accuracy=found.truth) if asked.truth else None,
             params=params(net),
-            macs=macs(net, shape),
+            macs=counted.macs,
+            not_counted=counted.unknown,
             latency_ms=latency,
             costs=costs_of(space, found.arch, task, goals, seen, table),
             plane=plane(space, found.arch, goals, score, given, task.classes),
+            decisions=decided(space),
         )
         inherited = found.state.net.extract(found.arch)
         calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)

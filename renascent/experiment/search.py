@@ -14,6 +14,7 @@ from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
 from renascent.core.fingerprint import fingerprint
 from renascent.core.names import name_of
+from renascent.core.optimiser import check_learns
 from renascent.core.protocols import OneShot, Priced, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
 from renascent.costs.budget import Budget
 from renascent.costs.latency.clock import EAGER
@@ -121,7 +122,8 @@ def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] |
         raise UserError("a model of your own starts from its weights: load `pretrained` into it, or give weights=FILE")
     if pretrained:
         first_k(net.plain, pretrained)
-    if other := {p.dtype for p in net.parameters() if p.is_floating_point()} - {torch.float32}:
+    check_learns(net)
+    if other := {p.dtype for p in net.parameters() if p.is_floating_point() or p.is_complex()} - {torch.float32}:
         raise UserError(f"the network has weights of {', '.join(map(str, other))}: give a model in float32 (.float())")
     return net.to(device, memory_format=space.memory_format)  # type: ignore[call-overload, no-any-return]
 

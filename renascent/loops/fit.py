@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, Range, settings
+from renascent.core.optimiser import check_learns
 from renascent.core.protocols import Batch, Metrics, Progress, Say, Task, WeightRule
 from renascent.loops._drive import Stateful, drive
 from renascent.loops.run import Run
@@ -185,7 +186,8 @@ def _average(net: nn.Module, decay: float) -> AveragedModel:
 
 
 def check_fit(net: nn.Module, settings: Fit, device: torch.device) -> None:
-    """Raise UserError for settings that a network or a device cannot follow."""
+    """Raise UserError for a network that cannot learn, and for settings that it or a device cannot follow."""
+    check_learns(net)
     if settings.float64 and device.type == "mps":
         raise UserError("float64 is on, and MPS has no double precision: leave it out, or use the CPU")
     if settings.drop_path and not isinstance(getattr(net, "drop_path", None), float | int | Tensor):

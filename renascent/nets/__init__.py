@@ -35,7 +35,9 @@ SPACES: Names[Callable[..., SpaceConfig]] = Names(
     }
 )
 
-RECORDED: Names[Callable[..., SpaceConfig]] = Names({**SPACES.places, "adapted": "renascent.nets.adapt.config:Adapted"})
+ADAPTED = "adapted"
+
+RECORDED: Names[Callable[..., SpaceConfig]] = Names({**SPACES.places, ADAPTED: "renascent.nets.adapt.config:Adapted"})
 """Spaces by the name that a run folder has for them: those by name, and a model of the user's own."""
 
 

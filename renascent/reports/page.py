@@ -22,7 +22,14 @@ from renascent.reports.citations import citations
 from renascent.reports.plots import COLOURS, Line, Picture, chart
 from renascent.reports.policy import curves, expected_cost_figure, policy_figures, undecided
 from renascent.reports.render import breakable, render
-from renascent.reports.summary import baseline_description, counted, multiple, table_accuracy, training_description
+from renascent.reports.summary import (
+    baseline_description,
+    counted,
+    multiple,
+    not_counted,
+    table_accuracy,
+    training_description,
+)
 from renascent.results.facts import SearchEpoch, Session, Training, Truth
 from renascent.results.record import Record
 
@@ -107,7 +114,7 @@ def _tiles(result: Record) -> Iterator[tuple[str, str, str]]:
     if told := about.truth:
         yield "accuracy in the table", *table_accuracy(told)
     yield "parameters", f"{about.params:,}", ""
-    yield "MACs", f"{about.macs:,}", "multiply-accumulates an image"
+    yield "MACs", f"{about.macs:,}", f"multiply-accumulates an image{not_counted(result)}"
     spread = f"p10 to p90: {latency.p10_ms:.2f} to {latency.p90_ms:.2f} ms"
     yield "latency", f"{latency.median_ms:.2f} ms", f"median, one image; {spread}; {latency.runtime}"
     yield "search", _duration(about.search_seconds), multiple(result)

@@ -104,9 +104,15 @@ def _costs(result: Record) -> list[tuple[str, str]]:
     spread = f"{latency.p10_ms:.2f} to {latency.p90_ms:.2f} ms in 8 of 10 passes"
     return [
         ("parameters", number(result.about.params)),
-        ("MACs", f"{number(result.about.macs)} an image"),
+        ("MACs", f"{number(result.about.macs)} an image{not_counted(result)}"),
         ("latency", f"{latency.median_ms:.2f} ms an image ({spread}; {latency.runtime})"),
     ]
+
+
+def not_counted(result: Record) -> str:
+    """Return what is not among the multiply-accumulates; nothing where all is."""
+    unknown = result.about.not_counted
+    return f" (not counted: {', '.join(unknown):.200})" if unknown else ""
 
 
 def budget_table(costs: Mapping[str, Cost]) -> list[str]:

@@ -52,8 +52,19 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decided:
+    """A decision about a user's model. when: another decision, and its values where this one matters."""
+
+    options: tuple[int, ...]
+    when: tuple[str, tuple[int, ...]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class About:
-    """arch.json: what a search found, and what it costs."""
+    """arch.json: what a search found, and what it costs.
+
+    not_counted: operations that are not among the macs.  decisions: of a user's model, which only its code could tell.
+    """
 
     space: str
     arch: str
@@ -69,9 +80,11 @@ class About:
     truth: Truth | None = field(default=None, metadata=ABSENT)
     params: int
     macs: int
+    not_counted: tuple[str, ...] = field(default=(), metadata=ABSENT)
     latency_ms: Latency
     costs: dict[str, Cost] = field(default_factory=dict, metadata=ABSENT)
     plane: list[Point] = field(default_factory=list, metadata=ABSENT)
+    decisions: dict[str, Decided] = field(default_factory=dict, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,11 @@
 """What a search found, in the plane of accuracy and cost: beside the reference, and the reference scaled uniformly."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from renascent.core.errors import UserError
 from renascent.core.protocols import Goal, SpaceConfig
 from renascent.core.space import Arch
 from renascent.costs.counts import cost_of
@@ -29,7 +31,8 @@ def plane(
     """
     costs = {goal.name: goal.exact for goal in goals}
     if not goals and config.layered:
-        costs = {"macs": cost_of("macs", config, shape, classes).exact}
+        with contextlib.suppress(UserError):  # not of every model it is known what it multiplies
+            costs = {"macs": cost_of("macs", config, shape, classes).exact}
     reference = config.reference if costs and is_size_space(config) else None
     if reference is None:
         return []

@@ -1,8 +1,10 @@
 """What the run folder of a finished search says, read and checked, and the networks that it describes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+from urllib.parse import unquote
 
 from torch import nn
 
@@ -10,12 +12,14 @@ from renascent.core.errors import UserError
 from renascent.core.files import Json, read_json
 from renascent.core.protocols import SpaceConfig, Task
 from renascent.core.schema import checked, read_as
-from renascent.core.space import Arch
+from renascent.core.space import Arch, Integer
 from renascent.costs import Latency
 from renascent.loops.weightsfile import load_weights
-from renascent.nets import space_from
+from renascent.nets import ADAPTED, space_from
+from renascent.nets.adapt.config import Adapted
+from renascent.nets.adapt.described import Described
 from renascent.nets.sizes.resolution import input_shape
-from renascent.results.facts import About, Asked, Epoch, SearchEpoch, Training, read_epochs
+from renascent.results.facts import About, Asked, Decided, Epoch, SearchEpoch, Training, read_epochs
 
 
 class Record:
@@ -25,24 +29,49 @@ class Record:
         self.folder, self.facts = Path(folder), facts
         path, advice = self.folder / "arch.json", "repeat the search"
         self.about: About = checked(About, facts, path, advice)
+        if space is not None and self.about.decisions not in ({}, decided(space)):
+            raise UserError(f"the model is no longer the one that was searched in {self.folder}: put it back")
         try:
-            self.space: SpaceConfig = space or space_from(self.about.space, self.about.space_config)
+            self.space: SpaceConfig = space or self._space()
             self.arch: Arch = self.space.space.parse(self.about.arch)
         except (TypeError, ValueError, AttributeError, LookupError) as e:
             raise UserError(f"{path} is damaged (space_config: {e}): {advice}") from None
 
+    def _space(self) -> SpaceConfig:
+        """Return the space that was searched; of a user's model what is known of it without its code."""
+        if not self.is_adapted:
+            return space_from(self.about.space, self.about.space_config)
+        known = {name: Integer(d.options, d.when) for name, d in self.about.decisions.items()}
+        parts = [part.rpartition("=") for part in self.about.arch.split(",")]
+        return Described(known or {unquote(name): Integer((int(value),)) for name, _, value in parts}, bool(known))
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether a model of the user's own was searched."""
+        return self.about.space == ADAPTED
+
     @classmethod
-    def load(cls, folder: str | Path, space: SpaceConfig | None = None) -> Self:
+    def load(
+        cls,
+        folder: str | Path,
+        space: SpaceConfig | None = None,
+        *,
+        model: nn.Module | Callable[[], nn.Module] | str | None = None,
+    ) -> Self:
         """Read the result of a finished search. Raises UserError when there is none, or it is damaged.
 
         space: needed only when it is of your own making and so in no name table.
+        model: of a search of your own model: that model, or the function that makes it, as such or as
+        "package.module:function". Without it, the result can be reported and looked at, but no network can be built:
+        what a run folder says is not imported.
         """
         folder = Path(folder)
         if not folder.is_dir():
             raise UserError(f"there is no folder {folder}: give the folder of a finished search")
         if not (folder / "arch.json").exists() and (folder / "config.json").exists():
             raise UserError(f"the search in {folder} has not finished: resume it (`resume=True`)")
-        return cls(folder, read_json(folder / "arch.json"), space)
+        facts = read_json(folder / "arch.json")
+        return cls(folder, facts, space or (None if model is None else _adapted(cls(folder, facts), model)))
 
     @property
     def config(self) -> Json:
@@ -135,3 +164,25 @@ class Record:
             raise UserError(
                 f"the data have (channels, h, w, classes) = {given}, the search was on {held}: give the same data set"
             )
+
+
+def decided(space: SpaceConfig) -> dict[str, Decided]:
+    """Return the decisions about a user's model as a run folder has them; nothing for other spaces."""
+    if space.model_fingerprint is None:
+        return {}
+    found = {name: d for name, d in space.space.decisions.items() if isinstance(d, Integer)}
+    return {name: Decided(options=d.options, when=d.when) for name, d in found.items()}
+
+
+def _adapted(record: Record, model: nn.Module | Callable[[], nn.Module] | str) -> SpaceConfig:
+    """Return the space of a user's model, with the settings of its search."""
+    if not record.is_adapted:
+        raise UserError(f"{record.folder} is a search of {record.about.space}: no model is to be given")
+    held = {key: value for key, value in record.about.space_config.items() if key not in ("factory", "model")}
+    try:
+        config = {key: tuple(value) if isinstance(value, list) else value for key, value in held.items()}
+        given: dict[str, Any] = {"factory": model} if isinstance(model, str) else {"model": model}
+        return Adapted(**given | config)
+    except TypeError as e:
+        path = record.folder / "arch.json"
+        raise UserError(f"{path} is damaged (space_config: {e}): repeat the search") from None

@@ -18,10 +18,11 @@ from renascent.core.fingerprint import fingerprint
 from renascent.core.protocols import Say, Task
 from renascent.core.schema import written
 from renascent.core.space import Arch
-from renascent.costs import macs, params
+from renascent.costs import params
 from renascent.loops.fit import Fit, Fitted, accuracy, check_fit, fit, recalibrate
 from renascent.loops.run import Run, check_seed
 from renascent.loops.weightsfile import read_weights, save_weights
+from renascent.nets.macs import count
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resolution import at_resolution, resized
 from renascent.results.baselines import Baselines
@@ -229,7 +230,7 @@ class Retraining:
             seed=self.seed,
             prune=self.prune,
             params=params(plain),
-            macs=macs(plain, self.result.shape),
+            macs=count(plain, self.result.shape).macs,
             teacher=Teacher(name=teacher, sha256=fingerprint(lessons.teacher.state_dict()))
             if lessons and teacher
             else None,

@@ -23,10 +23,13 @@ class ExportFlags:
     Args:
         to: onnx (needs the extra renascent[onnx]) or pt2 (torch.export).
         path: the file to write; DIR/model.onnx or DIR/model.pt2 if not given.
+        factory: of a search of your own model, package.module:function that makes it; needed only if it was searched
+            elsewhere, or its file has changed since.
     """
 
     to: Annotated[str, OneOf("format", FORMATS)] | None = None
     path: str | None = None
+    factory: str | None = None
 
 
 def _check(flags: ExportFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
@@ -45,9 +48,9 @@ COMMAND = Command(
 
 def run(folder: str, *, flags: ExportFlags) -> Outcome:
     """Write the network, and compare it with the original."""
-    from renascent.experiment.result import Result
+    from renascent.cli.work.models import loaded
 
-    result = Result.load(folder)
+    result = loaded(folder, flags.factory)
     written = result.export(Path(flags.path) if flags.path else Path(folder) / f"model.{flags.to}")
     weights = "fit" if result.fitted else "search"
     facts = {"path": str(written), "to": flags.to, "weights": weights, "bytes": written.stat().st_size}

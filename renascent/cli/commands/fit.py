@@ -39,6 +39,8 @@ class FitFlags:
         prune: leave out operations that no path from input to output uses.
         seed: of everything random.
         resume: go on with an interrupted training.
+        factory: of a search of your own model, package.module:function that makes it; needed only if it was searched
+            elsewhere, or its file has changed since.
         recipe: take a paper's settings (`renascent list`); flags given beside it come first.
     """
 
@@ -49,6 +51,7 @@ class FitFlags:
     prune: bool = False
     seed: Whole = 0
     resume: bool = False
+    factory: str | None = None
     recipe: str | None = None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from renascent.cli.commands.command import Machine, Outcome, lasting
 from renascent.cli.commands.fit import FitFlags
 from renascent.cli.progress import Counted, Live
+from renascent.cli.work.models import loaded
 from renascent.cli.work.running import remembered, task_on, told
 from renascent.core.errors import UserError
 from renascent.experiment.result import Result
@@ -28,9 +29,9 @@ def run(
     machine: Machine,
 ) -> Outcome:
     """Train the network of a search, and those beside it."""
-    result = Result.load(folder)
+    result = loaded(folder, flags.factory)
     taught = flags.teacher is not None
-    teacher = flags.teacher if flags.teacher in (None, REFERENCE) else Result.load(str(flags.teacher))
+    teacher = flags.teacher if flags.teacher in (None, REFERENCE) else loaded(str(flags.teacher), None)
     task = _task(flags, result, options, machine)
     first = [f"{REFERENCE} network"] if REFERENCE in (flags.teacher, flags.init) else []
     cells = [f"random cell {number + 1} of {flags.random_cells}" for number in range(flags.random_cells)]

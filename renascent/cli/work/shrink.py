@@ -8,6 +8,7 @@ from pathlib import Path
 from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.shrink import ShrinkFlags
 from renascent.cli.progress import Counted
+from renascent.cli.work.models import hear_threads, remember
 from renascent.cli.work.running import task_on
 from renascent.cli.work.search import searched
 from renascent.core.errors import UserError
@@ -31,6 +32,7 @@ def run(
     machine: Machine,
 ) -> Outcome:
     """Search the sizes of a model, or show what of it can be searched."""
+    hear_threads()
     if flags.dry_run and flags.input is not None:
         return _shown(_space(factory, flags, shape_of(flags.input)), flags)
     task = task_on(machine, str(flags.data), options)
@@ -57,6 +59,7 @@ def run(
 
 def _written(space: Adapted, result: Result) -> str:
     """Write the code that shrinks the model, and say what to do with it."""
+    remember(result.folder, space.factory)
     code = result.folder / CODE_FILE
     write_text(code, space.recipe(result.arch))
     return f"renascent fit {result.folder} --init shared (trains it on); {code} shrinks your model without renascent"
@@ -93,4 +96,5 @@ def _shown(space: Adapted, flags: ShrinkFlags) -> Outcome:
     rows: list[Json] = [asdict(row) for row in coverage.rows]
     smaller = () if flags.resolution else smaller_sizes(space.source, (channels, height, width))
     hint = f"\nthe input could be {', '.join(map(str, smaller))}, too: add --resolution" if smaller else ""
-    return Outcome({"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller}, f"{coverage}{hint}")
+    facts = {"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller}
+    return Outcome(facts | {"not_counted": coverage.unknown}, f"{coverage}{hint}")

@@ -19,6 +19,9 @@ from renascent.core.text import aligned, short
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The candidate operations, in the order of NAS-Bench-201's own index (arXiv:2001.00326, Sec. 2.1)."""
 
+SHIFTING = frozenset(("nor_conv_1x1", "nor_conv_3x3"))
+"""Operations that make something of nothing: of zeros, the shift of their batch normalisation."""
+
 
 def topology_space(nodes: int = 4, operations: Sequence[str] = OPERATIONS) -> Space:
     """Return the space of cells with an operation on every edge "source-target", source < target < nodes.
@@ -85,6 +88,23 @@ def reachable(arch: Arch, nodes: int | None = None) -> frozenset[str]:
     >>> sorted(reachable(topology_space(3).parse("|none~0|+|skip_connect~0|nor_conv_3x3~1|")))
     ['0-2']
     """
+    return _between(arch, nodes, frozenset())
+
+
+def needed(arch: Arch, nodes: int | None = None) -> frozenset[str]:
+    """Return the edges whose operation adds to the output: `reachable`, and those that pass on a learned shift.
+
+    A convolution that leaves a node without input still returns the shift of its batch normalisation.
+
+    >>> cell = topology_space(3).parse("|none~0|+|skip_connect~0|nor_conv_3x3~1|")
+    >>> sorted(needed(cell)), sorted(reachable(cell))
+    (['0-2', '1-2'], ['0-2'])
+    """
+    return _between(arch, nodes, SHIFTING)
+
+
+def _between(arch: Arch, nodes: int | None, feeding: frozenset[str]) -> frozenset[str]:
+    """Return the edges on a path to the last node, from node 0 or from an operation of `feeding`."""
     count = nodes or _nodes(arch)
     if missing := [edge for edge in _edges(count) if edge not in arch]:
         raise UserError(f"{arch!r} is no cell of {count} nodes: it lacks the edge '{missing[0]}'")
@@ -92,10 +112,11 @@ def reachable(arch: Arch, nodes: int | None = None) -> frozenset[str]:
     # ordered by target: every way into a source is known before it is left, and backwards for every way out
     fed, used = {0}, {count - 1}
     for source, target in pairs:
-        fed |= {target} if source in fed else set()
+        fed |= {target} if source in fed or arch[f"{source}-{target}"] in feeding else set()
     for source, target in reversed(pairs):
         used |= {source} if target in used else set()
-    return frozenset(f"{source}-{target}" for source, target in pairs if source in fed and target in used)
+    names = {f"{source}-{target}": source in fed for source, target in pairs if target in used}
+    return frozenset(name for name, is_fed in names.items() if is_fed or arch[name] in feeding)
 
 
 def draw(arch: Arch) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from renascent.nets.adapt.trace import Call, Graph, refs, words
+from renascent.core.text import words
+from renascent.nets.adapt.trace import Call, Graph, refs
 
 PASSING = words("""
     relu relu6 leaky_relu gelu silu hardswish tanh sigmoid dropout dropout2d layer_norm batch_norm group_norm contiguous

@@ -2,48 +2,88 @@
 
 import contextlib
 import copy
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from renascent.core.errors import UserError
 from renascent.core.gates import one_hot
+from renascent.core.space import Arch
+from renascent.nets.adapt.edits import tensors
 from renascent.nets.adapt.supernet import AdaptedNet
-from renascent.nets.adapt.trace import Untraceable, example, first_line, trace
+from renascent.nets.adapt.trace import Untraceable, example, failing, trace
+from renascent.nets.macs import count
 
 
 def trains_alike(net: AdaptedNet, shape: tuple[int, ...]) -> None:
     """Raise Untraceable unless random architectures are what they are taken out of the supernet as, and train."""
-    rng = np.random.default_rng(0)
-    for arch in [net.plan.reference, *(net.space.sample(rng) for _ in range(2))]:
-        size = arch.get("resolution")
-        x = example(net.model, (shape[0], size, size) if isinstance(size, int) else shape, batch=4)
-        plain = net.extract(arch)
-        try:
-            with torch.random.fork_rng([]), torch.no_grad():
-                torch.manual_seed(0)
-                inside = net.train()(x, one_hot(net.space, arch))
-                torch.manual_seed(0)
-                alone = plain.train()(x)
-        except Exception as e:
-            raise Untraceable(f"the model fails while training ({first_line(e)}): give one that trains") from e
-        if not isinstance(alone, Tensor) or alone.shape != (len(x), net.plan.outputs):
-            raise Untraceable(
-                "the model returns something else while training: give one that returns (batch, classes) then, too"
-            )
+    for arch, size in _some(net, shape):
+        x, plain = example(net.model, size, batch=4), net.extract(arch).train()
+        fails = failing("the model fails while training ({}): give one that trains", Untraceable)
+        with fails, torch.random.fork_rng([]), torch.enable_grad():
+            torch.manual_seed(0)
+            with torch.no_grad():
+                inside = net.train()(x.clone(), one_hot(net.space, arch))
+            torch.manual_seed(0)
+            alone = plain(x.clone())
+            if not isinstance(alone, Tensor) or alone.shape != (len(x), net.plan.outputs):
+                raise Untraceable(
+                    "the model returns something else while training: give one that returns (batch, classes) then, too"
+                )
+            if not alone.requires_grad:
+                raise Untraceable("what the model returns has no gradient: give one that learns")
+            torch.autograd.grad(alone.sum(), [p for p in plain.parameters() if p.requires_grad], allow_unused=True)
+        alone = alone.detach()
         scale = float(alone.abs().max()) or 1.0
         if not float((inside - alone).abs().max()) <= 1e-3 * scale:
             raise Untraceable("the model computes something else inside the search: its layers cannot be shared")
 
 
-def copied(model: nn.Module) -> nn.Module:
+def unknown_macs(net: AdaptedNet, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Return of what the multiply-accumulates are not known: operations; widths that cost otherwise than foreseen."""
+    found = dict.fromkeys(net.plan.coverage.unknown)
+    for arch, size in _some(net, shape):
+        with failing("the model fails on a single input ({}): give one that takes a batch of any size"):
+            really = count(net.extract(arch), size)
+        found |= dict.fromkeys(really.unknown)
+        if really.macs != round(float(net.plan.macs.exact(net.space.indices(arch)[None])[0])):
+            found["what changes with the batch, or otherwise than the widths"] = None
+    return tuple(found)
+
+
+def _some(net: AdaptedNet, shape: tuple[int, ...]) -> Iterator[tuple[Arch, tuple[int, ...]]]:
+    """Give some architectures, the model itself first, and the shape of one input of each."""
+    rng = np.random.default_rng(0)
+    for arch in [net.plan.reference, *(net.space.sample(rng) for _ in range(2))]:
+        size = arch.get("resolution")
+        yield arch, (shape[0], size, size) if isinstance(size, int) else shape
+
+
+def usable(model: object) -> nn.Module:
+    """Return a model. Raises UserError for what is none, or has no weights that could be cut."""
     if not isinstance(model, nn.Module):
         raise UserError(f"the model is {type(model).__name__}: give a torch.nn.Module")
-    try:
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise UserError("the model is TorchScript, whose code is compiled already: give the module it was made of")
+    if any(hasattr(module, "_orig_mod") for module in model.modules()):
+        raise UserError("the model is compiled (torch.compile): give the module it was made of")
+    if any(isinstance(module, nn.DataParallel) for module in model.modules()):
+        raise UserError("the model is wrapped in DataParallel: give what is inside it (model.module)")
+    found = [tensor for _, tensor in tensors(model)]
+    if any(is_lazy(tensor) for tensor in found):
+        raise UserError("the model has lazy layers, which have no sizes yet: run it on an input first")
+    if any(tensor.is_meta for tensor in found):
+        raise UserError("the model is on the device meta and has no weights: make it on the CPU")
+    return model
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a copy of a model. Raises UserError where it has none."""
+    with failing("the model cannot be copied ({}): give one that copy.deepcopy copies"):
         return copy.deepcopy(model)
-    except Exception as e:
-        raise UserError(f"the model cannot be copied ({first_line(e)}): give one that copy.deepcopy copies") from e
 
 
 def resolutions_of(shape: tuple[int, ...], given: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """A user's model as a search space."""
 
 import copy
-from collections.abc import Mapping
-from dataclasses import InitVar
+from collections.abc import Callable, Mapping
+from dataclasses import InitVar, replace
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, OneOf, Share, settings
 from renascent.core.fingerprint import fingerprint
+from renascent.core.optimiser import check_learns
 from renascent.core.protocols import SpaceConfig
 from renascent.core.space import Arch, Space
-from renascent.core.text import aligned
-from renascent.nets.adapt.checks import copied, resolutions_of, trains_alike
+from renascent.nets.adapt.checks import copied, resolutions_of, trains_alike, unknown_macs, usable
 from renascent.nets.adapt.coverage import Coverage, NothingToSearch, nothing
+from renascent.nets.adapt.described import drawn
 from renascent.nets.adapt.edits import shrunk
 from renascent.nets.adapt.factory import load_weights, made
 from renascent.nets.adapt.listing import listed
@@ -25,6 +26,8 @@ from renascent.nets.adapt.plan import Plan, planned
 from renascent.nets.adapt.polynomial import Polynomial
 from renascent.nets.adapt.recipe import recipe
 from renascent.nets.adapt.supernet import AdaptedNet
+from renascent.nets.adapt.trace import failing
+from renascent.nets.macs import uncounted
 from renascent.nets.sizes.layers import Layer
 
 ORDERS = ("magnitude", "given")
@@ -62,16 +65,18 @@ class Adapted(SpaceConfig):
     depth: bool = True
     resolutions: tuple[int, ...] = ()
     order: Annotated[str, OneOf("order", ORDERS)] = "magnitude"
-    model: InitVar[nn.Module | None] = None
+    model: InitVar[nn.Module | Callable[[], nn.Module] | None] = None
 
-    def __post_init__(self, model: nn.Module | None) -> None:
+    def __post_init__(self, model: nn.Module | Callable[[], nn.Module] | None) -> None:
         object.__setattr__(self, "shape", _whole("shape", self.shape))
         object.__setattr__(self, "resolutions", _whole("resolutions", self.resolutions))
         if len(self.shape) != 3:
             raise UserError(f"shape is {','.join(map(str, self.shape))}: give channels,height,width, as in 3,32,32")
         if self.resolutions:
             object.__setattr__(self, "resolutions", resolutions_of(self.shape, self.resolutions))
-        object.__setattr__(self, "_given", None if model is None else copied(model))
+        maker = model if callable(model) and not isinstance(model, nn.Module) else None
+        object.__setattr__(self, "_maker", maker)
+        object.__setattr__(self, "_given", None if model is None or maker else copied(usable(model)))
 
     @cached_property
     def source(self) -> nn.Module:
@@ -79,9 +84,10 @@ class Adapted(SpaceConfig):
         given: nn.Module | None = self.__dict__["_given"]
         if given is not None:
             return given
-        if not self.factory:
+        make = self.__dict__["_maker"]
+        if not self.factory and make is None:
             raise UserError("no model is given: give factory=package.module:function, which makes it")
-        model = made(self.factory)
+        model = usable(make() if make else made(self.factory))
         if self.weights:
             load_weights(model, self.weights)
         return model
@@ -120,8 +126,10 @@ class Adapted(SpaceConfig):
             depth=self.depth,
             resolutions=self.resolutions,
         )
-        trains_alike(AdaptedNet(plan, model), self.shape)
-        return plan
+        check_learns(model)
+        net = AdaptedNet(plan, model)
+        trains_alike(net, self.shape)
+        return replace(plan, coverage=replace(plan.coverage, unknown=unknown_macs(net, self.shape)))
 
     @property
     def space(self) -> Space:
@@ -145,7 +153,12 @@ class Adapted(SpaceConfig):
 
     @property
     def macs(self) -> Polynomial:
-        """Multiply-accumulates of one input of `shape`, or of the resolution chosen."""
+        """Multiply-accumulates of one input of `shape`, or of the resolution chosen.
+
+        Raises UserError where they are not known: `coverage.unknown`.
+        """
+        if self.coverage.unknown:
+            raise uncounted(self.coverage.unknown)
         return self.plan.macs
 
     @property
@@ -176,7 +189,8 @@ class Adapted(SpaceConfig):
             learns = any(p.requires_grad for p in module.parameters()) or not list(module.parameters())
             reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
             if learns and callable(reset):
-                reset()
+                with failing(f"`reset_parameters` of {type(module).__name__} fails ({{}}): mend it, or rename it"):
+                    reset()
         for p, held in frozen:  # for layers that learn in part
             p.data.copy_(held)
         return net
@@ -199,8 +213,7 @@ class Adapted(SpaceConfig):
 
     def draw(self, arch: Arch) -> str:
         """Draw an architecture in text: each decision beside the model's own value."""
-        active, names = set(self.space.active(arch)), self.space.decisions
-        return aligned([(n, f"{arch[n] if n in active else '-'} of {self.reference[n]}") for n in names])
+        return drawn(self.space, self.reference, arch)
 
     def recipe(self, arch: Arch) -> str:
         """Return Python code that shrinks the model to `arch` with PyTorch alone, to load extracted weights into."""

@@ -31,19 +31,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The coverage table. share: of the model's multiply-accumulates that some decision can change.
+    """The coverage table. share: of the multiply-accumulates that are counted, what some decision can change.
 
     refused: why nothing of the model can be searched; empty when something can.
+    unknown: operations of which it is not known what they multiply.
     """
 
     rows: tuple[Row, ...]
     share: float = 0.0
     refused: str = ""
+    unknown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [(r.name, r.now, spelled(r.options) if r.searchable else "fixed", r.about) for r in self.rows]
-        last = f"cannot be searched: {self.refused}" if self.refused else f"{self.share:.0%} of the MACs can change"
-        return "\n".join([aligned([HEAD, *sorted(lines, key=lambda line: line[2] == "fixed")]), last])
+        share = f"{self.share:.0%} of the {'counted ' if self.unknown else ''}MACs can change"
+        last = f"cannot be searched: {self.refused}" if self.refused else share
+        table = aligned([HEAD, *sorted(lines, key=lambda line: line[2] == "fixed")])
+        return "\n".join([table, last, *([f"not counted: {shortened(self.unknown, 8)}"] if self.unknown else [])])
 
 
 def spelled(options: Sequence[int]) -> str:

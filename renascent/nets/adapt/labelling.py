@@ -135,7 +135,6 @@ class Labelling:
         for ref in refs(node.result):
             shape = self.graph.shapes[ref.value]
             self.labels[ref.value] = torch.tensor(FIXED).expand(shape) if touched else neutral(shape)
-        self.counted(node.macs)
 
 
 Rule = Callable[[Labelling, Node], None]
@@ -145,23 +144,29 @@ def label(graph: Graph, rules: Mapping[str, Rule]) -> Labelling:
     """Work out the labels of a whole graph. An operation without a rule fixes all that it touches."""
     state = Labelling(graph)
     for state.at, node in enumerate(graph.nodes):
-        returned = refs(node.result)
-        if returned and all(ref.value in graph.whole for ref in returned):
-            continue  # indices and masks have nothing to drop
-        rule = rules.get(node.name)
-        try:
-            if rule is None:
-                state.refuse(node, f"the operation '{node.name}' is not understood")
-            else:
-                rule(state, node)
-        except (RuntimeError, IndexError, TypeError, ValueError, AttributeError, NotImplementedError):
-            # an argument that a rule does not foresee
-            state.refuse(node, f"the operation '{node.name}' is not understood with such arguments")
+        _follow(state, node, rules.get(node.name))
     for ref in refs(graph.returned):
         state.units.fix(state.of(ref), "the model's output")
     _straighten(state)
     _claim(state)
     return state
+
+
+def _follow(state: Labelling, node: Node, rule: Rule | None) -> None:
+    """Work out the labels of what an operation returns, and see to it that all its products are counted."""
+    returned, before = refs(node.result), len(state.products)
+    if returned and all(ref.value in state.graph.whole for ref in returned):
+        return  # indices and masks have nothing to drop
+    try:
+        if rule is None:
+            state.refuse(node, f"the operation '{node.name}' is not understood")
+        else:
+            rule(state, node)
+    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError, NotImplementedError):
+        # an argument that a rule does not foresee
+        del state.products[before:]
+        state.refuse(node, f"the operation '{node.name}' is not understood with such arguments")
+    state.counted(node.macs - sum(product.macs for product in state.products[before:]))
 
 
 def _claim(state: Labelling) -> None:

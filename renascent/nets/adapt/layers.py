@@ -1,12 +1,10 @@
 """What layers do to labels: those with weights, normalisation, and products of two tensors."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from renascent.nets.adapt.labelling import Labelling, Rule
-from renascent.nets.adapt.trace import BATCH, Node, Ref, refs
+from renascent.nets.adapt.trace import Node, Ref, refs
 from renascent.nets.adapt.units import FIXED, broadcast, neutral
 
 COMPUTED = "its weight is computed while the model runs"
@@ -110,10 +108,9 @@ def attention(state: Labelling, node: Node) -> None:
     """Scaled dot-product attention: two matrix products."""
     places = (("query", 0), ("key", 1), ("value", 2))
     q, k, v = (state.of(node.argument(place, name)) for name, place in places)
-    # PyTorch's counter knows no formula for what runs on a CPU
-    each = math.prod(q.shape[:-1]) * k.shape[-2] // BATCH
-    scores = _multiplied(state, node, q, k.transpose(-2, -1), each * q.shape[-1])
-    state.put(node, _multiplied(state, node, scores, v, each * v.shape[-1]))
+    first = node.macs * q.shape[-1] // (q.shape[-1] + v.shape[-1])
+    scores = _multiplied(state, node, q, k.transpose(-2, -1), first)
+    state.put(node, _multiplied(state, node, scores, v, node.macs - first))
     mask = node.argument(3, "attn_mask")
     if isinstance(mask, Ref) and mask.value not in state.graph.whole:
         state.units.tie(scores, state.of(mask), "added to attention")
@@ -167,10 +164,10 @@ def multi_head_attention(state: Labelling, node: Node) -> None:
     state.site(out, 1, channels)
     state.site(out, 0, channels)
     state.each(given["out_proj_bias"], channels)
-    # two projections of the queries' places, and two of the keys'; two products of these
     queries, keys = (state.graph.shapes[ref.value][0] for ref in node.args[:2])
-    state.counted(2 * (queries + keys) * width * width, (channels, 0), (channels, 0))
-    state.counted(2 * queries * keys * width, (channels, 0))
+    products = 2 * queries * keys * width  # of queries and keys, and of what comes of it and values; the rest projects
+    state.counted(node.macs - products, (channels, 0), (channels, 0))
+    state.counted(products, (channels, 0))
     first, *others = (ref.value for ref in refs(node.result))
     state.labels[first] = channels.view([1] * (query.dim() - 1) + [width]).expand(state.graph.shapes[first])
     for value in others:

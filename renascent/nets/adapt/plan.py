@@ -19,10 +19,11 @@ from renascent.nets.adapt.labelling import Labelling, label
 from renascent.nets.adapt.listing import Entry, entries
 from renascent.nets.adapt.polynomial import Polynomial
 from renascent.nets.adapt.rules import RULES
-from renascent.nets.adapt.trace import BATCH, Graph, Ref, Untraceable, evaluating, example, trace
+from renascent.nets.adapt.trace import BATCH, Graph, Ref, Untraceable, counted, evaluating, example
 from renascent.nets.adapt.verify import Trial, Verified, output, restricted, verified
 from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.nets.sizes.sized import widest_arch
+from renascent.nets.sizes.units import FEWEST
 
 NAME = "adapted"
 
@@ -75,10 +76,9 @@ def planned(
     least: no width is below this share of the model's own, and no run of blocks is shorter.
     depth: whether blocks can be left out.  resolutions: sizes of the input to choose from.
     """
-    graph = trace(model, shape)
+    graph = counted(model, shape)
     classes = _classes(graph)
-    if not bool(output(model, shape).isfinite().all()):
-        raise UserError("the model gives numbers that are not finite: give one whose weights are")
+    _takes_batches(model, shape, classes)
     state = label(graph, RULES)
     grouping = grouped(state)
     options = {k: g.options(multiple, least) for k, g in enumerate(grouping.groups)}
@@ -105,21 +105,35 @@ def planned(
         axes,
         good.attributes,
         classes,
-        Coverage(tuple(table), costs.share(state)),
+        Coverage(tuple(table), costs.share(state), unknown=graph.unknown),
         costs.macs(states),
         costs.params(),
-        _runs_channels_last(model, shape),
+        not _aborts(model, multiple) and _runs_channels_last(model, shape),
         entries(states, costs),
     )
 
 
 def _classes(graph: Graph) -> int:
     """Return how many numbers the model returns for an input. Raises Untraceable for anything but one vector."""
-    shape = graph.shapes[graph.returned.value] if isinstance(graph.returned, Ref) else ()
-    if len(shape) == 2 and shape[0] == BATCH:
+    out = graph.returned
+    shape = graph.shapes[out.value] if isinstance(out, Ref) else ()
+    if len(shape) == 2 and shape[0] == BATCH and shape[1] > 0 and out.value not in graph.whole:
         return shape[1]
-    kind = f"a tensor {list(shape)}" if shape else f"a {type(graph.returned).__name__}"
-    raise Untraceable(f"the model returns {kind} for {BATCH} inputs: give one that returns (batch, classes)")
+    kind = f"a tensor {list(shape)}" if isinstance(out, Ref) else f"a {type(out).__name__}"
+    if isinstance(out, Ref) and out.value in graph.whole:
+        kind = f"{str(graph.whole[out.value].dtype).removeprefix('torch.')} numbers"
+    raise Untraceable(f"the model returns {kind} for {BATCH} inputs: give one that returns (batch, classes), floats")
+
+
+def _takes_batches(model: nn.Module, shape: tuple[int, ...], classes: int) -> None:
+    """Raise UserError unless one input has a vector of finite numbers, and as many as one may be given have."""
+    for batch in (1, BATCH, BATCH + 1):
+        out = output(model, shape, batch)
+        if out.numel() != batch * classes:
+            kind = f"a tensor {list(out.shape)} for {batch} inputs, of {classes} classes"
+            raise Untraceable(f"the model returns {kind}: give one that returns (batch, classes)")
+        if not bool(out.isfinite().all()):
+            raise UserError("the model gives numbers that are not finite: give one whose weights are")
 
 
 def _mixable(axes: Axes, groups: Sequence[int]) -> Axes:
@@ -138,9 +152,17 @@ def _mixable(axes: Axes, groups: Sequence[int]) -> Axes:
     return found
 
 
+def _aborts(model: nn.Module, multiple: int) -> bool:
+    """Return whether some width could end the process in channels_last: see `nets.sizes.units.convolve`."""
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    strided = [conv for conv in convs if conv.kernel_size == (1, 1) and max(conv.stride) > 1]
+    return any(min(multiple, conv.in_channels // conv.groups) < FEWEST for conv in strided)
+
+
 def _runs_channels_last(model: nn.Module, shape: tuple[int, ...]) -> bool:
-    other = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    other = copy.deepcopy(model)
     try:
+        other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad(), torch.random.fork_rng([]), evaluating(other):
             other(example(other, shape).to(memory_format=torch.channels_last))
     except RuntimeError:
@@ -153,7 +175,7 @@ def _resized(model: nn.Module, channels: int, resolutions: tuple[int, ...], stat
     found = []
     for size in resolutions:
         try:
-            other = label(trace(model, (channels, size, size)), RULES)
+            other = label(counted(model, (channels, size, size)), RULES)
         except UserError as e:
             raise UserError(f"resolution {size} cannot be offered: {e}") from None
         if [n.name for n in other.graph.nodes] != [n.name for n in state.graph.nodes]:

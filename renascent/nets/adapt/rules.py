@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from renascent.core.text import words
 from renascent.nets.adapt import layers
 from renascent.nets.adapt.labelling import Labelling, Rule
-from renascent.nets.adapt.trace import Node, Ref, refs, words
+from renascent.nets.adapt.trace import Node, Ref, refs
 from renascent.nets.adapt.units import NEUTRAL, neutral, packed
 
 ELEMENTWISE = words("""

@@ -23,7 +23,8 @@ from renascent.core.space import Arch
 from renascent.nets.adapt.edits import Change, Setting, changed, cropped, settings, shrunk
 from renascent.nets.adapt.groups import Axis
 from renascent.nets.adapt.plan import Plan
-from renascent.nets.adapt.trace import unfused
+from renascent.nets.adapt.trace import failing
+from renascent.nets.macs import unfused
 from renascent.nets.sizes.mixture import stretching
 from renascent.nets.sizes.resolution import RESOLUTION, resize
 
@@ -75,7 +76,8 @@ class AdaptedNet(Supernet):
         with unfused(), changed(values), contextlib.ExitStack() as hooks:
             self._mix_depths(gates, hooks)
             there = {name: parts[id(t)] for name, t in self._held() if id(t) in parts}
-            return functional_call(self.model, there, (x,), tie_weights=False)  # type: ignore[no-any-return]
+            with failing("the model fails while it is searched ({}): try it on such data first"):
+                return functional_call(self.model, there, (x,), tie_weights=False)  # type: ignore[no-any-return]
 
     def extract(self, arch: Arch) -> nn.Module:
         """Return the user's model with the widths and depths of `arch`, and a copy of the shared weights.

@@ -6,16 +6,16 @@ Running, not symbolic tracing: sizes are plain integers, and any control flow th
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
-from torch.utils.flop_counter import FlopCounterMode
 
-from renascent.core.errors import UserError
+from renascent.core.errors import RenascentError, UserError
+from renascent.nets.macs import Counter, unfused
 
 BATCH = 2
 """Inputs in the traced batch: with one, `squeeze()` would take the batch's axis, too."""
@@ -23,8 +23,8 @@ BATCH = 2
 READS_VALUES = {"__bool__", "__float__", "__int__", "__index__", "__complex__", "item", "tolist", "numpy", "__array__"}
 """Operations that hand a tensor's values to Python: what follows may depend on the data."""
 
-WEIGHTLESS = {"shape", "size", "dim", "relu", "add", "mul", "batch_norm", "getitem", "view", "reshape", "permute"}
-"""Frequent operations that surely multiply no matrices: not counted, for speed."""
+
+SHAPE_ADVICE = "give the shape of one input, channels,height,width"
 
 
 class Untraceable(UserError):
@@ -42,8 +42,8 @@ class Ref:
 class Node:
     """One operation, with a `Ref` in the place of each tensor.
 
-    name: of the operation, without underscores.  macs: multiply-accumulates for one input.
-    module: dotted name of the module that ran it.
+    name: of the operation, without underscores.  macs: multiply-accumulates, for all inputs of the batch as `trace`
+    returns it, for one as `counted` does.  module: dotted name of the module that ran it.
     """
 
     name: str
@@ -79,7 +79,8 @@ class Call:
 class Graph:
     """All operations of a model in order. shapes: of each tensor.  named: number of a parameter or buffer -> name.
 
-    whole: the tensors that are not floating-point, as they are: indices and masks.
+    whole: the tensors that are not floating-point, as they are: indices and masks.  of_input: tensors computed from
+    the input.  unknown: operations of which it is not known what they multiply.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -87,6 +88,8 @@ class Graph:
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     named: dict[int, str] = field(default_factory=dict)
     whole: dict[int, Tensor] = field(default_factory=dict)
+    of_input: set[int] = field(default_factory=set)
+    unknown: tuple[str, ...] = ()
     given: int = 0
     returned: Any = None
 
@@ -96,28 +99,44 @@ def refs(tree: Any) -> list[Ref]:
     return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Ref)]
 
 
-def trace(model: nn.Module, shape: tuple[int, ...]) -> Graph:
+def trace(model: nn.Module, shape: tuple[int, ...], *, batch: int = BATCH) -> Graph:
     """Run `model` on a batch of inputs of `shape` (channels, h, w), and return what it computed.
 
     The model is left as it is, and runs in evaluation mode. Raises Untraceable when it looks at values, UserError when
     it fails on such inputs.
     """
-    x, recorder = example(model, shape), _Recorder(model)
-    with evaluating(model), torch.no_grad(), unfused(), recorder:
+    x, counter = example(model, shape, batch=batch), Counter()
+    recorder = _Recorder(model, counter)
+    with evaluating(model), torch.no_grad(), unfused(), counter, recorder:
         recorder.graph.given = recorder.number(x)
+        recorder.graph.of_input.add(recorder.graph.given)
         try:
-            out = model(x)
-        except UserError:
-            raise
-        except Exception as e:
-            raise UserError(
-                f"the model fails on inputs of shape {(BATCH, *shape)} ({first_line(e)}): "
-                "give the shape of one input, channels,height,width"
-            ) from e
+            with failing(f"the model fails on inputs of shape {(batch, *shape)} ({{}}): {SHAPE_ADVICE}"):
+                out = model(x)
         finally:
             recorder.forget()
+        if x._version:
+            raise UserError("the model changes its input in place: let it work on a copy (x = x.clone())")
         recorder.graph.returned = recorder.numbered(out)
+    recorder.graph.unknown = tuple(counter.unknown)
     return recorder.graph
+
+
+def counted(model: nn.Module, shape: tuple[int, ...]) -> Graph:
+    """Return what `trace` does, with the multiply-accumulates for one input.
+
+    Some are done once for all inputs, others for each: a batch with one input more tells how many. Where that has
+    other operations, as code has that takes the inputs one by one, those are for each that depend on the input.
+    """
+    graph, more = trace(model, shape), trace(model, shape, batch=BATCH + 1)
+    if [node.name for node in graph.nodes] == [node.name for node in more.nodes]:
+        pairs = zip(graph.nodes, more.nodes, strict=True)
+        macs = [a.macs - (BATCH - 1) * (b.macs - a.macs) for a, b in pairs]
+    else:
+        each = [any(r.value in graph.of_input for r in refs(node.result)) for node in graph.nodes]
+        macs = [node.macs // BATCH if many else node.macs for node, many in zip(graph.nodes, each, strict=True)]
+    nodes = [replace(node, macs=count) for node, count in zip(graph.nodes, macs, strict=True)]
+    return replace(graph, nodes=nodes)
 
 
 def example(model: nn.Module, shape: tuple[int, ...], *, batch: int = BATCH, seed: int = 0) -> Tensor:
@@ -140,31 +159,36 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def unfused() -> Iterator[None]:
-    """Keep PyTorch's transformer layers from reading all weights at once, past what was put in their place."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+def failing(message: str, kind: type[UserError] = UserError) -> Iterator[None]:
+    """Turn whatever the user's own code raises inside into one line, `{}` in it being the first one of that.
+
+    Only Ctrl-C passes, and what renascent itself refuses. message: short; kind: of the error that is raised.
+    """
     try:
         yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+    except (RenascentError, KeyboardInterrupt):
+        raise
+    except BaseException as e:  # SystemExit and GeneratorExit among them
+        raise kind(message.replace("{}", first_line(e))) from e
 
 
-def first_line(error: Exception) -> str:
-    """Return the kind and the first line of an error."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip('.!')}" if lines else type(error).__name__
+def first_line(error: BaseException) -> str:
+    """Return the kind and the first line of an error, shortened."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # a user's error may not even say what it is
+        lines = []
+    return f"{type(error).__name__}: {lines[0].rstrip('.!'):.200}" if lines else type(error).__name__
 
 
 class _Recorder(TorchFunctionMode):
     """Writes down every operation while it is active."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, counter: Counter) -> None:
         super().__init__()
-        self.graph = Graph()
+        self.graph, self.counter = Graph(), counter
         self.numbers: dict[int, int] = {}
         self.kept: list[Tensor] = []  # so that no identity is given twice
-        self.from_input: set[int] = set()
         self.stack: list[tuple[str, int, int | None, bool]] = []  # module, first operation, given, plain
         self.hooks: list[Any] = []
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
@@ -182,30 +206,23 @@ class _Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         raw, name = name_of(func)
         given = (self.numbered(args), self.numbered(kwargs))
-        if raw in READS_VALUES and any(r.value in self.from_input for r in refs(given)):
+        if raw in READS_VALUES and any(r.value in self.graph.of_input for r in refs(given)):
             where = f" in '{self.where}'" if self.where else ""
             raise Untraceable(
                 f"the model looks at values while it runs ({raw.strip('_')}{where}), so that its operations depend on "
                 "the data: give a model that computes the same operations for every input"
             )
-        macs = 0
-        if name in WEIGHTLESS:
-            result = func(*args, **kwargs)
-        else:
-            with FlopCounterMode(display=False) as counter:
-                result = func(*args, **kwargs)
-            macs = counter.get_total_flops() // 2
-        self._note(name, func, given, result, macs)
+        before = self.counter.macs
+        result = func(*args, **kwargs)
+        self._note(name, func, given, result, self.counter.macs - before)
         return result
 
     def _note(self, name: str, func: Any, given: tuple[Any, Any], result: Any, macs: int) -> None:
         if name != "setitem" and not any(isinstance(leaf, Tensor) for leaf in tree_flatten(result)[0]):
             return
         returned = tree_map(lambda leaf: Ref(self.renumber(leaf)) if isinstance(leaf, Tensor) else leaf, result)
-        if any(r.value == self.graph.given or r.value in self.from_input for r in refs(given)):
-            self.from_input.update(r.value for r in refs(returned))
-        if any(self.graph.shapes[r.value][:1] == (BATCH,) or r.value in self.from_input for r in refs(returned)):
-            macs //= BATCH  # what is the same for all inputs is computed once, unless the code repeats it for each
+        if any(r.value in self.graph.of_input for r in refs(given)):
+            self.graph.of_input.update(r.value for r in refs(returned))
         args, kwargs = _by_place(name, *given)
         self.graph.nodes.append(Node(name, func, args, kwargs, returned, macs, self.where))
 
@@ -251,15 +268,6 @@ def _by_place(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tu
         if len(args) == place:
             args += tuple(rest.pop(key) for key in names if key in rest)
     return args, rest
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Return the names in a text.
-
-    >>> words("relu  gelu")
-    ('relu', 'gelu')
-    """
-    return tuple(text.split())
 
 
 def name_of(func: Any) -> tuple[str, str]:

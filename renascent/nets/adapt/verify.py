@@ -18,7 +18,8 @@ from renascent.nets.adapt.edits import Attribute, Change, shrunk
 from renascent.nets.adapt.groups import Axis, Grouping
 from renascent.nets.adapt.labelling import Labelling
 from renascent.nets.adapt.order import ordered
-from renascent.nets.adapt.trace import evaluating, example, first_line, refs, trace, unfused
+from renascent.nets.adapt.trace import BATCH, evaluating, example, failing, first_line, refs, trace
+from renascent.nets.macs import unfused
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
@@ -128,11 +129,15 @@ class Trial:
         return found
 
 
-def output(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
-    """Return what a model computes of the same random inputs and random numbers each time."""
-    with torch.no_grad(), evaluating(model), unfused(), torch.random.fork_rng([]):
+def output(model: nn.Module, shape: tuple[int, ...], batch: int = BATCH) -> Tensor:
+    """Return what a model computes of the same random inputs and random numbers each time.
+
+    Raises UserError when it fails on them.
+    """
+    fails = failing(f"the model fails on inputs of shape {(batch, *shape)} ({{}}): give one that takes any batch")
+    with torch.no_grad(), evaluating(model), unfused(), torch.random.fork_rng([]), fails:
         torch.manual_seed(0)
-        out: Tensor = model(example(model, shape))
+        out: Tensor = model(example(model, shape, batch=batch))
     return out
 
 

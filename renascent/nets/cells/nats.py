@@ -57,8 +57,8 @@ class NatsTopology(SpaceConfig):
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> NatsNetwork:
         """Build one architecture with fresh weights.
 
-        Every chosen operation is built, as the benchmark's authors count them; `prune` leaves out those that no path
-        from input to output uses (two cells in five have some).
+        Every chosen operation is built, as the benchmark's authors count them; `prune` leaves out those that add
+        nothing to the output: on no path from the input, and not a convolution whose learned shift reaches it.
         """
         return NatsNetwork(self, arch, channels_in, classes, prune=prune)
 
@@ -106,7 +106,7 @@ class NatsNetwork(nn.Module):
 
     def __init__(self, config: NatsTopology, arch: Arch, channels_in: int, classes: int, *, prune: bool) -> None:
         super().__init__()
-        kept = topology.reachable(arch, config.nodes) if prune else frozenset(arch)
+        kept = topology.needed(arch, config.nodes) if prune else frozenset(arch)
         chosen = {name: str(arch[name]) for name in arch if name in kept}
         _skeleton(self, config, channels_in, classes, lambda c: Cell(config, chosen, c))
         self.drop_path = 0.0

@@ -21,7 +21,7 @@ from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.layers import largest_active
 from renascent.nets.sizes.mixture import interpolated, interpolated_rows, mask, padded, stretch
 from renascent.nets.sizes.resolution import RESOLUTION, resize
-from renascent.nets.sizes.units import Classifier, Norm, Skip, Stage, Unit
+from renascent.nets.sizes.units import Classifier, Norm, Skip, Stage, Unit, convolve
 
 
 class GateContext:
@@ -67,7 +67,7 @@ class CroppedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         groups = x.shape[1] if self.depthwise else 1
-        return functional.conv2d(x, self.kernel(x.shape[1]), None, self.stride, self.padding, groups=groups)
+        return convolve(x, self.kernel(x.shape[1]), self.stride[0], int(self.padding[0]), groups)
 
     def kernel(self, inputs: int) -> Tensor:
         """Return the part of the weight that reads `inputs` channels and makes the widest active output."""

@@ -124,7 +124,7 @@ class _Writer:
         place, _, leaf = where.rpartition(".")
         module, around = self.net.get_submodule(where), self.net.get_submodule(place)
         if isinstance(around, Unit) and leaf == "conv":
-            return self._unit(place, around)
+            return self._unit(place, around) if name == "conv2d" else self.inputs[0]
         if isinstance(around, Norm) and leaf == "norm":
             self._activate()
             return self._note({"name": place, "kind": "norm"})

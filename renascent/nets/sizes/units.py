@@ -11,6 +11,29 @@ from renascent.nets.sizes.mixture import padded_sum
 ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "none": nn.Identity}
 
 
+FEWEST = 8
+"""Channels below which a 1x1 convolution is not left to stride by itself."""
+
+
+def convolve(x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) -> Tensor:
+    """Convolve, (batch, inputs, h, w) to (batch, outputs, h', w').
+
+    oneDNN ends the process in the backward pass of a 1x1 convolution of 3 to 5 channels that strides, in channels_last
+    (PyTorch 2.13): there the places between are left out before.
+    """
+    if stride > 1 and weight.shape[-1] == 1 and weight.shape[1] < FEWEST:
+        x, stride = x[..., ::stride, ::stride], 1
+    return functional.conv2d(x, weight, None, stride, padding, groups=groups)
+
+
+class Convolution(nn.Conv2d):
+    """A square convolution without bias."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        stride, padding = self.stride[0], self.padding[0]
+        return convolve(x, self.weight, stride, int(padding), self.groups)
+
+
 class Unit(nn.Module):
     """Convolution, batch normalisation, activation: (batch, inputs, h, w) to (batch, outputs, h', w').
 
@@ -35,7 +58,7 @@ class Unit(nn.Module):
         super().__init__()
         groups = inputs if depthwise else 1
         self.decision, self.tied = decision, tied
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.conv = Convolution(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs) if norm else nn.Identity()
         self.active = ACTIVATIONS[activation]()
 

@@ -12,7 +12,7 @@ from torch import nn
 from renascent.core.errors import UserError
 from renascent.core.gates import one_hot
 from renascent.nets.adapt import Adapted, adapt
-from renascent.nets.adapt.trace import trace
+from renascent.nets.adapt.trace import counted, trace
 
 SHAPE = (3, 8, 8)
 
@@ -234,7 +234,7 @@ def test_a_drawing_names_every_decision():
 
 def test_a_trace_has_every_operation_its_shapes_and_its_module():
     model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(576, 5))
-    graph = trace(model, SHAPE)
+    graph = counted(model, SHAPE)
     assert [(node.name, graph.shapes[node.result.value]) for node in graph.nodes] == [
         ("conv2d", (2, 16, 6, 6)),
         ("relu", (2, 16, 6, 6)),
