@@ -5,24 +5,73 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from renascent.core.errors import UserError
 
 Json = dict[str, Any]
 
+DEEPEST = 50
+"""Brackets within brackets that a file of ours may have: Python itself gives up at some hundreds."""
+
 
 def read_json(path: Path) -> Json:
     """Read one JSON object. Raises UserError when it is missing or something else."""
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = parsed(read_bytes(path))
     except FileNotFoundError:
         raise UserError(f"there is no {path}: is {Path(path).parent} the folder of a finished search?") from None
-    except (ValueError, OSError) as e:
+    except ValueError as e:
         raise UserError(f"{path} cannot be read ({e}): remove its folder and start again") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} is damaged (no JSON object, but {value!r:.40}): remove its folder and start again")
     return value
+
+
+def parsed(text: bytes) -> Any:
+    """Return the JSON value of a text in UTF-8. Raises ValueError for what is none, or deeper than anything we write.
+
+    >>> parsed(b"[1]")
+    [1]
+    """
+    with suppress(RecursionError):
+        value = json.loads(text.decode("utf-8"))
+        layer, depth = [value], 0
+        while layer and depth < DEEPEST:
+            inner = (
+                item.values() if isinstance(item, dict) else item for item in layer if isinstance(item, dict | list)
+            )
+            layer, depth = [value for values in inner for value in values], depth + 1
+        if not layer:
+            return value
+    raise ValueError("brackets within brackets, too many")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what a file holds. Raises FileNotFoundError where there is none, UserError where it cannot be read."""
+    with reading(path):
+        # a pipe among the files would be waited for
+        if not S_ISREG(os.stat(path).st_mode):
+            raise UserError(f"{path} is no file, but a folder, a pipe or a device: move it away")
+        return Path(path).read_bytes()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn a failure of the disk, or of a name, into one line for the user; that nothing is there passes."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeEncodeError) as e:
+        raise UserError(f"cannot read {path}: {_reason(e)}; see to it, or name another") from None
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a path leads to anything. Raises UserError where that cannot be told."""
+    with reading(path):
+        return Path(path).exists()
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -33,7 +82,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all. Raises UserError when it cannot be written."""
     with replacing(path) as scratch:
-        scratch.write_text(text, encoding="utf-8", newline="")
+        # a folder's name may hold what is no text
+        scratch.write_text(text, encoding="utf-8", newline="", errors="backslashreplace")
 
 
 @contextmanager
@@ -45,7 +95,10 @@ def replacing(path: Path) -> Iterator[Path]:
     scratch = path.with_name(path.name + ".part")
     with writing(path):
         try:
+            scratch.touch()
+            mode = scratch.stat().st_mode  # as the user wants new files, whoever writes this one
             yield scratch
+            scratch.chmod(mode)
             with scratch.open("rb+") as file:
                 os.fsync(file.fileno())  # a power cut must not leave the name without the content
             scratch.replace(path)
@@ -60,9 +113,12 @@ def writing(path: Path) -> Iterator[None]:
     """Turn a failure of the disk into one line for the user."""
     try:
         yield
-    except OSError as e:
-        reason = e.strerror or str(e)
-        raise UserError(f"cannot write {path}: {reason}; free some space or use another folder") from None
+    except (OSError, UnicodeEncodeError) as e:
+        raise UserError(f"cannot write {path}: {_reason(e)}; free some space or use another folder") from None
+
+
+def _reason(error: OSError | UnicodeEncodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "a name with letters that are none"
 
 
 def whole_lines(path: Path) -> list[Json]:
@@ -70,12 +126,15 @@ def whole_lines(path: Path) -> list[Json]:
 
     Raises UserError when another line cannot be read.
     """
-    if not path.exists():
+    try:
+        stored = read_bytes(path)
+    except FileNotFoundError:
         return []
-    stored = path.read_bytes()
     whole = stored.rfind(b"\n") + 1
     try:
-        records = [json.loads(line) for line in stored[:whole].splitlines()]
+        records = [parsed(line) for line in stored[:whole].splitlines()]
+        if not all(isinstance(record, dict) for record in records):
+            raise ValueError("a line is no JSON object")
     except ValueError as e:
         raise UserError(f"{path} is damaged ({e}): remove {path.parent} and start again") from None
     if whole < len(stored):
