@@ -15,6 +15,9 @@ from types import FrameType
 from renascent.core.errors import Interrupted, RenascentError, UserError
 from renascent.core.signals import STOPS, heard
 
+TOO_LARGE = "allocate memory|out of memory|[Ss]torage size|[Oo]verflow"
+"""What torch says of tensors that no memory holds."""
+
 
 class Stop:
     """Hears Ctrl-C, SIGTERM and SIGHUP. asked: whether one came, whatever a library then made of the interruption."""
@@ -63,7 +66,7 @@ def _run(words: list[str], stop: Stop) -> int:
         if isinstance(e, OSError):
             place = "" if e.filename is None else f"{e.filename}: "
             return _fail(words, f"{place}{e.strerror or e}: see to it, or name another file or folder", 2)
-        if isinstance(e, MemoryError):
+        if isinstance(e, MemoryError) or (isinstance(e, RuntimeError) and re.search(TOO_LARGE, str(e))):
             return _fail(words, "there is not enough memory for this: ask for something smaller", 2)
         raise
     return 0

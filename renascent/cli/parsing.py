@@ -61,7 +61,7 @@ def run(words: Sequence[str]) -> str:
 
 
 def _sane(words: Sequence[str]) -> None:
-    """Refuse words that name nothing, and forget what the environment says of the terminal where it cannot be."""
+    """Refuse words that name nothing, and forget what the environment says of windows where it cannot be."""
     if "" in words:
         before = words[words.index("") - 1] if words.index("") else "the command"
         raise UserError(f"there is an empty word after {before}: give a value, or leave both out")
@@ -70,6 +70,7 @@ def _sane(words: Sequence[str]) -> None:
     for name in ("COLUMNS", "LINES"):
         if not re.fullmatch(r"[1-9][0-9]{1,2}", os.environ.get(name, "80")):
             del os.environ[name]
+    os.environ.pop("MPLBACKEND", None)  # figures are files here, and matplotlib stops at a name that it does not know
 
 
 def _named(words: Sequence[str]) -> str:

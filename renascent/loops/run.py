@@ -142,7 +142,7 @@ class Run:
         """
         tree = load_tree(self.checkpoint) if is_there(self.checkpoint) else None
         covered = tree.get("events_bytes") if tree else 0
-        there = self.events_file.stat().st_size if is_there(self.events_file) else 0
+        there = len(read_bytes(self.events_file)) if is_there(self.events_file) else 0
         if not isinstance(covered, int) or covered < 0:
             raise UserError(f"the checkpoint {self.checkpoint} says nothing of events: {AGAIN}")
         if there < covered:
