@@ -5,47 +5,77 @@ Exit codes: 0 done, 2 something given cannot be used, 3 no architecture meets th
 
 import contextlib
 import json
-import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from renascent.core.errors import Interrupted, RenascentError, UserError
+from renascent.core.signals import STOPS, heard
+
+TOO_LARGE = "allocate memory|out of memory|[Ss]torage size|[Oo]verflow"
+"""What torch says of tensors that no memory holds."""
+
+
+class Stop:
+    """Hears Ctrl-C, SIGTERM and SIGHUP. asked: whether one came, whatever a library then made of the interruption."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line, the program's own unless given, and return its exit code."""
-    words = _json_after(list(sys.argv[1:] if argv is None else argv))
+    words, stop = _json_after(list(sys.argv[1:] if argv is None else argv)), Stop()
     try:
-        from renascent.cli.parsing import run  # only here: what it loads takes a second, in which Ctrl-C is no bug
+        with heard(stop):
+            code = _run(words, stop)
+    except KeyboardInterrupt:
+        code = _interrupted(words)
+    if argv is None:
+        for number in STOPS:  # the outcome stands: what is left is that Python ends, which no signal should spoil
+            signal.signal(number, signal.SIG_IGN)
+    return code
 
+
+def _run(words: list[str], stop: Stop) -> int:
+    """Run a command line, and return its exit code: the one place where what can go wrong becomes one line."""
+    try:
+        # only here: what they load takes a second, in which Ctrl-C is no bug
+        from renascent.cli.parsing import run
+        from renascent.cli.streams import emit, opened
+
+        opened()
         if text := run(words):
             emit(text)
     except Interrupted as e:
         return _fail(words, f"{e}: {_resume(words)}", e.exit_code)
-    except RenascentError as e:
-        return _fail(words, str(e), e.exit_code)
     except KeyboardInterrupt:
-        # a search tells by Interrupted when there is something to go on with; a fit goes on with nothing, too
-        hint = f"; to go on: {_resume(words)}" if words[:1] == ["fit"] else ""
-        return _fail(words, f"interrupted{hint}", Interrupted.exit_code)
+        return _interrupted(words)
+    except Exception as e:
+        if stop.asked:
+            return _interrupted(words)
+        if isinstance(e, RenascentError):
+            return _fail(words, str(e), e.exit_code)
+        if isinstance(e, OSError):
+            place = "" if e.filename is None else f"{e.filename}: "
+            return _fail(words, f"{place}{e.strerror or e}: see to it, or name another file or folder", 2)
+        if isinstance(e, MemoryError) or (isinstance(e, RuntimeError) and re.search(TOO_LARGE, str(e))):
+            return _fail(words, "there is not enough memory for this: ask for something smaller", 2)
+        raise
     return 0
 
 
-def emit(text: str) -> None:
-    """Print on standard output, and see to it that it arrives; a reader who went away (`| head`) is no error.
-
-    Raises UserError when it cannot be written.
-    """
-    try:
-        print(text, flush=True)
-    except OSError as e:
-        # what is still held would fail once more when Python closes the stream
-        with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        if not isinstance(e, BrokenPipeError):
-            raise UserError(f"cannot write to standard output: {e.strerror or e}; free some space") from None
+def _interrupted(words: Sequence[str]) -> int:
+    # a search tells by Interrupted when there is something to go on with; a fit goes on with nothing, too
+    hint = f"; to go on: {_resume(words)}" if words[:1] == ["fit"] else ""
+    return _fail(words, f"interrupted{hint}", Interrupted.exit_code)
 
 
 def flagged(text: str) -> str:
@@ -64,11 +94,14 @@ def _json_after(words: list[str]) -> list[str]:
 
 
 def _fail(words: Sequence[str], message: str, code: int) -> int:
-    line = flagged(" ".join(message.split()))
-    with contextlib.suppress(OSError):  # with nobody left to tell, the exit code still does
-        print(f"renascent: {line}", file=sys.stderr)
-        if "--json" in words:
-            print(json.dumps({"error": line, "exit_code": code}), flush=True)
+    line = flagged(str(UserError(re.sub(r"[\x00-\x1f\x7f]", " ", message))))
+    with contextlib.suppress(OSError, ValueError):  # with nobody left to tell, the exit code still does
+        print(f"renascent: {line}", file=sys.stderr, flush=True)
+    if "--json" in words:
+        with contextlib.suppress(OSError, ValueError, UserError):
+            from renascent.cli.streams import emit
+
+            emit(json.dumps({"error": line, "exit_code": code}))
     return code
 
 

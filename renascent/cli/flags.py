@@ -5,6 +5,7 @@ defaults of their own, or that is not imported. So each field becomes one parame
 """
 
 import inspect
+import math
 import re
 import types
 import typing
@@ -72,6 +73,8 @@ class Flag:
 
     def _read(self, text: str) -> Any:
         """Return the value that is given: a number, text, or several names with commas between."""
+        if not text:
+            raise UserError(f"{self.name} is empty: give a value, or leave it out")
         if self.kind in (int, float):
             return self._number(text)
         value: Any = tuple(text.split(",")) if self.kind is tuple else text
@@ -83,9 +86,11 @@ class Flag:
         """Return the number that is given. Cyclopts would round 1.5 to a whole one, and take nan."""
         what = "a whole number" if self.kind is int else "a number"
         try:
-            value: float = self.kind(text)
+            value: float = self.kind(text) if text.isascii() else math.nan  # Python reads digits of any script
         except ValueError:
-            value = float("nan")
+            value = math.nan
+        if self.kind is int and abs(value) >= 2**63:
+            raise UserError(f"{self.name} is '{text}': give a whole number below 2**63")
         if isinstance(self.limit, Range) and value not in self.limit:
             raise UserError(f"{self.name} is '{text}': give {what} {self.limit}".removesuffix(" of at least -inf"))
         return value

@@ -3,6 +3,8 @@
 import difflib
 import importlib
 import json
+import os
+import re
 from collections.abc import Sequence
 
 from cyclopts import (
@@ -14,11 +16,13 @@ from cyclopts import (
     UnknownOptionError,
     UnusedCliTokensError,
 )
+from rich.console import Console
 
 import renascent
 from renascent.cli.commands import COMMANDS, GROUPS, Command
 from renascent.cli.commands.command import OUTPUT
 from renascent.cli.flags import Part, signed
+from renascent.cli.streams import output_is_ours
 from renascent.core.errors import UserError, unknown
 
 ABOUT = """Find a neural architecture that fits your data and your device.
@@ -31,6 +35,7 @@ def run(words: Sequence[str]) -> str:
 
     Raises RenascentError, or KeyboardInterrupt.
     """
+    _sane(words)
     if words[:1] == ["--version"]:
         return str(renascent.__version__)
     name = _named(words)
@@ -38,18 +43,34 @@ def run(words: Sequence[str]) -> str:
     if callable(command):
         command = command(words[len(name.split()) :])
     app = _app(name, command)
+    console = Console()
     try:
-        parsed = app(list(words) or ["--help"])
+        with console.capture() as captured:
+            parsed = app(list(words) or ["--help"], console=console)
     except CycloptsError as e:
         raise UserError(_message(e, name, command)) from None
     if command is None or parsed is None:
-        return ""
+        return captured.get().removesuffix("\n")
     given, values = parsed
     command.refuse(given, values)
     module, _, function = command.run.partition(":")
     settings = {key: part.build(values) for key, part in command.parts.items()}
-    outcome = getattr(importlib.import_module(module), function)(*given, **settings, **command.others)
+    with output_is_ours():
+        outcome = getattr(importlib.import_module(module), function)(*given, **settings, **command.others)
     return json.dumps(outcome.facts) if values.get("json") else str(outcome.text)
+
+
+def _sane(words: Sequence[str]) -> None:
+    """Refuse words that name nothing, and forget what the environment says of windows where it cannot be."""
+    if "" in words:
+        before = words[words.index("") - 1] if words.index("") else "the command"
+        raise UserError(f"there is an empty word after {before}: give a value, or leave both out")
+    if any("\0" in word for word in words):
+        raise UserError("a word holds a NUL, which no name can: leave it out")
+    for name in ("COLUMNS", "LINES"):
+        if not re.fullmatch(r"[1-9][0-9]{1,2}", os.environ.get(name, "80")):
+            del os.environ[name]
+    os.environ.pop("MPLBACKEND", None)  # figures are files here, and matplotlib stops at a name that it does not know
 
 
 def _named(words: Sequence[str]) -> str:

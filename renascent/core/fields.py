@@ -67,7 +67,7 @@ class Like:
 
     def check(self, name: str, value: str) -> None:
         """Raise UserError for other text."""
-        if not re.fullmatch(self.pattern, value):
+        if not re.fullmatch(self.pattern, value, re.ASCII):
             raise UserError(f"{name} is '{value}': give {self.meaning}")
 
 

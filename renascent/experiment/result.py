@@ -8,7 +8,6 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from renascent.core.files import write_json
 from renascent.core.protocols import Goal, Say, SpaceConfig, Task
 from renascent.core.schema import read_as, written
 from renascent.costs import Latency, Lut, measure, params
@@ -22,6 +21,7 @@ from renascent.results.facts import About, Asked
 from renascent.results.plane import plane
 from renascent.results.record import Record, decided
 from renascent.results.retrain import Retraining, calibrate
+from renascent.results.sealed import write_sealed
 from renascent.tasks.distill import Distillation
 
 
@@ -74,8 +74,8 @@ class Result(Record):
         inherited = found.state.net.extract(found.arch)
         calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
         save_weights(folder / "shared.safetensors", inherited)
-        write_json(folder / "arch.json", written(facts))
-        return cls(folder, written(facts), space)
+        write_sealed(folder / "arch.json", written(facts), "shared.safetensors")
+        return cls.load(folder, space)
 
     def fit(
         self,

@@ -12,6 +12,7 @@ from renascent.bench.tables.table import Table
 from renascent.bench.truth import truth_of
 from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
+from renascent.core.files import is_there
 from renascent.core.fingerprint import fingerprint
 from renascent.core.names import name_of
 from renascent.core.optimiser import check_learns
@@ -98,17 +99,18 @@ def search(
         setup = Setup(net, task, net.space, rule, seed, goals, start)
         state = begin(strategy, setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
-        if (folder / "arch.json").exists() and (folder / "shared.safetensors").exists():
-            return Result.load(folder, space)
-        if ready:
-            ready.keep(folder)
-            say({"event": "feasible", "table": str(ready)})
-        first = share(strategy, setup, state=state, epochs=epochs, batch=batch, run=run, say=say, truth=known)
-        clock = ready.clock if ready else EAGER
-        found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
-        if found is not first:
-            say(run.event("settled", arch=space.space.format(found.arch), score=found.score))
-        return Result.save_new(folder, space, found, task, goals, seen, clock.table)
+        with run.alone():
+            if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
+                return Result.load(folder, space)
+            if ready:
+                ready.keep(folder)
+                say({"event": "feasible", "table": str(ready)})
+            first = share(strategy, setup, state=state, epochs=epochs, batch=batch, run=run, say=say, truth=known)
+            clock = ready.clock if ready else EAGER
+            found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
+            if found is not first:
+                say(run.event("settled", arch=space.space.format(found.arch), score=found.score))
+            return Result.save_new(folder, space, found, task, goals, seen, clock.table)
 
 
 def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] | None) -> Supernet:

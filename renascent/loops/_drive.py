@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import torch
 
-from renascent.core.errors import Diverged, Interrupted
+from renascent.core.errors import Diverged, Interrupted, UserError
 from renascent.core.protocols import Metrics, Progress, Say
-from renascent.loops.run import Run, interruptible, locked
+from renascent.loops.run import AGAIN, Run, interruptible
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written after every epoch, and this often within one."""
@@ -76,9 +76,10 @@ def drive(
     """
     means = Means()
     kept = {**parts, "means": means}
-    with locked(run.folder), interruptible() as interrupt:
-        first, before = _restore(run, kept)
-        steps, began, saved = epochs * steps_per_epoch, time.monotonic(), time.monotonic()
+    with run.alone(), interruptible() as interrupt:
+        steps = epochs * steps_per_epoch
+        first, before = _restore(run, kept, steps)
+        began = saved = time.monotonic()
 
         def save(done: int) -> None:
             seconds = before + time.monotonic() - began
@@ -110,14 +111,22 @@ def drive(
     return before + time.monotonic() - began
 
 
-def _restore(run: Run, parts: Mapping[str, Stateful]) -> tuple[int, float]:
-    """Return the number of steps done and the seconds they took."""
+def _restore(run: Run, parts: Mapping[str, Stateful], steps: int) -> tuple[int, float]:
+    """Return the number of steps done and the seconds they took. Raises UserError for a state of something else."""
     tree = run.restore()
     if tree is None:
         return 0, 0.0
-    for name, part in parts.items():
-        part.load_state_dict(tree[name])
-    return int(tree["step"]), float(tree["seconds"])
+    try:
+        step, seconds = tree["step"], tree["seconds"]
+        if type(step) is not int or not 0 <= step <= steps or not 0 <= float(seconds) < math.inf:
+            raise ValueError(f"step {step!r:.40} of {steps}, after {seconds!r:.40} seconds")
+        for name, part in parts.items():
+            part.load_state_dict(tree[name])
+    # what a file says reaches every part of a run, and each has an error of its own for what does not fit it
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError, AssertionError) as e:
+        reason = f"{type(e).__name__}: {e}".splitlines()[0]
+        raise UserError(f"the checkpoint {run.checkpoint} does not fit this run ({reason:.120}): {AGAIN}") from e
+    return step, float(seconds)
 
 
 def _check_finite(means: Means, t: Progress, run: Run) -> None:

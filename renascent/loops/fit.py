@@ -1,5 +1,6 @@
 """Train one fixed network."""
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from renascent.core.errors import UserError
+from renascent.core.errors import Diverged, UserError
 from renascent.core.fields import Count, Range, settings
 from renascent.core.optimiser import check_learns
 from renascent.core.protocols import Batch, Metrics, Progress, Say, Task, WeightRule
@@ -134,7 +135,7 @@ def fit(
         epoch=lambda means: _watched(best, task, watch),
         say=say,
     )
-    scores = {name: accuracy(best, task, name) for name in evaluate}
+    scores = {name: _sound(best, task, name) for name in evaluate}
     say(run.event("fitted", scores=scores))
     return Fitted(best, scores, seconds, sum(process_seconds))
 
@@ -173,6 +174,16 @@ def recalibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
     for norm, momentum in zip(norms, held, strict=True):
         norm.momentum = momentum
     net.train(training)
+
+
+def _sound(net: nn.Module, task: Task, split: str) -> float:
+    """Return the score of a trained network. Raises Diverged where the last step ruined it: no loss told of that."""
+    names = [name for name, weight in net.named_parameters() if not bool(weight.isfinite().all())]
+    loss, score = judge(net, task, split)
+    if names or not math.isfinite(loss):
+        what = f"{names[0]} is no longer finite" if names else f"the loss on {split} is {loss}"
+        raise Diverged(f"{what} after the last step: train again in another folder with a smaller `lr`")
+    return score
 
 
 def _watched(net: nn.Module, task: Task, splits: Sequence[str]) -> dict[str, float]:

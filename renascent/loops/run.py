@@ -18,6 +18,7 @@ report.html              the page about it all
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -33,13 +34,16 @@ import torch
 
 from renascent.core.environment import environment
 from renascent.core.errors import UserError
-from renascent.core.files import Json, read_json, write_json, writing
+from renascent.core.files import Json, is_there, parsed, read_bytes, read_json, write_json, writing
+from renascent.core.signals import heard
 from renascent.loops.weightsfile import load_tree, save_tree
 
 try:
     import fcntl
 except ImportError:  # no Unix: two processes at work in one folder are then not noticed
     fcntl = None  # type: ignore[assignment]
+
+AGAIN = "put back the files of one run, or remove its folder and start again"
 
 CLOCK_FIELDS = frozenset({"time", "seconds"})
 """Fields of an event that a repetition may change; all others are the same bit for bit on the same CPU."""
@@ -49,7 +53,7 @@ class Run:
     """One folder of one run. Make it with `Run.start`."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        self.folder, self.config = folder, dict(config)
+        self.folder, self.config, self._is_alone = folder, dict(config), False
 
     @classmethod
     def start(
@@ -69,24 +73,41 @@ class Run:
         differs, when the folder holds something else or is a file, or when it cannot be written.
         """
         run = cls(Path(folder), config)
-        with writing(run.folder):  # a folder that may not be read fails here already
-            there = (run.folder / "config.json").exists()
-            if run.folder.exists() and not run.folder.is_dir():
-                raise UserError(f"{folder} is a file, and a run needs a folder: {instead}")
-            filled = run.folder.exists() and any(file.suffix != ".part" for file in run.folder.iterdir())
-        if there and not resume:
-            raise UserError(f"{folder} already holds a run: resume it (`resume=True`), or {instead}")
-        if there:
-            run._check_same(instead)
-        elif filled:
-            raise UserError(f"{folder} is not empty and holds no run: {instead}")
-        sessions = read_sessions(run.folder) if there else []
-        with writing(run.folder):
-            run.folder.mkdir(parents=True, exist_ok=True)
-        if not there:
-            write_json(run.folder / "config.json", run.config)
-        write_json(run.folder / "environment.json", {"sessions": [*sessions, environment(seed, device)]})
+        if not run._is_begun(resume, instead):
+            with writing(run.folder):
+                run.folder.mkdir(parents=True, exist_ok=True)
+        with run.alone():
+            there = run._is_begun(resume, instead)  # once more: another process may have come first
+            sessions = read_sessions(run.folder) if there else []
+            if not there:
+                write_json(run.folder / "config.json", run.config)
+            write_json(run.folder / "environment.json", {"sessions": [*sessions, environment(seed, device)]})
         return run
+
+    def _is_begun(self, resume: bool, instead: str) -> bool:
+        """Return whether the folder holds this run already. Raises UserError where it cannot be used."""
+        with writing(self.folder):  # a folder that may not be read fails here already
+            there = (self.folder / "config.json").exists()
+            if os.path.lexists(self.folder) and not self.folder.is_dir():
+                raise UserError(f"{self.folder} is a file, and a run needs a folder: {instead}")
+            filled = self.folder.exists() and any(file.suffix != ".part" for file in self.folder.iterdir())
+        if there and not resume:
+            raise UserError(f"{self.folder} already holds a run: resume it (`resume=True`), or {instead}")
+        if there:
+            self._check_same(instead)
+        elif filled:
+            raise UserError(f"{self.folder} is not empty and holds no run: {instead}")
+        return there
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes out of the folder inside, as `locked`; within another such block this is part of it."""
+        outermost, self._is_alone = not self._is_alone, True
+        try:
+            with locked(self.folder) if outermost else contextlib.nullcontext():
+                yield
+        finally:
+            self._is_alone = not outermost
 
     @property
     def checkpoint(self) -> Path:
@@ -104,29 +125,43 @@ class Run:
         return event
 
     def save(self, tree: Mapping[str, Any]) -> None:
-        """Write the checkpoint, with the length of the events it covers."""
+        """Write the checkpoint, with the length of the events it covers, and what it belongs to."""
         covered = 0
         if self.events_file.exists():
             # events first: after a power cut a checkpoint must not cover what never reached the disk
             with writing(self.events_file), self.events_file.open("rb+") as file:
                 os.fsync(file.fileno())
                 covered = self.events_file.stat().st_size
-        save_tree(self.checkpoint, {**tree, "events_bytes": covered})
+        save_tree(self.checkpoint, {**tree, "events_bytes": covered, "belongs": self._belongs(covered)})
 
     def restore(self) -> dict[str, Any] | None:
         """Return the newest checkpoint, None when there is none yet; forget events that came after it.
 
-        Raises UserError when the checkpoint is damaged, or the events before it are not all there.
+        Raises UserError when the checkpoint is damaged or of another run, or the events before it are not those that
+        it was written with.
         """
-        tree = load_tree(self.checkpoint) if self.checkpoint.exists() else None
-        covered = tree["events_bytes"] if tree else 0
-        there = self.events_file.stat().st_size if self.events_file.exists() else 0
+        tree = load_tree(self.checkpoint) if is_there(self.checkpoint) else None
+        covered = tree.get("events_bytes") if tree else 0
+        there = len(read_bytes(self.events_file)) if is_there(self.events_file) else 0
+        if not isinstance(covered, int) or covered < 0:
+            raise UserError(f"the checkpoint {self.checkpoint} says nothing of events: {AGAIN}")
         if there < covered:
-            raise UserError(f"{self.events_file} is cut short or gone: remove its folder and start again")
+            raise UserError(f"{self.events_file} is cut short or gone: {AGAIN}")
+        belongs = tree.get("belongs") if tree else None  # older ones say nothing
+        for name, digest in self._belongs(covered).items() if belongs is not None else ():
+            if not isinstance(belongs, dict) or belongs.get(name) != digest:
+                raise UserError(f"the checkpoint {self.checkpoint} was written beside another {name}: {AGAIN}")
         if there > covered:
             with writing(self.events_file):
                 os.truncate(self.events_file, covered)
         return tree
+
+    def _belongs(self, covered: int) -> Json:
+        """Return the digests of the configuration and of the first bytes of the events."""
+        config = self.folder / "config.json"
+        files = {"config.json": read_bytes(config) if is_there(config) else b""}
+        files["events.jsonl"] = read_bytes(self.events_file)[:covered] if covered else b""
+        return {name: hashlib.sha256(held).hexdigest() for name, held in files.items()}
 
     def _check_same(self, instead: str) -> None:
         held, asked = read_json(self.folder / "config.json"), json.loads(json.dumps(self.config))
@@ -163,11 +198,11 @@ def read_events(folder: Path) -> list[Json]:
     """Return the events of a run, in order, without a last line that a kill cut short. Raises UserError if edited."""
     path = Path(folder) / "events.jsonl"
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
-        events = [json.loads(line) for line in lines]
-        if not all(isinstance(event, dict) and "event" in event for event in events):
+        lines = read_bytes(path).split(b"\n")[:-1] if is_there(path) else []
+        events = [parsed(line) for line in lines]
+        if not all(isinstance(event, dict) and isinstance(event.get("event"), str) for event in events):
             raise ValueError("a line is no event")
-    except (ValueError, OSError) as e:
+    except ValueError as e:
         raise UserError(f"{path} cannot be read ({e}): it was edited; repeat the run") from None
     return events
 
@@ -178,7 +213,7 @@ def read_sessions(folder: Path) -> list[Json]:
     Raises UserError when the list is damaged.
     """
     path = Path(folder) / "environment.json"
-    sessions = read_json(path).get("sessions") if path.exists() else []
+    sessions = read_json(path).get("sessions") if is_there(path) else []
     if not isinstance(sessions, list) or not all(isinstance(session, dict) for session in sessions):
         raise UserError(f"{path} is damaged (it has no list of sessions): remove that file to begin the list again")
     return sessions
@@ -191,7 +226,7 @@ def check_seed(seed: int) -> None:
 
 
 class Interrupt:
-    """Whether the user asked to stop. The first Ctrl-C (or SIGTERM) waits for the step to end, the second does not."""
+    """Whether the user asked to stop. The first signal of `STOPS` waits for the step to end, the second does not."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -208,17 +243,10 @@ class Interrupt:
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """Listen for Ctrl-C and SIGTERM inside. Outside the main thread, where Python has no signals, it never asks."""
+    """Listen for `STOPS` inside. Outside the main thread, where Python has no signals, it never asks."""
     interrupt = Interrupt()
-    try:
-        held = {s: signal.signal(s, interrupt) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
-        held = {}
-    try:
+    with heard(interrupt):
         yield interrupt
-    finally:
-        for number, handler in held.items():
-            signal.signal(number, handler)
 
 
 def _differences(held: Json, asked: Json, prefix: str = "") -> Iterator[str]:
@@ -227,4 +255,4 @@ def _differences(held: Json, asked: Json, prefix: str = "") -> Iterator[str]:
         if isinstance(old, dict) and isinstance(new, dict):
             yield from _differences(old, new, f"{prefix}{key}.")
         elif old != new:
-            yield f"{prefix}{key} was {old!r}, now {new!r}"
+            yield f"{prefix}{key} was {old!r:.80}, now {new!r:.80}"

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from renascent.core.errors import UserError
+from renascent.core.errors import Diverged, UserError
 from renascent.core.gates import ONE_HOT_DECISIONS, Gate, one_hot
 from renascent.core.knapsack import SAMPLES, within
-from renascent.core.protocols import Batch, Goal, OneShot, Say, Score, Setup, State
+from renascent.core.protocols import Batch, Goal, Loss, OneShot, Say, Score, Setup, State
 from renascent.core.space import Arch, Integer, Space, Subset
 from renascent.loops._drive import drive
 from renascent.loops.run import Run
@@ -79,7 +79,10 @@ def share(
         say=say,
     )
     began = time.monotonic()
+    # no loss was computed from what the last step made of the weights
+    scorer.check(_mode(setup.space, strategy.probabilities(state)))
     arch, corrected = derived(strategy, state, scorer, setup.goals)
+    scorer.check(arch)
     score = scorer(arch)
     seconds += time.monotonic() - began
     known = {"truth": truth(arch)} if truth is not None else {}
@@ -165,9 +168,20 @@ class Scorer:
         inputs, targets = zip(*(singles[k] for k in picks), strict=True)
         return torch.cat(inputs), torch.cat(targets)
 
-    @torch.no_grad()
     def __call__(self, arch: Arch) -> float:
-        return float(self.setup.task.loss(self.setup.net, self.batch, one_hot(self.setup.space, arch)).score)
+        return float(self._judged(arch).score)
+
+    def check(self, arch: Arch) -> None:
+        """Raise Diverged unless all shared weights are finite, and the loss of an architecture is."""
+        names = [name for name, weight in self.setup.net.named_parameters() if not bool(weight.isfinite().all())]
+        loss = float(self._judged(arch).loss)
+        if names or not math.isfinite(loss):
+            what = f"{names[0]} is no longer finite" if names else f"the loss of the chosen architecture is {loss}"
+            raise Diverged(f"{what} after the last step: search again in another folder with a smaller `lr`")
+
+    @torch.no_grad()
+    def _judged(self, arch: Arch) -> Loss:
+        return self.setup.task.loss(self.setup.net, self.batch, one_hot(self.setup.space, arch))
 
 
 def _policy_facts(
@@ -180,7 +194,7 @@ def _policy_facts(
     probabilities = strategy.probabilities(state)
     entropy = {name: float(torch.special.entr(p).sum()) for name, p in probabilities.items()}
     space = state.setup.space
-    mode = space.discretise({name: p.numpy() for name, p in probabilities.items()})
+    mode = _mode(space, probabilities)
     known = {}
     if truth is not None and any(float(p.max() - p.min()) > 1e-9 for p in probabilities.values()):
         known["truth"] = truth(mode)
@@ -191,6 +205,10 @@ def _policy_facts(
     if sizes := _size_moments(space, probabilities):
         facts["sizes"] = sizes
     return facts
+
+
+def _mode(space: Space, probabilities: Mapping[str, Tensor]) -> Arch:
+    return space.discretise({name: p.numpy() for name, p in probabilities.items()})
 
 
 def _size_moments(space: Space, probabilities: Mapping[str, Tensor]) -> dict[str, list[float]]:

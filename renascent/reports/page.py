@@ -162,7 +162,7 @@ def _drawing(result: Record, styles: Mapping[object, str]) -> tuple[Markup, set[
     except UserError:
         return Markup("<pre>{}</pre>").format(result.space.draw(arch)), set()
     pairs = {
-        name: (int(i), int(j)) for name in arch for i, _, j in [name.partition("-")] if i.isdigit() and j.isdigit()
+        name: (int(i), int(j)) for name in arch for i, _, j in [name.partition("-")] if i.isdecimal() and j.isdecimal()
     }
     edges = {pair: str(arch[name]) for name, pair in pairs.items()}
     unreachable = {name for name in pairs if name not in live and arch[name] != "none"}

@@ -75,7 +75,8 @@ def _refusing(message: str, passing: tuple[type[Exception], ...] = ()) -> Iterat
 def _write_pt2(program: ExportedProgram, path: Path) -> None:
     # the example inputs are the one thing torch would pickle; without them their member of the archive is empty
     program.example_inputs = None
-    torch.export.save(program, path)
+    with _refusing(f"cannot write {path.name} ({{}}): free some space, or give another folder", (OSError,)):
+        torch.export.save(program, path)
     _refuse_pickles(path)
 
 

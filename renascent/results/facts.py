@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from renascent.core.errors import UserError
+from renascent.core.fields import Count, NonNegative, Range, Whole
 from renascent.core.schema import ABSENT, REST, checked
 from renascent.costs import Latency
 from renascent.loops.fit import Fit
@@ -31,7 +32,7 @@ class Truth:
 class Cost:
     """One bounded cost. promised: as predicted.  by: of a latency: whose table predicted it."""
 
-    limit: float
+    limit: Annotated[float, Range(1e-12)]
     promised: float
     measured: float | None
     by: str = field(default="", metadata=ABSENT)
@@ -69,17 +70,17 @@ class About:
     space: str
     arch: str
     strategy: str
-    seed: int
+    seed: Whole
     task: str
     space_config: dict[str, Any]
-    channels: int
-    size: tuple[int, int]
-    classes: int
+    channels: Count
+    size: tuple[Count, Count]
+    classes: Count
     search_score: float
-    search_seconds: float
+    search_seconds: NonNegative
     truth: Truth | None = field(default=None, metadata=ABSENT)
-    params: int
-    macs: int
+    params: Whole
+    macs: Whole
     not_counted: tuple[str, ...] = field(default=(), metadata=ABSENT)
     latency_ms: Latency
     costs: dict[str, Cost] = field(default_factory=dict, metadata=ABSENT)
@@ -152,12 +153,12 @@ class Training:
     task: str = ""
     same_data: bool = True
     scores: dict[str, float]
-    seconds: float
+    seconds: NonNegative
     settings: Fit
-    seed: int
+    seed: Whole
     prune: bool
-    params: int
-    macs: int
+    params: Whole
+    macs: Whole
     teacher: Teacher | None = None
     distillation: Distillation | None = None
     init: str = "fresh"
@@ -206,8 +207,8 @@ class Epoch:
     """The event of an epoch of any training. metrics: means over its steps, and what was judged after it."""
 
     event: str
-    epoch: int
-    epochs: int
+    epoch: Count
+    epochs: Count
     metrics: dict[str, float] = field(metadata=REST)
     seconds: float = 0.0
     time: float = 0.0

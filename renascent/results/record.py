@@ -1,32 +1,33 @@
 """What the run folder of a finished search says, read and checked, and the networks that it describes."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
 
-from torch import nn
+from torch import Tensor, nn
 
 from renascent.core.errors import UserError
-from renascent.core.files import Json, read_json
+from renascent.core.files import Json, is_there, read_json
 from renascent.core.protocols import SpaceConfig, Task
 from renascent.core.schema import checked, read_as
 from renascent.core.space import Arch, Integer
 from renascent.costs import Latency
-from renascent.loops.weightsfile import load_weights
+from renascent.loops.weightsfile import fill
 from renascent.nets import ADAPTED, space_from
 from renascent.nets.adapt.config import Adapted
 from renascent.nets.adapt.described import Described
 from renascent.nets.sizes.resolution import input_shape
 from renascent.results.facts import About, Asked, Decided, Epoch, SearchEpoch, Training, read_epochs
+from renascent.results.sealed import KEY, check_seal, read_sealed
 
 
 class Record:
     """The outcome of a search, in its run folder."""
 
     def __init__(self, folder: Path, facts: Json, space: SpaceConfig | None = None) -> None:
-        self.folder, self.facts = Path(folder), facts
+        self.folder, self.facts, self._seal = Path(folder), {k: v for k, v in facts.items() if k != KEY}, facts
         path, advice = self.folder / "arch.json", "repeat the search"
         self.about: About = checked(About, facts, path, advice)
         if space is not None and self.about.decisions not in ({}, decided(space)):
@@ -65,12 +66,14 @@ class Record:
         "package.module:function". Without it, the result can be reported and looked at, but no network can be built:
         what a run folder says is not imported.
         """
-        folder = Path(folder)
-        if not folder.is_dir():
+        folder, path = Path(folder), Path(folder) / "arch.json"
+        if not is_there(folder) or not folder.is_dir():
             raise UserError(f"there is no folder {folder}: give the folder of a finished search")
-        if not (folder / "arch.json").exists() and (folder / "config.json").exists():
+        if not is_there(path) and is_there(folder / "config.json"):
             raise UserError(f"the search in {folder} has not finished: resume it (`resume=True`)")
-        facts = read_json(folder / "arch.json")
+        facts = read_json(path)
+        checked(About, facts, path, "repeat the search")  # says more of what is wrong than a digest
+        check_seal(path, facts, "repeat the search")
         return cls(folder, facts, space or (None if model is None else _adapted(cls(folder, facts), model)))
 
     @property
@@ -87,12 +90,19 @@ class Record:
     def training(self) -> Training | None:
         """What the last `fit` reached, checked; None before any. Raises UserError when its file is damaged."""
         path = self.folder / "fit" / "result.json"
-        return read_as(Training, path, "repeat the fit") if path.exists() else None
+        if not is_there(path):
+            return None
+        facts, advice = read_json(path), "repeat the fit"
+        training = checked(Training, facts, path, advice)
+        check_seal(path, facts, advice)
+        return training
 
     @property
     def fitted(self) -> Json | None:
         """What the last `fit` reached, as its file has it; None before any. Raises UserError when that is damaged."""
-        return read_json(self.folder / "fit" / "result.json") if self.training else None
+        if self.training is None:
+            return None
+        return {k: v for k, v in read_json(self.folder / "fit" / "result.json").items() if k != KEY}
 
     @property
     def epochs(self) -> list[SearchEpoch]:
@@ -137,8 +147,13 @@ class Record:
         The running statistics of its batch normalisation were estimated on training images.
         """
         net = self.build()
-        load_weights(net, self.folder / "shared.safetensors")
+        fill(net, self.shared, self.folder / "shared.safetensors")
         return net
+
+    @property
+    def shared(self) -> Mapping[str, Tensor]:
+        """The weights that the chosen network has from the search. Raises UserError when their file is damaged."""
+        return read_sealed(self.folder / "shared.safetensors", self._seal)
 
     def trained(self) -> nn.Module:
         """Return the network of the last `fit`, in evaluation mode. Raises UserError before any."""
@@ -146,7 +161,8 @@ class Record:
         if training is None:
             raise UserError(f"nothing was trained in {self.folder} yet: run `renascent fit {self.folder}` first")
         net = self.build(prune=training.prune)
-        load_weights(net, self.folder / "fit" / "weights.safetensors")
+        path = self.folder / "fit" / "weights.safetensors"
+        fill(net, read_sealed(path, read_json(path.with_name("result.json"))), path)
         return net.eval()
 
     def __repr__(self) -> str:

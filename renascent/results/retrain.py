@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from renascent.core.devices import usable_device
 from renascent.core.errors import UserError, unknown
-from renascent.core.files import Json, write_json
+from renascent.core.files import Json
 from renascent.core.fingerprint import fingerprint
 from renascent.core.protocols import Say, Task
 from renascent.core.schema import written
@@ -21,12 +21,13 @@ from renascent.core.space import Arch
 from renascent.costs import params
 from renascent.loops.fit import Fit, Fitted, accuracy, check_fit, fit, recalibrate
 from renascent.loops.run import Run, check_seed
-from renascent.loops.weightsfile import read_weights, save_weights
+from renascent.loops.weightsfile import save_weights
 from renascent.nets.macs import count
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resolution import at_resolution, resized
 from renascent.results.baselines import Baselines
 from renascent.results.facts import Cell, Reference, Teacher, Training
+from renascent.results.sealed import write_sealed
 from renascent.tasks.distill import Distillation, Distilled
 
 if TYPE_CHECKING:
@@ -66,18 +67,20 @@ class Retraining:
         baselines = Baselines.of(self.result, self.seed, random_cells)
         taught, name = self._given_teacher()
         how = self._how(name, taught)
-        chosen_net, chosen_run = self._begin(self.folder, self.result.arch, how, prune=self.prune)
-        reference = self._reference() if REFERENCE in (self.teacher, self.init) else None
-        task = self._lessons(taught, reference)
-        state = self._state(reference)
-        chosen = self._finish(chosen_net, chosen_run, self.result.arch, task, state)
-        cells = self._cells(baselines, task, how, None if self.init == "shared" else state)
-        save_weights(self.folder / "weights.safetensors", chosen.net)
-        about: Json = {"random_cells": cells, "random_within": baselines.budget}
-        if reference is not None and self.reference is not None:
-            arch, given = self.result.space.space.format(self.reference), self.result.space.trained is not None
-            about["reference"] = Reference(arch=arch, scores=reference.scores, given=given)
-        write_json(self.folder / "result.json", written(self._training(chosen, task, name, **about)))
+        net, run = self._begin(self.folder, self.result.arch, how, prune=self.prune)
+        with run.alone():
+            reference = self._reference() if REFERENCE in (self.teacher, self.init) else None
+            task = self._lessons(taught, reference)
+            state = self._state(reference)
+            chosen = self._finish(net, run, self.result.arch, task, state)
+            cells = self._cells(baselines, task, how, None if self.init == "shared" else state)
+            save_weights(self.folder / "weights.safetensors", chosen.net)
+            about: Json = {"random_cells": cells, "random_within": baselines.budget}
+            if reference is not None and self.reference is not None:
+                arch, given = self.result.space.space.format(self.reference), self.result.space.trained is not None
+                about["reference"] = Reference(arch=arch, scores=reference.scores, given=given)
+            facts = written(self._training(chosen, task, name, **about))
+            write_sealed(self.folder / "result.json", facts, "weights.safetensors")
         return chosen
 
     @property
@@ -144,7 +147,7 @@ class Retraining:
         if not isinstance(self.init, str):
             return _tensors(self.init)
         if self.init == "shared":
-            return read_weights(self.result.folder / "shared.safetensors")
+            return self.result.shared
         return reference.net.state_dict() if self.init == REFERENCE and reference is not None else None
 
     def _leading(self, arch: Arch, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

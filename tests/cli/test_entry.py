@@ -169,7 +169,6 @@ def test_other_help_texts(say: Any) -> None:
         (f"{SEARCH} --nodes 1", ["a cell cannot have 1 nodes"]),
         (f"{SEARCH} --split offical", ["unknown split", "did you mean 'official'?"]),
         (f"{BARE} --limit 3", ["the limit is 3"]),
-        (f"{SEARCH} --out rnu --resume", ["there is no run in rnu to resume: check --out, or leave --resume out"]),
         (f"{SEARCH} --recipe nats-h0", ["one of `renascent fit`", "nats-topology-gdas"]),
         ("search --recipe nats-topology-gads", ["unknown recipe", "did you mean 'nats-topology-gdas'?"]),
         ("fit", ["which search?", "renascent fit DIR"]),
@@ -217,6 +216,15 @@ def test_existing_folder_needs_resume(say: Any, copy: Path) -> None:
     before = (copy / "arch.json").read_bytes()
     assert "run already holds a run: resume it (--resume), or use another folder" in say(f"{SEARCH} --out run").refusal
     assert (copy / "arch.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("killed", ["before the folder", "before the configuration"])
+def test_resume_right_after_a_kill_begins(say: Any, tmp_path: Path, killed: str) -> None:
+    if killed == "before the configuration":
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "config.json.part").write_text("{")
+    done = say(f"{SEARCH} --out run --resume")
+    assert (done.code, done.err.splitlines()[0]) == (0, "there is no run in run yet: it begins")
 
 
 def test_resume_of_another_configuration(say: Any, copy: Path) -> None:

@@ -36,8 +36,8 @@ def searched(folder: Path, **options: Any) -> Result:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return searched(tmp_path_factory.mktemp("runs") / "run").folder
+def folder(tmp_path_factory: pytest.TempPathFactory, unsealed: Any) -> Path:
+    return Path(unsealed(searched(tmp_path_factory.mktemp("runs") / "run").folder))
 
 
 def edited(source: Path, target: Path, name: str, change: Callable[[Any], Any]) -> Result:

@@ -72,7 +72,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def searched(tmp_path_factory: pytest.TempPathFactory, unsealed: Any) -> Path:
     """A real run, with a training after it."""
     torch.manual_seed(0)
     x, y = torch.rand(48, 1, 8, 8), torch.arange(48) % 3
@@ -82,7 +82,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     space = NatsTopology(channels=2, cells=1)
     result = search(space, GDAS(), task, epochs=3, batch=8, seed=7, out=tmp_path_factory.mktemp("runs") / "run")
     result.fit(task, Fit(epochs=2, batch=16), random_cells=2)
-    return result.folder
+    return Path(unsealed(result.folder))
 
 
 @pytest.fixture

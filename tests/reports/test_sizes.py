@@ -36,11 +36,11 @@ def digits() -> ImageTask:
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def searched(tmp_path_factory: pytest.TempPathFactory, unsealed: Any) -> Path:
     folder = tmp_path_factory.mktemp("searched") / "run"
     result = search(SPACE, NES(), digits(), epochs=3, batch=32, budget="macs<=0.4x", out=folder)
     result.fit(digits(), Fit(epochs=1, batch=32), teacher="reference", random_cells=2)
-    return folder
+    return Path(unsealed(folder))
 
 
 @pytest.fixture

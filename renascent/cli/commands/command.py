@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from renascent.cli.flags import Part, chosen, glance
 from renascent.core.errors import UserError, unknown
-from renascent.core.fields import Count, Like, OneOf, settings
+from renascent.core.fields import Like, OneOf, Range, settings
 from renascent.core.files import Json
 from renascent.core.names import Names
 from renascent.core.source import static
@@ -20,8 +20,8 @@ WEIGHTS, DISTILLATION = static("renascent.core.optimiser:WeightRule"), static("r
 """Classes of settings, as their sources have them."""
 
 Runtime = Annotated[str, OneOf("runtime", static("renascent.costs.latency.runtimes:RUNTIMES"))]
-Device = Annotated[str, Like(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", "auto, cpu, cuda or cuda:1")]
-Input = Annotated[str, Like(r"0*[1-9]\d*(,0*[1-9]\d*){2}", "channels, height and width, such as 3,32,32")]
+Device = Annotated[str, Like(r"auto|(cpu|cuda|mps|xpu)(:\d{1,3})?", "auto, cpu, cuda or cuda:1")]
+Input = Annotated[str, Like(r"0*[1-9]\d{0,4}(,0*[1-9]\d{0,4}){2}", "channels, height and width, such as 3,32,32")]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Machine:
     """
 
     device: Device = "auto"
-    threads: Count = 1
+    threads: Annotated[int, Range(1, 1024)] = 1
     download: bool = False
 
 

@@ -9,7 +9,7 @@ from renascent.cli.commands.command import Machine, Outcome, lasting
 from renascent.cli.commands.search import SearchFlags, SearchingFlags
 from renascent.cli.progress import Counted, Live
 from renascent.cli.work.running import DATA_FILE, Source, latency_from, task_on, told
-from renascent.core.errors import Interrupted, UserError
+from renascent.core.errors import Interrupted
 from renascent.core.files import Json, write_json
 from renascent.core.names import name_of
 from renascent.core.protocols import OneShot, SpaceConfig, Task, WeightRule
@@ -70,10 +70,10 @@ def searched(
     others: what `search` takes besides.
     """
     folder = Path(flags.out or f"runs/{name}-{flags.strategy}-{task.name}-{flags.seed}")
-    if flags.resume and not (folder / "config.json").exists():
-        raise UserError(f"there is no run in {folder} to resume: check --out, or leave --resume out")
     try:
         with Counted() as bars:
+            if flags.resume and not (folder / "config.json").exists():  # stopped before there was one, or misspelt
+                bars.say(f"there is no run in {folder} yet: it begins")
             bars.say(f"{first} with {flags.strategy} on {task}; run folder {folder}")
             if flags.timed and not (others.get("latency") or flags.resume):  # the longest silence of a search
                 bars.say(f"measuring the latency of some forty networks first ({flags.runtime})")

@@ -156,7 +156,8 @@ def test_what_is_refused(refused: Any, flags: str, message: str) -> None:
     refused(f"{FIT} {flags}", message)
 
 
-def test_a_teacher_of_other_classes_or_channels(say: Any) -> None:
+def test_a_teacher_of_other_classes_or_channels(say: Any, unsealed: Any) -> None:
+    unsealed(Path("teacher"))
     for key, value, fragment in (("classes", 7, "the data have 10 classes"), ("channels", 3, "(1, 8, 8)")):
         path, weights = Path("teacher/arch.json"), Path("teacher/fit/weights.safetensors")
         before = path.read_text()
