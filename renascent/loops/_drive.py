@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from renascent.core.devices import enough_memory
 from renascent.core.errors import Diverged, Interrupted, UserError
 from renascent.core.protocols import Metrics, Progress, Say
 from renascent.loops.run import AGAIN, Run, interruptible
@@ -72,11 +73,13 @@ def drive(
     epoch: adds to the event of an epoch, given the means of its metrics.
 
     Raises Diverged when a metric is not finite, leaving the last good checkpoint; Interrupted after Ctrl-C, leaving a
-    checkpoint of this very step; UserError when another process is at work in the folder.
+    checkpoint of this very step; UserError when another process is at work in the folder, or
+    memory does not suffice.
     """
     means = Means()
     kept = {**parts, "means": means}
-    with run.alone(), interruptible() as interrupt:
+    memory = enough_memory("a step of the training", "give a smaller `batch`")
+    with run.alone(), interruptible() as interrupt, memory:
         steps = epochs * steps_per_epoch
         first, before = _restore(run, kept, steps)
         began = saved = time.monotonic()
