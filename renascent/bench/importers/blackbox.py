@@ -14,6 +14,7 @@ filled a seed that was never trained with the mean of the others; such a seed is
 Salinas et al., Syne Tune, AutoML 2022; the code that made it is under Apache-2.0.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,20 +74,38 @@ def is_copy(folder: Path) -> bool:
 def download(folder: Path | None = None) -> Path:
     """Fetch the copy from the hub, about 750 MB, and return its folder; what is there already is not fetched again.
 
+    All files are those of one revision, and are compared with the checksums that the hub has for it.
+
     folder: where to; the hub's cache unless given. Raises MissingExtra without huggingface-hub, and UserError when it
-    cannot be fetched.
+    cannot be fetched, or a file is not the published one.
     """
     try:
-        from huggingface_hub import snapshot_download  # type: ignore[import-not-found,unused-ignore]
+        from huggingface_hub import HfApi, snapshot_download  # type: ignore[import-not-found,unused-ignore]
         from huggingface_hub.errors import HfHubHTTPError  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         raise missing_extra("huggingface_hub", "hf") from None
     try:
-        root = snapshot_download(HUB, repo_type="dataset", allow_patterns=f"{FOLDER}/*", local_dir=folder)
+        about = HfApi().dataset_info(HUB, files_metadata=True)
+        wanted = {"repo_type": "dataset", "revision": about.sha, "allow_patterns": f"{FOLDER}/*"}
+        root = Path(snapshot_download(HUB, **wanted, local_dir=folder))
+        for file in about.siblings:
+            if (
+                file.lfs
+                and file.rfilename.startswith(f"{FOLDER}/")
+                and _sha256(root / file.rfilename) != file.lfs.sha256
+            ):
+                raise UserError(
+                    f"{root / file.rfilename} is not the file that {HUB} has: remove it, and fetch it again"
+                )
     except (HfHubHTTPError, OSError, ValueError) as e:
         reason = str(e).strip().partition("\n")[0]
         raise UserError(f"cannot fetch {HUB} from huggingface.co ({reason}): try again, or give a folder") from None
-    return Path(root) / FOLDER
+    return root / FOLDER
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_blackbox(folder: Path) -> Table:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import sys
 import types
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from renascent.bench.importers.blackbox import read_blackbox
+from renascent.bench.importers.blackbox import NUMBERS, read_blackbox
 from renascent.bench.importers.sources import import_table
 from renascent.core.codecs.nats_topology import official_arch
 from renascent.core.errors import MissingExtra, UserError
@@ -162,13 +164,25 @@ def test_the_hub_is_asked_for_the_one_folder(folder: Path, monkeypatch: pytest.M
             raise Refused("no network\nmore")
         return str(folder.parent)
 
+    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in os.listdir(folder)}
+
+    class HfApi:
+        def dataset_info(self, name: str, files_metadata: bool) -> Any:
+            files = [("metadata.json", None), *((name, types.SimpleNamespace(sha256=sums[name])) for name in sums)]
+            siblings = [types.SimpleNamespace(rfilename=f"nasbench201/{name}", lfs=lfs) for name, lfs in files]
+            return types.SimpleNamespace(sha="abc", siblings=siblings)
+
     hub, errors = types.ModuleType("huggingface_hub"), types.ModuleType("huggingface_hub.errors")
-    hub.snapshot_download, errors.HfHubHTTPError = snapshot_download, Refused  # type: ignore[attr-defined]
+    hub.snapshot_download, errors.HfHubHTTPError, hub.HfApi = snapshot_download, Refused, HfApi  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
     table = import_table("synetune/blackbox-repository", tmp_path / "t")
     assert len(table) == CELLS
-    wanted = {"repo_type": "dataset", "allow_patterns": "nasbench201/*", "local_dir": None}
+    wanted = {"repo_type": "dataset", "revision": "abc", "allow_patterns": "nasbench201/*", "local_dir": None}
     assert asked == [(("synetune/blackbox-repository",), wanted)]
     with pytest.raises(UserError, match=r"cannot fetch synetune/.* \(no network\): try again, or give a folder"):
+        import_table("synetune/blackbox-repository", tmp_path / "u")
+    asked.clear()
+    sums[NUMBERS] = "0" * 64
+    with pytest.raises(UserError, match=rf"{NUMBERS} is not the file that synetune/blackbox-repository has"):
         import_table("synetune/blackbox-repository", tmp_path / "u")
