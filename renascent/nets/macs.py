@@ -81,7 +81,8 @@ def count(net: nn.Module, shape: tuple[int, ...], *, computing: bool = False) ->
     if not computing:
         with contextlib.suppress(RuntimeError, NotImplementedError):  # code that makes tensors of its own
             return _count(copy.deepcopy(net).to("meta"), torch.empty(1, *shape, device="meta"))
-    return _count(copy.deepcopy(net), torch.zeros(1, *shape).to(next(net.parameters(), torch.empty(0))))
+    first = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
+    return _count(copy.deepcopy(net), torch.zeros(1, *shape).to(first))
 
 
 @contextlib.contextmanager
