@@ -52,6 +52,10 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs, self.unknown = 0, dict[str, None]()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler, which takes seconds, to keep it away from the next function
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func._schema.name
@@ -69,12 +73,16 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-def count(net: nn.Module, shape: tuple[int, ...]) -> Count:
-    """Count for one input of `shape`, in evaluation mode: on the meta device where that works, computing nothing."""
-    try:
-        return _count(copy.deepcopy(net).to("meta"), torch.empty(1, *shape, device="meta"))
-    except (RuntimeError, NotImplementedError):  # code that makes tensors of its own puts them elsewhere
-        return _count(copy.deepcopy(net), torch.zeros(1, *shape).to(next(net.parameters(), torch.empty(0))))
+def count(net: nn.Module, shape: tuple[int, ...], *, computing: bool = False) -> Count:
+    """Count for one input of `shape`, in evaluation mode: on the meta device where that works, computing nothing.
+
+    computing: run it as it is, which a small network does faster than the meta device is loaded.
+    """
+    if not computing:
+        with contextlib.suppress(RuntimeError, NotImplementedError):  # code that makes tensors of its own
+            return _count(copy.deepcopy(net).to("meta"), torch.empty(1, *shape, device="meta"))
+    first = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
+    return _count(copy.deepcopy(net), torch.zeros(1, *shape).to(first))
 
 
 @contextlib.contextmanager

@@ -178,7 +178,8 @@ def _resized(model: nn.Module, channels: int, resolutions: tuple[int, ...], stat
             other = label(counted(model, (channels, size, size)), RULES)
         except UserError as e:
             raise UserError(f"resolution {size} cannot be offered: {e}") from None
-        if [n.name for n in other.graph.nodes] != [n.name for n in state.graph.nodes]:
+        same = [n.name for n in other.graph.nodes] == [n.name for n in state.graph.nodes]
+        if not same or [p.node for p in other.products] != [p.node for p in state.products]:
             raise UserError(f"resolution {size} cannot be offered: the model computes other operations at that size")
         found.append(other)
     return found or [state]

@@ -252,7 +252,7 @@ SHIFTED = [arch for arch in CELLS if needed(arch) != reachable(arch)]
 """Cells with a convolution that leaves a node without input, and whose shift reaches the output."""
 
 RNG = np.random.default_rng(0)
-DRAWN = [*(SHIFTED[k] for k in RNG.choice(len(SHIFTED), 30)), *(CELLS.sample(RNG) for _ in range(30))]
+DRAWN = [*(SHIFTED[k] for k in RNG.choice(len(SHIFTED), 16)), *(CELLS.sample(RNG) for _ in range(8))]
 
 
 def test_prune_counts_the_cells_whose_shift_reaches_the_output_by_a_walk_over_paths():
@@ -264,7 +264,7 @@ def test_prune_counts_the_cells_whose_shift_reaches_the_output_by_a_walk_over_pa
     def leads(arch, node):
         return node == 3 or any(arch[f"{node}-{k}"] != "none" and leads(arch, k) for k in range(node + 1, 4))
 
-    for arch in CELLS:
+    for arch in [*SHIFTED[::10], *(CELLS.sample(RNG) for _ in range(500))]:
         edges = {f"{i}-{j}" for j in range(4) for i in range(j) if leads(arch, j)}
         used = {e for e in edges if "conv" in arch[e] or (arch[e] != "none" and feeds(arch, int(e[0])))}
         assert needed(arch) == used
