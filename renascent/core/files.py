@@ -111,7 +111,9 @@ def whole_lines(path: Path) -> list[Json]:
     stored = path.read_bytes()
     whole = stored.rfind(b"\n") + 1
     try:
-        records = [json.loads(line) for line in stored[:whole].splitlines()]
+        records = [parsed(line) for line in stored[:whole].splitlines()]
+        if not all(isinstance(record, dict) for record in records):
+            raise ValueError("a line is no object")
     except ValueError as e:
         raise UserError(f"{path} is damaged ({e}): remove {path.parent} and start again") from None
     if whole < len(stored):

@@ -138,6 +138,9 @@ class Lut:
         stored = read_stored(Path(path))
         try:
             table = cls(stored.about, *stored.content(), stored.calibration, stored.thetas)
+            if 0 < len(table.networks) < table.calibration.networks:
+                many = f"{table.calibration.networks} networks, of which it has {len(table.networks)}"
+                raise ValueError(f"its calibration is of {many}")
             why = table.contradiction()
         except (UserError, ValueError) as e:
             raise UserError(f"{path} is damaged ({e!s:.300}): {ADVICE}") from None
