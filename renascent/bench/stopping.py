@@ -2,30 +2,23 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
 from types import FrameType
 from typing import NoReturn
 
-ASKS = (signal.SIGINT, signal.SIGTERM)
+from renascent.core.signals import STOPS, heard
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise KeyboardInterrupt for SIGTERM, too, inside; not so outside the main thread, where there are no signals."""
+    """Raise KeyboardInterrupt inside for SIGTERM, too, where nobody else listens for it."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:
+    with heard(stop) if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else nullcontext():
         yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -38,7 +31,7 @@ def shielded() -> Iterator[None]:
         yield
         return
     resource_tracker.ensure_running()  # which would let signals through when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
     finally:

@@ -1,7 +1,11 @@
 """The errors a user can meet, each one line: what is wrong, what was given, what is allowed, what to do."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+LONGEST = 900
+"""Characters of an error: what was given may be longer."""
 
 
 class RenascentError(Exception):
@@ -12,6 +16,21 @@ class RenascentError(Exception):
     """
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """Return one line, in which what was given is quoted short.
+
+        >>> len(str(RenascentError("there is no file " + "a" * 100_000)))
+        125
+        """
+        line = re.sub(r"\S{256,}", _middle, " ".join(super().__str__().split()))
+        return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 + 5 :]}"
+
+
+def _middle(found: re.Match[str]) -> str:
+    """Return the ends of a word that is longer than any name of a file."""
+    word = found[0]
+    return f"{word[:60]}...{word[-20:]} ({len(word):,} characters)"
 
 
 class UserError(RenascentError):
@@ -47,7 +66,7 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
     >>> print(unknown("strategy", "gdsa", ["darts", "gdas"]))
     unknown strategy 'gdsa': did you mean 'gdas'? known: darts, gdas
     """
-    names, given = list(known), " ".join(f"{given:.80}".split())
+    names = list(known)
     folded = {name.lower(): name for name in names}
     near = difflib.get_close_matches(str(given).lower(), folded, n=1)
     hint = f"did you mean '{folded[near[0]]}'? " if near else ""

@@ -1,7 +1,7 @@
 """JSON objects as frozen dataclasses, whose annotations say what is under each key, and back."""
 
 import functools
-import sys
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -9,8 +9,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from renascent.core.errors import UserError
+from renascent.core.fields import Limit
 from renascent.core.files import Json, read_json
-from renascent.core.text import short
 
 T = TypeVar("T")
 
@@ -48,10 +48,8 @@ def checked(kind: type[T], value: object, path: Path, advice: str) -> T:
     """
     try:
         return _value(kind, value, "")  # type: ignore[no-any-return]
-    except RecursionError:
-        raise UserError(f"{path} is damaged (it is nested too deeply): {advice}") from None
     except (UserError, ValueError) as e:
-        raise UserError(f"{path} is damaged ({e!s:.300}): {advice}") from None
+        raise UserError(f"{path} is damaged ({e}): {advice}") from None
 
 
 def written(value: object) -> Any:
@@ -75,7 +73,10 @@ def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
 def _value(kind: Any, value: Any, key: str) -> Any:
     origin, args = get_origin(kind) or kind, get_args(kind)
     if origin is Annotated:
-        return _value(args[0], value, key)
+        held = _value(args[0], value, key)
+        for limit in (item for item in args[1:] if isinstance(item, Limit)):
+            limit.check(key, held)
+        return held
     if origin in (Union, UnionType):
         (inner,) = (arg for arg in args if arg is not NoneType)
         return None if value is None else _value(inner, value, key)
@@ -89,11 +90,13 @@ def _value(kind: Any, value: Any, key: str) -> Any:
             return origin(_value(inner[k], item, f"{key}.{k}") for k, item in enumerate(value))
     allowed: Any = {float: (int, float), Any: object}.get(origin, origin)
     if origin in (dict, list, tuple) or is_dataclass(origin) or not isinstance(value, allowed):
-        raise ValueError(f"{key or 'it'} is {short(value)}, no {getattr(origin, '__name__', origin)}")
-    if origin is float and isinstance(value, int) and abs(value) > sys.float_info.max:
-        raise ValueError(f"{key} is {short(value)}, no float")
+        raise ValueError(f"{key or 'it'} is {value!r:.40}, no {getattr(origin, '__name__', origin)}")
     if isinstance(value, bool) and origin in (int, float):
         raise ValueError(f"{key} is {value}, no {origin.__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{key} is {value}, no finite number")
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ValueError(f"{key} has {len(str(value))} digits, too many")
     return value
 
 
@@ -113,4 +116,5 @@ def _object(kind: Any, held: Json, prefix: str) -> Any:
 
 @functools.cache
 def _hints(kind: Any) -> dict[str, Any]:
-    return {field.name: get_type_hints(kind)[field.name] for field in fields(kind)}
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(kind)}

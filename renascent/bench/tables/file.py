@@ -112,7 +112,7 @@ def open_arrays(path: Path) -> ArrayFile:
     if start + end != size:
         raise _damaged(path, "it is cut short, or longer than it says")
     try:
-        description, checksums = parsed(meta.description), parsed(meta.sha256)
+        description, checksums = parsed(meta.description.encode()), parsed(meta.sha256.encode())
     except ValueError:
         raise _damaged(path, "its description cannot be read") from None
     if not isinstance(checksums, dict) or checksums.keys() != places.keys():

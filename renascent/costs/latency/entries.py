@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -155,7 +156,7 @@ class Stored:
 def read_stored(path: Path) -> Stored:
     """Return what a file holds. Raises UserError when it is missing, damaged, or something else."""
     try:
-        tree = parsed(path.read_bytes().decode("utf-8-sig"))
+        tree = parsed(path.read_bytes().removeprefix(codecs.BOM_UTF8))
         if not isinstance(tree, dict) or (tree.get("format"), tree.get("version")) != (FORMAT, VERSION):
             raise ValueError(f"it does not say format {FORMAT}, version {VERSION}")
     except FileNotFoundError:
