@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import json
+import os
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -431,6 +432,15 @@ def test_latency_table_names_no_code_to_run(measured: str, tmp_path: Path, refus
         tree["about"] |= {"space": name, "settings": settings}
         (tmp_path / "t.json").write_text(json.dumps(tree))
         refused("latency show t.json --arch reference")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes among files")
+@pytest.mark.parametrize("line", ["bench query 0 --table {}", "latency show {}", "bench compare --out c --table {}"])
+def test_pipe_in_the_place_of_a_table_is_not_waited_for(line: str, tmp_path: Path, say: Any) -> None:
+    for name in ("t.safetensors", "t.npz", "t.json"):
+        if not (tmp_path / name).exists():
+            os.mkfifo(tmp_path / name)
+        assert "a pipe or a device" in say(line.format(name)).refusal
 
 
 # --- questions
