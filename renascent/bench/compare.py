@@ -3,10 +3,11 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from renascent.bench.importers import open_table
+from renascent.bench.stopping import shielded
 from renascent.bench.tables.objectives import hypervolume, pareto
 from renascent.bench.tabular import Constraint, Tabular
 from renascent.core.errors import UserError
@@ -46,6 +48,10 @@ class Contest:
     constraints: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ()
     workers: int = 1
+
+
+Job = tuple[str, Contest, range]
+"""The runs that a process takes on: a strategy's name, the contest, and seeds."""
 
 
 @dataclass(frozen=True)
@@ -155,43 +161,52 @@ def compare(
     seed: int = 0,
     processes: int = 1,
     heard: Callable[[str, str, int], None] = lambda problem, strategy, runs: None,
+    done: Mapping[Job, Runs] = MappingProxyType({}),
+    keep: Callable[[Job, Runs], None] = lambda job, runs: None,
 ) -> dict[str, dict[str, Runs]]:
     """Run every strategy on every contest, `runs` times with the seeds from `seed` on; data set -> strategy -> runs.
 
     All strategies get the same seeds, so that runs can be compared in pairs. heard: is called with the number of runs
-    that ended.
+    that ended.  done: of an earlier session.  keep: is called with what is not among those.
     Raises UserError for a budget below one trial and for what a table cannot answer.
     """
     if runs < 1:
         raise UserError(f"runs is {runs}: give at least 1")
     for contest in contests:
         check(contest)
-    chunks = [range(first, min(first + CHUNK, seed + runs)) for first in range(seed, seed + runs, CHUNK)]
-    jobs = [(name, contest, chunk) for contest in contests for name in strategies for chunk in chunks]
-    parts: dict[tuple[str, str, int], Runs] = {}
-    for (name, contest, chunk), part in _all(jobs, strategies, processes):
-        parts[contest.problem, name, chunk.start] = part
+    parts, jobs = dict(done), jobs_of(strategies, contests, runs=runs, seed=seed)
+    for name, contest, chunk in parts:
         heard(contest.problem, name, len(chunk))
+    for job, part in _all([job for job in jobs if job not in parts], strategies, processes):
+        keep(job, part)
+        parts[job] = part
+        heard(job[1].problem, job[0], len(job[2]))
     return {
         contest.problem: {
-            name: _joined([parts[contest.problem, name, chunk.start] for chunk in chunks]) for name in strategies
+            name: _joined([parts[job] for job in jobs if job[:2] == (name, contest)]) for name in strategies
         }
         for contest in contests
     }
 
 
-Job = tuple[str, Contest, range]
+def jobs_of(strategies: Iterable[str], contests: Sequence[Contest], *, runs: int, seed: int = 0) -> list[Job]:
+    """Return how the runs of a comparison are dealt out."""
+    chunks = [range(first, min(first + CHUNK, seed + runs)) for first in range(seed, seed + runs, CHUNK)]
+    return [(name, contest, chunk) for contest in contests for name in strategies for chunk in chunks]
 
 
 def _all(jobs: Sequence[Job], strategies: Mapping[str, Trials[Any]], processes: int) -> Iterator[tuple[Job, Runs]]:
-    if processes < 2:
+    if processes < 2 or not jobs:
         yield from ((job, run_many(strategies[job[0]], job[1], job[2])) for job in jobs)
         return
     with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(run_many, strategies[job[0]], job[1], job[2]): job for job in jobs}
+        with shielded():  # what is started here
+            futures = {pool.submit(run_many, strategies[job[0]], job[1], job[2]): job for job in jobs}
         try:
             yield from ((futures[future], future.result()) for future in as_completed(futures))
         except BaseException:
+            for process in (pool._processes or {}).values():
+                process.kill()  # or the chunks under way would be waited for
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

@@ -66,7 +66,7 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
     >>> print(unknown("strategy", "gdsa", ["darts", "gdas"]))
     unknown strategy 'gdsa': did you mean 'gdas'? known: darts, gdas
     """
-    names, given = list(known), " ".join(f"{given:.80}".split())
+    names = list(known)
     folded = {name.lower(): name for name in names}
     near = difflib.get_close_matches(str(given).lower(), folded, n=1)
     hint = f"did you mean '{folded[near[0]]}'? " if near else ""

@@ -26,7 +26,7 @@ class Range:
         return f"from {self.least:g} to {self.most:g}" if self.most < math.inf else f"of at least {self.least:g}"
 
     def __contains__(self, value: float) -> bool:
-        return self.least <= value <= self.most and -math.inf < value < math.inf
+        return self.least <= value <= self.most and (isinstance(value, int) or math.isfinite(value))
 
     def check(self, name: str, value: float) -> None:
         """Raise UserError for a number that is not taken."""

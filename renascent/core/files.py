@@ -9,7 +9,6 @@ from stat import S_ISREG
 from typing import Any
 
 from renascent.core.errors import UserError
-from renascent.core.text import short
 
 Json = dict[str, Any]
 
@@ -30,17 +29,19 @@ def read_json(path: Path) -> Json:
     return value
 
 
-def parsed(text: str | bytes) -> Any:
-    """Return the value of a JSON text, of bytes in UTF-8.
+def parsed(text: bytes) -> Any:
+    """Return the JSON value of a text in UTF-8.
 
-    Raises ValueError for other text, a key that stands twice in an object, characters that are none, and what is nested
-    deeper than anything we write.
+    Raises ValueError for what is none, a key that stands twice, letters that are none, and what is deeper than anything
+    we write.
 
     >>> parsed(b"[1]")
     [1]
     """
     with suppress(RecursionError):
-        value = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text, object_pairs_hook=_unique)
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+        if b"\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()  # half of a letter cannot be written
         layer, depth = [value], 0
         while layer and depth < DEEPEST:
             inner = (
@@ -48,17 +49,14 @@ def parsed(text: str | bytes) -> Any:
             )
             layer, depth = [value for values in inner for value in values], depth + 1
         if not layer:
-            json.dumps(value, ensure_ascii=False).encode()
             return value
-    raise ValueError("it is nested too deeply")
+    raise ValueError("brackets within brackets, too many")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> Json:
-    found: Json = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {short(key)} stands twice")
-        found[key] = value
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in one object")
     return found
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 from renascent.core.errors import UserError
 from renascent.core.fields import Limit
 from renascent.core.files import Json, read_json
-from renascent.core.text import short
 
 T = TypeVar("T")
 
@@ -50,10 +48,8 @@ def checked(kind: type[T], value: object, path: Path, advice: str) -> T:
     """
     try:
         return _value(kind, value, "")  # type: ignore[no-any-return]
-    except RecursionError:
-        raise UserError(f"{path} is damaged (it is nested too deeply): {advice}") from None
     except (UserError, ValueError) as e:
-        raise UserError(f"{path} is damaged ({e!s:.300}): {advice}") from None
+        raise UserError(f"{path} is damaged ({e}): {advice}") from None
 
 
 def written(value: object) -> Any:
@@ -94,9 +90,7 @@ def _value(kind: Any, value: Any, key: str) -> Any:
             return origin(_value(inner[k], item, f"{key}.{k}") for k, item in enumerate(value))
     allowed: Any = {float: (int, float), Any: object}.get(origin, origin)
     if origin in (dict, list, tuple) or is_dataclass(origin) or not isinstance(value, allowed):
-        raise ValueError(f"{key or 'it'} is {short(value)}, no {getattr(origin, '__name__', origin)}")
-    if origin is float and isinstance(value, int) and abs(value) > sys.float_info.max:
-        raise ValueError(f"{key} is {short(value)}, no float")
+        raise ValueError(f"{key or 'it'} is {value!r:.40}, no {getattr(origin, '__name__', origin)}")
     if isinstance(value, bool) and origin in (int, float):
         raise ValueError(f"{key} is {value}, no {origin.__name__}")
     if isinstance(value, float) and not math.isfinite(value):

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from renascent.core.errors import UserError
+from renascent.core.errors import RenascentError, UserError
 from renascent.core.space import Space
+from renascent.core.text import short
 from renascent.strategies.trials.protocol import Evaluator, Outcome, Proposal, Trials
 
 PATIENCE = 10_000
@@ -54,6 +55,25 @@ class Workers(Protocol):
         """Wait for the trial that ends next, moving the clock to its end; None when none is under way."""
 
 
+def evaluated(evaluate: Evaluator, proposal: Proposal, seed: int) -> Outcome:
+    """Return an evaluator's outcome. Raises UserError, naming it, when it fails, and for what is no outcome."""
+    try:
+        outcome = evaluate(proposal, seed)
+    except RenascentError:
+        raise
+    except (Exception, SystemExit) as e:
+        raise UserError(f"{_named(evaluate)} failed with {type(e).__name__}: {short(str(e))}; mend it") from e
+    numbers = isinstance(outcome, Outcome) and all(isinstance(v, int | float | np.number) for v in outcome[:2])
+    if not numbers or not 0 <= outcome.seconds < math.inf:
+        what = f"an Outcome of a score and of seconds from 0 on, and not {short(outcome)}"
+        raise UserError(f"{_named(evaluate)} has to return {what}")
+    return outcome
+
+
+def _named(evaluate: Evaluator) -> str:
+    return f"the evaluator {getattr(evaluate, '__qualname__', type(evaluate).__qualname__)}"
+
+
 class Simulated:
     """Workers whose clock is the sum of what trials say they took: a table's seconds pass in no time.
 
@@ -71,7 +91,7 @@ class Simulated:
         return len(self.running) < self.workers
 
     def start(self, trial: Asked) -> None:
-        outcome = self.evaluate(trial.proposal, trial.seed)
+        outcome = evaluated(self.evaluate, trial.proposal, trial.seed)
         ended = trial.began + outcome.seconds
         heapq.heappush(
             self.running, (ended, trial.number, Trial(trial.number, trial.proposal, outcome, trial.began, ended))
@@ -102,7 +122,7 @@ class RealTime:
         return len(self.running) < self.workers
 
     def start(self, trial: Asked) -> None:
-        self.running[self.pool.submit(self.evaluate, trial.proposal, trial.seed)] = trial
+        self.running[self.pool.submit(evaluated, self.evaluate, trial.proposal, trial.seed)] = trial
 
     def next(self) -> Trial | None:
         if not self.running:

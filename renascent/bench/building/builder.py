@@ -18,6 +18,7 @@ from renascent.bench.building.plan import Plan
 from renascent.bench.building.ray import on_ray
 from renascent.bench.building.work import ROUNDS, machine, price
 from renascent.bench.building.workers import on_this_machine
+from renascent.bench.stopping import shielded, stoppable
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
 from renascent.core.environment import environment
@@ -66,24 +67,30 @@ def build(
     `if __name__ == "__main__":`, for its workers import it.
 
     Raises UserError for data or a path that cannot be used, when every training failed, and when processes die before
-    one training is done; Interrupted after Ctrl-C.
+    one training is done; Interrupted after Ctrl-C or SIGTERM.
     """
-    began, out, task = time.monotonic(), Path(out), plan.task()
-    _check(plan, task, out)
-    if ray and task.device.type != "cpu":
-        raise UserError(f"`ray` trains on processors, not on {plan.device}: give `device` cpu, or leave `ray` out")
-    # the numbers of a table must come from one version of torch
-    config = {**plan.summary(), "task": task.describe(), "torch": torch.__version__}
-    with open_journal(out, config, resume=resume) as journal:
-        try:
-            _train(plan, journal, workers, ray, say)
-            _price(plan, task, journal, say)
-            _table(out.stem, plan, task, journal, command).save(out)
-            failed = len(journal.failed)
-            journal.remove()
-        except KeyboardInterrupt:
-            done, of = len(journal.trained), len(plan.jobs)
-            raise Interrupted(f"interrupted after {done} of {of} trainings; to go on") from None
+    began, out = time.monotonic(), Path(out)
+    with stoppable():
+        task = plan.task()
+        _check(plan, task, out)
+        if ray and task.device.type != "cpu":
+            raise UserError(f"`ray` trains on processors, not on {plan.device}: give `device` cpu, or leave `ray` out")
+        # the numbers of a table must come from one version of torch
+        config = {**plan.summary(), "task": task.describe(), "torch": torch.__version__}
+        with open_journal(out, config, resume=resume) as journal:
+            journal.check(plan.jobs, _metrics(task), plan.settings.epochs)
+            try:
+                _train(plan, journal, workers, ray, say)
+                _price(plan, task, journal, say)
+                table, failed = _table(out.stem, plan, task, journal, command), len(journal.failed)
+                with shielded():  # once the table is there, nothing is left to go on with
+                    table.save(out)
+                    journal.remove()
+            except KeyboardInterrupt:
+                done, of = len(journal.trained), len(plan.jobs)
+                if journal.run.folder.exists():
+                    raise Interrupted(f"interrupted after {done} of {of} trainings; to go on") from None
+                failed = len(journal.failed)
     return Built(Table.open(out), out, len(plan.jobs), failed, time.monotonic() - began)
 
 
@@ -131,13 +138,18 @@ def _table(name: str, plan: Plan, task: ImageTask, journal: Journal, command: st
     return Table.of(name, space, archs, columns, [problem], _about(plan, task, journal, command))
 
 
+def _metrics(task: ImageTask) -> list[str]:
+    """Return what a training tells after every epoch."""
+    return [f"{split}_{measure}" for split, measure in itertools.product(("train", *splits_of(task)), MEASURES)]
+
+
 def _trained(plan: Plan, task: ImageTask, journal: Journal) -> dict[Column, NDArray[Any]]:
     epochs, seeds, columns = plan.settings.epochs, tuple(range(plan.seeds)), {}
     found = [[journal.trained[arch, seed] for seed in seeds] for arch in plan.archs]
-    for split, measure in itertools.product(("train", *splits_of(task)), MEASURES):
-        metric, missing = f"{split}_{measure}", [None] * epochs
+    for metric in _metrics(task):
+        split, missing = metric.partition("_")[0], [None] * epochs
         column = Column(metric, task.name, epochs, "", seeds, tuple(range(1, epochs + 1)), note=NOTES[split])
-        values = [[record["values"][metric] if "values" in record else missing for record in row] for row in found]
+        values = [[(record.get("values") or {}).get(metric, missing) for record in row] for row in found]
         columns[column] = np.array(values, dtype=np.float32)  # None becomes NaN
     kind = "of one thread of the processor" if task.device.type == "cpu" else "of the clock"
     note = f"{kind}, for the training steps alone; {_machines(journal)}"

@@ -5,15 +5,49 @@ training or one price that is finished. A line is written at once and by one pro
 under way.
 """
 
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from renascent.bench.building.plan import Job
 from renascent.core.errors import UserError
+from renascent.core.fields import NonNegative, Whole, settings
 from renascent.core.files import Json, whole_lines, writing
+from renascent.core.schema import checked
+from renascent.core.text import short
 from renascent.loops.run import Run, locked
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """One training: its values and seconds, or why it failed. Raises ValueError for neither."""
+
+    arch: str
+    seed: int
+    values: dict[str, list[float | None]] | None = None
+    seconds: NonNegative | None = None
+    machine: str = ""
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.values is None or self.seconds is None) == (self.error is None):
+            raise ValueError(f"the training of {short(self.arch)} has neither values nor an error, or both")
+        for values in (self.values or {}).values():
+            if not all(value is None or math.isfinite(value) for value in values):
+                raise ValueError(f"the training of {short(self.arch)} has a value that is no number")
+
+
+@settings
+class _Priced:
+    """One price."""
+
+    arch: str
+    params: Whole
+    macs: Whole
+    latency_ms: NonNegative
 
 
 class Journal:
@@ -24,6 +58,8 @@ class Journal:
         self.trained: dict[Job, Json] = {}
         self.priced: dict[str, Json] = {}
         for record in whole_lines(run.events_file):
+            kind = _Trained if record.get("event") == "trained" else _Priced
+            checked(kind, record, run.events_file, f"remove {run.folder} and start again")
             self._keep(record)
 
     def add(self, kind: str, record: Json) -> None:
@@ -33,6 +69,24 @@ class Journal:
     @property
     def failed(self) -> list[Json]:
         return [record for record in self.trained.values() if "error" in record]
+
+    def check(self, jobs: Sequence[Job], metrics: Collection[str], epochs: int) -> None:
+        """Raise UserError for a record of no such training, each of which tells so many epochs of all metrics."""
+        known, archs = set(jobs), {arch for arch, _ in jobs}
+        strange = [job for job in self.trained if job not in known] + [
+            arch for arch in self.priced if arch not in archs
+        ]
+        strange += [
+            job
+            for job, record in self.trained.items()
+            if "error" not in record
+            and (record["values"].keys() != set(metrics) or {len(v) for v in record["values"].values()} != {epochs})
+        ]
+        if strange:
+            raise UserError(
+                f"{self.run.events_file} is damaged (a record of {short(strange[0])} is not of this build): "
+                f"remove {self.run.folder} and start again"
+            )
 
     def _keep(self, record: Json) -> None:
         if record["event"] == "trained":
@@ -52,16 +106,15 @@ class Journal:
 def open_journal(table: Path, config: Json, *, resume: bool) -> Iterator[Journal]:
     """Open the journal of a table, new or to be gone on with.
 
-    Raises UserError when there is one already and `resume` is not asked for, or none and it is, when it is of another
-    configuration or damaged, when another build is at work on it, and when the table is there and so finished.
+    To resume where there is none is to begin: a build may have been killed before it had one.
+    Raises UserError when there is one already and `resume` is not asked for, when it is of another configuration or
+    damaged, when another build is at work on it, and when the table is there and so finished.
     """
     folder = table.with_name(table.name + ".parts")
     shutil.rmtree(_gone(folder), ignore_errors=True)
     there = (folder / "config.json").exists()
     if table.exists() and not (there and resume):
         raise UserError(f"{table} is there already: nothing is left to build; remove it, or use another `out`")
-    if resume and not there:
-        raise UserError(f"there is no unfinished build {folder} to resume: check `out`, or leave `resume=True` out")
     run = Run.start(folder, config, resume=resume, instead=f"remove {folder}")
     with locked(folder):
         yield Journal(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,7 +18,7 @@ from renascent.core.files import Json
 from renascent.core.names import name_of
 from renascent.core.protocols import SpaceConfig, WeightRule
 from renascent.core.schema import written
-from renascent.core.space import Space
+from renascent.core.space import Arch, Space
 from renascent.loops.fit import Fit
 from renascent.nets import SPACES, space_from
 from renascent.tasks.images import ImageTask
@@ -113,7 +114,7 @@ def chosen(space: Space, given: str | None = None, sample: int = 0, seed: int = 
     if given is not None and sample:
         raise UserError("both a list of architectures and a sample were asked for: give one of `archs` and `sample`")
     if given is not None:
-        archs = [space.format(space.parse(text)) for text in _read(given, space)]
+        archs = [space.format(arch) for arch in _read(given, space)]
         if len(set(archs)) < len(archs):
             arch = Counter(archs).most_common(1)[0][0]
             raise UserError(f"architecture {arch} is given twice: give it once")
@@ -129,9 +130,22 @@ def chosen(space: Space, given: str | None = None, sample: int = 0, seed: int = 
     return tuple(drawn)
 
 
-def _read(given: str, space: Space) -> list[str]:
-    if Path(given).is_file():
-        lines = [line.strip() for line in Path(given).read_text(encoding="utf-8").splitlines()]
-        return [line for line in lines if line and not line.startswith("#")]
-    # without a codec, an architecture itself is written with commas
-    return [part.strip() for part in given.split(",")] if space.codec else [given]
+def _read(given: str, space: Space) -> list[Arch]:
+    """Return the architectures of a file, or of a list. Raises UserError, which names the line of a file."""
+    if not os.path.isfile(given):  # which `Path` would not take for a long list
+        # without a codec, an architecture itself is written with commas
+        return [space.parse(part.strip()) for part in (given.split(",") if space.codec else [given])]
+    try:
+        lines = Path(given).read_bytes().decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{given} is no text in UTF-8: save it as such, with one architecture a line") from None
+    except OSError as e:
+        raise UserError(f"{given} cannot be read ({e.strerror}): check its permissions") from None
+    found = []
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if line and not line.startswith("#"):
+            try:
+                found.append(space.parse(line))
+            except UserError as e:
+                raise UserError(f"line {number} of {given}: {e}") from None
+    return found

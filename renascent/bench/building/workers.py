@@ -13,6 +13,7 @@ from threading import Thread
 
 from renascent.bench.building.plan import Job
 from renascent.bench.building.work import TRIES, died, train
+from renascent.bench.stopping import shielded
 from renascent.core.errors import UserError
 from renascent.core.files import Json
 
@@ -27,8 +28,9 @@ def on_this_machine(text: str, jobs: Sequence[Job], workers: int) -> Iterator[Js
     Raises UserError when processes die before any training was finished.
     """
     waiting, deaths, finished = deque(jobs), Counter[Job](), 0
-    team = [_Worker(text) for _ in range(min(workers, len(jobs)))]
+    team: list[_Worker] = []
     try:
+        team.extend(_Worker(text) for _ in range(min(workers, len(jobs))))
         while waiting or any(worker.job for worker in team):
             for worker in team:
                 if waiting and not worker.job:
@@ -71,7 +73,8 @@ class _Worker:
         context.set_forkserver_preload([__name__, *PRELOADED])
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, self.text), daemon=True)
-        self.process.start()
+        with shielded():
+            self.process.start()
         theirs.close()  # so that the pipe ends when the process does
 
     def give(self, job: Job) -> None:

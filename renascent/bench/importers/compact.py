@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from renascent.bench.importers._official import problems
 from renascent.bench.importers._plain import DAMAGE
 from renascent.bench.tables.columns import Column
+from renascent.bench.tables.file import refuse_pipe
 from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_topology import OPERATIONS, official_order, topology_space
 from renascent.core.errors import UserError
@@ -61,6 +62,7 @@ class Npz:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            refuse_pipe(path)
             with self._opened() as held:
                 self.names = tuple(held.files)
                 assert held.zip is not None, "it is open"

@@ -112,7 +112,7 @@ def open_arrays(path: Path) -> ArrayFile:
     if start + end != size:
         raise _damaged(path, "it is cut short, or longer than it says")
     try:
-        description, checksums = parsed(meta.description), parsed(meta.sha256)
+        description, checksums = parsed(meta.description.encode()), parsed(meta.sha256.encode())
     except ValueError:
         raise _damaged(path, "its description cannot be read") from None
     if not isinstance(checksums, dict) or checksums.keys() != places.keys():
@@ -157,6 +157,7 @@ def _header_sum(header: Json) -> str:
 def _header(path: Path) -> tuple[dict[str, Any], int, int]:
     """Return the header, where the arrays begin, and the size of the file."""
     try:
+        refuse_pipe(path)
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             length = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0]
@@ -171,6 +172,12 @@ def _header(path: Path) -> tuple[dict[str, Any], int, int]:
     if not isinstance(header, dict):
         raise _damaged(path, "it has no header")
     return header, 8 + length, size
+
+
+def refuse_pipe(path: Path) -> None:
+    """Raise UserError for a pipe or a device, which would be waited for."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"cannot read the table {path}: it is no file, but a pipe or a device; give a file")
 
 
 def _damaged(path: Path, why: str) -> UserError:

@@ -16,7 +16,8 @@ ABOUT = f"""Compare multi-trial strategies on a benchmark table: many runs of ea
 
 Strategies: {", ".join(MULTITRIAL)}; and optuna:SAMPLER for any sampler of Optuna (extra renascent[optuna]).
 
-Writes DIR/compare.json, DIR/settings.json and DIR/report.html with its figures."""
+Writes DIR/compare.json, DIR/settings.json and DIR/report.html with its figures. A comparison that is stopped goes on
+with `--resume`; until it is finished, its runs lie in DIR/runs.jsonl."""
 
 
 @settings
@@ -35,6 +36,7 @@ class CompareFlags:
         seed: of the first run; the others follow.
         processes: that share the work; one for each core if not given.
         out: folder for the figures; it must hold no other comparison.
+        resume: go on with the comparison in that folder, which was stopped.
     """
 
     strategies: tuple[str, ...] = tuple(MULTITRIAL)
@@ -47,6 +49,7 @@ class CompareFlags:
     seed: Whole = 0
     processes: Whole | None = None
     out: str | None = None
+    resume: bool = False
 
 
 def command(words: Sequence[str]) -> Command:

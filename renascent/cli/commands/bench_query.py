@@ -76,7 +76,7 @@ def run(word: str | None, *, where: TableFlags, flags: QueryFlags) -> Outcome:
 
 def _values(table: Table, row: int, flags: QueryFlags) -> Json:
     """Return the asked number, or all there are; None where one is missing."""
-    if flags.column:
+    if flags.column is not None:
         return {table.find(flags.column).key: table.query(row, flags.column, seed=flags.seed, at=flags.at)}
     fitting = [c for c in table.columns.values() if flags.seed is None or flags.seed in c.seeds]
     fitting = [c for c in fitting if flags.at is None or flags.at in (*c.at, c.epochs)]

@@ -8,16 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from renascent.bench.compare import Contest, compare, standings
+from renascent.bench.compare import Contest, check, compare, jobs_of, standings
 from renascent.bench.importers import open_table
+from renascent.bench.stopping import shielded, stoppable
 from renascent.bench.tables.table import Table
+from renascent.bench.unfinished import Unfinished
 from renascent.cli.commands.bench_compare import CompareFlags
 from renascent.cli.commands.bench_query import TableFlags
 from renascent.cli.commands.command import Outcome
 from renascent.cli.progress import Counted
 from renascent.core.environment import environment
-from renascent.core.errors import UserError
-from renascent.core.files import Json, write_json, writing
+from renascent.core.errors import Interrupted, RenascentError, UserError
+from renascent.core.files import Json, write_json
 from renascent.core.text import aligned
 from renascent.reports.bench import write_page
 from renascent.reports.comparison import repeat, sections
@@ -32,23 +34,34 @@ def run(*, where: TableFlags, flags: CompareFlags, **strategies: Trials[Any]) ->
     folder, table = Path(str(flags.out)), open_table(where.table)
     contests = _contests(flags, where.table, table)
     total, ended = flags.runs * len(strategies) * len(contests), [0]
-    with Counted() as bar:
+    settings = _settings(flags, table, contests, strategies)
+    identity = {key: value for key, value in settings.items() if key != "environment"}
+    for contest in contests:
+        check(contest)
+    jobs = jobs_of(strategies, contests, runs=flags.runs, seed=flags.seed)
+    held = Unfinished(folder, identity, jobs, resume=flags.resume)
+    with Counted() as bar, stoppable():
 
         def heard(problem: str, strategy: str, runs: int) -> None:
             ended[0] += runs
             bar.show("runs", ended[0], total, f"  {strategy} on {problem}")
 
-        processes = flags.processes or os.cpu_count() or 1
-        found = compare(strategies, contests, runs=flags.runs, seed=flags.seed, processes=processes, heard=heard)
-    facts = {problem: standings(runs) for problem, runs in found.items()}
-    settings = _settings(flags, table, contests, strategies)
-    # all is drawn before anything is written
-    parts = [*sections(strategies, contests, found, facts), repeat(settings)]
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "settings.json", settings)
-    write_json(folder / "compare.json", facts)
-    page = write_page(folder / "report.html", f"{len(strategies)} strategies on {table.name}", parts)
+        how = {"runs": flags.runs, "seed": flags.seed, "processes": flags.processes or os.cpu_count() or 1}
+        try:
+            found = compare(strategies, contests, **how, heard=heard, done=held.parts, keep=held.keep)
+            facts = {problem: standings(runs) for problem, runs in found.items()}
+            # all is drawn before anything is written
+            parts = [*sections(strategies, contests, found, facts), repeat(settings)]
+            write_json(folder / "settings.json", settings)
+            page = write_page(folder / "report.html", f"{len(strategies)} strategies on {table.name}", parts)
+            with shielded():
+                write_json(folder / "compare.json", facts)
+                held.remove()
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted after {ended[0]} of {total} runs; to go on") from None
+        except RenascentError:
+            held.give_up()
+            raise
     return Outcome({"table": table.name, "report": str(page), "results": facts}, _text(facts, page))
 
 
@@ -60,7 +73,7 @@ def _contests(flags: CompareFlags, path: str | None, table: Table) -> list[Conte
 
 def _settings(flags: CompareFlags, table: Table, contests: Sequence[Contest], strategies: Mapping[str, Any]) -> Json:
     limits = {c.problem: c.seconds if c.seconds < math.inf else None for c in contests}
-    left_out = ("out", "budget_seconds", "processes", "strategies")
+    left_out = ("out", "resume", "budget_seconds", "processes", "strategies")
     return {
         "table": table.name,
         "budget_seconds": limits,

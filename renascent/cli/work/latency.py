@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from renascent.cli.commands.latency_show import ShowFlags
 from renascent.cli.progress import Counted
 from renascent.cli.work.running import ready
 from renascent.core.environment import processor_name
-from renascent.core.errors import UserError
+from renascent.core.errors import Interrupted, UserError
 from renascent.core.files import Json
 from renascent.core.names import name_of
 from renascent.core.protocols import SpaceConfig
@@ -40,6 +41,7 @@ def measure(word: str | None, *, flags: MeasureFlags, space: SpaceConfig, sampli
     check_runtime(flags.runtime, device)
     chosen = plan(space, shape, flags.classes, sampling)
     started = _started(path, _about(space, flags, sampling, device), flags.resume)
+    visited = [0, 0]
     with Counted() as bar, interruptible() as interrupt:
         bar.say(
             f"{len(chosen.layers)} layers and {len(chosen.networks)} networks on {device}, up to "
@@ -47,24 +49,21 @@ def measure(word: str | None, *, flags: MeasureFlags, space: SpaceConfig, sampli
         )
 
         def seen(done: int, of: int) -> None:
+            visited[:] = done, of
             bar.show("measured", done, of, " visits")
             if interrupt.asked:
                 raise KeyboardInterrupt
 
-        table = measured(
-            chosen,
-            space,
-            shape,
-            flags.classes,
-            sampling,
-            table=started,
-            runtime=flags.runtime,
-            device=device,
-            save=lambda part: part.save(path),
-            show=seen,
-        )
-        bar.say("fitting what fills the gaps")
-        table = table.filled()
+        case = chosen, space, shape, flags.classes, sampling
+        keep = partial(Lut.save, path=path)
+        try:
+            table = measured(*case, table=started, runtime=flags.runtime, device=device, save=keep, show=seen)
+            bar.say("fitting what fills the gaps")
+            table = table.filled()
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted after {visited[0]} of {visited[1]} visits; to go on") from None
+    if why := table.contradiction():
+        raise UserError(f"{why}: the machine was too busy; go on with more `visits`, and `resume=True`")
     table.save(path)
     return Outcome(_facts(table, path), _summary(table, path))
 
@@ -134,6 +133,8 @@ def _summary(table: Lut, path: Path) -> str:
 def fit(path: str, *, flags: FitFlags) -> Outcome:
     """Leave layers out of a table, and say how well the rest predicts them."""
     sparse, error = leave_out(Lut.load(path), flags.keep, flags.seed)
+    if flags.out is not None and (why := sparse.contradiction()):
+        raise UserError(f"of so few layers, {why}: keep more by a higher `keep`")
     lines = [
         f"{error.kept} layers kept, {error.left_out} left out",
         f"relative error on those: median {100 * error.median:.1f} %, nine in ten below {100 * error.p90:.1f} %",

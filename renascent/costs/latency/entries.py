@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, Range, Whole, limits, settings
-from renascent.core.files import parsed
+from renascent.core.files import parsed, read_bytes
 from renascent.core.schema import checked
 from renascent.core.text import short
 from renascent.costs.latency.config import LayerConfig, family_name
@@ -155,7 +156,7 @@ class Stored:
 def read_stored(path: Path) -> Stored:
     """Return what a file holds. Raises UserError when it is missing, damaged, or something else."""
     try:
-        tree = parsed(path.read_bytes().decode("utf-8-sig"))
+        tree = parsed(read_bytes(path).removeprefix(codecs.BOM_UTF8))
         if not isinstance(tree, dict) or (tree.get("format"), tree.get("version")) != (FORMAT, VERSION):
             raise ValueError(f"it does not say format {FORMAT}, version {VERSION}")
     except FileNotFoundError:

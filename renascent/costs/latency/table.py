@@ -102,20 +102,17 @@ class Lut:
         that can only be a slip of units. Of an unfinished table those networks are compared whose layers are all there.
         """
         nets = self.networks if self.calibration.networks == len(self.networks) else self.whole
+        plain = replace(self, calibration=Calibration())
         plausible = 1 / MOST_SCALE <= self.calibration.scale <= MOST_SCALE
-        says = (self if plausible else replace(self, calibration=Calibration())).predict
-        ratios = sorted((net.entry.median_ms / says(net), name) for name, net in nets.items())
-        if not ratios:
-            return None
-        # the network in the middle: a single one may have met a busy machine
-        middle = ratios[(len(ratios) - 1) // 2], ratios[len(ratios) // 2]
-        ratio, name = max(middle, key=lambda pair: abs(math.log(pair[0])))
-        if 1 / MOST_OFF <= ratio <= MOST_OFF:
-            return None
-        layers, measured = nets[name].layers, nets[name].entry.median_ms
-        return (
-            f"network {short(name)} took {measured:.4g} ms, and its {len(layers)} layers say {measured / ratio:.4g} ms"
-        )
+        for says in (self.predict,) if plausible else (self.predict, plain.predict):
+            ratios = sorted((net.entry.median_ms / says(net), name) for name, net in nets.items())
+            # the network in the middle: a single one may have met a busy machine
+            middle = ratios[(len(ratios) - 1) // 2 : len(ratios) // 2 + 1] if ratios else []
+            ratio, name = max(middle, key=lambda pair: abs(math.log(pair[0])), default=(1.0, ""))
+            if not 1 / MOST_OFF <= ratio <= MOST_OFF:
+                took, count = nets[name].entry.median_ms, len(nets[name].layers)
+                return f"network {short(name)} took {took:.4g} ms, and its {count} layers say {took / ratio:.4g} ms"
+        return None
 
     def predict(self, network: Network) -> float:
         """Return the milliseconds of a network by its layers, calibrated."""
@@ -138,6 +135,9 @@ class Lut:
         stored = read_stored(Path(path))
         try:
             table = cls(stored.about, *stored.content(), stored.calibration, stored.thetas)
+            if 0 < len(table.networks) < table.calibration.networks:
+                many = f"{table.calibration.networks} networks, of which it has {len(table.networks)}"
+                raise ValueError(f"its calibration is of {many}")
             why = table.contradiction()
         except (UserError, ValueError) as e:
             raise UserError(f"{path} is damaged ({e!s:.300}): {ADVICE}") from None

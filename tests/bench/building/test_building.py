@@ -155,6 +155,36 @@ def test_chosen_is_all_a_list_a_file_or_a_sample(tmp_path: Path) -> None:
     assert set(chosen(space, sample=125)) == set(chosen(space))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_of_architectures_saved_elsewhere_is_read(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "some.txt").write_bytes(f"{NONE}\r\n\r\n# more\r\n {SKIP}\r\n".encode(encoding))
+    assert chosen(SPACE.space, str(tmp_path / "some.txt")) == (NONE, SKIP)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (NONE.encode("utf-16"), r"some\.txt is no text in UTF-8"),
+        (f"{NONE}\n{SKIP}|\n".encode(), r"line 2 of .*some\.txt: "),
+        (bytes(100), r"line 1 of .*some\.txt: "),
+        (b"x" * 10_000_000, r"line 1 of .*some\.txt: "),
+        (f"{NONE}\n{NONE}".encode(), "given twice"),
+    ],
+    ids=["utf-16", "a bar too many", "zeros", "a long line", "twice"],
+)
+def test_a_file_of_what_are_no_architectures_is_one_line(text: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "some.txt").write_bytes(text)
+    with pytest.raises(UserError, match=words) as error:
+        chosen(SPACE.space, str(tmp_path / "some.txt"))
+    assert len(str(error.value)) < 1000
+
+
+def test_a_long_list_of_architectures_is_no_name_of_a_file() -> None:
+    space = topology_space(4)
+    archs = tuple(space.format(space.at(k)) for k in range(100))
+    assert chosen(space, ",".join(archs)) == archs
+
+
 @pytest.mark.parametrize(
     ("given", "sample", "fragment"),
     [
@@ -324,10 +354,8 @@ def test_another_configuration_is_not_gone_on_with(tmp_path: Path, monkeypatch: 
 @pytest.mark.usefixtures("alone")
 def test_build_resume_needs_the_same_plan(tmp_path: Path) -> None:
     out = tmp_path / "t.safetensors"
-    with pytest.raises(UserError, match=r"there is no unfinished build .*\.parts to resume: check `out`"):
-        build(PLAN, out, resume=True)
-    assert list(tmp_path.iterdir()) == []
-    build(PLAN, out)
+    build(PLAN, out, resume=True)  # as after a kill that came before the folder
+    assert list(tmp_path.iterdir()) == [out]
     held = out.read_bytes()
     for resume in (False, True):
         with pytest.raises(UserError, match="is there already: nothing is left to build"):
@@ -356,6 +384,42 @@ def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes().replace(b'"seed"', b"seed"))
     with pytest.raises(UserError, match=r"events\.jsonl is damaged .*: remove .*\.parts and start again"):
         open_journal(out, {}, resume=True).__enter__()
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"arch": 5},
+        {"arch": "|pool~0|"},
+        {"seed": 7},
+        {"seed": "0"},
+        {"values": None},
+        {"values": {}},
+        {"values": {"val_loss": [1.0]}},
+        {"values": {"val_loss": ["1"]}},
+        {"seconds": -1},
+        {"seconds": float("nan")},
+        {"event": "priced"},
+        {"event": "priced", "params": -5, "macs": 5, "latency_ms": 1.0},
+    ],
+    ids=str,
+)
+def test_a_record_of_another_build_is_refused(changes: Json, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = train(json.dumps(PLAN.to_json()), NONE, 0)
+    with monkeypatch.context() as stopped:
+        stopped.setattr("renascent.bench.building.builder._train", interrupt)
+        with pytest.raises(Interrupted):
+            build(PLAN, tmp_path / "t.safetensors")
+    events = tmp_path / "t.safetensors.parts" / "events.jsonl"
+    events.write_text(json.dumps({"event": "trained", **record, **changes}) + "\n")
+    with pytest.raises(UserError, match=r"events\.jsonl is damaged .*: remove .*\.parts and start again") as error:
+        build(PLAN, tmp_path / "t.safetensors", resume=True)
+    assert "\n" not in str(error.value)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
@@ -489,16 +553,19 @@ def test_a_process_killed_during_a_build_costs_nothing(builds: Builds, whole: Ta
 
 
 @pytest.mark.timeout(600)
-def test_ctrl_c_says_how_to_go_on(builds: Builds) -> None:
+@pytest.mark.parametrize(("stop", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
+def test_a_build_that_is_stopped_says_how_to_go_on(builds: Builds, stop: Any, number: int) -> None:
+    """Ctrl-C of a terminal is heard by every process of the group, SIGTERM of a scheduler often by the first alone."""
     builds.start()
     builds.until(lambda: builds.done >= 2)
-    os.killpg(builds.pid, signal.SIGINT)  # as a terminal does: every process of the group hears it
+    stop(builds.pid, number)
     assert builds.end() == 130
     last = builds.log.splitlines()[-1]
     assert last.startswith("renascent: interrupted after ")
     assert last.endswith(f"of 12 trainings; to go on: renascent bench build {FLAGS} --resume")
     assert "Traceback" not in builds.log
     assert 2 <= builds.done < 12
+    builds.until(lambda: not builds.children())
 
 
 # --- the table that ships

@@ -108,7 +108,6 @@ def test_stopped_and_gone_on_with(say: Any, monkeypatch: pytest.MonkeyPatch) -> 
         (f"{BUILD} --archs cells.txt", ["cells.txt"]),
         (f"{BUILD} --sample 3", ["the sample is 3: give 1 to 2"]),
         (f"{BUILD} --sample 1 --archs '|none~0|'", ["give one of --archs and --sample"]),
-        (f"{BUILD} --resume", ["no unfinished build t.safetensors.parts to resume"]),
         (f"{BUILD} --device warp", ["--device is 'warp': give cpu, cuda"]),
         (f"{BUILD} --epochz 3", ["unknown flag --epochz", "did you mean --epochs?"]),
         (f"{BUILD} --candidates 3", ["--candidates"]),

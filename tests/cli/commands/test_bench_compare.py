@@ -8,6 +8,7 @@ import pytest
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
 from renascent.core.codecs.nats_topology import topology_space
+from renascent.core.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,57 @@ def test_a_comparison(say, tmp_path):
     ):
         assert words in page
     assert (tmp_path / "found" / "accuracy-over-time-d.png").exists()
+
+
+@pytest.fixture
+def chunks(monkeypatch):
+    """Count what is run, and interrupt what has a number that is added."""
+    from renascent.bench import compare
+
+    seen, stops, real = [], set(), compare.run_many
+
+    def run_many(strategy, contest, seeds):
+        seen.append(seeds)
+        if len(seen) in stops:
+            raise KeyboardInterrupt
+        return real(strategy, contest, seeds)
+
+    monkeypatch.setattr(compare, "run_many", run_many)
+    return seen, stops
+
+
+def test_a_comparison_that_is_interrupted_goes_on_and_ends_as_one_left_alone(say, tmp_path, chunks):
+    line = f"{COMPARE} --trials 10 --out"
+    assert say(f"{line} whole").code == 0
+    chunks[1].add(7)
+    stopped = say(f"{line} found")
+    assert stopped.code == 130
+    assert "interrupted after 12 of 24 runs; to go on: renascent bench compare" in stopped.err
+    assert stopped.err.rstrip().endswith("--out found --resume")
+    assert [file.name for file in (tmp_path / "found").iterdir()] == ["runs.jsonl"]
+    for more, words in (("", "go on with --resume"), (" --seed 1 --resume", "a comparison of other settings")):
+        again = say(f"{line} found{more}")
+        assert again.code == 2
+        assert words.replace("a comparison", "an unfinished comparison") in again.err
+    assert say(f"{line} found --resume").code == 0
+    assert len(chunks[0]) == 4 + 3 + 2
+    held = [(tmp_path / name / "compare.json").read_text() for name in ("found", "whole")]
+    assert held[0] == held[1]
+    assert not (tmp_path / "found" / "runs.jsonl").exists()
+
+
+def test_a_comparison_whose_page_cannot_be_written_is_not_run_again(say, tmp_path, chunks, monkeypatch):
+    line = f"{COMPARE} --trials 10 --out found"
+    with monkeypatch.context() as full:
+
+        def refuse(*_):
+            raise UserError("cannot write found/report.html: No space left on device")
+
+        full.setattr("renascent.cli.work.bench_compare.write_page", refuse)
+        assert say(line).code == 2
+    assert say(f"{line} --resume").code == 0
+    assert len(chunks[0]) == 4
+    assert (tmp_path / "found" / "report.html").exists()
 
 
 def test_the_text_names_every_strategy(say):
