@@ -107,7 +107,6 @@ def replacing(path: Path) -> Iterator[Path]:
     scratch = path.with_name(path.name + ".part")
     with writing(path):
         try:
-            scratch.unlink(missing_ok=True)  # of an earlier kill, or something else of that name
             scratch.touch()
             mode = scratch.stat().st_mode  # as the user wants new files, whoever writes this one
             yield scratch

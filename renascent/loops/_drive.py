@@ -9,11 +9,16 @@ import torch
 
 from renascent.core.devices import enough_memory
 from renascent.core.errors import Diverged, Interrupted, UserError
+from renascent.core.files import Json
 from renascent.core.protocols import Metrics, Progress, Say
 from renascent.loops.run import AGAIN, Run, interruptible
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written after every epoch, and this often within one."""
+
+
+MISFITS = (UserError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError, AssertionError)
+"""What the parts of a run, each in its own way, say of a state that is not theirs."""
 
 
 class Stateful(Protocol):
@@ -116,20 +121,20 @@ def drive(
 
 def _restore(run: Run, parts: Mapping[str, Stateful], steps: int) -> tuple[int, float]:
     """Return the number of steps done and the seconds they took. Raises UserError for a state of something else."""
-    tree = run.restore()
-    if tree is None:
-        return 0, 0.0
-    try:
-        step, seconds = tree["step"], tree["seconds"]
-        if type(step) is not int or not 0 <= step <= steps or not 0 <= float(seconds) < math.inf:
-            raise ValueError(f"step {step!r:.40} of {steps}, after {seconds!r:.40} seconds")
-        for name, part in parts.items():
-            part.load_state_dict(tree[name])
-    # what a file says reaches every part of a run, and each has an error of its own for what does not fit it
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError, AssertionError) as e:
-        reason = f"{type(e).__name__}: {e}".splitlines()[0]
-        raise UserError(f"the checkpoint {run.checkpoint} does not fit this run ({reason:.120}): {AGAIN}") from e
-    return step, float(seconds)
+
+    def use(tree: Json) -> None:
+        try:
+            step, seconds = tree["step"], tree["seconds"]
+            if type(step) is not int or not 0 <= step <= steps or not 0 <= float(seconds) < math.inf:
+                raise ValueError(f"step {step!r:.40} of {steps}, after {seconds!r:.40} seconds")
+            for name, part in parts.items():
+                part.load_state_dict(tree[name])
+        except MISFITS as e:
+            reason = f"{type(e).__name__}: {e}".splitlines()[0]
+            raise UserError(f"the checkpoint {run.checkpoint} does not fit this run ({reason:.120}): {AGAIN}") from e
+
+    tree = run.restore(use)
+    return (tree["step"], float(tree["seconds"])) if tree else (0, 0.0)
 
 
 def _check_finite(means: Means, t: Progress, run: Run) -> None:

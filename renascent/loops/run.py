@@ -24,7 +24,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -134,9 +134,10 @@ class Run:
                 covered = self.events_file.stat().st_size
         save_tree(self.checkpoint, {**tree, "events_bytes": covered, "belongs": self._belongs(covered)})
 
-    def restore(self) -> dict[str, Any] | None:
+    def restore(self, use: Callable[[Json], None] = lambda tree: None) -> Json | None:
         """Return the newest checkpoint, None when there is none yet; forget events that came after it.
 
+        use: takes the checkpoint up, before anything is forgotten: it may raise.
         Raises UserError when the checkpoint is damaged or of another run, or the events before it are not those that
         it was written with.
         """
@@ -151,6 +152,8 @@ class Run:
         for name, digest in self._belongs(covered).items() if belongs is not None else ():
             if not isinstance(belongs, dict) or belongs.get(name) != digest:
                 raise UserError(f"the checkpoint {self.checkpoint} was written beside another {name}: {AGAIN}")
+        if tree is not None:
+            use(tree)
         if there > covered:
             with writing(self.events_file):
                 os.truncate(self.events_file, covered)
