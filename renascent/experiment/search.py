@@ -94,7 +94,6 @@ def search(
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
         net = _supernet(space, task, pretrained)
-        net = net.to(task.device, memory_format=space.memory_format)  # type: ignore[call-overload]
         setup = Setup(net, task, net.space, rule, seed, goals, start)
         state = begin(strategy, setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
@@ -113,7 +112,10 @@ def search(
 
 
 def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] | None) -> Supernet:
-    """Return the network that is searched. Raises UserError where it does not fit, or is not in single precision."""
+    """Return the network that is searched, where it is trained.
+
+    Raises UserError where it does not fit, or is not in single precision.
+    """
     net = space.supernet(task.channels, task.classes)
     if pretrained and space.model_fingerprint:
         raise UserError("a model of your own starts from its weights: load `pretrained` into it, or give weights=FILE")
@@ -121,7 +123,7 @@ def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] |
         first_k(net.plain, pretrained)
     if other := {p.dtype for p in net.parameters() if p.is_floating_point()} - {torch.float32}:
         raise UserError(f"the network has weights of {', '.join(map(str, other))}: give a model in float32 (.float())")
-    return net
+    return net.to(task.device, memory_format=space.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
 def _config(space: SpaceConfig, strategy: OneShot, task: Task, rule: WeightRule) -> dict[str, Any]:
