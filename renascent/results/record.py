@@ -35,8 +35,8 @@ class Record:
         try:
             self.space: SpaceConfig = space or self._space()
             self.arch: Arch = self.space.space.parse(self.about.arch)
-        except (TypeError, ValueError, AttributeError, LookupError) as e:
-            raise UserError(f"{path} is damaged (space_config: {e}): {advice}") from None
+        except (UserError, TypeError, ValueError, AttributeError, LookupError) as e:
+            raise UserError(f"{path} is damaged ({e!s:.300}): {advice}") from None
 
     def _space(self) -> SpaceConfig:
         """Return the space that was searched; of a user's model what is known of it without its code."""

@@ -409,7 +409,7 @@ def test_an_idx_that_promises_something_else(tmp_path: Path, name: str, suffix: 
 
 
 COMMANDS = {
-    "--data ''": "unknown data set ''",
+    "--data ''": "an empty word after --data",
     f"--data {'x' * 100_000}": "unknown data set 'xxx",
     "--data photos": "1 of what is in photos cannot be used: damaged image: cat/a.png",
     "--data photos --image-size 99999999": "give a smaller --image-size, or a folder of fewer images",

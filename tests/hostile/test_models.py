@@ -186,13 +186,13 @@ def elsewhere(shrunk: Path, say: Any, tmp_path: Path) -> Any:
     return run
 
 
-def edited(shrunk: Path, target: Path, factory: str) -> Path:
-    """Copy the run, and let it name another function."""
+def edited(shrunk: Path, target: Path, factory: str, unsealed: Any) -> Path:
+    """Copy the run as an earlier version would have written it, and let it name another function."""
     shutil.copytree(shrunk / "run", target)
     for name in ("arch.json", "config.json"):
         text = (target / name).read_text()
         (target / name).write_text(text.replace('"odd_models:plain"', json.dumps(factory)))
-    return target
+    return unsealed(target)
 
 
 def test_a_run_of_this_machine_goes_on_with_the_file_that_it_was_searched_with(shrunk: Path, elsewhere: Any) -> None:
@@ -202,9 +202,9 @@ def test_a_run_of_this_machine_goes_on_with_the_file_that_it_was_searched_with(s
 
 @pytest.mark.parametrize("factory", ["odd_models:plain", "os:abort", "os:_exit", "nt:exit", "x" * 10_000, ""])
 def test_a_run_from_elsewhere_is_reported_and_its_factory_is_not_called(
-    shrunk: Path, elsewhere: Any, tmp_path: Path, factory: str
+    shrunk: Path, elsewhere: Any, tmp_path: Path, factory: str, unsealed: Any
 ) -> None:
-    folder = edited(shrunk, tmp_path / "stolen", factory)
+    folder = edited(shrunk, tmp_path / "stolen", factory, unsealed)
     assert elsewhere(f"report {folder}").code == 0
     for line in (f"export {folder} --to pt2", f"fit {folder} --epochs 1"):
         line = elsewhere(line).refusal
@@ -217,7 +217,7 @@ def test_a_run_whose_folder_was_edited_is_not_confirmed(shrunk: Path, elsewhere:
     text = path.read_text()
     path.write_text(text.replace('"odd_models:plain"', '"os:abort"'))
     try:
-        assert "was not searched" in elsewhere(f"export {shrunk}/run --to pt2").refusal
+        assert "arch.json is damaged (edited" in elsewhere(f"export {shrunk}/run --to pt2").refusal
     finally:
         path.write_text(text)
 
@@ -231,8 +231,8 @@ def test_a_file_that_changed_is_no_longer_confirmed(shrunk: Path, elsewhere: Any
         (shrunk / "odd_models.py").write_text(text)
 
 
-def test_a_factory_is_what_the_user_says(shrunk: Path, say: Any, tmp_path: Path) -> None:
-    stolen = edited(shrunk, tmp_path / "stolen", "os:abort")
+def test_a_factory_is_what_the_user_says(shrunk: Path, say: Any, tmp_path: Path, unsealed: Any) -> None:
+    stolen = edited(shrunk, tmp_path / "stolen", "os:abort", unsealed)
     assert say(f"export {stolen} --to pt2 --factory odd_models:plain").code == 0
     gone = f"the model is no longer the one that was searched in {stolen}: put it back"
     assert gone in say(f"export {stolen} --to pt2 --factory odd_models:lstm").refusal

@@ -339,7 +339,9 @@ def test_killed_on_the_way_and_resumed_it_is_the_same(
             found.fit(digits(), SETTINGS, **about, resume=True)
     found.fit(digits(), SETTINGS, **about, resume=True)
     assert equal(found.trained(), whole.trained())
-    clocks = {"seconds"}
+    # events, and with them their digest, hold the time
+    clocks = {"seconds", "sha256"}
+    assert told(found)["sha256"].keys() == told(whole)["sha256"].keys()
     assert {k: v for k, v in told(found).items() if k not in clocks} == {
         k: v for k, v in told(whole).items() if k not in clocks
     }

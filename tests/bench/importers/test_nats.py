@@ -259,7 +259,7 @@ def test_resume_of_nothing_and_of_another_source(
     assert json.loads((beside(tmp_path / "t") / "state.json").read_text())["identity"]["source"] == str(source)
     archs = archs_of(release, names, {0: {"12": [release.made_up("cifar10", 1, 2, 3)]}})
     other = release.folder(tmp_path / "other", names, archs)
-    with pytest.raises(UserError, match=r"unfinished import of something else \(.*tss\)"):
+    with pytest.raises(UserError, match=r"unfinished import of something else \(.*tss'\)"):
         import_folder(other, tmp_path / "t", resume=True)
     (beside(tmp_path / "t") / "1.npy").write_bytes(b"no array")
     with pytest.raises(UserError, match=r"cannot be resumed .*: remove that folder"):
