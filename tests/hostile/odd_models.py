@@ -149,6 +149,25 @@ def empty():
     return nn.Sequential()
 
 
+def extra_state():
+    class Extra(Net):
+        def get_extra_state(self):
+            return {"version": 2}
+
+        def set_extra_state(self, state):
+            assert state
+
+    return Extra()
+
+
+def no_state():
+    class Secret(Net):
+        def state_dict(self, *given, **about):
+            raise RuntimeError("secret")
+
+    return Secret()
+
+
 def without_gradient():
     class Quiet(Net):
         @torch.no_grad()

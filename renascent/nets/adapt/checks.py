@@ -77,6 +77,13 @@ def usable(model: object) -> nn.Module:
         raise UserError("the model has lazy layers, which have no sizes yet: run it on an input first")
     if any(tensor.is_meta for tensor in found):
         raise UserError("the model is on the device meta and has no weights: make it on the CPU")
+    with failing("the model has no state_dict ({}): give one whose weights can be saved"):
+        state = model.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+            raise UserError(
+                f"'{name:.80}' in the model's state_dict is no plain tensor: give a model that saves only such"
+            )
     return model
 
 
