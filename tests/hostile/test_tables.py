@@ -379,6 +379,20 @@ def test_latency_table_that_cannot_be_is_refused(measured: str, way: str, value:
     one_line(error)
 
 
+@pytest.mark.parametrize(
+    "way",
+    ["calibration", "calibration|scale", "calibration|constant_ms", "calibration|networks", "thetas", "about", "format"]
+    + ["layers", f"layers|{LAYER}|passes", f"layers|{LAYER}|visits_ms", f"networks|{NET}|layers", f"networks|{NET}"],
+)
+def test_latency_table_that_lacks_something_is_refused(measured: str, way: str, tmp_path: Path) -> None:
+    tree = json.loads(measured)
+    without(tree, way)
+    (tmp_path / "t.json").write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"t\.json is (damaged|no latency table)") as error:
+        Lut.load(tmp_path / "t.json")
+    one_line(error)
+
+
 @pytest.mark.parametrize("where", ["layers", "networks", "both", "scale"])
 @pytest.mark.parametrize("factor", [1000.0, 0.001, 3.0])
 def test_latency_table_that_contradicts_itself_is_refused(where: str, factor: float, tmp_path: Path) -> None:

@@ -74,6 +74,15 @@ class Calibration:
             limit.check(f"calibration.{name}", getattr(self, name))
 
 
+@dataclass(frozen=True)
+class _StoredCalibration:
+    """A calibration in a file, where no number can be left out."""
+
+    constant_ms: float
+    scale: float
+    networks: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class _StoredEntry:
     """An entry in a file; all but the visits and their passes can be left out, for it follows from them."""
@@ -131,7 +140,7 @@ class Stored:
     """What a file holds."""
 
     about: dict[str, Any]
-    calibration: Calibration
+    calibration: _StoredCalibration
     thetas: dict[str, list[float]]
     layers: dict[str, _StoredEntry]
     networks: dict[str, _StoredNetwork]

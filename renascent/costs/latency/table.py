@@ -134,7 +134,8 @@ class Lut:
         """Read a table. Raises UserError when it is missing, damaged, contradicts itself, or is something else."""
         stored = read_stored(Path(path))
         try:
-            table = cls(stored.about, *stored.content(), stored.calibration, stored.thetas)
+            calibration = Calibration(**asdict(stored.calibration))
+            table = cls(stored.about, *stored.content(), calibration, stored.thetas)
             if 0 < len(table.networks) < table.calibration.networks:
                 many = f"{table.calibration.networks} networks, of which it has {len(table.networks)}"
                 raise ValueError(f"its calibration is of {many}")
