@@ -9,7 +9,10 @@ import re
 import shlex
 import signal
 import sys
+import sysconfig
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 from renascent.core.errors import Interrupted, RenascentError, UserError
@@ -58,7 +61,7 @@ def _run(words: list[str], stop: Stop) -> int:
         return _fail(words, f"{e}: {_resume(words)}", e.exit_code)
     except KeyboardInterrupt:
         return _interrupted(words)
-    except Exception as e:
+    except (Exception, SystemExit, GeneratorExit) as e:
         if stop.asked:
             return _interrupted(words)
         if isinstance(e, RenascentError):
@@ -68,8 +71,22 @@ def _run(words: list[str], stop: Stop) -> int:
             return _fail(words, f"{place}{e.strerror or e}: see to it, or name another file or folder", 2)
         if isinstance(e, MemoryError) or (isinstance(e, RuntimeError) and re.search(TOO_LARGE, str(e))):
             return _fail(words, "there is not enough memory for this: ask for something smaller", 2)
+        if place := _of_the_user(e):
+            return _fail(words, f"your own code fails ({type(e).__name__}: {e}), {place}: mend it", 2)
         raise
     return 0
+
+
+def _of_the_user(error: BaseException) -> str | None:
+    """Return where an error was raised, if that was in code that is neither ours nor installed."""
+    installed = [Path(place).resolve() for place in sysconfig.get_paths().values()]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename).resolve()
+        if path.is_relative_to(Path(__file__).parents[1]):
+            return None
+        if not frame.filename.startswith("<") and not any(map(path.is_relative_to, installed)):
+            return f"{path.name}:{frame.lineno}, in {frame.name}"
+    return None
 
 
 def _interrupted(words: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from renascent.core.errors import UserError
 from renascent.core.fields import OneOf
 from renascent.tasks.augment import Augmentation
-from renascent.tasks.formats import check_memory, short
+from renascent.tasks.formats import brief, check_memory
 from renascent.tasks.pixels import Unreadable, pillow, shown, to_eight_bits
 
 HELD = ("train", "val", "test")
@@ -95,7 +95,7 @@ def checked_names(y: Tensor, train: Tensor, classes: int | None, names: Sequence
     trained = set(y[train.to(y.device)].tolist())
     if missing := count - len(trained):
         first = itertools.islice((k for k in range(count) if k not in trained), 5)
-        some = ", ".join(short(str(names[k])) if names else str(k) for k in first) + (", ..." if missing > 5 else "")
+        some = ", ".join(brief(str(names[k])) if names else str(k) for k in first) + (", ..." if missing > 5 else "")
         raise UserError(
             f"{missing} of {count} classes have no training image (class {some}); "
             f"add images of it, or number the labels without gaps (the largest is {high})"
@@ -211,7 +211,7 @@ def checked_augmentation(how: Any) -> Augmentation:
 
 
 def _raised(error: BaseException) -> str:
-    return f"{type(error).__name__}: {short(str(error))}"
+    return f"{type(error).__name__}: {brief(str(error))}"
 
 
 def _image(image: Any, where: str) -> Tensor:
@@ -247,6 +247,6 @@ def _label(label: Any, where: str) -> int:
 
 def _written(value: Any) -> str:
     try:
-        return short(repr(value))
+        return brief(repr(value))
     except Exception:
         return f"of type {type(value).__name__}"

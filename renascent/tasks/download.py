@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from renascent.core.errors import UserError
-from renascent.tasks.formats import short
+from renascent.tasks.formats import brief
 
 _CHUNK = 1 << 20
 
@@ -87,7 +87,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(path, target)
     except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
-        why = short(str(error))
+        why = brief(str(error))
         raise UserError(f"cannot unpack {archive} in {folder} ({why}); unpack it there by hand") from error
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from renascent.core.errors import UserError
 from renascent.tasks.augment import Augmentation
-from renascent.tasks.formats import Images, Pair, check_memory, plain, short
+from renascent.tasks.formats import Images, Pair, brief, check_memory, plain
 from renascent.tasks.pixels import Unreadable, read_image
 from renascent.tasks.prepare import Raw
 from renascent.tasks.split import split
@@ -37,8 +37,8 @@ class Faults:
 
     def add(self, reason: str, path: Path, detail: str = "") -> None:
         """Note something that cannot be used. detail: what it has of its own, beside the reason."""
-        name = short(str(path.relative_to(self.root)), 50)
-        self.found.setdefault(reason, []).append(f"{name} ({short(detail)})" if detail else name)
+        name = brief(str(path.relative_to(self.root)), 50)
+        self.found.setdefault(reason, []).append(f"{name} ({brief(detail)})" if detail else name)
 
     @property
     def count(self) -> int:
@@ -170,7 +170,7 @@ def _check(tops: Mapping[str, Path], classes: Sequence[str], items: Sequence[Ite
         if name not in there:
             raise UserError(f"{_shown(top)} has no images; put them at {_shown(top)}/CLASS/IMAGE.png, or remove it")
     for path in (path for _, label, path in items if label not in known):
-        has = short(", ".join(classes), 200)
+        has = brief(", ".join(classes), 200)
         raise UserError(f"{_shown(path.parent)} is a class that train/ does not have; it has {has}")
 
 
@@ -205,8 +205,8 @@ def _pixels(paths: Sequence[Path], side: int, faults: Faults) -> tuple[Images, l
 def _some(names: Sequence[str]) -> str:
     """Write the first names, and how many more there are."""
     more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
-    return ", ".join(short(name, 120) for name in names[:EXAMPLES]) + more
+    return ", ".join(brief(name, 120) for name in names[:EXAMPLES]) + more
 
 
 def _shown(path: Path) -> str:
-    return short(str(path), 200)
+    return brief(str(path), 200)

@@ -169,7 +169,7 @@ def reading(path: Path) -> Iterator[None]:
 
 def damaged(path: Path, why: str) -> UserError:
     """Return the error for a file that is not what its name says."""
-    return UserError(f"cannot read {path}: {short(why, 200)}; fetch the file again")
+    return UserError(f"cannot read {path}: {brief(why, 200)}; fetch the file again")
 
 
 def plain(text: str) -> str:
@@ -177,10 +177,10 @@ def plain(text: str) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def short(text: str, most: int = 60) -> str:
+def brief(text: str, most: int = 60) -> str:
     """Return a text in one line, its middle left out where it is longer than `most` characters.
 
-    >>> short("a" * 50 + "b" * 50, 21)
+    >>> brief("a" * 50 + "b" * 50, 21)
     'aaaaaaaaa...bbbbbbbbb'
     """
     text, half = plain(" ".join(text.split())), (most - 3) // 2

@@ -8,7 +8,7 @@ import torch
 from renascent.core.errors import UserError, unknown
 from renascent.tasks import DATASETS, is_folder
 from renascent.tasks.folders import FOLDER_AUGMENTATION, read_folder
-from renascent.tasks.formats import plain, short
+from renascent.tasks.formats import brief, plain
 from renascent.tasks.images import ImageTask
 from renascent.tasks.prepare import ImageOptions, prepare
 
@@ -43,7 +43,7 @@ def load(
         raw = data.read(name, where, download=download)
         return prepare(raw, options, data.augmentation, name=name, folder=where, official=official, device=device)
     if not is_folder(name):
-        raise unknown("data set", short(name), [*DATASETS, "or the path of a folder of images"])
+        raise unknown("data set", brief(name), [*DATASETS, "or the path of a folder of images"])
     raw = read_folder(Path(name), options.image_size, skip_bad=options.skip_bad)
     title = plain(Path(name).resolve().name)
     return prepare(raw, options, FOLDER_AUGMENTATION, name=title, folder=where, device=device)

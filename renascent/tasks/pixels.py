@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base
 
 from renascent.core.errors import UserError
-from renascent.tasks.formats import short
+from renascent.tasks.formats import brief
 
 DEEP = 65535
 """The white of 16 bits."""
@@ -68,7 +68,7 @@ def pillow() -> Iterator[None]:
             raise Unreadable("too large for Pillow", str(e).partition(",")[0]) from None
         except Exception as e:  # a damaged file can raise anything
             what = "cannot be opened" if getattr(e, "strerror", None) else "damaged image"
-            raise Unreadable(what, short(getattr(e, "strerror", None) or str(e) or type(e).__name__)) from None
+            raise Unreadable(what, brief(getattr(e, "strerror", None) or str(e) or type(e).__name__)) from None
 
 
 def shown(image: Image.Image) -> tuple[Image.Image, set[str]]:

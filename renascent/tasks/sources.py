@@ -9,7 +9,7 @@ from typing import NamedTuple
 from renascent.core.errors import UserError
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.download import Archive, obtain
-from renascent.tasks.formats import Pair, read_mosaics, short
+from renascent.tasks.formats import Pair, brief, read_mosaics
 from renascent.tasks.prepare import OfficialSplit, Raw
 
 
@@ -57,7 +57,7 @@ class DataSet:
             found = self.official(folder)
         found = found or self.mosaic(folder)
         if found is None:
-            raise UserError(f"{name} is not in the data folder {short(os.path.abspath(folder), 200)}: {self._remedy()}")
+            raise UserError(f"{name} is not in the data folder {brief(os.path.abspath(folder), 200)}: {self._remedy()}")
         return Raw(found.train, found.test, self.classes, f"{self.title}, {found.what}; {self.citation}")
 
     def _remedy(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from renascent.core.errors import UserError
-from renascent.tasks.formats import read_npz, short
+from renascent.tasks.formats import brief, read_npz
 
 Indices = NDArray[np.int64]
 
@@ -30,7 +30,7 @@ def split(labels: NDArray[Any], amount: float, seed: int, names: Sequence[str] =
     """
     labels = np.asarray(labels)
     if not isinstance(seed, int | np.integer) or seed < 0:
-        raise UserError(f"the split's seed is {short(str(seed))}; give a whole number of at least 0")
+        raise UserError(f"the split's seed is {brief(str(seed))}; give a whole number of at least 0")
     classes, members, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     smallest = int(classes[sizes.argmin()]) if len(classes) else 0
     name = names[smallest] if 0 <= smallest < len(names) else str(smallest)
@@ -70,7 +70,7 @@ def official_cifar10_split(folder: Path) -> tuple[Indices, Indices]:
     if os.path.isfile(text):
         return _checked(text, *_authors_text(text))
     raise UserError(
-        f"the official CIFAR-10 split is not in {short(str(folder), 200)}: put cifar-split.txt of the authors' "
+        f"the official CIFAR-10 split is not in {brief(str(folder), 200)}: put cifar-split.txt of the authors' "
         "AutoDL-Projects (configs/nas-benchmark) there, or use a stratified split"
     )
 
@@ -82,7 +82,7 @@ def _authors_text(path: Path) -> tuple[list[int], list[int]]:
         train, valid = (tree[key][1] if tree[key][0] in ("int", "list") else tree[key] for key in ("train", "valid"))
         return [int(i) for i in train], [int(i) for i in valid]
     except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path} is not the authors' CIFAR-10 split: {short(repr(error))}; fetch it again") from error
+        raise UserError(f"{path} is not the authors' CIFAR-10 split: {brief(repr(error))}; fetch it again") from error
 
 
 def _checked(path: Path, train: ArrayLike, valid: ArrayLike) -> tuple[Indices, Indices]:
@@ -113,7 +113,7 @@ def _shares(sizes: NDArray[np.int64], count: int, smallest: str) -> NDArray[np.i
         raise UserError(
             f"cannot hold out {count} of {sizes.sum()} examples: the smallest of {len(sizes)} classes has "
             f"{sizes.min()}, and one of every class must stay in train; hold out fewer, "
-            f"or add examples of class {short(smallest)}"
+            f"or add examples of class {brief(smallest)}"
         )
     shares[room[np.argsort(-remainder[room], kind="stable")[:missing]]] += 1
     return shares

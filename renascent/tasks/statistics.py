@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from renascent.core.errors import UserError
-from renascent.tasks.formats import short
+from renascent.tasks.formats import brief
 from renascent.tasks.streams import in_chunks
 
 
@@ -35,7 +35,7 @@ def statistics(
             return found
     except (TypeError, ValueError, OverflowError):
         pass  # no numbers at all
-    given = short(f"mean is {mean}, std is {std}", 120)
+    given = brief(f"mean is {mean}, std is {std}", 120)
     raise UserError(f"{given}; give {channels} numbers each, every std above 0")
 
 

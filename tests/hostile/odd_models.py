@@ -491,3 +491,24 @@ def distances():
     return Net(
         lambda net, x: functional.softmin(torch.cdist(x, net.points), -1), 12, points=nn.Parameter(torch.randn(12, 16))
     )
+
+
+class Late(nn.Module):
+    """A model that goes until it is trained on batches of 17."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.body, self.error = plain(), error
+
+    def forward(self, x):
+        if self.training and len(x) == 17:
+            raise self.error
+        return self.body(x)
+
+
+def late():
+    return Late(ValueError("a mistake of mine"))
+
+
+def leaves_late():
+    return Late(SystemExit(0))

@@ -249,6 +249,20 @@ def test_without_a_home_the_factory_must_be_said(shrunk: Path, say: Any, monkeyp
     assert say(f"export {shrunk}/run --to pt2 --factory odd_models:plain").code == 0
 
 
+@pytest.mark.parametrize(
+    ("factory", "words"), [("late", "ValueError: a mistake of mine"), ("leaves_late", "SystemExit: 0")]
+)
+def test_a_model_that_fails_when_it_is_trained_on_is_one_line(
+    say: Any, tmp_path: Path, factory: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ODD, tmp_path)
+    monkeypatch.delitem(sys.modules, "odd_models", raising=False)
+    assert say(f"shrink odd_models:{factory} --data digits --limit 100 --batch 25 --epochs 1 --out run").code == 0
+    line = say("fit run --epochs 1 --batch 17").refusal
+    assert f"your own code fails ({words}), odd_models.py:" in line
+    assert "in forward" in line
+
+
 STRIDES = """
 import torch
 from renascent.nets.sizes.units import Unit
