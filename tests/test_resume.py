@@ -62,7 +62,7 @@ def outcome(folder: Path):
     """Return everything that must be the same: events but for the clock, the choice, and the weights."""
     events = [{k: v for k, v in event.items() if k not in CLOCK_FIELDS} for event in read_events(folder)]
     chosen = json.loads((folder / "arch.json").read_text())
-    facts = {k: v for k, v in chosen.items() if k not in {"latency_ms", "search_seconds"}}
+    facts = {k: v for k, v in chosen.items() if k not in {"latency_ms", "search_seconds", "sha256"}}
     return events, facts
 
 

@@ -165,7 +165,7 @@ def test_other_help_texts(say: Any) -> None:
         (f"{SEARCH} --lr 1 --lr 2", ["--lr is given twice"]),
         (f"{SEARCH} --resume=perhaps", ["--resume cannot be 'perhaps'"]),
         (f"{SEARCH} more", ["'more' is one word too many"]),
-        (f"{SEARCH} --device warp", ["--device is 'warp': give cpu, cuda"]),
+        (f"{SEARCH} --device warp", ["--device is 'warp': give auto, cpu, cuda"]),
         (f"{SEARCH} --nodes 1", ["a cell cannot have 1 nodes"]),
         (f"{SEARCH} --split offical", ["unknown split", "did you mean 'official'?"]),
         (f"{BARE} --limit 3", ["the limit is 3"]),
@@ -196,7 +196,7 @@ def test_images_that_are_none(say: Any, tmp_path: Path) -> None:
         Image.new("L", (8, 8)).save(tmp_path / "photos" / name / "1.png")
     (tmp_path / "photos" / "cats" / "notes.txt").write_text("not an image")
     message = say("search nats-topology --strategy gdas --data photos").refusal
-    assert "notes.txt is not an image" in message
+    assert "no image that Pillow can read: cats/notes.txt" in message
     assert not (tmp_path / "runs").exists()
 
 
@@ -244,7 +244,8 @@ def test_damaged_checkpoint(say: Any, copy: Path, harm: str) -> None:
     assert "is damaged (truncated or edited)" in say(f"{SEARCH} --out run --resume").refusal
 
 
-def test_fit_twice_and_fit_of_changed_data(say: Any, copy: Path) -> None:
+def test_fit_twice_and_fit_of_changed_data(say: Any, copy: Path, unsealed: Any) -> None:
+    unsealed(copy)
     held = json.loads((copy / "data.json").read_text())
     held["options"]["limit"] = 220
     (copy / "data.json").write_text(json.dumps(held))

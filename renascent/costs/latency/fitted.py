@@ -11,6 +11,7 @@ from scipy.optimize import nnls
 from torch import Tensor, nn
 
 from renascent.core.bounds import COSTS
+from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
 from renascent.core.protocols import Priced, SpaceConfig
@@ -67,7 +68,7 @@ def fitted_latency(
     milliseconds: measures one; unless given, some are measured in turns, a few dozen passes each.
     Raises UserError when the device measures nothing usable.
     """
-    rng = np.random.default_rng([seed, 3])
+    rng, place = np.random.default_rng([seed, 3]), usable_device(device)
     reference = config.reference
     archs = list(dict.fromkeys([*([reference] if reference else []), *_spread_out(config, rng, networks)[::-1]]))
 
@@ -75,13 +76,13 @@ def fitted_latency(
         return config.network(arch, shape[0], classes).eval(), input_shape(arch, shape)
 
     if milliseconds is None:
-        seen = _in_turns(archs, built, runtime=runtime, device=device)
+        seen = _in_turns(archs, built, runtime=runtime, device=place)
     else:
         seen = np.array([milliseconds(*built(arch)) for arch in archs])
     costs = _costs(config, shape, classes)
     rows = _features(costs, np.stack([config.space.indices(arch) for arch in archs]))
     if not (np.isfinite(seen).all() and (seen > 0).all()):
-        raise UserError(f"latency could not be measured on {device}: give a look-up table instead")
+        raise UserError(f"latency could not be measured on {place}: give a look-up table instead")
     left_out = [_fit(np.delete(rows, k, 0), np.delete(seen, k)) for k in range(len(seen))]
     errors = [abs(float(rows[k] @ w) / seen[k] - 1) for k, w in enumerate(left_out)]
     return FittedLatency(costs, _fit(rows, seen), float(np.median(errors)), float(seen[0]) if reference else None)

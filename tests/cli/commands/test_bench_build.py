@@ -37,7 +37,7 @@ def test_it_builds_tells_and_can_be_queried(say: Any, tmp_path: Path) -> None:
     assert completed.code == 0
     assert completed.out.splitlines()[0] == "t.safetensors: 2 architectures, 2 trainings, 0 failed"
     assert "best by val_accuracy:digits:1: " in completed.out
-    assert completed.err.splitlines()[0] == "2 trainings of 2 architectures on digits; table t.safetensors"
+    assert completed.err.splitlines()[0] == "2 trainings of 2 architectures on digits, cpu; table t.safetensors"
     assert "trained 2/2" in completed.err
     assert completed.err.splitlines()[-1] == "measured 2/2"
     assert [file.name for file in tmp_path.iterdir()] == ["t.safetensors"]
@@ -108,7 +108,7 @@ def test_stopped_and_gone_on_with(say: Any, monkeypatch: pytest.MonkeyPatch) -> 
         (f"{BUILD} --archs cells.txt", ["cells.txt"]),
         (f"{BUILD} --sample 3", ["the sample is 3: give 1 to 2"]),
         (f"{BUILD} --sample 1 --archs '|none~0|'", ["give one of --archs and --sample"]),
-        (f"{BUILD} --device warp", ["--device is 'warp': give cpu, cuda"]),
+        (f"{BUILD} --device warp", ["--device is 'warp': give auto, cpu, cuda"]),
         (f"{BUILD} --epochz 3", ["unknown flag --epochz", "did you mean --epochs?"]),
         (f"{BUILD} --candidates 3", ["--candidates"]),
     ],

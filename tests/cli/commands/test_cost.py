@@ -119,7 +119,7 @@ def test_latency_is_measured_where_asked(say: Any) -> None:
             "cost nats-topology --cells 1 --nodes 3 --budget macs<=0.5x",
             "has no reference network, so macs<=0.5x means nothing",
         ),
-        ("cost resnet20 --device nowhere", "--device is 'nowhere': give cpu"),
+        ("cost resnet20 --device nowhere", "--device is 'nowhere': give auto, cpu"),
         ("cost resnet20 --epochs 3", "--epochs is no flag of `renascent cost`"),
     ],
 )

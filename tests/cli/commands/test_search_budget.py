@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("without_measuring")
 
 
 REFUSED = {
-    "nothing": (f"{SIZES} --budget ''", 2, "cannot be read: write NAME<=NUMBER"),
+    "nothing": (f"{SIZES} --budget ''", 2, "there is an empty word after --budget"),
     "unreadable": (f"{SIZES} --budget 'macs<0.5x'", 2, "budget 'macs<0.5x' cannot be read: write NAME<=NUMBER"),
     "no reference": (f"{TOPOLOGY} --budget 'macs<=0.5x'", 2, "has no reference network, so macs<=0.5x means nothing"),
     "bytes of operations": (f"{TOPOLOGY} --budget 'activation_bytes<=1M'", 2, "is known for spaces of sizes only"),

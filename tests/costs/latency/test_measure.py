@@ -126,7 +126,7 @@ def test_if_all_were_the_processor_time_does(monkeypatch):
         ({"runtime": "tflite"}, "unknown runtime"),
         ({"device": "cuda:99"}, "cannot be used"),
         ({"device": "abacus"}, "cannot be used"),
-        ({"device": "meta", "runtime": "onnxruntime"}, "CPU only"),
+        ({"device": "meta", "runtime": "onnxruntime"}, "cannot be used"),
         ({"rounds": 0}, "rounds is 0"),
         ({"passes": -1}, "passes is -1"),
     ],
