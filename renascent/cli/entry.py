@@ -71,8 +71,8 @@ def _run(words: list[str], stop: Stop) -> int:
             return _fail(words, f"{place}{e.strerror or e}: see to it, or name another file or folder", 2)
         if isinstance(e, MemoryError) or (isinstance(e, RuntimeError) and re.search(TOO_LARGE, str(e))):
             return _fail(words, "there is not enough memory for this: ask for something smaller", 2)
-        if place := _of_the_user(e):
-            return _fail(words, f"your own code fails ({type(e).__name__}: {e}), {place}: mend it", 2)
+        if where := _of_the_user(e):
+            return _fail(words, f"your own code fails ({type(e).__name__}: {e}), {where}: mend it", 2)
         raise
     return 0
 
