@@ -21,7 +21,7 @@ class RenascentError(Exception):
         """Return one line, in which what was given is quoted short.
 
         >>> len(str(RenascentError("there is no file " + "a" * 100_000)))
-        125
+        121
         """
         line = re.sub(r"\S{256,}", _middle, " ".join(super().__str__().split()))
         return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 + 5 :]}"
