@@ -331,8 +331,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The text of a small latency table."""
     table = latency()
     table = latency(calibration=table.calibrated())
-    assert Lut.load(table.save(tmp_path_factory.mktemp("latency") / "t.json")) == table
-    return (tmp_path_factory.getbasetemp() / "latency0" / "t.json").read_text()
+    saved = table.save(tmp_path_factory.mktemp("latency") / "t.json")
+    assert Lut.load(saved) == table
+    return Path(saved).read_text()
 
 
 NO_LAYERS = ("conv", LONG, "²", LAYER.replace("s1", "s0"))
