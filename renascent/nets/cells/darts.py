@@ -30,7 +30,7 @@ class DartsCells(SpaceConfig):
     Args:
         channels: width C of the first cells; reduction cells double it.
         cells: number N of normal cells before, between and behind the two reduction cells.
-        layers: number of all cells, with reduction cells at a third and at two thirds of it; 0: `cells` says it.
+        layers_count: number of all cells, with reduction cells at a third and at two thirds of it; 0: `cells` says it.
         nodes: feature maps in a cell, its two inputs not counted.
         operations: candidate operations of an edge.
         reduction: whether reduction cells are searched, or the fixed one of GDAS.
@@ -45,7 +45,7 @@ class DartsCells(SpaceConfig):
 
     channels: Count = 16
     cells: Count = 2
-    layers: Whole = 0
+    layers_count: Whole = 0
     nodes: Count = 4
     operations: Annotated[tuple[str, ...], OneOf("operation", OPERATIONS)] = OPERATIONS
     reduction: Annotated[str, OneOf("reduction", REDUCTIONS)] = "searched"
@@ -53,8 +53,8 @@ class DartsCells(SpaceConfig):
 
     def __post_init__(self) -> None:
         cells_space(self.nodes, self.operations)  # refuses operations among which there is nothing to choose
-        if 0 < self.layers < 3:
-            raise UserError(f"layers is {self.layers}: give at least 3, two of which reduce, or 0 for those of `cells`")
+        if 0 < self.layers_count < 3:
+            raise UserError(f"layers_count is {self.layers_count}: give at least 3, two of which reduce, or 0 for those of `cells`")
         if self.reduction == "fixed" and 2 * self.channels % GROUPS:
             raise UserError(
                 f"channels is {self.channels}, and the fixed reduction cell has twice as many in {GROUPS} groups: "
@@ -69,8 +69,8 @@ class DartsCells(SpaceConfig):
     @property
     def placing(self) -> tuple[tuple[int, int], int]:
         """Where the two reduction cells are, and how many cells there are in all."""
-        if self.layers:
-            return (self.layers // 3, 2 * self.layers // 3), self.layers
+        if self.layers_count:
+            return (self.layers_count // 3, 2 * self.layers_count // 3), self.layers_count
         return (self.cells, 2 * self.cells + 1), 3 * self.cells + 2
 
     @property
