@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from torch import nn
-
 from renascent.core.codecs import darts_cells
 from renascent.core.codecs.darts_cells import KINDS, OPERATIONS, cells_space
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, OneOf, Whole, settings
-from renascent.core.protocols import SpaceConfig, Supernet
 from renascent.core.space import Arch, Space
-from renascent.nets.cells.darts_network import DartsNetwork, Place
+from renascent.nets.cells.darts_network import DartsNetwork
 from renascent.nets.cells.darts_ops import GROUPS
 from renascent.nets.cells.ops import Norm
+from renascent.nets.cells.slots import ChoiceSpace, Place
 
 STEMS = ("cifar", "imagenet")
 """Stems by name: one convolution of stride 1, or three of stride 2."""
@@ -24,7 +22,7 @@ REDUCTIONS = ("searched", "fixed")
 
 
 @settings
-class DartsCells(SpaceConfig):
+class DartsCells(ChoiceSpace):
     """Two kinds of cell, normal and reduction, of nodes that keep two edges each, with one operation on each edge.
 
     Args:
@@ -54,7 +52,9 @@ class DartsCells(SpaceConfig):
     def __post_init__(self) -> None:
         cells_space(self.nodes, self.operations)  # refuses operations among which there is nothing to choose
         if 0 < self.layers_count < 3:
-            raise UserError(f"layers_count is {self.layers_count}: give at least 3, two of which reduce, or 0 for those of `cells`")
+            raise UserError(
+                f"layers_count is {self.layers_count}: give at least 3, two of which reduce, or 0 for those of `cells`"
+            )
         if self.reduction == "fixed" and 2 * self.channels % GROUPS:
             raise UserError(
                 f"channels is {self.channels}, and the fixed reduction cell has twice as many in {GROUPS} groups: "
@@ -81,17 +81,9 @@ class DartsCells(SpaceConfig):
         space, both = self.space, cells_space().parse(darts_cells.DARTS_V2)
         return space.arch({name: both[name] for name in space.decisions})
 
-    def plain(self, channels_in: int, classes: int, place: Place, norm: Norm) -> DartsNetwork:
+    def build(self, place: Place, norm: Norm, channels_in: int, classes: int) -> DartsNetwork:
         """Build the network, with what `place` puts where an operation is decided."""
-        return DartsNetwork(self, channels_in, classes, place, norm)
-
-    def supernet(self, channels_in: int, classes: int) -> Supernet:
-        """Build the shared-weight network for (batch, channels_in, h, w) images."""
-        raise NotImplementedError
-
-    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> DartsNetwork:
-        """Build one architecture with fresh weights. `prune` changes nothing: every node is part of the output."""
-        return DartsNetwork(self, channels_in, classes, lambda name, build: build(str(arch[name])), nn.BatchNorm2d)
+        return DartsNetwork(self, place, norm, channels_in, classes)
 
     def draw(self, arch: Arch) -> str:
         """Draw the cells in text."""

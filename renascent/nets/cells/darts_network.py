@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,10 @@ from renascent.core.codecs.darts_cells import edge_name, edges
 from renascent.nets.cells.auxiliary import AuxiliaryHead
 from renascent.nets.cells.darts_ops import FactorisedReduction, Preprocess, factorised, operation, pooled
 from renascent.nets.cells.ops import Norm, Zero, drop_paths
+from renascent.nets.cells.slots import Place
 
 if TYPE_CHECKING:
     from renascent.nets.cells.darts import DartsCells
-
-Place = Callable[[str, Callable[[str], nn.Module]], nn.Module]
-"""Decision, function that builds an option by name -> what stands in its place."""
 
 
 class Inputs(nn.Module):
@@ -94,7 +91,7 @@ class DartsNetwork(nn.Module):
     settable at any time.
     """
 
-    def __init__(self, config: DartsCells, channels_in: int, classes: int, place: Place, norm: Norm) -> None:
+    def __init__(self, config: DartsCells, place: Place, norm: Norm, channels_in: int, classes: int) -> None:
         super().__init__()
         self.small = config.stem == "cifar"
         self.reductions, count = config.placing

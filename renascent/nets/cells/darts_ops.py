@@ -51,7 +51,7 @@ def operation(name: str, channels: int, stride: int = 1, norm: Norm = nn.BatchNo
     (2, 2)
     """
     if name == "none":
-        return Zero()
+        return Zero(stride)
     if name == "skip_connect":
         return nn.Identity() if stride == 1 else FactorisedReduction(channels, channels, norm)
     if name == "max_pool_3x3":

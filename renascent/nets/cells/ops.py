@@ -16,10 +16,14 @@ Norm = Callable[[int], nn.Module]
 
 
 class Zero(nn.Module):
-    """No connection: zeros of the input's shape."""
+    """No connection: zeros of the input's shape, its height and width over `stride`."""
+
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.mul(0.0)
+        return x[:, :, :: self.stride, :: self.stride].mul(0.0) if self.stride > 1 else x.mul(0.0)
 
 
 class ReLUConvBN(nn.Sequential):
