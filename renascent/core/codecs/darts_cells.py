@@ -104,7 +104,7 @@ def _parts(name: str) -> tuple[str, str, str]:
 def _format(nodes: int, kinds: Sequence[str], arch: Arch) -> str:
     def group(kind: str, target: int) -> str:
         kept = [(arch[edge_name(kind, source, target)], source) for source in range(target)]
-        return "|" + "".join(f"{operation}~{source}|" for operation, source in kept if operation != NONE)
+        return f"|{'|'.join(f'{operation}~{source}' for operation, source in kept if operation != NONE)}|"
 
     return ",".join(f"{kind}={'+'.join(group(kind, t) for t in range(2, nodes + 2))}" for kind in kinds)
 

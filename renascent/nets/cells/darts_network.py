@@ -54,12 +54,14 @@ class Cell(nn.Module):
     def forward(self, first: Tensor, last: Tensor, drop_path: float) -> Tensor:
         """Map (batch, first, h or 2 h, ..) and (batch, last, h, w) to (batch, nodes x width, h / stride, ...)."""
         values = self.inputs(first, last)
-        nothing = torch.zeros_like(values[1][:, :, :: self.stride, :: self.stride])
         for target in range(2, self.nodes + 2):
             names = {source: f"{source}-{target}" for source in range(target)}
             parts = [self._edge(name, values[k], drop_path) for k, name in names.items() if name in self.edges]
-            values.append(sum(parts[1:], parts[0]) if parts else nothing)
+            values.append(sum(parts[1:], parts[0]) if parts else self._nothing(values[1]))
         return torch.cat(values[2:], 1)
+
+    def _nothing(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
 
     def _edge(self, name: str, x: Tensor, drop_path: float) -> Tensor:
         op = self.edges[name]
