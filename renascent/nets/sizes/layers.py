@@ -70,6 +70,7 @@ class Layer:
     norm: whether batch normalisation follows.
     active: whether an activation does.
     held: (channels, h, w) of each map that has to be kept meanwhile, for a shortcut.
+    dilation: of the kernel.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Layer:
     active: bool = True
     presence: Amount = 1
     held: tuple[tuple[Quantity, Quantity, Quantity], ...] = ()
+    dilation: int = 1
 
     @property
     def size_out(self) -> tuple[Quantity, Quantity]:
