@@ -18,7 +18,10 @@ from renascent.nets.toy import ToySpace
 SMALL = {"channels": 4, "cells": 1, "width": 0.125}
 """Used where a space has such a parameter: the smallest that still has everything."""
 
-SMALLEST = {"mbconv": {"small": True, "blocks": (2, 1, 1, 1, 1, 1)}}
+SMALLEST = {
+    "darts-cells": {"layers_count": 3, "nodes": 2},
+    "mbconv": {"small": True, "blocks": (2, 1, 1, 1, 1, 1)},
+}
 """Space -> the same, for parameters that mean something else elsewhere."""
 
 RESOLUTIONS = {"lowest": 6, "highest": 10, "resolution_step": 2}
@@ -45,6 +48,7 @@ LONGER = {"resnet56", "resnet110"}
 
 CONFIGS = {name: (small(name), SHAPE) for name in SPACES if name not in LONGER}
 CONFIGS["the example of a space of your own"] = (ToySpace(), (3, 4, 4))
+CONFIGS["darts-cells with fixed reduction"] = (dataclasses.replace(small("darts-cells"), reduction="fixed"), SHAPE)
 CONFIGS["resnet20 with resolutions"] = (SPACES["resnet20"](**RESOLUTIONS), (1, 8, 8))
 CONFIGS["resnet20 of tied widths"] = (SPACES["resnet20"](tied=True), (1, 8, 8))
 CONFIGS["resnet20 of depths only"] = (SPACES["resnet20"](widths=False), SHAPE)
