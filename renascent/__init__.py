@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from renascent.loops.trials import trials as trials
     from renascent.nets import SPACES as SPACES
     from renascent.nets.adapt.config import adapt as adapt
+    from renascent.nets.cells.darts import DartsCells as DartsCells
     from renascent.nets.cells.nats import NatsTopology as NatsTopology
     from renascent.nets.sizes.resnet_cifar import ResNetCifar as ResNetCifar
     from renascent.strategies import STRATEGIES as STRATEGIES
