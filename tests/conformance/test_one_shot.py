@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from renascent.core.gates import one_hot
-from renascent.core.knapsack import within
 from renascent.core.protocols import Goal, Loss, OneShot, Setup, Supernet, WeightRule
 from renascent.core.space import Integer, Space
+from renascent.core.within import within
 from renascent.loops import _drive
 from renascent.loops.run import CLOCK_FIELDS, Run, read_events
 from renascent.loops.share import Scorer, share
