@@ -20,6 +20,7 @@ CONFIGS = {
     "nats-topology": NatsTopology(channels=4, cells=1, nodes=3),
     "toy": ToySpace(rows=4),
     "mbconv": SPACES["mbconv"](small=True, width=0.125, blocks=(2, 1, 1, 1, 2, 1)),
+    "pyramid-tree": SPACES["pyramid-tree"](blocks=1, final_channels=72),
     "resnet20 with resolutions": SPACES["resnet20"](lowest=5, highest=10, resolution_step=1),
     "resnet20 of tied widths": SPACES["resnet20"](tied=True),
     "resnet18 for small images": SPACES["resnet18"](small=True, lowest=5, highest=10),
@@ -30,7 +31,7 @@ CONFIGS = {
 COUNTS = {"macs": macs, "params": lambda net, shape: params(net)}
 """Costs that are counted on a network in another way, too."""
 
-FEW = {"resnet164": 1, "resnet50": 3, "mbconv": 1}
+FEW = {"resnet164": 1, "resnet50": 3, "mbconv": 1, "pyramid-tree": 1}
 """How many architectures of a network of many layers are built."""
 
 
