@@ -1,14 +1,17 @@
 """The FBNet space: a chain of 22 blocks, each of one of nine kinds, arXiv:1812.03443, Sec. 3.1."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from torch import Tensor, nn
 
-from renascent.core.fields import settings
+from renascent.core.errors import UserError
+from renascent.core.fields import Range, settings
 from renascent.core.space import Arch, Choice, Space
-from renascent.nets.cells.ops import Norm, Zero
+from renascent.core.text import aligned
+from renascent.nets.cells.ops import ConvBN, Norm, Zero, residual
 from renascent.nets.cells.slots import ChoiceSpace, Place
+from renascent.nets.sizes.units import Chain, Classifier
 from renascent.nets.sizes.widths import Multiplier, widened
 
 KINDS = {
@@ -21,37 +24,36 @@ KINDS = {
     "k5_e3": (5, 3, 1),
     "k5_e6": (5, 6, 1),
 }
-"""Kernel, expansion and groups of each kind of block, in the order of HELP's measurements; `skip` comes last."""
+"""Kernel, expansion and groups of each kind of block, in the order of HELP's measurements; `SKIP` comes last."""
 
-STAGES = ((1, 16, 1), (4, 24, 1), (4, 32, 2), (4, 64, 2), (4, 112, 1), (4, 184, 2), (1, 352, 1))
-"""Blocks, channels and first stride of each stage, Table 1, on images of 32 x 32 as HELP has it, arXiv:2106.08630."""
+SKIP = "skip"
+
+STAGES = ((16, 1), (24, 1), (32, 2), (64, 2), (112, 1), (184, 2), (352, 1))
+"""Channels and first stride of each stage, Table 1, on images of 32 x 32 as HELP has it, arXiv:2106.08630."""
 
 STEM, LAST = 16, 1984
 """Channels of the first convolution and of the last."""
 
 
-class Spot(NamedTuple):
-    """Where a block stands. inputs, outputs: channels."""
+class Block(NamedTuple):
+    """One place of the chain. shortcut: whether x passes it by: a skip is then that alone."""
 
-    name: str
+    decision: str
     inputs: int
     outputs: int
     stride: int
-
-    @property
-    def shortcut(self) -> bool:
-        """Whether it has a shortcut: then a skip is that alone."""
-        return self.stride == 1 and self.inputs == self.outputs
+    shortcut: bool
 
 
 @settings
 class FBNet(ChoiceSpace):
-    """A chain of inverted residual blocks of nine kinds, one of which is skipped, for images of 32 x 32.
+    """A chain of inverted residual blocks of eight kinds, or skips, for images of 32 x 32.
 
     Architectures are written in the order of HELP's measurements: an index row is a row of that file.
 
     Args:
-        width: multiplies all channels, which are then rounded down to a multiple of 8, at least 8.
+        width: multiplies all channels, rounded down to a multiple of 8; decided before the search, never after it.
+        blocks: how many each of the seven stages has.
 
     References:
         Wu, Dai, Zhang, Wang, Sun, Wu, Tian, Vajda, Jia and Keutzer, FBNet: Hardware-Aware Efficient ConvNet Design via
@@ -61,10 +63,15 @@ class FBNet(ChoiceSpace):
     """
 
     width: Multiplier = 1.0
+    blocks: Annotated[tuple[int, ...], Range(1, 100)] = (1, 4, 4, 4, 4, 4, 1)
+
+    def __post_init__(self) -> None:
+        if len(self.blocks) != len(STAGES):
+            raise UserError(f"blocks is {self.blocks}: give {len(STAGES)} numbers, one for each stage")
 
     @property
     def space(self) -> Space:
-        return Space({spot.name: Choice((*KINDS, "skip")) for spot in self.spots()}, name="fbnet")
+        return Space({block.decision: Choice((*KINDS, SKIP)) for block in self.places()}, name="fbnet")
 
     @property
     def reference(self) -> Arch:
@@ -72,45 +79,37 @@ class FBNet(ChoiceSpace):
         space = self.space
         return space.arch(dict.fromkeys(space.decisions, "k3_e6"))
 
-    def spots(self) -> Iterator[Spot]:
-        """List where blocks stand, in order."""
+    def places(self) -> Iterator[Block]:
+        """Yield the places of the chain in order."""
         inputs = self.channels(STEM)
-        for stage, (blocks, width, first) in enumerate(STAGES, start=1):
-            for block in range(blocks):
-                outputs = self.channels(width)
-                yield Spot(f"stage{stage}.block{block + 1}", inputs, outputs, first if block == 0 else 1)
+        for stage, ((width, first), count) in enumerate(zip(STAGES, self.blocks, strict=True), start=1):
+            for block in range(1, count + 1):
+                outputs, stride = self.channels(width), first if block == 1 else 1
+                shortcut = stride == 1 and inputs == outputs
+                yield Block(f"stage{stage}.block{block}", inputs, outputs, stride, shortcut)
                 inputs = outputs
 
     def channels(self, original: int) -> int:
-        """Return channels times the width, rounded down to a multiple of 8, at least 8."""
+        """Return the channels of a layer that has so many in the original."""
         return max(8, widened(original, self.width) // 8 * 8)
 
     def build(self, place: Place, norm: Norm, channels_in: int, classes: int) -> nn.Module:
         """Build the network. place: makes what is decided.  norm: makes a batch normalisation of so many channels."""
-        blocks = []
-        for spot in self.spots():
-            part = place(spot.name, _options(spot, norm))
-            blocks.append(Residual(part) if spot.shortcut else part)
-        stem, last = self.channels(STEM), self.channels(LAST)
-        first = _conv(channels_in, stem, 3, norm=norm)
-        head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, classes)
-        return nn.Sequential(first, *blocks, _conv(spot.outputs, last, norm=norm), *head)
+        stem, before, last = map(self.channels, (STEM, STAGES[-1][0], LAST))
+        found: list[nn.Module] = [_block(place, norm, block) for block in self.places()]
+        return Chain(
+            stem=ConvBN(channels_in, stem, 3, active=nn.ReLU(), norm=norm),
+            blocks=nn.Sequential(*found),
+            last=ConvBN(before, last, active=nn.ReLU(), norm=norm),
+            classifier=Classifier(last, classes),
+        )
 
     def draw(self, arch: Arch) -> str:
-        """Draw an architecture in text: a line a stage."""
-        names = [[f"stage{k}.block{b + 1}" for b in range(blocks)] for k, (blocks, *_) in enumerate(STAGES, start=1)]
-        return "\n".join(f"stage {k}: {'  '.join(str(arch[n]) for n in row)}" for k, row in enumerate(names, start=1))
-
-
-class Residual(nn.Module):
-    """A map plus what a part makes of it; the map itself where that is `Zero`."""
-
-    def __init__(self, part: nn.Module) -> None:
-        super().__init__()
-        self.part = part
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x if isinstance(self.part, Zero) else x + self.part(x)  # type: ignore[no-any-return]
+        """Draw an architecture in text: a block a line, its kind, and its channels."""
+        rows = [
+            (b.decision, str(arch[b.decision]), f"{b.inputs} -> {b.outputs}, stride {b.stride}") for b in self.places()
+        ]
+        return aligned(rows, "<<<")
 
 
 class Shuffle(nn.Module):
@@ -124,27 +123,24 @@ class Shuffle(nn.Module):
         return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
-def _options(spot: Spot, norm: Norm) -> Callable[[str], nn.Module]:
-    """Return what builds the options of a place by name."""
+def _block(place: Place, norm: Norm, block: Block) -> nn.Module:
+    def option(name: str) -> nn.Module:
+        if name in KINDS:
+            return _inverted(block, *KINDS[name], norm)
+        skip = ConvBN(block.inputs, block.outputs, 1, block.stride, active=nn.ReLU(), norm=norm)
+        return Zero() if block.shortcut else skip
 
-    def build(name: str) -> nn.Module:
-        if name == "skip":
-            return Zero() if spot.shortcut else _conv(spot.inputs, spot.outputs, stride=spot.stride, norm=norm)
-        kernel, expansion, groups = KINDS[name]
-        middle = spot.inputs * expansion
-        return nn.Sequential(
-            _conv(spot.inputs, middle, groups=groups, norm=norm),
-            *([Shuffle(groups)] if groups > 1 else []),
-            _conv(middle, middle, kernel, spot.stride, middle, norm),
-            _conv(middle, spot.outputs, groups=groups, norm=norm)[:2],
-        )
-
-    return build
+    inside = place(block.decision, option)
+    return residual(inside) if block.shortcut else inside
 
 
-def _conv(
-    inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, norm: Norm = nn.BatchNorm2d
-) -> nn.Sequential:
-    """Return convolution, batch normalisation, ReLU."""
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(conv, norm(outputs), nn.ReLU())
+def _inverted(block: Block, kernel: int, expansion: int, groups: int, norm: Norm) -> nn.Sequential:
+    """Return a block without its shortcut: 1x1 to the inner width, depthwise, 1x1 back; shuffled where grouped."""
+    middle = block.inputs * expansion
+    depthwise = ConvBN(middle, middle, kernel, block.stride, groups=middle, active=nn.ReLU(), norm=norm)
+    return nn.Sequential(
+        ConvBN(block.inputs, middle, groups=groups, active=nn.ReLU(), norm=norm),
+        *([Shuffle(groups)] if groups > 1 else []),
+        depthwise,
+        ConvBN(middle, block.outputs, groups=groups, norm=norm),
+    )
