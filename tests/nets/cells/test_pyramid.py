@@ -1,5 +1,7 @@
 """PyramidNet of tree cells: its sizes as published, and against a network written out a second time."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,7 @@ def test_it_widens_from_16_to_a_quarter_of_the_last_channels():
     assert blocks[0] == (16, 16, 64, 1)  # 16 + 84 / 54 is 17.6, rounded down to even
     assert blocks[-1].outputs == 400
     assert all(block.inner == int(16 + 84 * (k + 1) / 54) // 2 * 2 for k, block in enumerate(blocks[:-1]))
-    assert all(block.inputs == before.outputs for before, block in zip(blocks, blocks[1:], strict=False))
+    assert all(block.inputs == before.outputs for before, block in pairwise(blocks))
     assert [k for k, block in enumerate(blocks) if block.stride == 2] == [18, 36]
 
 
