@@ -161,8 +161,8 @@ def operation(name: str, channels: int, norm: Norm) -> nn.Module:
     if name == "max_pool_3x3":
         return nn.MaxPool2d(3, 1, 1)
     kernel, dilation = SEPARABLE[name]
-    window = {"kernel_size": kernel, "padding": kernel // 2 * dilation, "dilation": dilation}
-    depthwise = nn.Conv2d(channels, channels, **window, groups=channels, bias=False)
+    window = kernel, 1, kernel // 2 * dilation, dilation
+    depthwise = nn.Conv2d(channels, channels, *window, groups=channels, bias=False)
     return nn.Sequential(norm(channels), nn.ReLU(), depthwise, nn.Conv2d(channels, channels, 1, bias=False))
 
 
