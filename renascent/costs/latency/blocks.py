@@ -142,7 +142,10 @@ class BlockLatency(Additive):
         check_decisions(own, space, stored.about.source, stored.about.network)
         return cls.of_terms(
             space,
-            {name: {option: (t.ms, t.sd_ms) for option, t in terms.items()} for name, terms in stored.decisions.items()},
+            {
+                name: {option: (t.ms, t.sd_ms) for option, t in terms.items()}
+                for name, terms in stored.decisions.items()
+            },
             stored.about,
             base=(stored.base.ms, stored.base.sd_ms),
         )
