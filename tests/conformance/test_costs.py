@@ -19,6 +19,8 @@ SHAPE = (3, 8, 8)
 CONFIGS = {
     "nats-topology": NatsTopology(channels=4, cells=1, nodes=3),
     "toy": ToySpace(rows=4),
+    "darts-cells": SPACES["darts-cells"](channels=4, layers_count=3, nodes=2),
+    "darts-cells with fixed reduction": SPACES["darts-cells"](channels=4, layers_count=3, nodes=2, reduction="fixed"),
     "fbnet": SPACES["fbnet"](width=0.125, blocks=(1, 2, 1, 1, 1, 1, 1)),
     "mbconv": SPACES["mbconv"](small=True, width=0.125, blocks=(2, 1, 1, 1, 2, 1)),
     "pyramid-tree": SPACES["pyramid-tree"](blocks=1, final_channels=72),
@@ -32,7 +34,7 @@ CONFIGS = {
 COUNTS = {"macs": macs, "params": lambda net, shape: params(net)}
 """Costs that are counted on a network in another way, too."""
 
-FEW = {"resnet164": 1, "resnet50": 3, "fbnet": 1, "mbconv": 1, "pyramid-tree": 1}
+FEW = {"resnet164": 1, "resnet50": 3, "darts-cells": 2, "fbnet": 1, "mbconv": 1, "pyramid-tree": 1}
 """How many architectures of a network of many layers are built."""
 
 
