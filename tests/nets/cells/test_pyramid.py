@@ -188,3 +188,14 @@ def test_probes_have_the_gradient_of_all_options_active_at_the_binary_gates_valu
 def test_every_operation_is_drawn_by_the_seeds_above():
     picked = {option for seed in range(2) for option in TINY.space.sample(np.random.default_rng(seed)).values()}
     assert picked == set(OPERATIONS)
+
+
+def test_a_dropped_path_leaves_the_shortcut_of_that_image_in_training_only():
+    plain, x = TINY.network(TINY.reference, 3, 5).train(), torch.randn(64, 16, 4, 4)
+    block = plain.blocks[0]
+    whole, shortcut = block(x, 0.0), F.pad(x, (0, 0, 0, 0, 0, 48))
+    out = block(x, 0.25)
+    dropped = (out == shortcut).flatten(1).all(1)
+    assert 4 <= int(dropped.sum()) <= 30
+    torch.testing.assert_close(out[~dropped], ((whole - shortcut) / 0.75 + shortcut)[~dropped])
+    assert torch.equal(block.eval()(x, 0.25), block(x, 0.0))
