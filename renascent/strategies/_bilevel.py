@@ -63,6 +63,17 @@ def weight_step(s: State[Any], batch: Batch, gates: Gates, t: Progress) -> Metri
     return {"train_loss": loss.detach(), "train_score": score}
 
 
+def arch_due(t: Progress, warmup: float, every: int) -> bool:
+    """Return whether an architecture step follows this weight step, as it does every so many after the warm-up.
+
+    warmup: share of the search with weight steps only.
+
+    >>> [arch_due(Progress(k, 5, 5), 0.25, 2) for k in range(5)]
+    [False, True, False, True, False]
+    """
+    return t.fraction >= warmup and (t.step + 1) % every == 0
+
+
 def arch_step(
     s: State[Any], batch: Batch, gates: Gates, charged: Callable[[Tensor], Tensor] = lambda loss: loss
 ) -> Metrics:
