@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.func import functional_call
 
 Option = Callable[[Tensor], Tensor]
-"""A candidate operation, or a function that computes one. It keeps no statistics, for it is computed once more."""
+"""A candidate operation, or a function that computes one. What it keeps, it keeps in buffers."""
 
 
 def probe(out: Tensor, x: Tensor, weight: Tensor, options: Mapping[int, Option]) -> Tensor:
@@ -33,6 +34,22 @@ def probe(out: Tensor, x: Tensor, weight: Tensor, options: Mapping[int, Option])
     return _Probe.apply(out, weight, x.detach(), options)  # type: ignore[no-any-return, no-untyped-call]
 
 
+@torch.no_grad()
+def unnoticed(option: Option, x: Tensor) -> Tensor:
+    """Compute an option and leave no trace of it: no graph, its buffers and the random numbers to come as they were.
+
+    So running statistics and the draws of dropout are those of a step without it, bit for bit.
+    """
+    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+        # not put back afterwards, which a graph that has saved them would refuse
+        buffers = (
+            {name: value.clone() for name, value in option.named_buffers()} if isinstance(option, nn.Module) else {}
+        )
+        if isinstance(option, nn.Module) and buffers:
+            return functional_call(option, buffers, (x,))  # type: ignore[no-any-return]
+        return option(x)
+
+
 class _Probe(Function):
     @staticmethod
     def forward(ctx: Any, out: Tensor, weight: Tensor, x: Tensor, options: Mapping[int, Option]) -> Tensor:
@@ -45,8 +62,7 @@ class _Probe(Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        with torch.no_grad():
-            slopes = {k: (g * option(x)).sum() for k, option in ctx.options.items()}
+        slopes = {k: (g * unnoticed(option, x)).sum() for k, option in ctx.options.items()}
         nothing = g.new_zeros(())
         # one move to the weight's device, where every single number would make an accelerator wait
         gradient = torch.stack([slopes.get(k, nothing) for k in range(len(ctx.like))]).to(ctx.device, ctx.like.dtype)

@@ -5,9 +5,6 @@ stages and classifier by ones that follow the gates. They read them from one `Ga
 fills for the length of one forward pass: the one hidden hand-over, so that a space's network is written once, plainly.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,43 +14,12 @@ from renascent.core.optimiser import Regions
 from renascent.core.protocols import SpaceConfig, Supernet
 from renascent.core.space import Arch, Space
 from renascent.nets.cells.pointwise import convolve_1x1, folded
+from renascent.nets.context import GateContext
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.layers import largest_active
 from renascent.nets.sizes.mixture import interpolated, interpolated_rows, mask, padded, stretch
 from renascent.nets.sizes.resolution import RESOLUTION, resize
 from renascent.nets.sizes.units import Classifier, Norm, Skip, Stage, Unit, convolve
-
-
-class GateContext:
-    """The gates of the present forward pass. Empty outside."""
-
-    def __init__(self, space: Space) -> None:
-        self.space = space
-        self._gates: Gates | None = None
-
-    @contextmanager
-    def active(self, gates: Gates) -> Iterator[None]:
-        """Let `gates` hold inside, whatever happens there."""
-        self._gates = gates
-        try:
-            yield
-        finally:
-            self._gates = None
-
-    def gate(self, decision: str) -> Gate:
-        assert self._gates is not None, "this layer is part of a supernet: call that, with gates"
-        return self._gates[decision]
-
-    def mixed(self, decision: str | None, blend: str) -> tuple[Gate, tuple[int, ...]] | None:
-        """Return a gate that brings several widths together by `blend`, and all widths; None for any other gate."""
-        gate = self.gate(decision) if decision else None
-        if decision is None or gate is None or gate.blend != blend or certain(gate):
-            return None
-        return gate, self.space.options(decision)
-
-    def widest(self, decision: str) -> int:
-        """Return the widest active option."""
-        return int(self.space.options(decision)[max(self.gate(decision).active)])
 
 
 class CroppedConv(nn.Module):

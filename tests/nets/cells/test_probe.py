@@ -68,3 +68,41 @@ def test_a_probe_is_differentiable_once():
     (slope,) = torch.autograd.grad(out.pow(2).sum(), [weight], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
+
+
+class Noisy(nn.Sequential):
+    """What a user may put in: batch normalisation that keeps statistics, and dropout."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3), nn.Dropout(0.5))
+
+
+def step(seed, probed):
+    """Return the running statistics after a training step, its gradients, and what is drawn next."""
+    torch.manual_seed(seed)
+    layers = [MixedOp([Noisy(), Noisy(), Noisy()]) for _ in range(2)]
+    weight = torch.tensor([0.0, 1.0, 0.0], requires_grad=True)
+    gate, x = Gate(weight, (1,), probed), torch.randn(4, 2, 5, 5)
+    out = layers[1](layers[0](x, gate)[:, :2], gate)
+    out.square().sum().backward()
+    buffers = [b for layer in layers for b in layer.buffers()]
+    gradients = [p.grad for layer in layers for p in layer.options[1].parameters()]
+    return [*buffers, *gradients, weight.grad[1], torch.rand(3), torch.get_rng_state()], weight.grad
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_statistics_and_dropout_of_a_step_are_those_without_probes_to_the_bit(seed):
+    (alone, without), (seen, with_probes) = step(seed, ()), step(seed, (0, 2))
+    assert all(torch.equal(a, b) for a, b in zip(alone, seen, strict=True))
+    assert without.tolist()[::2] == [0.0, 0.0]
+    assert with_probes.abs().min() > 1e-6
+
+
+def test_what_is_put_back_does_not_disturb_a_graph_that_saved_it():
+    option = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2))
+    weight = torch.zeros(1, requires_grad=True)
+    x = torch.randn(2, 2, 3, 3)
+    out = probe(option(x), x, weight, {0: option})
+    out.square().sum().backward()
+    assert option[1].num_batches_tracked == 1
+    assert weight.grad.item() > 0

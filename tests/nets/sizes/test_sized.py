@@ -10,8 +10,9 @@ from torch.nn import functional
 from renascent.core.gates import Gate, one_hot, several_sizes
 from renascent.core.space import Integer, Space
 from renascent.nets import SPACES
+from renascent.nets.context import GateContext
 from renascent.nets.sizes.mixture import stretching
-from renascent.nets.sizes.sized import GateContext, MixedDepth, MixedSkip, MixedUnit
+from renascent.nets.sizes.sized import MixedDepth, MixedSkip, MixedUnit
 from renascent.nets.sizes.units import Skip, Stage, Unit
 
 WIDTHS, BEFORE, DEPTHS = (2, 3, 5, 8), (3, 4, 6), (0, 1, 2)

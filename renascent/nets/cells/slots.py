@@ -1,0 +1,95 @@
+"""Networks whose parts are decided: written once, plainly, with places for what is chosen.
+
+A space of `Choice` decisions writes its network by a function that asks `place` for what stands at a decision. The
+plain network of one architecture has the chosen option there, the supernet a `Slot`: all options, mixed under the gate
+of the present forward pass, each with weights of its own.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+
+from torch import Tensor, nn
+
+from renascent.core.gates import Gates, moved
+from renascent.core.space import Arch
+from renascent.core.spaces import SpaceConfig, Supernet
+from renascent.nets.cells.mixed import MixedOp
+from renascent.nets.cells.norm import BatchStatisticsNorm
+from renascent.nets.cells.ops import Norm
+from renascent.nets.context import GateContext
+
+Place = Callable[[str, Callable[[str], nn.Module]], nn.Module]
+"""A decision, and what builds one of its options by its name -> the module at that place."""
+
+
+def chosen(arch: Arch) -> Place:
+    """Return what puts at every place the option that an architecture has there."""
+    return lambda decision, build: build(str(arch[decision]))
+
+
+class Slot(nn.Module):
+    """All options of one decision, mixed under its gate of the present forward pass. Copies of a cell share a decision.
+
+    options: modules from one input shape to one output shape, in the order of the decision's options.
+    """
+
+    def __init__(self, options: Iterable[nn.Module], decision: str, context: GateContext) -> None:
+        super().__init__()
+        self.mixed, self.decision, self.context = MixedOp(options), decision, context
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mixed(x, self.context.gate(self.decision))  # type: ignore[no-any-return]
+
+
+class ChoiceSpace(SpaceConfig):
+    """A space of `Choice` decisions. It says these, its drawing, and its network with places; the rest follows."""
+
+    @abstractmethod
+    def build(self, place: Place, norm: Norm, channels_in: int, classes: int) -> nn.Module:
+        """Build the network. place: makes what is decided.  norm: makes a batch normalisation of so many channels."""
+
+    def supernet(self, channels_in: int, classes: int) -> ChoiceSupernet:
+        """Build the shared-weight network for (batch, channels_in, h, w) images."""
+        return ChoiceSupernet(self, channels_in, classes)
+
+    def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
+        """Build one architecture with fresh weights. `prune` changes nothing: every option reaches the output."""
+        return self.build(chosen(arch), nn.BatchNorm2d, channels_in, classes)
+
+
+class ChoiceSupernet(Supernet):
+    """A space of `Choice` decisions with shared weights: every option has its own, all else is common.
+
+    Batch normalisation uses batch statistics, training or not.
+    """
+
+    def __init__(self, config: ChoiceSpace, channels_in: int, classes: int) -> None:
+        super().__init__()
+        self.config, self.space = config, config.space
+        self.channels_in, self.classes = channels_in, classes
+        self.context = GateContext(self.space)
+        self.net = config.build(self._slot, BatchStatisticsNorm, channels_in, classes)
+
+    def _slot(self, decision: str, build: Callable[[str], nn.Module]) -> Slot:
+        return Slot(map(build, map(str, self.space.options(decision))), decision, self.context)
+
+    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+        with self.context.active(moved(gates, x.device)):
+            return self.net(x)  # type: ignore[no-any-return]
+
+    def extract(self, arch: Arch) -> nn.Module:
+        """Return `arch` with a copy of the shared weights; its running statistics are still to be estimated."""
+        net = self.config.network(arch, self.channels_in, self.classes).to(next(self.parameters()))
+        shared = self.net.state_dict()
+        for name, slot in self.net.named_modules():
+            if isinstance(slot, Slot):
+                option = slot.mixed.options[self.space.options(slot.decision).index(arch[slot.decision])]
+                shared |= {f"{name}.{key}": value for key, value in option.state_dict().items()}
+        net.load_state_dict({key: shared.get(key, value) for key, value in net.state_dict().items()})
+        return net
+
+    @property
+    def plain(self) -> nn.Module:
+        return self.net
