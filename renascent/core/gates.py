@@ -188,6 +188,18 @@ def certain(gate: Gate) -> bool:
     return float(gate.weight[gate.active[0]]) == 1.0
 
 
+def with_probes_active(gates: Gates) -> Gates:
+    """Return gates whose probed options are active, for networks that compute several sizes at once anyway.
+
+    At weight 0 they add nothing to the output, and the weights get the gradient that probes give them.
+
+    >>> with_probes_active({"a": Gate(torch.tensor([0.0, 1.0], requires_grad=True), (1,), probe=(0,))})["a"].active
+    (0, 1)
+    """
+    probing = {name: gate for name, gate in gates.items() if gate.probe and gate.weight.requires_grad}
+    return {**gates, **{n: replace(g, active=tuple(sorted(g.active + g.probe)), probe=()) for n, g in probing.items()}}
+
+
 def moved(gates: Gates, device: torch.device) -> Gates:
     """Return gates whose weights are on a device, all moved at once: one by one, each move would make it wait.
 

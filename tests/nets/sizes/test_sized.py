@@ -7,11 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from renascent.core.gates import Gate, one_hot, several_sizes
+from renascent.core.gates import Gate, one_hot, several_sizes, two_paths
 from renascent.core.space import Integer, Space
 from renascent.nets import SPACES
 from renascent.nets.context import GateContext
 from renascent.nets.sizes.mixture import stretching
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.nets.sizes.sized import MixedDepth, MixedSkip, MixedUnit
 from renascent.nets.sizes.units import Skip, Stage, Unit
 
@@ -177,3 +178,27 @@ def test_supernet_one_sampled_size_gives_no_gate_gradient(space):
         loss = net(torch.randn(4, 1, 8, 8), given).logsumexp(1).sum()
         (slope,) = torch.autograd.grad(loss, logits)
         assert bool(slope.abs().max() > 1e-6) is (samples == 2)
+
+
+def test_a_probed_size_gets_the_gradient_of_weight_zero():
+    """The difference that a little of it makes to the loss."""
+    config = ResNetCifar(layers_count=8, depths=False)
+    net, x = config.supernet(1, 3).double(), torch.randn(4, 1, 8, 8, dtype=torch.float64)
+    logits = torch.randn(len(net.space.counts), max(net.space.counts), dtype=torch.float64, requires_grad=True)
+    gates = two_paths(net.space, logits, torch.Generator().manual_seed(0))
+    name = next(iter(gates))
+    gate = gates[name]
+    net(x, gates).logsumexp(1).sum().backward(inputs=[logits])
+    (row,) = [k for k, n in enumerate(net.space.decisions) if n == name]
+    step, values = 1e-6, []
+    for sign in (1, -1):
+        weights = {n: g.weight.detach().clone() for n, g in gates.items()}
+        p = torch.stack([logits.detach()[row, k] for k in (*gate.active, *gate.probe)]).softmax(0)
+        change = sign * step * float(p[0] * p[1])  # of the gates, along the logit of the open option
+        weights[name][list(gate.active)] += change
+        weights[name][list(gate.probe)] -= change
+        both = {n: Gate(weights[n], tuple(sorted(g.active + g.probe))) for n, g in gates.items()}
+        values.append(float(net(x, both).logsumexp(1).sum().detach()))
+    slope = (values[0] - values[1]) / (2 * step)
+    assert float(logits.grad[row, gate.active[0]]) == pytest.approx(slope, rel=1e-5)
+    assert abs(slope) > 1e-4
