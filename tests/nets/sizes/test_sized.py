@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from renascent.core.gates import Gate, one_hot, several_sizes, two_paths
+from renascent.core.gates import Gate, one_hot, several_sizes
 from renascent.core.space import Integer, Space
 from renascent.nets import SPACES
 from renascent.nets.context import GateContext
@@ -180,25 +180,17 @@ def test_supernet_one_sampled_size_gives_no_gate_gradient(space):
         assert bool(slope.abs().max() > 1e-6) is (samples == 2)
 
 
-def test_a_probed_size_gets_the_gradient_of_weight_zero():
-    """The difference that a little of it makes to the loss."""
-    config = ResNetCifar(layers_count=8, depths=False)
-    net, x = config.supernet(1, 3).double(), torch.randn(4, 1, 8, 8, dtype=torch.float64)
-    logits = torch.randn(len(net.space.counts), max(net.space.counts), dtype=torch.float64, requires_grad=True)
-    gates = two_paths(net.space, logits, torch.Generator().manual_seed(0))
-    name = next(iter(gates))
-    gate = gates[name]
-    net(x, gates).logsumexp(1).sum().backward(inputs=[logits])
-    (row,) = [k for k, n in enumerate(net.space.decisions) if n == name]
-    step, values = 1e-6, []
-    for sign in (1, -1):
-        weights = {n: g.weight.detach().clone() for n, g in gates.items()}
-        p = torch.stack([logits.detach()[row, k] for k in (*gate.active, *gate.probe)]).softmax(0)
-        change = sign * step * float(p[0] * p[1])  # of the gates, along the logit of the open option
-        weights[name][list(gate.active)] += change
-        weights[name][list(gate.probe)] -= change
-        both = {n: Gate(weights[n], tuple(sorted(g.active + g.probe))) for n, g in gates.items()}
-        values.append(float(net(x, both).logsumexp(1).sum().detach()))
-    slope = (values[0] - values[1]) / (2 * step)
-    assert float(logits.grad[row, gate.active[0]]) == pytest.approx(slope, rel=1e-5)
-    assert abs(slope) > 1e-4
+@pytest.mark.parametrize("opened", [0, 1])
+def test_a_probed_size_is_one_that_is_computed_at_weight_zero(opened):
+    net, x = ResNetCifar(layers_count=8, depths=False).supernet(1, 3), torch.randn(4, 1, 8, 8)
+    both = [(0, len(net.space.options(name)) - 1) for name in net.space.decisions]
+    weights = [
+        torch.eye(count)[pair[opened]].requires_grad_() for count, pair in zip(net.space.counts, both, strict=True)
+    ]
+    named = list(zip(net.space.decisions, weights, both, strict=True))
+    probed = {name: Gate(weight, (pair[opened],), (pair[1 - opened],)) for name, weight, pair in named}
+    outs = [net(x, gates) for gates in (probed, {name: Gate(weight, pair) for name, weight, pair in named})]
+    torch.testing.assert_close(*outs)
+    found, wanted = (torch.stack(torch.autograd.grad(out.logsumexp(1).sum(), weights)) for out in outs)
+    torch.testing.assert_close(found, wanted)
+    assert found[:, 0].abs().min() > 1e-5  # the wider one's channels end at ReLU's zero while it is closed
