@@ -7,21 +7,24 @@ on CIFAR-100 images and of Once-for-All's MobileNetV3.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from renascent.core.errors import UserError
 from renascent.costs.latency.gp import MOST_POINTS, fit_process
 from renascent.costs.latency.predictor import ABSENT, Codes, Floats, Operators, rank
+from renascent.costs.latency.published import (
+    fbnet_measurements,
+    latencies,
+    proxyless_entries,
+    read_arrays,
+    read_published,
+)
 
-PROXYLESS, ONCE_FOR_ALL = "latency_lut_proxylessnas_pixel1.json", "latency_lut_ofa_mbv3_note10.json"
-FBNET, OFA_NETWORKS = "fbnet_help_latency.npz", "ofa_help_latency.npz"
+ONCE_FOR_ALL, OFA_NETWORKS = "latency_lut_ofa_mbv3_note10.json", "ofa_help_latency.npz"
 
 
 class Block(NamedTuple):
@@ -53,13 +56,13 @@ class Blocks:
 
 def proxyless_table(folder: str | Path) -> Blocks:
     """Read ProxylessNAS's table of blocks from a folder. Raises UserError when it is not there or damaged."""
-    tree = _json(Path(folder) / PROXYLESS)
-    return _blocks(tree["device"], tree["entries"], expand_is_ratio=True)
+    table = proxyless_entries(folder)
+    return _blocks(table.device, {k: {"mean": e.mean} for k, e in table.entries.items()}, expand_is_ratio=True)
 
 
 def once_for_all_table(folder: str | Path) -> Blocks:
     """Read Once-for-All's table of blocks, of all its resolutions. Raises UserError when it is not there or damaged."""
-    tree = _json(Path(folder) / ONCE_FOR_ALL)
+    tree = read_published(Path(folder) / ONCE_FOR_ALL)
     merged: dict[str, Any] = {}
     for entries in tree["resolutions"].values():
         merged |= entries  # a block that two resolutions share was measured in both: the later one stands
@@ -86,19 +89,18 @@ OFA_STAGES = ((4, 24, 2), (4, 40, 2), (4, 80, 2), (4, 112, 1), (4, 160, 2))
 
 def fbnet_networks(folder: str | Path) -> Networks:
     """Read 5,000 networks of the FBNet space. Raises UserError when the file is not there or damaged."""
-    stored = _arrays(Path(folder) / FBNET)
-    names, codes = [str(name) for name in stored["op_names"]], stored["op_idx"].astype(np.int64)
+    names, codes, latency_ms = fbnet_measurements(folder)
     skip = names.index("skip")
     options = [_fbnet_option(name) for name in names]
     kernel, expand, groups = (np.array(column)[codes] for column in zip(*options, strict=True))
     kinds = np.where(codes == skip, ABSENT, codes)
     side = np.full(len(codes), 32)
-    return Networks(codes, _operators(kinds, kernel, expand, groups, FBNET_STAGES, 16, side), _latencies(stored))
+    return Networks(codes, _operators(kinds, kernel, expand, groups, FBNET_STAGES, 16, side), latency_ms)
 
 
 def once_for_all_networks(folder: str | Path) -> Networks:
     """Read 5,000 networks of Once-for-All's MobileNetV3. Raises UserError when the file is not there or damaged."""
-    stored = _arrays(Path(folder) / OFA_NETWORKS)
+    stored = read_arrays(Path(folder) / OFA_NETWORKS)
     kernel, expand, depth, side = (stored[key].astype(np.int64) for key in ("ks", "e", "d", "r"))
     there = np.tile(np.arange(4), 5) < np.repeat(depth, 4, axis=1)
     which = np.searchsorted((3, 5, 7), kernel) * 3 + np.searchsorted((3, 4, 6), expand)
@@ -106,7 +108,7 @@ def once_for_all_networks(folder: str | Path) -> Networks:
     codes = np.concatenate([np.where(there, 1 + which, 0), np.searchsorted(sides, side)[:, None]], axis=1)
     ones = np.ones_like(kernel)
     operators = _operators(np.where(there, which, ABSENT), kernel, expand, ones, OFA_STAGES, 16, -(-side // 2))
-    return Networks(codes, operators, _latencies(stored))
+    return Networks(codes, operators, latencies(stored))
 
 
 class BlockError(NamedTuple):
@@ -197,29 +199,3 @@ def _block(key: str, expand_is_ratio: bool) -> Block:
     flags = [parts.get(name, "0") == "1" for name in ("idskip", "se", "hs")]
     middle = inputs * expand if expand_is_ratio else expand
     return Block(inputs, middle, outputs, h, w, int(parts["kernel"]), int(parts["stride"]), *flags)
-
-
-def _latencies(stored: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
-    return {
-        key.removeprefix("latency_"): stored[key].astype(np.float64) for key in stored if key.startswith("latency_")
-    }
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return tree
-    except (OSError, ValueError) as e:
-        raise _unread(path, e) from None
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
-    except (OSError, ValueError) as e:
-        raise _unread(path, e) from None
-
-
-def _unread(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path} cannot be read ({type(error).__name__}): give the folder that holds the published file")

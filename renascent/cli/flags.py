@@ -27,7 +27,7 @@ class Flag:
 
     Args:
         key: its name with `_` for `-`.
-        kind: type of its value.
+        kind: type of its value; of several with commas between, tuple[type, ...].
         default: None where there is none.
         optional: whether it can be left open, so that a switch has three states.
         help: what it means.
@@ -35,7 +35,7 @@ class Flag:
     """
 
     key: str
-    kind: type
+    kind: Any
     default: Any
     optional: bool
     help: str
@@ -55,6 +55,11 @@ class Flag:
         """The flag that switches this one off, where there is something to switch off."""
         return (f"--no-{self.name[2:]}",) if self.kind is bool and (self.optional or self.default) else ()
 
+    @property
+    def several(self) -> bool:
+        """Whether it takes several values."""
+        return typing.get_origin(self.kind) is tuple
+
     def parameter(self, group: Group) -> inspect.Parameter:
         """Return the flag as a parameter of a function that cyclopts reads."""
         about = Parameter(
@@ -65,19 +70,22 @@ class Flag:
             converter=None if self.kind is bool else lambda _, tokens: self._read(tokens[0].value),
             show_default=False if self.default is None or self.default is False else _shown,
         )
-        kind: Any = str if self.kind is tuple else self.kind
+        kind: Any = str if self.several else self.kind
         kind = kind | None if self.default is None else kind
         return inspect.Parameter(
             self.key, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, about], default=self.default
         )
 
     def _read(self, text: str) -> Any:
-        """Return the value that is given: a number, text, or several names with commas between."""
+        """Return the value that is given: a number, text, or several with commas between."""
         if not text:
             raise UserError(f"{self.name} is empty: give a value, or leave it out")
         if self.kind in (int, float):
             return self._number(text)
-        value: Any = tuple(text.split(",")) if self.kind is tuple else text
+        value: Any = text.split(",") if self.several else text
+        if self.several:
+            kind = typing.get_args(self.kind)[0]
+            value = tuple(map(replace(self, kind=kind)._number, value) if kind is int else value)
         if not isinstance(self.limit, Range):
             self.limit.check(self.name, value)
         return value
@@ -236,7 +244,7 @@ def _split(argv: Sequence[str], parts: Iterable[Part]) -> tuple[list[str], dict[
     return alone, values
 
 
-def _plain(kind: Any) -> tuple[type, bool, Limit]:
+def _plain(kind: Any) -> tuple[Any, bool, Limit]:
     """Return the type without None, whether None was in it, and the values it takes."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         (rest,) = [k for k in typing.get_args(kind) if k is not types.NoneType]
@@ -244,8 +252,8 @@ def _plain(kind: Any) -> tuple[type, bool, Limit]:
     if typing.get_origin(kind) is Annotated:
         plain, *marks = typing.get_args(kind)
         return _plain(plain)[0], False, next((mark for mark in marks if isinstance(mark, Limit)), Range())
-    return typing.get_origin(kind) or kind, False, Range()
+    return kind if typing.get_origin(kind) is tuple else typing.get_origin(kind) or kind, False, Range()
 
 
 def _shown(value: Any) -> str:
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

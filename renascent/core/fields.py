@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Range:
-    """Which numbers a setting takes: those from `least` to `most`, both allowed, and no infinite ones.
+    """Which numbers a setting takes, or each of several: from `least` to `most`, both allowed, and no infinite ones.
 
     >>> print(Range(0), Range(0, 1))
     of at least 0 from 0 to 1
@@ -28,10 +28,11 @@ class Range:
     def __contains__(self, value: float) -> bool:
         return self.least <= value <= self.most and (isinstance(value, int) or math.isfinite(value))
 
-    def check(self, name: str, value: float) -> None:
+    def check(self, name: str, value: float | Sequence[float]) -> None:
         """Raise UserError for a number that is not taken."""
-        if value not in self:
-            raise UserError(f"{name} is {value}: give a number {self}")
+        for given in value if isinstance(value, Sequence) else [value]:
+            if given not in self:
+                raise UserError(f"{name} is {given}: give a number {self}")
 
 
 @dataclass(frozen=True)

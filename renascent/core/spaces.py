@@ -1,7 +1,7 @@
 """What a search space answers for itself: its networks, its reference, and what they cost."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from renascent.core.bounds import COSTS
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
 from renascent.core.optimiser import Regions
@@ -104,6 +105,20 @@ class SpaceConfig(ABC):
     def layered(self) -> bool:
         """Whether it lists its layers."""
         return type(self).layers is not SpaceConfig.layers
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The counted costs that it knows."""
+        return COSTS if self.layered else COSTS[:2]
+
+    def terms(
+        self, of: Callable[[Any], float], shape: tuple[int, int, int], classes: int
+    ) -> tuple[float, NDArray[np.float64]] | None:
+        """Return a sum over layers as a constant and a term of each option, (decisions, options); None: it is no such.
+
+        of: a layer's part.  shape: (channels, h, w) of the data.
+        """
+        return None
 
     def inherit(self, arch: Arch, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the weights whose leading parts `arch` takes, of those of the reference network."""

@@ -13,6 +13,7 @@ from renascent.core.gates import Gates
 from renascent.core.protocols import Priced, SpaceConfig
 from renascent.core.space import Arch, Space
 from renascent.nets.macs import count, uncounted
+from renascent.nets.sizes.counted import COUNTED
 
 
 def params(net: nn.Module) -> int:
@@ -99,10 +100,14 @@ def cost_of(name: str, config: SpaceConfig, shape: tuple[int, int, int], classes
         raise unknown("cost", name, COSTS)
     if (own := config.cost(name, shape, classes)) is not None:
         return own
-    if name not in ("macs", "params"):
+    if name not in config.costs:
         raise UserError(
-            f"{name} is known for spaces of sizes only, not for '{config.space.name}': bound macs or params"
+            f"{name} is known for spaces of sizes only, not for '{config.space.name}': "
+            f"bound {', '.join(config.costs[:-1])} or {config.costs[-1]}"
         )
+
+    if (terms := config.terms(COUNTED[name][0], shape, classes)) is not None:
+        return Additive(config.space, *terms)
 
     def count(arch: Arch) -> float:
         with torch.device("meta"):

@@ -18,6 +18,7 @@ MOBILENET_V2 = "renascent.nets.sizes.mobile_v2:MobileNetV2"
 SPACES: Names[Callable[..., SpaceConfig]] = Names(
     {
         "nats-topology": "renascent.nets.cells.nats:NatsTopology",
+        "mbconv": "renascent.nets.cells.mbconv:MBConv",
         "nats-size": "renascent.nets.sizes.nats_size:NatsSize",
         "resnet20": (RESNET_CIFAR, {"layers_count": 20}),
         "resnet32": (RESNET_CIFAR, {"layers_count": 32}),

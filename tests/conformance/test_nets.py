@@ -18,6 +18,9 @@ from renascent.nets.toy import ToySpace
 SMALL = {"channels": 4, "cells": 1, "width": 0.125}
 """Used where a space has such a parameter: the smallest that still has everything."""
 
+SMALLEST = {"mbconv": {"small": True, "blocks": (2, 1, 1, 1, 1, 1)}}
+"""Space -> the same, for parameters that mean something else elsewhere."""
+
 RESOLUTIONS = {"lowest": 6, "highest": 10, "resolution_step": 2}
 """Used where the resolution is a decision."""
 
@@ -28,17 +31,19 @@ FEW = {"resnet164": 2, "resnet50": 2}
 """How many architectures of a network of many layers are tried."""
 
 
-def small(kind):
+def small(name):
+    kind = SPACES[name]
     whole = kind()
     fields = {field.name for field in dataclasses.fields(whole)}
     changes = {name: value for name, value in SMALL.items() if name in fields}
-    return kind(**changes, **(RESOLUTIONS if RESOLUTION in whole.space.decisions else {}))
+    changes |= SMALLEST.get(name, {}) | (RESOLUTIONS if RESOLUTION in whole.space.decisions else {})
+    return kind(**changes)
 
 
 LONGER = {"resnet56", "resnet110"}
 """Resnet20 and resnet32 with more layers, of one class and of one kind of blocks: nothing else is in them."""
 
-CONFIGS = {name: (small(kind), SHAPE) for name, kind in SPACES.items() if name not in LONGER}
+CONFIGS = {name: (small(name), SHAPE) for name in SPACES if name not in LONGER}
 CONFIGS["the example of a space of your own"] = (ToySpace(), (3, 4, 4))
 CONFIGS["resnet20 with resolutions"] = (SPACES["resnet20"](**RESOLUTIONS), (1, 8, 8))
 CONFIGS["resnet20 of tied widths"] = (SPACES["resnet20"](tied=True), (1, 8, 8))

@@ -12,7 +12,7 @@ from renascent.core.names import name_of
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch
 from renascent.core.text import aligned, number
-from renascent.costs import COSTS, Latency, cost_of, measure
+from renascent.costs import Latency, cost_of, measure
 from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible
 from renascent.nets import SPACES
 from renascent.nets.sizes.resolution import input_shape
@@ -84,8 +84,9 @@ def _case(config: SpaceConfig, flags: CostFlags, machine: Machine, given: str | 
 
 def _rows(case: Case, latency: Priced | None) -> list[Feasible]:
     """Return, of each cost, that of the architecture as its limit, and what the space can have."""
-    names = COSTS if case.config.layered else COSTS[:2]
-    costs: dict[str, Priced] = {name: cost_of(name, case.config, case.shape, case.classes) for name in names}
+    costs: dict[str, Priced] = {
+        name: cost_of(name, case.config, case.shape, case.classes) for name in case.config.costs
+    }
     costs |= {LATENCY: latency} if latency else {}
     space, found = case.config.space, []
     some = case.arch or space.from_indices([0] * len(space.decisions))

@@ -17,7 +17,7 @@ from renascent.nets.sizes.layers import Layer
 class LayerConfig(NamedTuple):
     """One layer configuration: kind, kernel, stride, groups, norm and active of `nets.layers.Layer`, then its sizes.
 
-    inputs, outputs: channels.  h, w: of its input map.
+    inputs, outputs: channels.  h, w: of its input map.  dilation: of its kernel.
     """
 
     kind: str
@@ -30,6 +30,7 @@ class LayerConfig(NamedTuple):
     outputs: int
     h: int
     w: int
+    dilation: int = 1
 
     @property
     def key(self) -> str:
@@ -49,27 +50,32 @@ class LayerConfig(NamedTuple):
         16
         """
         kinds = "|".join(KINDS)
-        match = re.fullmatch(rf"({kinds})-k(\d+)-s(\d+)-g(\d+)(-norm)?(-act)?-(\d+)x(\d+)x(\d+)-(\d+)", key)
-        numbers = match.group(2, 3, 4, 7, 10, 8, 9) if match else ()
+        match = re.fullmatch(rf"({kinds})-k(\d+)-s(\d+)-g(\d+)(?:-d(\d+))?(-norm)?(-act)?-(\d+)x(\d+)x(\d+)-(\d+)", key)
+        numbers = [text or "1" for text in match.group(2, 3, 4, 5, 8, 11, 9, 10)] if match else []
         if match is None or max(map(len, numbers)) > DIGITS:
             raise ValueError(
                 f"{short(key)} is no layer of a latency table: names look like conv-k3-s2-g1-norm-act-16x28x28-32"
             )
-        kernel, stride, groups, *sizes = map(int, numbers)
-        found = cls(match[1], kernel, stride, groups, bool(match[5]), bool(match[6]), *sizes)
-        if min(kernel, stride, groups, *sizes) < 1 or found.key != key:
+        kernel, stride, groups, dilation, *sizes = map(int, numbers)
+        found = cls(match[1], kernel, stride, groups, bool(match[6]), bool(match[7]), *sizes, dilation)
+        if min(kernel, stride, groups, dilation, *sizes) < 1 or found.key != key:
             raise ValueError(f"{short(key)} is no layer: all numbers are at least 1 and have no zeros in front")
         return found
 
     @property
     def group(self) -> Group:
         """What it has beside its sizes."""
-        return self[:6]
+        return *self[:6], self.dilation
 
     @property
     def family(self) -> Family:
         """What it has in common with those whose latencies say something about its own."""
-        return self[:4]
+        return family_of(self.group)
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Its inputs, outputs, h and w."""
+        return self[6:10]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -89,17 +95,16 @@ class LayerConfig(NamedTuple):
         if self.kind == "norm":
             return nn.Sequential(*norm, *active)
         groups = self.inputs if self.kind == "depthwise" else self.groups
-        conv = nn.Conv2d(
-            self.inputs, self.outputs, self.kernel, self.stride, self.kernel // 2, groups=groups, bias=not self.norm
-        )
+        window = self.kernel, self.stride, self.kernel // 2 * self.dilation, self.dilation
+        conv = nn.Conv2d(self.inputs, self.outputs, *window, groups, bias=not self.norm)
         return nn.Sequential(conv, *norm, *active)
 
 
-Family = tuple[str, int, int, int]
-"""Kind, kernel, stride and groups: the first four fields of a `LayerConfig`."""
+Family = tuple[str, int, int, int, int]
+"""Kind, kernel, stride, groups and dilation of a `LayerConfig`."""
 
-Group = tuple[str, int, int, int, bool, bool]
-"""A family, norm and active: the first six fields."""
+Group = tuple[str, int, int, int, bool, bool, int]
+"""All but its sizes: its first six fields, and the dilation."""
 
 DIGITS = 6
 """Of a number in the name of a layer, at most."""
@@ -134,12 +139,23 @@ def group_of(layer: Layer) -> Group:
     groups = 1 if layer.kind == "depthwise" else layer.groups
     norm = layer.norm and layer.kind in ("conv", "depthwise", "norm")
     active = layer.active and layer.kind not in ("linear", "pool")
-    return layer.kind, layer.kernel, layer.stride, groups, norm, active
+    return layer.kind, layer.kernel, layer.stride, groups, norm, active, layer.dilation
+
+
+def family_of(group: Group) -> Family:
+    """Return the family of a group."""
+    return *group[:4], group[6]
+
+
+def config_of(group: Group, sizes: Sequence[int]) -> LayerConfig:
+    """Return the configuration of a group and of inputs, outputs, h and w."""
+    inputs, outputs, h, w = sizes
+    return LayerConfig(*group[:6], inputs, outputs, h, w, group[6])
 
 
 def configs_of(layers: Iterable[Layer]) -> list[LayerConfig]:
     """Return the configurations of the layers of one architecture that are there, in order, repetitions included."""
-    return [LayerConfig(*group_of(layer), *size_rows(layer, 1)[0].tolist()) for layer in layers if layer.presence]
+    return [config_of(group_of(layer), size_rows(layer, 1)[0].tolist()) for layer in layers if layer.presence]
 
 
 def distinct(layers: Iterable[Layer], count: int) -> list[LayerConfig]:
@@ -148,7 +164,7 @@ def distinct(layers: Iterable[Layer], count: int) -> list[LayerConfig]:
     for layer in layers:
         group = group_of(layer)
         rows = np.unique(size_rows(layer, count)[np.broadcast_to(layer.presence, count).astype(bool)], axis=0)
-        found.update(LayerConfig(*group, *row) for row in rows.tolist())
+        found.update(config_of(group, row) for row in rows.tolist())
     return sorted(found)
 
 
@@ -161,20 +177,20 @@ def size_rows(layer: Layer, count: int) -> NDArray[np.int64]:
 def family_name(family: Family) -> str:
     """Return how a family is written.
 
-    >>> family_name(("conv", 3, 2, 1))
-    'conv-k3-s2-g1'
+    >>> family_name(("conv", 3, 2, 1, 1)), family_name(("depthwise", 3, 1, 1, 2))
+    ('conv-k3-s2-g1', 'depthwise-k3-s1-g1-d2')
     """
-    kind, kernel, stride, groups = family
-    return f"{kind}-k{kernel}-s{stride}-g{groups}"
+    kind, kernel, stride, groups, dilation = family
+    return f"{kind}-k{kernel}-s{stride}-g{groups}{f'-d{dilation}' if dilation > 1 else ''}"
 
 
 def macs_and_bytes(family: Family, sizes: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return multiply-accumulates and bytes moved (n,) of layers of a family; sizes: inputs, outputs, h, w, (n, 4).
 
-    >>> [a.tolist() for a in macs_and_bytes(("conv", 1, 1, 1), np.array([[2, 4, 3, 3]]))]
+    >>> [a.tolist() for a in macs_and_bytes(("conv", 1, 1, 1, 1), np.array([[2, 4, 3, 3]]))]
     [[72.0], [248.0]]
     """
-    kind, kernel, stride, groups = family
+    kind, kernel, stride, groups, _ = family
     inputs, outputs, h, w = sizes.astype(np.float64).T
     read, places = inputs * h * w, np.ceil(h / stride) * np.ceil(w / stride)
     if kind == "linear":
@@ -188,4 +204,4 @@ def macs_and_bytes(family: Family, sizes: NDArray[np.int64]) -> tuple[NDArray[np
 
 def sizes_of(configs: Sequence[LayerConfig]) -> NDArray[np.int64]:
     """Return inputs, outputs, h and w of configurations, (n, 4)."""
-    return np.array([config[6:] for config in configs], dtype=np.int64).reshape(-1, 4)
+    return np.array([config.sizes for config in configs], dtype=np.int64).reshape(-1, 4)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from renascent.core.errors import UserError
 from renascent.core.text import short
-from renascent.costs.latency.config import Family, Group, LayerConfig, family_name, macs_and_bytes, sizes_of
+from renascent.costs.latency.config import Family, Group, LayerConfig, family_name, family_of, macs_and_bytes, sizes_of
 
 if TYPE_CHECKING:
     from sklearn.gaussian_process import GaussianProcessRegressor
@@ -126,12 +126,12 @@ class Filler:
         }
 
     def _process(self, group: Group) -> Process:
-        if group[:4] not in self.processes:
+        if (family := family_of(group)) not in self.processes:
             known = ", ".join(map(family_name, self.processes))
             raise UserError(
-                f"the table has no layer {family_name(group[:4])}, only {known or 'none'}: measure one for this space"
+                f"the table has no layer {family_name(family)}, only {known or 'none'}: measure one for this space"
             )
-        return self.processes[group[:4]]
+        return self.processes[family]
 
 
 def fit_filler(
@@ -161,18 +161,18 @@ def by_family(configs: Sequence[LayerConfig]) -> dict[Family, list[int]]:
 
 def rooflines(group: Group, sizes: NDArray[np.int64]) -> Floats:
     """Return what a roofline is linear in: 1, macs in millions, bytes in millions, (n, 3)."""
-    macs, moved = macs_and_bytes(group[:4], sizes)
+    macs, moved = macs_and_bytes(family_of(group), sizes)
     return np.stack([np.ones(len(sizes)), macs / 1e6, moved / 1e6], axis=1)
 
 
 def features(group: Group, sizes: NDArray[np.int64]) -> Floats:
     """Return what a process sees of layers, (n, features): logarithms, and how full the last block of channels is."""
     inputs, outputs, h, w = sizes.T
-    macs, moved = macs_and_bytes(group[:4], sizes)
+    macs, moved = macs_and_bytes(family_of(group), sizes)
     pixels = np.ceil(h / group[2]) * np.ceil(w / group[2])
     logs = [np.log(np.maximum(a, 1)) for a in (inputs, outputs, pixels, macs, moved)]
     blocks = [np.log(np.ceil(a / BLOCK) * BLOCK / a) for a in (inputs, outputs, pixels)]
-    flags = np.broadcast_to(np.array(group[4:], dtype=np.float64)[:, None], (2, len(sizes)))
+    flags = np.broadcast_to(np.array(group[4:6], dtype=np.float64)[:, None], (2, len(sizes)))
     return np.stack([*logs, *blocks, *flags], axis=1)
 
 

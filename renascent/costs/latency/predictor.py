@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renascent.core.errors import UserError
-from renascent.costs.latency.config import group_of, macs_and_bytes, size_rows
+from renascent.costs.latency.config import family_of, group_of, macs_and_bytes, size_rows
 from renascent.nets.sizes.layers import Layer
 
 Floats = NDArray[np.float64]
@@ -59,7 +59,7 @@ def operators_of(layers: Sequence[Layer], count: int) -> Operators:
         group = group_of(layer)
         there = np.broadcast_to(np.asarray(layer.presence, dtype=bool), count)
         sizes = size_rows(layer, count)
-        macs, moved = macs_and_bytes(group[:4], sizes)
+        macs, moved = macs_and_bytes(family_of(group), sizes)
         level = np.round(np.log2(largest / np.maximum(sizes[:, 2], 1))).astype(np.int64)
         kinds = np.where(there, names.setdefault(group, len(names)), ABSENT)
         columns.append((kinds, macs * there, moved * there, level))
@@ -123,10 +123,15 @@ def _regressors() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Terms:
-    """One term for each option of each decision. base: the rest.  tables: one (options,) a decision, milliseconds."""
+    """One term for each option of each decision. base: the rest.  tables: one (options,) a decision, milliseconds.
+
+    covariance: of the base and all terms in a row, (1 + terms, 1 + terms). Only sums over one option a decision are
+    known: that of a single term says how it moves against the others.
+    """
 
     base: float
     tables: tuple[Floats, ...]
+    covariance: Floats
 
     def predict(self, codes: Codes) -> Floats:
         """Return milliseconds (n,) of networks given as option indices (n, decisions)."""
@@ -147,10 +152,15 @@ def fit_additive(codes: Codes, latency_ms: Floats) -> Terms:
     blocks = [(codes[:, [k]] == np.arange(count)).astype(np.float64) for k, count in enumerate(counts)]
     means = [block.mean(0) for block in blocks]
     design = np.concatenate([np.ones((len(codes), 1)), *(b - m for b, m in zip(blocks, means, strict=True))], axis=1)
-    found = np.linalg.lstsq(design, latency_ms.astype(np.float64), rcond=None)[0]
+    measured = latency_ms.astype(np.float64)
+    found, _, ranked, _ = np.linalg.lstsq(design, measured, rcond=None)
+    noise = float(((design @ found - measured) ** 2).sum()) / max(len(measured) - ranked, 1)
+    # the base is the fitted constant less the mean of every decision's term
+    shifted = np.eye(len(found))
+    shifted[0, 1:] = -np.concatenate(means)
     parts = np.split(found[1:], np.cumsum(counts)[:-1])
-    shift = sum(float(part @ mean) for part, mean in zip(parts, means, strict=True))
-    return Terms(float(found[0]) - shift, tuple(parts))
+    covariance = noise * shifted @ np.linalg.pinv(design.T @ design, hermitian=True) @ shifted.T
+    return Terms(float(shifted[0] @ found), tuple(parts), covariance)
 
 
 def rmse(predicted: Floats, measured: Floats) -> float:

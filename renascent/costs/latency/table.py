@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from renascent.core.errors import UserError
 from renascent.core.files import write_text
 from renascent.core.text import short
-from renascent.costs.latency.config import Group, LayerConfig, sizes_of
+from renascent.costs.latency.config import Group, LayerConfig, config_of, sizes_of
 from renascent.costs.latency.entries import ADVICE, FORMAT, VERSION, read_stored
 from renascent.costs.latency.entries import Calibration as Calibration
 from renascent.costs.latency.entries import Entry as Entry
@@ -61,7 +61,8 @@ class Lut:
 
         Measured where they were measured, filled in elsewhere. Raises UserError where nothing alike was measured.
         """
-        found = np.array([self._medians.get((*group, *row), math.nan) for row in sizes.tolist()], dtype=np.float64)
+        medians = (self._medians.get(config_of(group, row), math.nan) for row in sizes.tolist())
+        found = np.fromiter(medians, dtype=np.float64, count=len(sizes))
         missing = np.isnan(found)
         if missing.any():
             found[missing] = self.filler.mean_ms(group, sizes[missing])
@@ -69,7 +70,7 @@ class Lut:
 
     def sum_ms(self, configs: Sequence[LayerConfig]) -> float:
         """Return the sum over layers, not calibrated."""
-        return float(sum(self.layer_ms(c.group, np.array([c[6:]]))[0] for c in configs))
+        return float(sum(self.layer_ms(c.group, np.array([c.sizes]))[0] for c in configs))
 
     def filled(self) -> Lut:
         """Return the table with its processes fitted and its networks used for calibration."""
@@ -166,7 +167,7 @@ class Lut:
         }
 
     @cached_property
-    def _medians(self) -> dict[tuple[Any, ...], float]:
+    def _medians(self) -> dict[LayerConfig, float]:
         return {config: entry.median_ms for config, entry in self.layers.items()}
 
 

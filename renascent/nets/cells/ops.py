@@ -21,6 +21,44 @@ class Zero(nn.Module):
         return x.mul(0.0)
 
 
+class Residual(nn.Module):
+    """What is inside, added to its input."""
+
+    def __init__(self, inside: nn.Module) -> None:
+        super().__init__()
+        self.inside = inside
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inside(x)  # type: ignore[no-any-return]
+
+
+def residual(inside: nn.Module) -> nn.Module:
+    """Add a shortcut around a module; where that is `Zero`, it is left out, and the input passes on."""
+    return nn.Identity() if isinstance(inside, Zero) else Residual(inside)
+
+
+class ConvBN(nn.Sequential):
+    """Convolution without bias, batch normalisation, and the activation if there is one."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels: int,
+        kernel: int = 1,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        active: nn.Module | None = None,
+        norm: Norm = nn.BatchNorm2d,
+    ) -> None:
+        super().__init__()
+        conv = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.add_module("conv", conv)
+        self.add_module("bn", norm(channels))
+        if active is not None:
+            self.add_module("active", active)
+
+
 class ReLUConvBN(nn.Sequential):
     """ReLU, convolution without bias, batch normalisation."""
 

@@ -8,17 +8,25 @@ of the present forward pass, each with weights of its own.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from renascent.core.bounds import COSTS
 from renascent.core.gates import Gates, moved
 from renascent.core.space import Arch
 from renascent.core.spaces import SpaceConfig, Supernet
+from renascent.nets.cells.listing import Listing, listing
 from renascent.nets.cells.mixed import MixedOp
 from renascent.nets.cells.norm import BatchStatisticsNorm
 from renascent.nets.cells.ops import Norm
 from renascent.nets.context import GateContext
+from renascent.nets.sizes.layers import Layer, is_option
 
 Place = Callable[[str, Callable[[str], nn.Module]], nn.Module]
 """A decision, and what builds one of its options by its name -> the module at that place."""
@@ -57,6 +65,44 @@ class ChoiceSpace(SpaceConfig):
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
         """Build one architecture with fresh weights. `prune` changes nothing: every option reaches the output."""
         return self.build(chosen(arch), nn.BatchNorm2d, channels_in, classes)
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The counted costs that it knows: all that add up."""
+        return COSTS[:3]
+
+    def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
+        """List the layers for the names of chosen options, (n,) names, or what gates expect."""
+        listed = _listing(self, shape, classes)
+        found = list(listed.fixed)
+        for decision, row in listed.options.items():
+            for option, layers in zip(self.space.options(decision), row, strict=True):
+                there = is_option(values[decision], option)
+                found += [replace(layer, presence=there) for layer in layers]
+        return found
+
+    def fixed_layers(self, shape: tuple[int, int, int], classes: int) -> Sequence[Layer]:
+        """List the layers that every architecture has, for data of `shape` (channels, h, w)."""
+        return _listing(self, shape, classes).fixed
+
+    def option_layers(self, decision: str, option: str, shape: tuple[int, int, int]) -> Sequence[Layer]:
+        """List the layers that an option puts at all places of its decision, for data of `shape` (channels, h, w)."""
+        return _listing(self, shape, 1).options[decision][self.space.options(decision).index(option)]
+
+    def terms(
+        self, of: Callable[[Layer], float], shape: tuple[int, int, int], classes: int
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return a sum over layers as a constant and a term of each option, (decisions, options)."""
+        listed = _listing(self, shape, classes)
+        table = np.zeros((len(listed.options), max(self.space.counts)))
+        for row, options in zip(table, listed.options.values(), strict=True):
+            row[: len(options)] = [sum(of(layer) for layer in layers) for layers in options]
+        return float(sum(of(layer) for layer in listed.fixed)), table
+
+
+@lru_cache(maxsize=32)
+def _listing(config: ChoiceSpace, shape: tuple[int, int, int], classes: int) -> Listing:
+    return listing(config.space, lambda place: config.build(place, nn.BatchNorm2d, shape[0], classes), shape)
 
 
 class ChoiceSupernet(Supernet):

@@ -70,6 +70,7 @@ class Layer:
     norm: whether batch normalisation follows.
     active: whether an activation does.
     held: (channels, h, w) of each map that has to be kept meanwhile, for a shortcut.
+    dilation: of the kernel.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Layer:
     active: bool = True
     presence: Amount = 1
     held: tuple[tuple[Quantity, Quantity, Quantity], ...] = ()
+    dilation: int = 1
 
     @property
     def size_out(self) -> tuple[Quantity, Quantity]:
@@ -111,7 +113,7 @@ def spreads(space: Space, gates: Gates) -> dict[str, Quantity]:
 
 def columns(space: Space, indices: NDArray[np.integer]) -> dict[str, Quantity]:
     """Return the values (n,) of each decision for architectures given as option indices (n, decisions)."""
-    options = {name: np.asarray(space.options(name), dtype=np.int64) for name in space.decisions}
+    options = {name: np.asarray(space.options(name)) for name in space.decisions}
     return {name: values[indices[:, k]] for k, (name, values) in enumerate(options.items())}
 
 
@@ -143,6 +145,13 @@ def present(depth: Quantity, least: int) -> Amount:
     if isinstance(depth, RandomWidth):
         return depth.probabilities[torch.as_tensor(depth.values >= least)].sum()
     return depth >= least
+
+
+def is_option(value: Any, option: str) -> Amount:
+    """Return whether, or how likely, a decision has an option. value: its name, names (n,), or random."""
+    if isinstance(value, RandomWidth):
+        return value.probabilities[torch.as_tensor(value.values == option)].sum()
+    return value == option
 
 
 def chosen(number: Quantity, among: Mapping[int, Quantity]) -> Quantity:
@@ -180,7 +189,7 @@ def product(*factors: Amount) -> Amount:
 def _spread(options: Sequence[int], gate: Gate) -> Quantity:
     if len(options) == 1 or (len(gate.active) < 2 and not gate.weight.requires_grad):
         return options[gate.active[0]] if gate.active else options[0]
-    return RandomWidth(np.asarray(options, dtype=np.int64), gate.weight.double())
+    return RandomWidth(np.asarray(options), gate.weight.double())
 
 
 def _like(values: NDArray[Any], tensor: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def layers(count, rng=RNG, **fixed):
 
 def latency_ms(configs):
     """A made-up machine: overhead, arithmetic by blocks of 16 channels, and memory."""
-    sizes = np.array([c[6:] for c in configs])
+    sizes = np.array([c.sizes for c in configs])
     blocks = np.ceil(sizes[:, 1] / 16) * 16 / sizes[:, 1]
     macs, moved = macs_and_bytes(configs[0].family, sizes)
     return 0.01 + blocks * macs / 2e7 + moved / 5e6
@@ -66,7 +66,7 @@ def test_it_learns_a_machine_from_a_fifth_of_its_layers():
     shown = np.random.default_rng(1).permutation(400)[:80]
     filler = fit_filler([configs[k] for k in shown], truth[shown])
     left = np.setdiff1d(np.arange(400), shown)
-    sizes = np.array([configs[k][6:] for k in left])
+    sizes = np.array([configs[k].sizes for k in left])
     predicted = filler.mean_ms(configs[0].group, sizes)
     off = np.abs(predicted / truth[left] - 1)
     assert np.median(off) < 0.05
@@ -81,7 +81,7 @@ def test_known_hyperparameters_give_the_same_without_a_search():
     configs = layers(60)
     first = fit_filler(configs, latency_ms(configs))
     again = fit_filler(configs, latency_ms(configs), first.thetas())
-    sizes = np.array([c[6:] for c in layers(20, np.random.default_rng(5))])
+    sizes = np.array([c.sizes for c in layers(20, np.random.default_rng(5))])
     assert again.thetas() == {name: pytest.approx(theta) for name, theta in first.thetas().items()}
     assert again.mean_ms(configs[0].group, sizes) == pytest.approx(first.mean_ms(configs[0].group, sizes))
 
@@ -89,7 +89,7 @@ def test_known_hyperparameters_give_the_same_without_a_search():
 def test_too_few_layers_are_left_to_the_roofline():
     configs = layers(FEWEST_POINTS - 1)
     filler = fit_filler(configs, latency_ms(configs))
-    sizes = np.array([configs[0][6:]])
+    sizes = np.array([configs[0].sizes])
     assert filler.mean_ms(configs[0].group, sizes)[0] > 0
     assert np.isinf(filler.spread(configs[0].group, sizes)[0])
     assert filler.thetas() == {}
@@ -112,7 +112,7 @@ def test_the_first_chosen_are_far_from_each_other():
     configs = layers(200)
     chosen = spread_out(configs, 10)
     assert len(set(chosen)) == 10
-    x = np.stack([features(configs[k].group, np.array([configs[k][6:]]))[0] for k in range(200)])
+    x = np.stack([features(configs[k].group, np.array([configs[k].sizes]))[0] for k in range(200)])
     x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-9)
 
     def nearest(rows):
@@ -127,6 +127,6 @@ def test_activations_are_told_apart():
     configs = [*plain, *active]
     truth = latency_ms(configs) * np.repeat([1.0, 1.5], 40)
     filler = fit_filler(configs, truth)
-    sizes = np.array([c[6:] for c in plain[:10]])
+    sizes = np.array([c.sizes for c in plain[:10]])
     ratio = filler.mean_ms(active[0].group, sizes) / filler.mean_ms(plain[0].group, sizes)
     assert np.median(ratio) == pytest.approx(1.5, rel=0.1)

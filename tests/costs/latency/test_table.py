@@ -33,7 +33,7 @@ LAYER, NET = "add-k1-s1-g1-40x4x4-40", "48:16:48:48:48"
 
 def made_up_ms(config):
     """A latency that is no sum of its sizes' effects, so that a mix-up of any two shows."""
-    _, kernel, stride, _, _, active, inputs, outputs, h, w = config
+    _, kernel, stride, _, _, active, inputs, outputs, h, w, _ = config
     return 1e-3 * (1 + np.sqrt(inputs) * outputs**0.7 * h * w * kernel / stride + 3 * active)
 
 
@@ -94,7 +94,7 @@ def test_its_macs_and_bytes_are_those_that_are_counted():
     for layer in config.layers(values, (3, 32, 32), 10):
         if layer.kind in ("conv", "depthwise") and layer.presence:
             (one,) = configs_of([layer])
-            macs, moved = macs_and_bytes(one.family, np.array([one[6:]]))
+            macs, moved = macs_and_bytes(one.family, np.array([one.sizes]))
             assert macs[0] == macs_in(layer)
             assert moved[0] == memory_access_in(layer) - (8 * one.outputs if layer.norm else 0)
 
