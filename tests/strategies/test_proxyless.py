@@ -10,7 +10,7 @@ from torch import nn
 
 from renascent.core.errors import UserError
 from renascent.core.gates import Gate, all_paths, one_hot, soft, two_paths
-from renascent.core.protocols import Goal, Progress, Setup, State, Supernet
+from renascent.core.protocols import Goal, Progress, Setup, State, Supernet, WeightRule
 from renascent.core.space import Choice, Integer, Space, Subset
 from renascent.costs.counts import Additive, cost_of
 from renascent.loops.run import CLOCK_FIELDS, Run, read_events
@@ -367,7 +367,7 @@ def test_the_exact_form_killed_and_resumed_is_the_same(tmp_path, monkeypatch):
 def test_the_exact_form_finds_what_was_planted(tmp_path):
     torch.manual_seed(0)
     task, config = ToyTask(seed=0), ToySpace()
-    setup = Setup(config.supernet(task.channels, task.classes), task, config.space, seed=0)
+    setup = Setup(config.supernet(task.channels, task.classes), task, config.space, WeightRule(lr=0.1), seed=0)
     strategy = Proxyless(paths=0, arch_lr=0.1, policy_warmup=0.5)
     found = share(strategy, setup, epochs=10, batch=64, run=Run.start(tmp_path / "r", {}))
     assert found.arch == {f"row{row}": f"channel{k}" for row, k in enumerate(task.planted)}
