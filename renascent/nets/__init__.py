@@ -19,6 +19,8 @@ SPACES: Names[Callable[..., SpaceConfig]] = Names(
     {
         "nats-topology": "renascent.nets.cells.nats:NatsTopology",
         "mbconv": "renascent.nets.cells.mbconv:MBConv",
+        "fbnet": "renascent.nets.cells.fbnet:FBNet",
+        "pyramid-tree": "renascent.nets.cells.pyramid:PyramidTree",
         "nats-size": "renascent.nets.sizes.nats_size:NatsSize",
         "resnet20": (RESNET_CIFAR, {"layers_count": 20}),
         "resnet32": (RESNET_CIFAR, {"layers_count": 32}),

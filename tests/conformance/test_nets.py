@@ -18,7 +18,11 @@ from renascent.nets.toy import ToySpace
 SMALL = {"channels": 4, "cells": 1, "width": 0.125}
 """Used where a space has such a parameter: the smallest that still has everything."""
 
-SMALLEST = {"mbconv": {"small": True, "blocks": (2, 1, 1, 1, 1, 1)}}
+SMALLEST = {
+    "fbnet": {"blocks": (1, 2, 1, 1, 1, 1, 1)},
+    "mbconv": {"small": True, "blocks": (2, 1, 1, 1, 1, 1)},
+    "pyramid-tree": {"blocks": 1, "final_channels": 68},
+}
 """Space -> the same, for parameters that mean something else elsewhere."""
 
 RESOLUTIONS = {"lowest": 6, "highest": 10, "resolution_step": 2}
