@@ -47,16 +47,18 @@ def softmax(strategy: object, s: State[Logits]) -> Mapping[str, Tensor]:
     return s.policy.probabilities()
 
 
-def weight_step(s: State[Any], batch: Batch, gates: Gates, t: Progress) -> Metrics:
+def weight_step(s: State[Any], batch: Batch, gates: Gates, t: Progress, *, smoothing: float = 0.0) -> Metrics:
     """Move the shared weights against the training loss under `gates`. Weights that took no part stay as they are.
 
     No gradient goes to what `gates` were made of. The network is in training mode for this, and in evaluation mode
     else: what compares architectures has no dropout.
+
+    smoothing: share of the target spread evenly over all classes.
     """
     gates = {name: replace(gate, weight=gate.weight.detach()) for name, gate in gates.items()}
     s.optimiser.zero_grad(set_to_none=True)
     s.net.train()
-    loss, score = s.setup.task.loss(s.net, batch, gates)
+    loss, score = s.setup.task.loss(s.net, batch, gates, smoothing=smoothing)
     loss.backward()  # type: ignore[no-untyped-call]
     s.net.eval()
     s.setup.weights.apply(s.optimiser, t.fraction, s.net.crops(gates))

@@ -26,6 +26,7 @@ class Proxyless:
         arch_every: weight steps to one architecture step.
         policy_warmup: share of the search before the logits learn.
         cost_weight: weight of the expected cost over its limit; 0 means that the budget is not looked at.
+        label_smoothing: share of the target spread evenly over all classes in weight steps.
 
     References:
         Cai, Zhu and Han, ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware, ICLR 2019,
@@ -37,6 +38,7 @@ class Proxyless:
     arch_every: Count = 1
     policy_warmup: Share = 0.0
     cost_weight: NonNegative = 0.1
+    label_smoothing: Annotated[float, Range(0, 0.9999)] = 0.0
 
     takes_one_hot = takes_subsets = False
     derive, probabilities = argmax, softmax
@@ -50,7 +52,8 @@ class Proxyless:
         return logits_state(setup, self.arch_lr, weight_decay=0.0, betas=(0.0, 0.999))
 
     def step(self, s: State[Logits], data: Data, t: Progress) -> Metrics:
-        metrics = weight_step(s, data.train.next(), one_hot(s.space, s.policy.draw(s.rng)), t)
+        path = one_hot(s.space, s.policy.draw(s.rng))
+        metrics = weight_step(s, data.train.next(), path, t, smoothing=self.label_smoothing)
         if not arch_due(t, self.policy_warmup, self.arch_every):
             return metrics
         return metrics | self._arch_step(s, data.val.next())

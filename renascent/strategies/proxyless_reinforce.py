@@ -31,6 +31,7 @@ class ProxylessReinforce:
         cost_below: go on rewarding costs that fall ever further below the limit, as the paper does; else they count as
             the limit, which is there to be used.
         baseline_decay: decay of the moving average of rewards.
+        label_smoothing: share of the target spread evenly over all classes in weight steps.
 
     References:
         Cai, Zhu and Han, ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware, ICLR 2019,
@@ -44,6 +45,7 @@ class ProxylessReinforce:
     cost_exponent: Annotated[float, Range(-10, 0)] = -0.1
     cost_below: bool = False
     baseline_decay: Annotated[float, Range(0.01, 1)] = 0.99
+    label_smoothing: Annotated[float, Range(0, 0.9999)] = 0.0
 
     takes_subsets = False
     derive, probabilities = argmax, softmax
@@ -52,7 +54,8 @@ class ProxylessReinforce:
         return logits_state(setup, self.arch_lr, weight_decay=0.0, betas=(0.0, 0.999))
 
     def step(self, s: State[Logits], data: Data, t: Progress) -> Metrics:
-        metrics = weight_step(s, data.train.next(), one_hot(s.space, s.policy.draw(s.rng)), t)
+        path = one_hot(s.space, s.policy.draw(s.rng))
+        metrics = weight_step(s, data.train.next(), path, t, smoothing=self.label_smoothing)
         if not arch_due(t, self.policy_warmup, self.arch_every):
             return metrics
         return metrics | self._arch_step(s, data.val.next())

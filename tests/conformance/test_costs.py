@@ -20,6 +20,8 @@ CONFIGS = {
     "nats-topology": NatsTopology(channels=4, cells=1, nodes=3),
     "toy": ToySpace(rows=4),
     "fbnet": SPACES["fbnet"](width=0.125, blocks=(1, 2, 1, 1, 1, 1, 1)),
+    "darts-cells": SPACES["darts-cells"](channels=4, layers_count=3, nodes=2),
+    "darts-cells with fixed reduction": SPACES["darts-cells"](channels=4, layers_count=3, nodes=2, reduction="fixed"),
     "mbconv": SPACES["mbconv"](small=True, width=0.125, blocks=(2, 1, 1, 1, 2, 1)),
     "pyramid-tree": SPACES["pyramid-tree"](blocks=1, final_channels=72),
     "resnet20 with resolutions": SPACES["resnet20"](lowest=5, highest=10, resolution_step=1),
@@ -32,7 +34,7 @@ CONFIGS = {
 COUNTS = {"macs": macs, "params": lambda net, shape: params(net)}
 """Costs that are counted on a network in another way, too."""
 
-FEW = {"resnet164": 1, "resnet50": 3, "fbnet": 1, "mbconv": 1, "pyramid-tree": 1}
+FEW = {"resnet164": 1, "resnet50": 3, "fbnet": 1, "mbconv": 1, "pyramid-tree": 1, "darts-cells": 2}
 """How many architectures of a network of many layers are built."""
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from renascent.core.errors import UserError, unknown
+from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, settings
 from renascent.core.files import read_json, write_json
 from renascent.core.protocols import SpaceConfig

@@ -117,6 +117,10 @@ def _layer(node: Node, graph: Graph, out: int) -> Layer | None:
     about |= {"inputs": shapes[0][1], "size": shapes[0][2:]}
     if node.name == "conv2d":
         stride, dilation, groups = (_side(node.argument(k, name, 1)) for k, name in WINDOW.items())
+        height, width = shapes[1][-2:]
+        if height != width:  # listed as the 1x1 convolution of its window's places, which multiplies the same
+            about |= {"inputs": about["inputs"] * height * width, "size": graph.shapes[out][2:]}
+            return Layer(kind="conv", groups=groups, **about)
         deep = groups == about["inputs"] == about["outputs"]
         about |= {"kernel": shapes[1][-1], "stride": stride, "dilation": dilation}
         return Layer(kind="depthwise" if deep else "conv", groups=1 if deep else groups, **about)

@@ -11,7 +11,7 @@ from renascent.core.errors import UserError
 from renascent.core.fields import Count, Range, settings
 from renascent.core.space import Arch, Choice, Space
 from renascent.core.text import aligned
-from renascent.nets.cells.ops import Norm
+from renascent.nets.cells.ops import Norm, drop_paths
 from renascent.nets.cells.slots import ChoiceSpace, Place
 from renascent.nets.sizes.mixture import padded_sum
 from renascent.nets.sizes.units import Chain, Classifier
@@ -97,7 +97,7 @@ class PyramidTree(ChoiceSpace):
         """Build the network. place: makes what is decided.  norm: makes a batch normalisation of so many channels."""
         blocks = list(self.backbone())
         cells = [_cell(place, norm, f"block{k}", block) for k, block in enumerate(blocks)]
-        return Chain(
+        return Pyramid(
             stem=nn.Sequential(nn.Conv2d(channels_in, STEM, 3, padding=1, bias=False), norm(STEM)),
             blocks=nn.Sequential(*(Pyramidal(block, cell, norm) for block, cell in zip(blocks, cells, strict=True))),
             last=nn.Sequential(norm(blocks[-1].outputs), nn.ReLU()),
@@ -112,16 +112,41 @@ class PyramidTree(ChoiceSpace):
         return aligned([(block, *options) for block, options in rows.items()], "<" * 20)
 
 
+class Pyramid(Chain):
+    """The network.
+
+    drop_path: probability that what an edge brings is dropped for an image while training, arXiv:1605.07648; not on
+    identities, and not at the fixed roots. Settable at any time.
+    """
+
+    @property
+    def drop_path(self) -> float:
+        return max(node.drop_path for node in self.modules() if isinstance(node, Node))
+
+    @drop_path.setter
+    def drop_path(self, value: float) -> None:
+        for node in self.modules():
+            if isinstance(node, Node):
+                node.drop_path = value
+
+
 class Node(nn.Module):
     """Copies its input to its edges, and adds what comes back."""
 
     def __init__(self, edges: Iterable[nn.Module]) -> None:
         super().__init__()
         self.edges = nn.ModuleList(edges)
+        self.drop_path = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [edge(x) for edge in self.edges]
-        return sum(parts[1:], parts[0])  # type: ignore[no-any-return]
+        parts = [self._edge(edge, x) for edge in self.edges]
+        return sum(parts[1:], parts[0])
+
+    def _edge(self, edge: nn.Module, x: Tensor) -> Tensor:
+        out: Tensor = edge(x)
+        first = edge[0] if isinstance(edge, nn.Sequential) and isinstance(edge[-1], Node) else edge
+        kept = isinstance(first, nn.Identity | nn.Conv2d)  # the root's are convolutions
+        return drop_paths(out, self.drop_path) if self.training and not kept else out
 
 
 def grown(shape: Tree, edge: Callable[[int], nn.Module], depth: int = 0) -> Node:

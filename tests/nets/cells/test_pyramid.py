@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from renascent.core.errors import UserError
 from renascent.core.gates import Gate, one_hot
 from renascent.costs import cost_of, macs, params
-from renascent.nets.cells.pyramid import OPERATIONS, PyramidTree, grown
+from renascent.nets.cells.pyramid import OPERATIONS, PyramidTree, Pyramidal, grown
 
 TINY = PyramidTree(blocks=1, final_channels=72)
 
@@ -188,3 +188,23 @@ def test_probes_have_the_gradient_of_all_options_active_at_the_binary_gates_valu
 def test_every_operation_is_drawn_by_the_seeds_above():
     picked = {option for seed in range(2) for option in TINY.space.sample(np.random.default_rng(seed)).values()}
     assert picked == set(OPERATIONS)
+
+
+def test_drop_path_leaves_out_what_is_decided_but_identities_while_training():
+    """All dropped, a tree of convolutions brings nothing; one of identities is the same with and without."""
+    x = torch.randn(2, 3, 8, 8)
+    for option in ("sep_3x3", "identity"):
+        config = PyramidTree(blocks=1, final_channels=68)
+        net = config.network(config.space.arch(dict.fromkeys(config.space.decisions, option)), 3, 4)
+        cells, wanted = [m for m in net.modules() if isinstance(m, Pyramidal)], net.train()(x)
+        assert net.drop_path == 0
+        net.drop_path = 1 - 1e-9
+        assert net.drop_path == 1 - 1e-9
+        seen: list[torch.Tensor] = []
+        for cell in cells:
+            cell.inside[4].register_forward_hook(lambda module, given, out, seen=seen: seen.append(out))
+        out = net(x)
+        assert len(seen) == 3
+        assert torch.equal(out, wanted) is (option == "identity")
+        assert all(bool((value == 0).all()) is (option == "sep_3x3") for value in seen)
+        assert torch.equal(net.eval()(x), net(x))
