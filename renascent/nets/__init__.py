@@ -39,6 +39,9 @@ SPACES: Names[Callable[..., SpaceConfig]] = Names(
     }
 )
 
+MEASURED: Names[Callable[..., SpaceConfig]] = Names({k: v for k, v in SPACES.places.items() if k != "nats-topology"})
+"""The spaces that can list their layers."""
+
 ADAPTED = "adapted"
 
 RECORDED: Names[Callable[..., SpaceConfig]] = Names({**SPACES.places, ADAPTED: "renascent.nets.adapt.config:Adapted"})

@@ -14,9 +14,8 @@ from renascent.core.knapsack import Bounded, nearness, none_inside
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch, Space
 from renascent.costs.budget import Budget, tightened
-from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import restored
-from renascent.costs.latency.table import Lut
+from renascent.costs.latency.sources import read_latency
 from renascent.results.budgeted import TABLE_FILE, stored_latency
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def goals_of(result: Record) -> tuple[Goal, ...]:
     if stored:
         latency = restored(result.space, shape, classes, stored)
     elif budget.timed and table.exists():
-        latency = LatencyCost(result.space, Lut.load(table), shape, classes)
+        latency = read_latency(table, result.space, shape, classes)
     elif budget.timed:
         raise UserError(
             f"{result.folder} does not hold what its budget {text} was measured by, so there are no random "

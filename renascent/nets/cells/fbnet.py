@@ -1,6 +1,6 @@
 """The FBNet space: a chain of 22 blocks, each of one of nine kinds, arXiv:1812.03443, Sec. 3.1."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 from torch import Tensor, nn
