@@ -104,7 +104,7 @@ CHAINS: dict[str, OneShot] = {
     "": Proxyless(arch_lr=1e-3, arch_every=5, policy_warmup=0.25, label_smoothing=0.1),
     "-reinforce": ProxylessReinforce(arch_lr=1e-3, arch_every=5, policy_warmup=0.25, label_smoothing=0.1),
 }
-"""ProxylessNAS on ImageNet, Sec. 4.2. The paper gives the images to validate on and Adam; the rest are the authors' settings.
+"""ProxylessNAS on ImageNet, Sec. 4.2. The paper gives the validation images and Adam; the rest is the authors' setting.
 
 Of their 160 epochs the first 40 have weight steps only.
 """

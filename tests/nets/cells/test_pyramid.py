@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from renascent.core.errors import UserError
 from renascent.core.gates import Gate, one_hot
 from renascent.costs import cost_of, macs, params
-from renascent.nets.cells.pyramid import OPERATIONS, PyramidTree, Pyramidal, grown
+from renascent.nets.cells.pyramid import OPERATIONS, Pyramidal, PyramidTree, grown
 
 TINY = PyramidTree(blocks=1, final_channels=72)
 
