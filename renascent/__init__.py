@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from renascent.strategies.fbnetv2 import FBNetV2 as FBNetV2
     from renascent.strategies.gdas import GDAS as GDAS
     from renascent.strategies.nes import NES as NES
+    from renascent.strategies.proxyless import Proxyless as Proxyless
+    from renascent.strategies.proxyless_reinforce import ProxylessReinforce as ProxylessReinforce
     from renascent.strategies.rsps import RSPS as RSPS
     from renascent.strategies.setn import SETN as SETN
     from renascent.strategies.tas import TAS as TAS

@@ -35,6 +35,7 @@ QUICK = {
     "layers": 1,
     "candidates": 200,  # of 81 architectures: one in twelve is missed
     "arch_lr_growth": 1.0,
+    "policy_warmup": 0.25,  # what weights of a few steps say of an option misleads a policy that learns this fast
 }
 """Used where a strategy has such a hyperparameter."""
 

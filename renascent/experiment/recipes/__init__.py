@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from renascent.experiment.recipes.recipe import Recipe
 
 NATS, TAS, ESTIMATOR = "arXiv:2009.00437", "arXiv:1905.09717", "arXiv:1106.4487"
+PROXYLESS = "arXiv:1812.00332"
 
 
 class Summary(NamedTuple):
@@ -41,6 +42,18 @@ def _taught(what: str) -> Summary:
     return Summary("fit", f"TAS's training on {what}, T = 4", TAS)
 
 
+def _proxyless(what: str, how: str) -> Summary:
+    return Summary("search", f"ProxylessNAS's search {what}, {how}", PROXYLESS)
+
+
+def _path(what: str) -> Summary:
+    return Summary("fit", f"ProxylessNAS's training on CIFAR: {what}, cutout 16", PROXYLESS)
+
+
+TREE = "of a PyramidNet of trees: CIFAR-10, 200 epochs"
+CHAIN = "of the MBConv chain: a folder of images, 160 epochs at batch 256"
+UPDATES = {"": "by gradient", "-reinforce": "by REINFORCE"}
+
 TOPOLOGY = ("rsps", "darts", "darts-second-order", "gdas", "setn", "enas")
 
 SUMMARIES = {
@@ -54,6 +67,10 @@ SUMMARIES = {
     "tas-cifar": _taught("CIFAR: 300 epochs, SGD 0.1 to 0, 0.1 label + 0.9 T^2 soft"),
     "tas-imagenet": _taught("ImageNet: 120 epochs, SGD 0.1 to 0, smoothing 0.1, 0.5 label + 0.5 T^2 soft"),
     "tas-cifar-as-printed": _taught("CIFAR: 300 epochs, SGD 0.1 to 0, 0.9 label + 0.1 soft, no T^2"),
+    **{f"proxyless-cifar{form}": _proxyless(TREE, how) for form, how in UPDATES.items()},
+    **{f"proxyless-imagenet{form}": _proxyless(CHAIN, how) for form, how in UPDATES.items()},
+    "proxyless-fit": _path("300 epochs"),
+    "proxyless-fit-droppath": _path("600 epochs with drop path"),
 }
 """Recipe name -> what it is."""
 

@@ -36,6 +36,7 @@ class Recipe:
         fit: a training of one network.
         distillation: of a training that has a teacher: the trained reference network of the space, unless another is
             given.
+        cutout: of a training: side in pixels of the square cut out of its images.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Recipe:
     search: SearchPart | None = None
     fit: Fit | None = None
     distillation: Distillation | None = None
+    cutout: int = 0
 
     def run(self, **others: Any) -> Result:
         """Search as the recipe says. others: what `renascent.search` takes besides: seed, out, resume, say.
