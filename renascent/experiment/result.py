@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from renascent.core.protocols import Goal, Say, SpaceConfig, Task
 from renascent.core.schema import read_as, written
 from renascent.costs import Latency, Lut, measure, params
+from renascent.costs.latency.blocks import BlockLatency
 from renascent.loops.fit import Fit, Fitted
 from renascent.loops.share import Scorer, SearchOutcome
 from renascent.loops.weightsfile import save_weights
@@ -37,7 +38,7 @@ class Result(Record):
         task: Task,
         goals: Sequence[Goal] = (),
         seen: Latency | None = None,
-        table: Lut | None = None,
+        table: Lut | BlockLatency | None = None,
     ) -> Result:
         """Measure what a finished search found, and write it to its folder.
 

@@ -20,13 +20,13 @@ from renascent.core.protocols import OneShot, Priced, Say, Setup, SpaceConfig, S
 from renascent.core.schema import written
 from renascent.costs.budget import Budget
 from renascent.costs.latency.clock import EAGER
-from renascent.costs.latency.cost import LatencyCost
+from renascent.costs.latency.sources import read_latency
 from renascent.experiment.result import Result
 from renascent.loops.run import Run, check_seed
 from renascent.loops.share import begin, share
 from renascent.nets import RECORDED
 from renascent.nets.sizes.inherit import first_k
-from renascent.results.budgeted import prepare, settle
+from renascent.results.budgeted import TABLE_FILE, prepare, settle, table_of
 from renascent.strategies import STRATEGIES
 
 
@@ -63,8 +63,9 @@ def search(
     are refused before the search when no architecture keeps them, aimed at during it by the strategies that can, and
     kept by what it returns: a latency is measured, and derived again under another bound if it is missed, or used far
     less than predicted.
-    latency: predicts latency_ms, from a table (`LatencyCost`); networks of the space are measured on the device unless
-    given. A prediction of another kind is not checked by a measurement.
+    latency: predicts latency_ms, from a table (`LatencyCost`, or `BlockLatency` for spaces of options); networks of the
+    space are measured on the device unless given, or the run that is resumed had a table. A prediction of another kind,
+    or of another device, is not checked by a measurement.
     runtime: what they run with, "eager", "compiled" or "onnxruntime"; a table has its own.
     pretrained: state dict of a trained network of the space, such as the reference: shared weights start from it.
     say: hears every event as it happens.
@@ -81,6 +82,9 @@ def search(
     names = (config["space"], config["strategy"], config["task"]["name"], seed)
     folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
+    if resume and latency is None and bounds and bounds.timed and is_there(folder / TABLE_FILE):
+        latency = read_latency(folder / TABLE_FILE, space, (task.channels, *task.size), task.classes)
+    table = table_of(latency)
     about: Any = {"latency": latency, "runtime": runtime, "folder": folder, "resume": resume}
     ready = prepare(space, task, bounds, **about) if bounds else None
     others = {
@@ -88,7 +92,7 @@ def search(
         "pretrained": pretrained and fingerprint(pretrained),
         "model": space.model_fingerprint,
         "budget": bounds and str(bounds),
-        "latency_table": latency.table.sha256 if isinstance(latency, LatencyCost) else None,
+        "latency_table": table.sha256 if table else None,
         "runtime": runtime if bounds and runtime != "eager" else None,
     }
     config |= {key: value for key, value in others.items() if value}
@@ -111,7 +115,7 @@ def search(
             found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
             if found is not first:
                 say(run.event("settled", arch=space.space.format(found.arch), score=found.score))
-            return Result.save_new(folder, space, found, task, goals, seen, clock.table)
+            return Result.save_new(folder, space, found, task, goals, seen, table)
 
 
 def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] | None) -> Supernet:

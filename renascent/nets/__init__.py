@@ -20,6 +20,8 @@ SPACES: Names[Callable[..., SpaceConfig]] = Names(
         "nats-topology": "renascent.nets.cells.nats:NatsTopology",
         "darts-cells": "renascent.nets.cells.darts:DartsCells",
         "mbconv": "renascent.nets.cells.mbconv:MBConv",
+        "fbnet": "renascent.nets.cells.fbnet:FBNet",
+        "pyramid-tree": "renascent.nets.cells.pyramid:PyramidTree",
         "nats-size": "renascent.nets.sizes.nats_size:NatsSize",
         "resnet20": (RESNET_CIFAR, {"layers_count": 20}),
         "resnet32": (RESNET_CIFAR, {"layers_count": 32}),
@@ -36,6 +38,9 @@ SPACES: Names[Callable[..., SpaceConfig]] = Names(
         ),
     }
 )
+
+MEASURED: Names[Callable[..., SpaceConfig]] = Names({k: v for k, v in SPACES.places.items() if k != "nats-topology"})
+"""The spaces that can list their layers."""
 
 ADAPTED = "adapted"
 

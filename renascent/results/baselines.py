@@ -10,13 +10,12 @@ import numpy as np
 
 from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
-from renascent.core.knapsack import Bounded, nearness, none_inside
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch, Space
+from renascent.core.within import nearest, none_inside, uniform
 from renascent.costs.budget import Budget, tightened
-from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import restored
-from renascent.costs.latency.table import Lut
+from renascent.costs.latency.sources import read_latency
 from renascent.results.budgeted import TABLE_FILE, stored_latency
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def goals_of(result: Record) -> tuple[Goal, ...]:
     if stored:
         latency = restored(result.space, shape, classes, stored)
     elif budget.timed and table.exists():
-        latency = LatencyCost(result.space, Lut.load(table), shape, classes)
+        latency = read_latency(table, result.space, shape, classes)
     elif budget.timed:
         raise UserError(
             f"{result.folder} does not hold what its budget {text} was measured by, so there are no random "
@@ -91,9 +90,7 @@ def sample_feasible(space: Space, goals: Sequence[Goal], rng: np.random.Generato
     >>> sample_feasible(space, [goal], np.random.default_rng(0))
     Arch({'a': 2, 'b': 2})
     """
-    drawn = rng.integers(space.counts)
-    bounded = Bounded(goals, nearness(space, drawn))
-    row = bounded.best(drawn)
-    if float(bounded.usage(row[None])[0]) > 1:
+    row = nearest(space, goals, uniform(space, rng, 1)[0])
+    if any(float(goal.exact(row[None])[0]) > goal.limit for goal in goals):
         raise none_inside(space, goals)
     return space.from_indices(row)

@@ -16,6 +16,7 @@ from renascent.costs import Latency, macs, params
 from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible, keepable, tightened
 from renascent.costs.counts import cost_of
 from renascent.costs.latency import clock as timing
+from renascent.costs.latency.blocks import BlockLatency
 from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import FittedLatency, Stored, fitted_latency, restored
@@ -30,7 +31,7 @@ LATENCY_FILE = "latency.json"
 """In a run folder: the latency that was fitted when the search began, so that a resume aims at the same."""
 
 TABLE_FILE = "latency-table.json"
-"""In a run folder: the look-up table that predicted latency, where one was given."""
+"""In a run folder: the table that predicted latency, where one was given."""
 
 ATTEMPTS = 5
 """How often a network is derived again, under a tighter bound on latency or a looser one."""
@@ -44,7 +45,7 @@ class Budgeted:
     """A budget made ready for one space and task. start: the reference, uniformly scaled to it.
 
     clock: how its latency is measured, where that is bounded.  fitted: the measured networks that then predict it,
-    where no table does.
+    where no table does.  table: what predicts it, where a table does.
     """
 
     budget: Budget
@@ -53,6 +54,7 @@ class Budgeted:
     start: Arch
     clock: Clock
     fitted: Stored | None = None
+    table: Lut | BlockLatency | None = None
 
     def __str__(self) -> str:
         return feasibility_text(self.rows)
@@ -61,8 +63,8 @@ class Budgeted:
         """Write down what predicts its latency, so that the folder needs no other."""
         if self.fitted is not None:
             write_json(folder / LATENCY_FILE, written(self.fitted))
-        if self.clock.table is not None:
-            self.clock.table.save(folder / TABLE_FILE)
+        if self.table is not None:
+            self.table.save(folder / TABLE_FILE)
 
 
 def prepare(
@@ -77,17 +79,22 @@ def prepare(
 ) -> Budgeted:
     """Return a budget as goals. Raises UserError or BudgetError before anything is trained or written.
 
-    latency: predicts latency_ms; where it is bounded and nothing is given, random networks are measured. A predictor of
-    another kind may be of any device: its prediction is not checked by a measurement.
+    latency: predicts latency_ms; where it is bounded and nothing is given, random networks are measured. What was not
+    measured here may be of any device: its prediction is not checked by a measurement.
     runtime: what runs them, and in the end what was found.
     """
-    shape, fitted = (task.channels, *task.size), None
-    clock = Clock(runtime, latency.table if isinstance(latency, LatencyCost) else None)
+    shape, fitted, table = (task.channels, *task.size), None, table_of(latency)
+    if isinstance(latency, BlockLatency):
+        latency.check(config.space)
+        clock = Clock(runtime, latency.lut, known=latency.lut is not None, twin=latency.twin)
+    else:
+        clock = Clock(runtime, table if isinstance(table, Lut) else None)
     if budget.timed and latency is None:
         check_runtime(runtime, task.device)
         fitted = (stored_latency(folder) if resume else None) or _measured(config, task, clock)
         latency = restored(config, shape, task.classes, fitted)
-    clock = replace(clock, known=latency is None or isinstance(latency, LatencyCost | FittedLatency))
+    if not isinstance(latency, LatencyCost | FittedLatency | BlockLatency | None):
+        clock = replace(clock, known=False)
     reference = config.reference
     reference_ms = latency.reference_ms if isinstance(latency, FittedLatency) else None
     goals = budget.goals(config, shape, task.classes, latency, reference_ms)
@@ -98,7 +105,14 @@ def prepare(
     start = _start(config, goals, shape, task.classes)
     if clock.table is not None and not resume:
         timing.latency_of(config, start, task, clock)  # a runtime that is not here must not be missed at the end
-    return Budgeted(budget, goals, rows, start, clock, fitted)
+    return Budgeted(budget, goals, rows, start, clock, fitted, table)
+
+
+def table_of(latency: Priced | None) -> Lut | BlockLatency | None:
+    """Return the table by which a latency is predicted; None where none is."""
+    if isinstance(latency, BlockLatency):
+        return latency
+    return latency.table if isinstance(latency, LatencyCost) else None
 
 
 def settle(
@@ -162,11 +176,11 @@ def costs_of(
     task: Task,
     goals: Sequence[Goal],
     latency: Latency | None,
-    table: Lut | None = None,
+    table: Lut | BlockLatency | None = None,
 ) -> dict[str, Cost]:
     """Return limit, predicted and measured value of each bounded cost, by name.
 
-    latency: as measured, None if that was not possible. table: the look-up table that predicted it, if any.
+    latency: as measured, None if that was not possible. table: the table that predicted it, if any.
     """
     row = config.space.indices(arch)[None]
     net = config.network(arch, task.channels, task.classes)
@@ -176,7 +190,9 @@ def costs_of(
         "params": lambda: params(net),
         **({LATENCY: lambda: latency.median_ms} if latency is not None else {}),
     }
-    by = "" if table is None else ", ".join(str(table.about.get(key)) for key in ("processor", "runtime"))
+    by = str(table or "")
+    if isinstance(table, Lut):
+        by = ", ".join(str(table.about.get(key)) for key in ("processor", "runtime"))
     return {
         goal.name: Cost(
             limit=goal.limit,

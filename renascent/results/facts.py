@@ -30,7 +30,7 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One bounded cost. promised: as predicted.  by: of a latency: whose table predicted it."""
+    """One bounded cost. promised: as predicted.  by: of a latency: whose table predicted it, and of which network."""
 
     limit: Annotated[float, Range(1e-12)]
     promised: float

@@ -111,7 +111,7 @@ def test_the_numbers_a_flag_takes_are_those_of_its_annotation() -> None:
     assert ranges["rate"] == (float, 0, none)
     assert ranges["share"] == (float, 0, 1)
     assert ranges["steps"] == (int, -none, none)
-    assert ranges["names"][0] is tuple
+    assert ranges["names"][0] == tuple[str, ...]
     assert {key for key, flag in flags.items() if flag.optional} == {"b"}
 
 

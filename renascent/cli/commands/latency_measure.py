@@ -1,18 +1,16 @@
 """`renascent latency measure`: a table of the latency of a space's layers, on this device."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from renascent.cli.commands.command import Command, Device, Input, Runtime, of_space
 from renascent.cli.flags import Part
 from renascent.core.fields import Count, settings
-from renascent.core.names import Names
 from renascent.core.source import static
-from renascent.nets import SPACES
+from renascent.nets import MEASURED
 
 EXAMPLE = "renascent latency measure resnet20 --out resnet20.json"
 
-ABOUT = f"""Measure the latency of a size space's layers on this device, each by itself, and write a look-up table.
+ABOUT = f"""Measure the latency of a space's layers on this device, each by itself, and write a look-up table.
 
 Layers and a few whole networks are measured in turns, again and again, with one thread: a slow phase of the machine
 affects all equally, and only the quieter half of the visits counts. If a space has more layers than `--limit`, a
@@ -42,10 +40,6 @@ class MeasureFlags:
     device: Device = "auto"
 
 
-SIZED: Names[Any] = Names({name: place for name, place in SPACES.places.items() if ".sizes." in place[0]})
-"""The spaces that can list their layers."""
-
-
 def command(words: Sequence[str]) -> Command:
     """Return the command with the flags of the space that `words` name. Raises UserError for an unknown one."""
     sampling = static("renascent.costs.latency.build:Sampling")()
@@ -53,8 +47,8 @@ def command(words: Sequence[str]) -> Command:
         words,
         {"flags": Part("Measure", MeasureFlags()), "sampling": Part("Sampling", sampling)},
         EXAMPLE,
-        SIZED,
+        MEASURED,
         run="renascent.cli.work.latency:measure",
-        words={"space": f"The space whose layers are measured: {', '.join(SIZED)}."},
+        words={"space": f"The space whose layers are measured: {', '.join(MEASURED)}."},
         needs={"out": "--out is missing: give the file to write, such as --out table.json"},
     )

@@ -11,7 +11,7 @@ import torch
 
 from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.latency_fit import FitFlags
-from renascent.cli.commands.latency_measure import SIZED, MeasureFlags
+from renascent.cli.commands.latency_measure import MeasureFlags
 from renascent.cli.commands.latency_show import ShowFlags
 from renascent.cli.progress import Counted
 from renascent.cli.work.running import ready
@@ -20,15 +20,15 @@ from renascent.core.errors import Interrupted, UserError
 from renascent.core.files import Json
 from renascent.core.names import name_of
 from renascent.core.protocols import SpaceConfig
-from renascent.core.schema import checked
 from renascent.core.space import Arch
 from renascent.core.text import aligned, number, short
+from renascent.costs.latency.blocks import Twin
 from renascent.costs.latency.build import Sampling, layers_of, measured, plan
 from renascent.costs.latency.config import family_name
 from renascent.costs.latency.cost import LatencyCost
-from renascent.costs.latency.entries import ADVICE, LARGEST
 from renascent.costs.latency.gp import by_family
 from renascent.costs.latency.runtimes import check_runtime, named
+from renascent.costs.latency.sources import twin_of
 from renascent.costs.latency.table import Lut, leave_out
 from renascent.loops.run import interruptible
 from renascent.nets import SPACES
@@ -154,25 +154,10 @@ def show(path: str, *, flags: ShowFlags) -> Outcome:
     if flags.arch is None:
         facts, families = _facts(table, Path(path)), _families(table)
         return Outcome({**facts, "families": families}, _shown(table, families))
-    config = _space_of(table, Path(path))
+    config, shape, classes = twin_of(table, Path(path))
     named = config.reference if flags.arch == "reference" else config.space.parse(flags.arch)
     assert named is not None, "only spaces of sizes are measured"
-    return _predicted(table, config, named)
-
-
-def _space_of(table: Lut, path: Path) -> SpaceConfig:
-    """Return the space a table was measured for. Raises UserError when it cannot be made here."""
-    name, known = str(table.about.get("space")), ", ".join(SIZED)
-    if name not in SIZED:
-        raise UserError(f"the table is of space {short(name)}, which is not here: measure one of {known}")
-    if "input" not in table.about or "classes" not in table.about:
-        raise UserError(f"the table does not say for which input and classes it is: measure {name} again")
-    kind = SIZED[name]
-    given = {**getattr(kind, "keywords", {}), **table.about.get("settings", {})}
-    if not all(abs(value) <= LARGEST for value in given.values() if isinstance(value, int | float)):
-        raise UserError(f"the settings of space {name} in the table are {short(given)}: give numbers up to {LARGEST}")
-    config: SpaceConfig = checked(getattr(kind, "func", kind), given, path, ADVICE)
-    return config
+    return _predicted(table, Twin(config, shape, classes), named)
 
 
 def _families(table: Lut) -> Json:
@@ -203,9 +188,8 @@ def _shown(table: Lut, families: Json) -> str:
     return "\n".join([*lines, aligned([head, *rows], "<>")])
 
 
-def _predicted(table: Lut, config: SpaceConfig, arch: Arch) -> Outcome:
-    channels, height, width = table.about["input"]
-    shape, classes = (channels, height, width), table.about["classes"]
+def _predicted(table: Lut, twin: Twin, arch: Arch) -> Outcome:
+    config, shape, classes = twin
     total = float(LatencyCost(config, table, shape, classes).exact(config.space.indices(arch)[None])[0])
     layers = layers_of(config, arch, shape, classes)
     rows = [

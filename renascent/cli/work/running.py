@@ -12,8 +12,9 @@ from renascent.core.errors import UserError
 from renascent.core.names import name_of
 from renascent.core.protocols import SpaceConfig
 from renascent.core.schema import read_as
+from renascent.costs.latency.blocks import BlockLatency
 from renascent.costs.latency.cost import LatencyCost
-from renascent.costs.latency.table import Lut
+from renascent.costs.latency.sources import is_of_blocks, latency_named
 from renascent.experiment.result import Result
 from renascent.nets import SPACES
 from renascent.reports.summary import summary
@@ -59,13 +60,18 @@ def remembered(folder: Path) -> Source:
 
 def latency_from(
     table: str | None, space: SpaceConfig, shape: tuple[int, int, int], classes: int
-) -> LatencyCost | None:
-    """Return what a look-up table says of a space; None without one. Raises UserError where the two do not fit."""
+) -> LatencyCost | BlockLatency | None:
+    """Return what a table says of a space; None without one. Raises UserError where the two do not fit.
+
+    table: a file, "pixel1", or "fbnet:DEVICE".
+    """
     if table is None:
         return None
-    if not space.layered:
-        raise UserError(f"--latency-table is for spaces of sizes, not for {name_of(space, SPACES)}: leave it out")
-    return LatencyCost(space, Lut.load(table), shape, classes)
+    if not (space.layered or is_of_blocks(Path(table))):
+        raise UserError(
+            f"--latency-table is for spaces of sizes and of blocks, not for {name_of(space, SPACES)}: leave it out"
+        )
+    return latency_named(table, space, shape, classes)
 
 
 def told(result: Result, following: str = "") -> Outcome:

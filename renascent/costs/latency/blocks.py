@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from renascent.core.errors import UserError
-from renascent.core.fields import NonNegative, settings
+from renascent.core.fields import NonNegative
 from renascent.core.files import read_json, write_json
 from renascent.core.protocols import SpaceConfig
 from renascent.core.schema import checked, written
-from renascent.core.space import Space
+from renascent.core.space import Choice, Space
 from renascent.core.text import short
 from renascent.costs.counts import Additive
+from renascent.costs.latency.config import config_of, group_of, size_rows
 from renascent.costs.latency.predictor import Codes, Floats, fit_additive
 from renascent.costs.latency.table import Lut
+from renascent.nets.sizes.layers import Layer
 
 FORMAT, VERSION = "renascent-block-latency", 1
 
 
-@settings
+@dataclass(frozen=True)
 class Origin:
-    """Where a latency of blocks is from.
+    """Where a latency of blocks is from. source: the table, as a user names it.  device: whose it is, in words.
 
-    Args:
-        source: the table, as a user names it.
-        device: whose milliseconds they are, in words.
-        network: the network that is priced, in words; it has the decisions of the one that is searched.
+    network: the network that is priced, in words; it has the decisions of the one that is searched.
     """
 
     source: str
@@ -47,6 +48,11 @@ class Twin(NamedTuple):
     config: SpaceConfig
     shape: tuple[int, int, int]
     classes: int
+
+    def __str__(self) -> str:
+        changed = {f.name: getattr(self.config, f.name) for f in fields(self.config) if _changed(self.config, f)}  # type: ignore[arg-type]
+        settings = "".join(f", {name} {value}" for name, value in changed.items())
+        return f"{self.config.space.name} on {'x'.join(map(str, self.shape))}, {self.classes} classes{settings}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +112,10 @@ class BlockLatency(Additive):
 
     def check(self, space: Space) -> None:
         """Raise UserError unless these are the decisions of `space`, in its order."""
-        own, asked = ([(name, s.options(name)) for name in s.decisions] for s in (self.space, space))
-        for mine, theirs in zip_longest(own, asked):
-            if mine != theirs:
-                table, wanted = ("no more" if one is None else f"{one[0]} of {short(one[1])}" for one in (mine, theirs))
-                raise UserError(
-                    f"the latency table {self.origin.source} is of {self.origin.network}, whose decisions are not those "
-                    f"of space '{space.name}': it has {table} where the space has {wanted}; give a table of this space"
-                )
+        check_decisions(self.space, space, self.origin.source, self.origin.network)
+
+    def __str__(self) -> str:
+        return f"{self.origin.device}, of {self.origin.network}"
 
     @property
     def sha256(self) -> str:
@@ -136,9 +138,56 @@ class BlockLatency(Additive):
         stored = checked(_Stored, read_json(path), path, "save it again")
         if (stored.format, stored.version) != (FORMAT, VERSION):
             raise UserError(f"{path} does not say format {FORMAT}, version {VERSION}: give a table of blocks")
-        named = {name: tuple(terms) for name, terms in stored.decisions.items()}
-        found = _of_terms(space, stored.about, stored.base, lambda name, option: stored.decisions[name][option], named)
-        return found
+        own = Space({name: Choice(tuple(terms)) for name, terms in stored.decisions.items()}, name=space.name)
+        check_decisions(own, space, stored.about.source, stored.about.network)
+        return cls.of_terms(
+            space,
+            {
+                name: {option: (t.ms, t.sd_ms) for option, t in terms.items()}
+                for name, terms in stored.decisions.items()
+            },
+            stored.about,
+            base=(stored.base.ms, stored.base.sd_ms),
+        )
+
+    @classmethod
+    def of_terms(
+        cls,
+        space: Space,
+        terms: Mapping[str, Mapping[str, tuple[float, float]]],
+        origin: Origin,
+        *,
+        base: tuple[float, float] = (0.0, 0.0),
+    ) -> BlockLatency:
+        """Make it of milliseconds and their standard errors: of each option of each decision, and of all the rest."""
+        table, spread = np.zeros((2, len(space.counts), max(space.counts)))
+        for row, name in enumerate(space.decisions):
+            found = np.array([terms[name][option] for option in space.options(name)]).T
+            table[row, : found.shape[1]], spread[row, : found.shape[1]] = found
+        return cls(space, base[0], table, origin, spread=spread, base_spread=base[1])
+
+    @classmethod
+    def of_layers(cls, space: Space, lut: Lut, twin: Twin, source: str) -> BlockLatency:
+        """Sum a measured table of layers: a block is the sum of its layers, calibrated as the table is.
+
+        twin: the network that it was measured for, of the decisions of `space`. Raises UserError for one of others.
+        """
+        check_decisions(twin.config.space, space, source, str(twin))
+        terms = twin.config.terms(partial(_layer_ms, lut), twin.shape, twin.classes)
+        errors = twin.config.terms(lambda layer: _layer_error(lut, layer) ** 2, twin.shape, twin.classes)
+        assert terms is not None and errors is not None, "a space of options lists their layers"
+        scale, (base, table), (error, spread) = lut.calibration.scale, terms, errors
+        device = ", ".join(str(lut.about.get(key)) for key in ("processor", "runtime"))
+        return cls(
+            space,
+            lut.calibration.constant_ms + scale * base,
+            scale * table,
+            Origin(source, device, str(twin)),
+            spread=scale * np.sqrt(spread),
+            base_spread=scale * float(np.sqrt(error)),
+            lut=lut,
+            twin=twin,
+        )
 
     @classmethod
     def of_networks(cls, space: Space, codes: Codes, latency_ms: Floats, origin: Origin) -> BlockLatency:
@@ -150,7 +199,7 @@ class BlockLatency(Additive):
         terms = fit_additive(codes, latency_ms)
         if (counts := tuple(map(len, terms.tables))) != space.counts:
             raise UserError(f"the networks have {short(counts)} options, space '{space.name}' {short(space.counts)}")
-        least = [int(part.argmin()) for part in terms.tables]
+        least = np.array([int(part.argmin()) for part in terms.tables])
         starts = 1 + np.concatenate([[0], np.cumsum(counts)[:-1]])
         table, spread = np.zeros((2, len(counts), max(counts)))
         for row, (part, low, start) in enumerate(zip(terms.tables, least, starts, strict=True)):
@@ -163,3 +212,48 @@ class BlockLatency(Additive):
         base = terms.base + sum(float(part.min()) for part in terms.tables)
         error = float(np.sqrt(max(picks @ terms.covariance @ picks, 0)))
         return cls(space, base, table, origin, spread=spread, base_spread=error)
+
+    def _stored(self) -> _Stored:
+        base = _Term(ms=float(self.base), sd_ms=float(self.base_spread))
+        rows = zip(self.space.decisions, self.table, self.spread, strict=True)
+        decisions = {
+            name: {
+                str(option): _Term(ms=float(ms), sd_ms=float(sd))
+                for option, ms, sd in zip(self.space.options(name), table, spread, strict=False)
+            }
+            for name, table, spread in rows
+        }
+        return _Stored(about=self.origin, base=base, decisions=decisions)
+
+
+def check_decisions(own: Space, asked: Space, source: str, network: str) -> None:
+    """Raise UserError, naming the first that differs, unless a table's own decisions are those of the space asked for.
+
+    source, network: of the table, in words.
+    """
+    mine, theirs = ([(name, space.options(name)) for name in space.decisions] for space in (own, asked))
+    for one, other in zip_longest(mine, theirs):
+        if one != other:
+            has, wants = (
+                f"'{pair[0]}' of {', '.join(map(str, pair[1])):.80}" if pair else "no more" for pair in (one, other)
+            )
+            raise UserError(
+                f"the latency table {source} is of {network}, whose decisions are not those of space '{asked.name}' "
+                f"(it has {has} where that has {wants}): give a table of this space"
+            )
+
+
+def _layer_ms(lut: Lut, layer: Layer) -> float:
+    return float(lut.layer_ms(group_of(layer), size_rows(layer, 1))[0])
+
+
+def _layer_error(lut: Lut, layer: Layer) -> float:
+    """Return the standard error of a layer's milliseconds: of its visits, or of what fills the gap."""
+    group, sizes = group_of(layer), size_rows(layer, 1)
+    if (entry := lut.layers.get(config_of(group, sizes[0].tolist()))) is not None:
+        return float(np.std(entry.visits_ms) / np.sqrt(len(entry.visits_ms)))
+    return float(min(lut.filler.spread(group, sizes)[0], 1.0)) * _layer_ms(lut, layer)
+
+
+def _changed(config: Any, field: Any) -> bool:
+    return bool(getattr(config, field.name) != field.default)

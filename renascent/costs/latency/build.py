@@ -108,7 +108,8 @@ def plan(config: SpaceConfig, shape: tuple[int, int, int], classes: int, samplin
 
 def layers_of(config: SpaceConfig, arch: Arch, shape: tuple[int, int, int], classes: int) -> tuple[LayerConfig, ...]:
     """Return the layers of one architecture, repetitions included."""
-    values = {name: int(column[0]) for name, column in columns(config.space, config.space.indices(arch)[None]).items()}  # type: ignore[index]
+    row = columns(config.space, config.space.indices(arch)[None])
+    values = {name: np.asarray(column).tolist()[0] for name, column in row.items()}
     return tuple(configs_of(config.layers(values, shape, classes)))
 
 

@@ -8,6 +8,7 @@ from renascent.core.environment import processor_name
 from renascent.core.protocols import SpaceConfig, Task
 from renascent.core.space import Arch
 from renascent.costs import Latency, measure_all
+from renascent.costs.latency.blocks import Twin
 from renascent.costs.latency.runtimes import RUNTIMES, check_runtime
 from renascent.costs.latency.table import Lut
 from renascent.nets.sizes.resolution import input_shape
@@ -21,12 +22,14 @@ class Clock:
     beside: the reference, and the milliseconds of which a share became the bound. It is then measured in turns with a
     network, whose latency is its proportion to it: how busy the machine is changes that little.
     known: False where what predicts it does not say of which device: then nothing is measured.
+    twin: what is measured in place of the network that is searched, of the same decisions.
     """
 
     runtime: str = "eager"
     table: Lut | None = None
     beside: tuple[Arch, float] | None = None
     known: bool = True
+    twin: Twin | None = None
 
     def place(self, device: torch.device) -> tuple[str, torch.device | None]:
         """Return the runtime and the device it measures with and on: None where the bound is on one that is not here.
@@ -57,8 +60,9 @@ def latency_of(config: SpaceConfig, arch: Arch, task: Task, clock: Clock = EAGER
     if device is None:
         return None
     check_runtime(runtime, device)
-    archs, shape = [arch, *([clock.beside[0]] if clock.beside else [])], (task.channels, *task.size)
-    cases = [(config.network(one, task.channels, task.classes), input_shape(one, shape)) for one in archs]
+    archs = [arch, *([clock.beside[0]] if clock.beside else [])]
+    config, shape, classes = clock.twin or Twin(config, (task.channels, *task.size), task.classes)
+    cases = [(config.network(one, shape[0], classes), input_shape(one, shape)) for one in archs]
     seen, *others = measure_all(cases, passes=10, runtime=runtime, device=device)
     if clock.beside is None:
         return seen

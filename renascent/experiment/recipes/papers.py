@@ -9,7 +9,9 @@ from renascent.experiment.recipes import SUMMARIES
 from renascent.experiment.recipes.recipe import Recipe, SearchPart
 from renascent.loops.fit import Fit
 from renascent.nets.cells.darts import DartsCells
+from renascent.nets.cells.mbconv import MBConv
 from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.cells.pyramid import PyramidTree
 from renascent.nets.sizes.mobile_v1 import MobileNetV1
 from renascent.nets.sizes.mobile_v2 import MobileNetV2
 from renascent.nets.sizes.nats_size import NatsSize
@@ -20,6 +22,8 @@ from renascent.strategies.enas import ENAS
 from renascent.strategies.fbnetv2 import FBNetV2
 from renascent.strategies.gdas import GDAS
 from renascent.strategies.nes import NES
+from renascent.strategies.proxyless import Proxyless
+from renascent.strategies.proxyless_reinforce import ProxylessReinforce
 from renascent.strategies.rsps import RSPS
 from renascent.strategies.setn import SETN
 from renascent.strategies.tas import TAS
@@ -121,6 +125,21 @@ GDAS, Dong and Yang, arXiv:1910.04465, Sec. 4.1, whose text has no batch size: t
 arXiv:1806.09055, Sec. A.1.
 """
 
+TREES: dict[str, OneShot] = {"": Proxyless(arch_lr=6e-3), "-reinforce": ProxylessReinforce(arch_lr=0.01)}
+"""ProxylessNAS on CIFAR-10, Cai, Zhu and Han, arXiv:1812.00332, Sec. 4.1.
+
+The paper gives the validation images, Adam and the epochs; batch and the weights' rule are those usual for PyramidNet.
+"""
+
+CHAINS: dict[str, OneShot] = {
+    "": Proxyless(arch_lr=1e-3, arch_every=5, policy_warmup=0.25, label_smoothing=0.1),
+    "-reinforce": ProxylessReinforce(arch_lr=1e-3, arch_every=5, policy_warmup=0.25, label_smoothing=0.1),
+}
+"""ProxylessNAS on ImageNet, Sec. 4.2. The paper gives the validation images and Adam; the rest is the authors' setting.
+
+Of their 160 epochs the first 40 have weight steps only.
+"""
+
 NES_SPACES = {
     "mobilenet-v1": (MobileNetV1(), 31, _sgd(0.05, 4e-5)),
     "mobilenet-v2": (MobileNetV2(), 31, _sgd(0.05, 4e-5)),
@@ -132,7 +151,7 @@ The epochs are the paper's iterations: 75 rounds of 2000 weight steps (of ResNet
 of each class held out, are 31.2 (15.6) epochs of 1,231,167 images. Its text says "about 64" (32), twice as many.
 """
 
-SEARCHES = {
+SEARCHES: dict[str, SearchPart] = {
     # the authors' bilevel searches augment the validation half too; ENAS's controller sees plain images
     **{
         f"nats-topology-{name}": _nats(NatsTopology(channels=16, cells=5), strategy, 5.0, name != "enas")
@@ -153,6 +172,22 @@ SEARCHES = {
     },
 }
 
+TREE = PyramidTree(blocks=18, final_channels=400)
+
+
+def _trees(strategy: OneShot) -> SearchPart:
+    options = ImageOptions(val=5000)
+    return SearchPart(
+        space=TREE, strategy=strategy, data="cifar10", options=options, epochs=200, batch=64, weights=_sgd(0.1, 1e-4)
+    )
+
+
+SEARCHES |= {f"proxyless-cifar{form}": _trees(strategy) for form, strategy in TREES.items()}
+SEARCHES |= {
+    f"proxyless-imagenet{form}": _imagenet(MBConv(), strategy, 160, _sgd(0.025, 4e-5), val=50_000)
+    for form, strategy in CHAINS.items()
+}
+
 CIFAR = Fit(epochs=300, batch=256, weights=_sgd(0.1, 5e-4))
 
 TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
@@ -161,7 +196,7 @@ TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
         f"nats-{name}": (Fit(epochs=epochs, batch=256, weights=_sgd(0.1, 5e-4)), None)
         for name, epochs in (("h0", 12), ("h1", 200), ("h2", 90))
     },
-    # of DARTS, Sec. 3.2 and A.2: CIFAR-10, with cutout of 16 pixels, which is the data's; ImageNet
+    # of DARTS, Sec. 3.2 and A.2: CIFAR-10, and ImageNet
     "cells-fit-cifar": (
         Fit(epochs=600, batch=96, weights=_dartslike(0.025, 3e-4, lr_end=0.0), drop_path=0.2, auxiliary=0.4),
         None,
@@ -184,11 +219,18 @@ TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
         Fit(epochs=120, batch=256, weights=_sgd(0.1, 1e-4), label_smoothing=0.1),
         Distillation.recipe(large_images=True),
     ),
+    # ProxylessNAS: as its search, but for the epochs; the paper does not say how often a path is dropped
+    "proxyless-fit": (Fit(epochs=300, batch=64, weights=_sgd(0.1, 1e-4)), None),
+    "proxyless-fit-droppath": (Fit(epochs=600, batch=64, weights=_sgd(0.1, 1e-4), drop_path=0.2), None),
 }
+
+CUTOUT = {"cells-fit-cifar": 16, "proxyless-fit": 16, "proxyless-fit-droppath": 16}
+"""Trainings whose images have a square cut out: its side in pixels."""
 
 
 def recipe(name: str) -> Recipe:
     """Return the recipe of a name."""
     search, (fit, distillation) = SEARCHES.get(name), TRAININGS.get(name, (None, None))
     _, about, paper = SUMMARIES[name]
-    return Recipe(name=name, summary=about, paper=paper, search=search, fit=fit, distillation=distillation)
+    about_all = {"name": name, "summary": about, "paper": paper}
+    return Recipe(**about_all, search=search, fit=fit, distillation=distillation, cutout=CUTOUT.get(name, 0))

@@ -41,6 +41,7 @@ class Recipe:
         fit: a training of one network.
         distillation: of a training that has a teacher: the trained reference network of the space, unless another is
             given.
+        cutout: of a training: side in pixels of the square cut out of its images.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Recipe:
     search: SearchPart | None = None
     fit: Fit | None = None
     distillation: Distillation | None = None
+    cutout: int = 0
 
     def run(self, *, out: str | Path | None = None, **others: Any) -> Result:
         """Search as the recipe says. others: what `renascent.search` takes besides: seed, resume, say.

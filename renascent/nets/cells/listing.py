@@ -69,8 +69,8 @@ def listing(space: Space, build: Any, shape: tuple[int, int, int]) -> Listing:
             tensor.zero_()
         owners = place.owners(net)
         found: dict[str | None, list[Layer]] = {}
-        for layer in layers_of(trace(net, shape, batch=1)):
-            found.setdefault(_owner(layer.name, owners), []).append(layer)
+        for owner, layer in layers_of(trace(net, shape, batch=1), owners):
+            found.setdefault(owner, []).append(layer)
         fixed = tuple(found.get(None, ()))
         for name, count in zip(options, space.counts, strict=True):
             if k < count:
@@ -78,24 +78,33 @@ def listing(space: Space, build: Any, shape: tuple[int, int, int]) -> Listing:
     return Listing(fixed, {name: tuple(layers) for name, layers in options.items()})
 
 
-def layers_of(graph: Graph) -> list[Layer]:
-    """Return the layers of a network that ran, in order, each named as the module that ran it."""
+def layers_of(graph: Graph, owners: Mapping[str, str]) -> list[tuple[str | None, Layer]]:
+    """Return the layers of a network that ran, in order, each with the decision that it belongs to.
+
+    A normalisation or activation is that of the convolution before it, unless another decision brought it.
+    """
     made: dict[int, int] = {}  # number of a tensor -> the layer that made it, until another one has
-    found: list[Layer] = []
+    found: list[tuple[str | None, Layer]] = []
     for node in graph.nodes:
         out, given = refs(node.result)[0].value, refs(node.args)[0].value
-        last = made.get(given)
-        if node.name == "batch_norm" and last is not None and found[last].kind in ("conv", "depthwise"):
-            found[last], made[out] = replace(found[last], norm=True), last
+        owner, last = _owner(node.module, owners), made.get(given)
+        before = found[last][1] if last is not None and found[last][0] == owner else None
+        if last is not None and before is not None and node.name == "batch_norm" and _is_bare(before):
+            found[last], made[out] = (owner, replace(before, norm=True)), last
         elif node.name in ACTIVATIONS:
-            if last is not None:
-                found[last] = replace(found[last], active=True)
+            if last is not None and before is not None:
+                found[last] = owner, replace(before, active=True)
         elif (layer := _layer(node, graph, out)) is not None:
             made[out] = len(found)
-            found.append(layer)
+            found.append((owner, layer))
         elif node.macs:
             raise UserError(f"'{node.name}' in '{node.module}' of the network is no layer whose cost is known")
     return found
+
+
+def _is_bare(layer: Layer) -> bool:
+    """Return whether a layer is a convolution without normalisation and activation."""
+    return layer.kind in ("conv", "depthwise") and not layer.norm and not layer.active
 
 
 def _layer(node: Node, graph: Graph, out: int) -> Layer | None:

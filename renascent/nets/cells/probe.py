@@ -62,8 +62,8 @@ class _Probe(Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        slopes = [(g * unnoticed(option, x)).sum() for option in ctx.options.values()]
+        slopes = {k: (g * unnoticed(option, x)).sum() for k, option in ctx.options.items()}
+        nothing = g.new_zeros(())
         # one move to the weight's device, where every single number would make an accelerator wait
-        gradient = torch.zeros_like(ctx.like, device=ctx.device)
-        gradient[list(ctx.options)] = torch.stack(slopes).to(gradient)
+        gradient = torch.stack([slopes.get(k, nothing) for k in range(len(ctx.like))]).to(ctx.device, ctx.like.dtype)
         return g, gradient, None, None

@@ -98,7 +98,7 @@ def test_too_few_layers_are_left_to_the_roofline():
 def test_a_family_that_was_not_measured_is_told():
     filler = fit_filler(layers(4), latency_ms(layers(4, np.random.default_rng(2))))
     with pytest.raises(UserError, match=r"no layer pool-k2-s2-g1, only conv-k3-s1-g1"):
-        filler.mean_ms(("pool", 2, 2, 1, False, False), np.array([[1, 1, 1, 1]]))
+        filler.mean_ms(("pool", 2, 2, 1, False, False, 1), np.array([[1, 1, 1, 1]]))
 
 
 def test_a_large_family_is_fitted_to_some_of_it():
