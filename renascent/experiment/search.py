@@ -123,6 +123,7 @@ def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] |
     Raises UserError where it does not fit, is not in single precision, or the device cannot be used.
     """
     device = usable_device(task.device)
+    space.check_size((task.channels, *task.size))
     net = space.supernet(task.channels, task.classes)
     if pretrained and space.model_fingerprint:
         raise UserError("a model of your own starts from its weights: load `pretrained` into it, or give weights=FILE")
