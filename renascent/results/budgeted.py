@@ -80,8 +80,8 @@ def prepare(
 ) -> Budgeted:
     """Return a budget as goals. Raises UserError or BudgetError before anything is trained or written.
 
-    latency: predicts latency_ms; unless given where it is bounded, random networks are measured, or the table of the run
-    that is resumed is read. What was not measured here may be of any device: no measurement checks its prediction.
+    latency: predicts latency_ms; unless given where it is bounded, random networks are measured, or the table of the
+    run that is resumed is read. What was not measured here may be of any device: no measurement checks its prediction.
     runtime: what runs them, and in the end what was found.
     """
     shape, fitted = (task.channels, *task.size), None
