@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from renascent.core.codecs.darts_cells import DARTS_V2, OPERATIONS, cells_space
 from renascent.core.errors import UserError
 from renascent.core.gates import Gate, gumbel_hard, one_hot, soft
-from renascent.core.knapsack import within
 from renascent.core.protocols import Goal
 from renascent.core.space import Arch
+from renascent.core.within import within
 from renascent.costs import cost_of, macs, params
 from renascent.nets.cells.auxiliary import AuxiliaryHead
 from renascent.nets.cells.darts import DartsCells
@@ -244,8 +244,8 @@ def legal(space, arch):
     """Return whether each node of a cell keeps two edges, counted by hand."""
     nodes = {name.split(".")[0] + name.split("-")[1] for name in space.decisions}
     kept = dict.fromkeys(nodes, 0)
-    for name, operation in arch.items():
-        kept[name.split(".")[0] + name.split("-")[1]] += operation != "none"
+    for name, chosen in arch.items():
+        kept[name.split(".")[0] + name.split("-")[1]] += chosen != "none"
     return set(kept.values()) == {2}
 
 
