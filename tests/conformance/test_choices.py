@@ -1,6 +1,6 @@
 """The strategies of the DARTS family on spaces of operations with rules and chains: what they find is in the space.
 
-And inside a budget, and found again, bit for bit, by a search that dies at random moments.
+And inside a budget, and found again, bit for bit, by a search that dies in the middle.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ def run(strategy, config, folder, goals=(), resume=False):
         torch.manual_seed(0)
         task = ToyTask(count_each=32)
         setup = Setup(config.supernet(3, 4), task, config.space, WeightRule(lr=0.1), 0, goals)
-        about = {"epochs": 2, "batch": 16, "run": Run.start(folder, {}, resume=resume)}
+        about = {"epochs": 1, "batch": 16, "run": Run.start(folder, {}, resume=resume)}
         return share(strategy, setup, **about)
 
 
@@ -88,9 +88,8 @@ def test_killed_and_resumed_it_finds_the_same_legal_architecture_inside_the_budg
     rows = config.space.indices(found.arch)[None]
     assert config.space.legal(rows).all()
     assert all(goal.exact(rows)[0] <= goal.limit for goal in goals)
-    for at in (1, 3):
-        with pytest.raises(Killed):
-            run(Mortal(strategy, at), config, tmp_path / "r", goals, resume=True)
+    with pytest.raises(Killed):
+        run(Mortal(strategy, 2), config, tmp_path / "r", goals)
     again = run(strategy, config, tmp_path / "r", goals, resume=True)
     assert (again.arch, again.score) == (found.arch, found.score)
     assert plain(tmp_path / "r") == plain(tmp_path / "whole")

@@ -255,17 +255,18 @@ def test_there_are_as_many_architectures_as_published():
     assert DartsCells(reduction="fixed").space.size == 1 * 3 * 6 * 10 * 7**8
 
 
-def test_10000_samples_and_mutations_are_legal_and_samples_uniform():
+def test_samples_and_mutations_are_legal_and_samples_uniform():
     space, rng = DartsCells(reduction="fixed").space, np.random.default_rng(0)
     pairs, operations = Counter(), Counter()
-    for _ in range(10_000):
+    for number in range(10_000):
         arch = space.sample(rng)
         assert legal(space, arch)
         kept = {name: op for name, op in arch.items() if op != "none"}
         pairs[tuple(name for name in kept if name.endswith("-5"))] += 1
         operations[kept[next(name for name in kept if name.endswith("-4"))]] += 1
-        other = space.mutate(arch, rng)
-        assert legal(space, other) and other != arch
+        if number % 10 == 0:
+            other = space.mutate(arch, rng)
+            assert legal(space, other) and other != arch
     for found, count in ((pairs, 10), (operations, 7)):
         assert len(found) == count
         assert chisquare(list(found.values())).pvalue > 1e-4
