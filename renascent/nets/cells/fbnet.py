@@ -120,7 +120,8 @@ class Shuffle(nn.Module):
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+        batch, channels, h, w = x.shape
+        return x.view(batch, self.groups, channels // self.groups, h, w).transpose(1, 2).flatten(1, 2)
 
 
 def _block(place: Place, norm: Norm, block: Block) -> nn.Module:

@@ -44,6 +44,12 @@ def test_last_channels_that_cannot_be_are_refused(channels, words):
         PyramidTree(final_channels=channels)
 
 
+def test_images_of_two_pixels_are_too_small():
+    TINY.check_size((3, 3, 3))
+    with pytest.raises(UserError, match="images of 2 x 2 are too small for 'pyramid-tree'"):
+        TINY.check_size((3, 2, 2))
+
+
 def test_the_reference_is_every_edge_sep_3x3():
     assert set(TINY.reference.values()) == {"sep_3x3"}
 
