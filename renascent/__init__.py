@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from renascent.loops.trials import trials as trials
     from renascent.nets import SPACES as SPACES
     from renascent.nets.adapt.config import adapt as adapt
+    from renascent.nets.cells.darts import DartsCells as DartsCells
     from renascent.nets.cells.mbconv import MBConv as MBConv
     from renascent.nets.cells.nats import NatsTopology as NatsTopology
     from renascent.nets.cells.pyramid import PyramidTree as PyramidTree

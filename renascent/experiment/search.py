@@ -17,6 +17,7 @@ from renascent.core.fingerprint import fingerprint
 from renascent.core.names import name_of
 from renascent.core.optimiser import check_learns
 from renascent.core.protocols import OneShot, Priced, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
+from renascent.core.schema import written
 from renascent.costs.budget import Budget
 from renascent.costs.latency.clock import EAGER
 from renascent.experiment.result import Result
@@ -138,5 +139,5 @@ def _config(space: SpaceConfig, strategy: OneShot, task: Task, rule: WeightRule)
         "strategy": name_of(strategy, STRATEGIES),
         "strategy_config": asdict(strategy),  # type: ignore[call-overload]
         "task": task.describe(),
-        "weights": asdict(rule),
+        "weights": written(rule),
     }

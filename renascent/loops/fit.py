@@ -105,12 +105,7 @@ def fit(
     asked of a network without a place for it.
     """
     check_fit(net, settings, task)
-    head: nn.Module | None = net.auxiliary_head() if settings.auxiliary else None  # type: ignore[operator]
-    learning = nn.ModuleList([net, head]) if head else net
-    learning.train().to(task.device)
-    if settings.float64:
-        learning.double()
-        net.register_forward_pre_hook(lambda _, given: (given[0].double(), *given[1:]))
+    learning, head = _learning(net, settings, task.device)
     stream, optimiser = task.stream(split, seed, settings.batch), settings.weights.optimiser(learning)
     average = _average(net, settings.ema) if settings.ema else None
     parts: dict[str, Stateful] = {"net": net, "optimiser": optimiser, "stream": stream}
@@ -129,7 +124,7 @@ def fit(
         with torch.autocast(task.device.type, torch.bfloat16, enabled=settings.bf16):
             loss, score = _loss(task, forward, head, stream.next(), settings)
         loss.backward()  # type: ignore[no-untyped-call]
-        settings.weights.apply(optimiser, t.fraction)
+        settings.weights.apply(optimiser, t.fraction, epoch=t.epoch)
         if average:
             average.update_parameters(net)
         process_seconds.append(time.process_time() - began)
@@ -148,6 +143,16 @@ def fit(
     scores = {name: _sound(best, task, name) for name in evaluate}
     say(run.event("fitted", scores=scores))
     return Fitted(best, scores, seconds, sum(process_seconds))
+
+
+def _learning(net: nn.Module, settings: Fit, device: torch.device) -> tuple[nn.Module, nn.Module | None]:
+    """Return what learns, in its precision on its device, and the auxiliary head among it."""
+    head: nn.Module | None = net.auxiliary_head() if settings.auxiliary else None  # type: ignore[operator]
+    learning = (nn.ModuleList([net, head]) if head else net).train().to(device)
+    if settings.float64:
+        learning.double()
+        net.register_forward_pre_hook(lambda _, given: (given[0].double(), *given[1:]))
+    return learning, head
 
 
 def _loss(task: Task, forward: Callable[..., Any], head: nn.Module | None, batch: Batch, settings: Fit) -> Loss:

@@ -61,7 +61,7 @@ def weight_step(s: State[Any], batch: Batch, gates: Gates, t: Progress, *, smoot
     loss, score = s.setup.task.loss(s.net, batch, gates, smoothing=smoothing)
     loss.backward()  # type: ignore[no-untyped-call]
     s.net.eval()
-    s.setup.weights.apply(s.optimiser, t.fraction, s.net.crops(gates))
+    s.setup.weights.apply(s.optimiser, t.fraction, s.net.crops(gates), epoch=t.epoch)
     return {"train_loss": loss.detach(), "train_score": score}
 
 

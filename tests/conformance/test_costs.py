@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from renascent.core.gates import Gate, gumbel_hard, one_hot
+from renascent.core.space import Arch
 from renascent.costs import COSTS, Additive, cost_of, macs, params
 from renascent.nets import SPACES
 from renascent.nets.cells.nats import NatsTopology
@@ -108,8 +109,8 @@ def test_an_additive_cost_is_the_sum_of_its_decisions(priced):
     assert isinstance(cost, Additive)
     for arch, another in zip(sample(config)[:few], sample(config)[10 : 10 + few], strict=True):
         changed = list(arch)[:: -(-len(arch) // 6)]
-        other = config.space.arch({**arch, **{name: another[name] for name in changed}})
-        changes = [count(config.space.arch({**arch, name: other[name]})) - count(arch) for name in changed]
+        other = Arch({**arch, **{name: another[name] for name in changed}})
+        changes = [count(Arch({**arch, name: other[name]})) - count(arch) for name in changed]
         assert count(other) - count(arch) == sum(changes)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from renascent.core.errors import UserError
-from renascent.core.space import Arch, Choice, Codec, Space
+from renascent.core.space import Arch, Choice, Codec, Kept, Space
 from renascent.core.text import aligned, short
 
 NONE = "none"
@@ -77,7 +77,12 @@ def cells_space(nodes: int = 4, operations: Sequence[str] = OPERATIONS, kinds: S
         raise UserError(f"operations {short(choice.options)} cannot make a cell: give {NONE} and another one")
     names = [edge_name(kind, *edge) for kind in kinds for edge in edges(nodes)]
     codec = Codec(partial(_format, nodes, tuple(kinds)), partial(_parse, nodes, tuple(kinds), choice.options))
-    return Space(dict.fromkeys(names, choice), name="darts-cells", codec=codec)
+    rules = tuple(
+        Kept(tuple(edge_name(kind, source, target) for source in range(target)), INPUTS)
+        for kind in kinds
+        for target in range(2, nodes + 2)
+    )
+    return Space(dict.fromkeys(names, choice), name="darts-cells", codec=codec, rules=rules)
 
 
 def draw(arch: Arch) -> str:

@@ -8,6 +8,7 @@ from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
 from renascent.experiment.recipes import SUMMARIES
 from renascent.experiment.recipes.recipe import Recipe, SearchPart
 from renascent.loops.fit import Fit
+from renascent.nets.cells.darts import DartsCells
 from renascent.nets.cells.mbconv import MBConv
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.cells.pyramid import PyramidTree
@@ -54,6 +55,24 @@ def _nats(space: SpaceConfig, strategy: OneShot, clip: float, augment_val: bool 
     )
 
 
+def _dartslike(lr: float, decay: float, **about: float) -> WeightRule:
+    """Return the rule of DARTS's searches and trainings: plain momentum, gradients of a norm of at most 5."""
+    return WeightRule(lr=lr, momentum=0.9, nesterov=False, weight_decay=decay, clip=5.0, **about)
+
+
+def _cells(space: DartsCells, strategy: OneShot, epochs: int, seeds: tuple[int, ...]) -> SearchPart:
+    return SearchPart(
+        space=space,
+        strategy=strategy,
+        data="cifar10",
+        options=ImageOptions(),
+        epochs=epochs,
+        batch=64,
+        weights=_dartslike(0.025, 3e-4, lr_end=0.001),
+        seeds=seeds,
+    )
+
+
 def _imagenet(space: SpaceConfig, strategy: OneShot, epochs: int, weights: WeightRule, val: float = 0.5) -> SearchPart:
     options = ImageOptions(val=val, image_size=224)
     return SearchPart(
@@ -94,6 +113,18 @@ SIZES: dict[str, OneShot] = {
 NATS-Bench's temperature of FBNet-V2 falls linearly, this one exponentially, between the same ends.
 """
 
+CELLS: dict[str, tuple[DartsCells, OneShot, int, tuple[int, ...]]] = {
+    "gdas-cells": (DartsCells(channels=16, cells=2), TOPOLOGY["gdas"], 240, (0, 1, 2, 3)),
+    "gdas-cells-fixed": (DartsCells(channels=16, cells=2, reduction="fixed"), TOPOLOGY["gdas"], 240, (0, 1, 2, 3)),
+    "darts-cells-first": (DartsCells(channels=16, layers_count=8), TOPOLOGY["darts"], 50, ()),
+    "darts-cells-second": (DartsCells(channels=16, layers_count=8), TOPOLOGY["darts-second-order"], 50, ()),
+}
+"""Searches of DARTS cells: the space, the strategy, epochs, and the seeds of which the best counts.
+
+GDAS, Dong and Yang, arXiv:1910.04465, Sec. 4.1, whose text has no batch size: that of DARTS, Liu, Simonyan and Yang,
+arXiv:1806.09055, Sec. A.1.
+"""
+
 TREES: dict[str, OneShot] = {"": Proxyless(arch_lr=6e-3), "-reinforce": ProxylessReinforce(arch_lr=0.01)}
 """ProxylessNAS on CIFAR-10, Cai, Zhu and Han, arXiv:1812.00332, Sec. 4.1.
 
@@ -126,6 +157,7 @@ SEARCHES: dict[str, SearchPart] = {
         f"nats-topology-{name}": _nats(NatsTopology(channels=16, cells=5), strategy, 5.0, name != "enas")
         for name, strategy in TOPOLOGY.items()
     },
+    **{name: _cells(*about) for name, about in CELLS.items()},
     **{f"nats-size-{name}": _nats(NatsSize(), strategy, 0.0) for name, strategy in SIZES.items()},
     **{
         f"nes-{name}": _imagenet(space, NES(), epochs, weights, val=50_000)
@@ -164,6 +196,21 @@ TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
         f"nats-{name}": (Fit(epochs=epochs, batch=256, weights=_sgd(0.1, 5e-4)), None)
         for name, epochs in (("h0", 12), ("h1", 200), ("h2", 90))
     },
+    # of DARTS, Sec. 3.2 and A.2: CIFAR-10, and ImageNet
+    "cells-fit-cifar": (
+        Fit(epochs=600, batch=96, weights=_dartslike(0.025, 3e-4, lr_end=0.0), drop_path=0.2, auxiliary=0.4),
+        None,
+    ),
+    "cells-fit-imagenet": (
+        Fit(
+            epochs=250,
+            batch=128,
+            weights=_dartslike(0.1, 3e-5, lr_end=0.0, decay_per_epoch=0.97),
+            label_smoothing=0.1,
+            auxiliary=0.4,
+        ),
+        None,
+    ),
     # of TAS, with the unpruned network as teacher; 0.1 label + 0.9 T^2 soft targets is what works
     "tas-cifar": (CIFAR, Distillation.recipe()),
     # the paper's text gives lambda = 0.9, and the equation puts it before the labels' loss
@@ -177,7 +224,7 @@ TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
     "proxyless-fit-droppath": (Fit(epochs=600, batch=64, weights=_sgd(0.1, 1e-4), drop_path=0.2), None),
 }
 
-CUTOUT = {"proxyless-fit": 16, "proxyless-fit-droppath": 16}
+CUTOUT = {"cells-fit-cifar": 16, "proxyless-fit": 16, "proxyless-fit-droppath": 16}
 """Trainings whose images have a square cut out: its side in pixels."""
 
 

@@ -9,7 +9,7 @@ from renascent.core.codecs.darts_cells import KINDS, OPERATIONS, cells_space
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, OneOf, Whole, settings
 from renascent.core.space import Arch, Space
-from renascent.nets.cells.darts_network import DartsNetwork
+from renascent.nets.cells.darts_network import DartsNetwork, Skeleton
 from renascent.nets.cells.darts_ops import GROUPS
 from renascent.nets.cells.ops import Norm
 from renascent.nets.cells.slots import ChoiceSpace, Place
@@ -83,7 +83,9 @@ class DartsCells(ChoiceSpace):
 
     def build(self, place: Place, norm: Norm, channels_in: int, classes: int) -> DartsNetwork:
         """Build the network, with what `place` puts where an operation is decided."""
-        return DartsNetwork(self, place, norm, channels_in, classes)
+        (reductions, cells), small = self.placing, self.stem == "cifar"
+        shape = Skeleton(self.channels, self.nodes, cells, reductions, self.reduction == "fixed", small)
+        return DartsNetwork(shape, place, norm, channels_in, classes)
 
     def draw(self, arch: Arch) -> str:
         """Draw the cells in text."""

@@ -1,9 +1,7 @@
 """The plain network of the cells of DARTS: what is decided in it is placed by a function."""
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +13,20 @@ from renascent.nets.cells.darts_ops import FactorisedReduction, Preprocess, fact
 from renascent.nets.cells.ops import Norm, Zero, drop_paths
 from renascent.nets.cells.slots import Place
 
-if TYPE_CHECKING:
-    from renascent.nets.cells.darts import DartsCells
+
+class Skeleton(NamedTuple):
+    """What a network has apart from its cells.
+
+    channels: of the first cells.  nodes: of a cell.  cells: how many.  reductions: which of them halve the map.
+    fixed: whether these are GDAS's.  small: the stem's images.
+    """
+
+    channels: int
+    nodes: int
+    cells: int
+    reductions: tuple[int, int]
+    fixed: bool
+    small: bool
 
 
 class Inputs(nn.Module):
@@ -93,25 +103,24 @@ class DartsNetwork(nn.Module):
     settable at any time.
     """
 
-    def __init__(self, config: DartsCells, place: Place, norm: Norm, channels_in: int, classes: int) -> None:
+    def __init__(self, shape: Skeleton, place: Place, norm: Norm, channels_in: int, classes: int) -> None:
         super().__init__()
-        self.small = config.stem == "cifar"
-        self.reductions, count = config.placing
-        self.stem = nn.ModuleList(_stem(self.small, channels_in, config.channels, norm))
+        self.small, self.reductions = shape.small, shape.reductions
+        self.stem = nn.ModuleList(_stem(self.small, channels_in, shape.channels, norm))
         self.cells = nn.ModuleList()
-        width = config.channels
+        width = shape.channels
         first = last = width if not self.small else 3 * width
         reduced = not self.small
-        for k in range(count):
+        for k in range(shape.cells):
             reduces = k in self.reductions
             width *= 2 if reduces else 1
             inputs = Inputs((first, last, width), reduced, norm)
-            if reduces and config.reduction == "fixed":
+            if reduces and shape.fixed:
                 self.cells.append(FixedReduction(inputs, width, norm))
                 first, last = last, 4 * width
             else:
-                self.cells.append(Cell("reduce" if reduces else "normal", config.nodes, inputs, width, place, norm))
-                first, last = last, config.nodes * width
+                self.cells.append(Cell("reduce" if reduces else "normal", shape.nodes, inputs, width, place, norm))
+                first, last = last, shape.nodes * width
             if reduces:
                 self.after_reductions = last
             reduced = reduces

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from renascent.experiment.recipes.recipe import SearchPart
 from renascent.loops.fit import Fit, fit
 from renascent.loops.run import Run, read_events
 from renascent.nets import SPACES
+from renascent.nets.cells.darts import DartsCells
 from renascent.nets.cells.mbconv import MBConv
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.cells.pyramid import PyramidTree
@@ -138,6 +140,54 @@ def test_tas_on_imagenet(layers: int) -> None:
     assert part.space == SPACES[f"resnet{layers}"]()
     assert (part.data, part.options) == ("imagenet", ImageOptions(image_size=224))
     assert (part.epochs, part.batch, part.weights) == (120, 256, rule(1e-4))
+
+
+CELLS = {
+    "gdas-cells": (DartsCells(channels=16, nodes=4, cells=2), EXPECTED["nats-topology-gdas"], 240, (0, 1, 2, 3)),
+    "gdas-cells-fixed": (
+        DartsCells(channels=16, nodes=4, cells=2, reduction="fixed"),
+        EXPECTED["nats-topology-gdas"],
+        240,
+        (0, 1, 2, 3),
+    ),
+    "darts-cells-first": (DartsCells(channels=16, layers_count=8), DARTS(**LOGITS), 50, ()),
+    "darts-cells-second": (DartsCells(channels=16, layers_count=8), DARTSSecondOrder(**LOGITS), 50, ()),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_searches_of_cells_are_those_of_the_papers(name: str) -> None:
+    part = search_of(name)
+    assert (part.space, part.strategy, part.epochs, part.seeds) == CELLS[name]
+    assert (part.data, part.options.val, part.batch) == ("cifar10", 0.5, 64)
+    momentum = {"momentum": 0.9, "nesterov": False, "clip": 5.0}
+    assert part.weights == WeightRule(lr=0.025, lr_end=0.001, weight_decay=3e-4, **momentum)
+    assert RECIPES[name].paper == ("arXiv:1910.04465" if "gdas" in name else "arXiv:1806.09055")
+
+
+def test_trainings_of_cells_are_those_of_darts() -> None:
+    momentum = {"momentum": 0.9, "nesterov": False, "clip": 5.0}
+    weights = WeightRule(lr=0.025, lr_end=0.0, weight_decay=3e-4, **momentum)
+    assert RECIPES["cells-fit-cifar"].fit == Fit(epochs=600, batch=96, weights=weights, drop_path=0.2, auxiliary=0.4)
+    assert RECIPES["cells-fit-cifar"].cutout == 16
+    weights = WeightRule(lr=0.1, lr_end=0.0, weight_decay=3e-5, decay_per_epoch=0.97, **momentum)
+    wanted = Fit(epochs=250, batch=128, weights=weights, label_smoothing=0.1, auxiliary=0.4)
+    assert RECIPES["cells-fit-imagenet"].fit == wanted
+
+
+def test_the_best_of_several_seeds_counts_unless_one_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def search(*_: object, seed: int, out: Path, **others: object) -> SimpleNamespace:
+        asked.append((seed, out))
+        return SimpleNamespace(seed=seed, about=SimpleNamespace(search_score={0: 0.3, 1: 0.2, 2: 0.5, 3: 0.4}[seed]))
+
+    monkeypatch.setattr("renascent.experiment.search.search", search)
+    monkeypatch.setattr("renascent.experiment.recipes.recipe.load", lambda name, options: (name, options))
+    assert RECIPES["gdas-cells"].run(out=tmp_path).seed == 2
+    assert asked == [(seed, tmp_path / f"seed-{seed}") for seed in range(4)]
+    assert RECIPES["gdas-cells"].run(out=tmp_path, seed=1).seed == 1
+    assert asked[4:] == [(1, tmp_path)]
 
 
 @pytest.mark.parametrize("form", ["", "-reinforce"])

@@ -1,15 +1,20 @@
 """Networks of DARTS cells: published counts, and the cells written out a second time."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chisquare
 from torch.nn import functional as F
 
 from renascent.core.codecs.darts_cells import DARTS_V2, OPERATIONS, cells_space
 from renascent.core.errors import UserError
 from renascent.core.gates import Gate, gumbel_hard, one_hot, soft
+from renascent.core.protocols import Goal
 from renascent.core.space import Arch
-from renascent.costs import macs, params
+from renascent.core.within import within
+from renascent.costs import cost_of, macs, params
 from renascent.nets.cells.auxiliary import AuxiliaryHead
 from renascent.nets.cells.darts import DartsCells
 from renascent.nets.cells.darts_ops import FactorisedReduction, operation
@@ -230,6 +235,74 @@ def test_the_head_of_large_images_takes_a_map_of_seven():
     head[6].register_forward_hook(lambda _, given, out: maps.append(out.shape))
     assert head(torch.randn(2, 8, 7, 7)).shape == (2, 5)
     assert maps == [(2, 768, 1, 1)]
+
+
+# --- what keeps to the two edges of a node
+
+
+def legal(space, arch):
+    """Return whether each node of a cell keeps two edges, counted by hand."""
+    nodes = {name.split(".")[0] + name.split("-")[1] for name in space.decisions}
+    kept = dict.fromkeys(nodes, 0)
+    for name, chosen in arch.items():
+        kept[name.split(".")[0] + name.split("-")[1]] += chosen != "none"
+    return set(kept.values()) == {2}
+
+
+def test_there_are_as_many_architectures_as_published():
+    """DARTS, Sec. 3.1: 10^18; of each cell 1, 3, 6 and 10 pairs of inputs, with two of 7 operations."""
+    assert DartsCells().space.size == (1 * 3 * 6 * 10 * 7**8) ** 2
+    assert DartsCells(reduction="fixed").space.size == 1 * 3 * 6 * 10 * 7**8
+
+
+def test_samples_and_mutations_are_legal_and_samples_uniform():
+    space, rng = DartsCells(reduction="fixed").space, np.random.default_rng(0)
+    pairs, operations = Counter(), Counter()
+    for number in range(10_000):
+        arch = space.sample(rng)
+        assert legal(space, arch)
+        kept = {name: op for name, op in arch.items() if op != "none"}
+        pairs[tuple(name for name in kept if name.endswith("-5"))] += 1
+        operations[kept[next(name for name in kept if name.endswith("-4"))]] += 1
+        if number % 10 == 0:
+            other = space.mutate(arch, rng)
+            assert legal(space, other) and other != arch
+    for found, count in ((pairs, 10), (operations, 7)):
+        assert len(found) == count
+        assert chisquare(list(found.values())).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_strongest_operations_of_the_two_strongest_edges_are_kept(seed):
+    """The rule written out: an edge counts as its best operation does, and `none` is never one."""
+    space, rng = DartsCells().space, np.random.default_rng(seed)
+    scores = {name: rng.standard_normal(8) for name in space.decisions}
+    arch = space.discretise(scores)
+    for kind in ("normal", "reduce"):
+        for target in range(2, 6):
+            names = [f"{kind}.{source}-{target}" for source in range(target)]
+            best = sorted(names, key=lambda name: -scores[name][1:].max())[:2]
+            for name in names:
+                wanted = OPERATIONS[1 + scores[name][1:].argmax()] if name in best else "none"
+                assert arch[name] == wanted
+    tied = space.discretise(dict.fromkeys(space.decisions, np.zeros(8)))
+    assert {name for name in tied if tied[name] != "none"} == {n for n in tied if n.split(".")[1][0] in "01"}
+
+
+def test_what_a_budget_derives_and_its_random_rivals_are_legal_and_inside():
+    config, rng = DartsCells(channels=4, layers_count=3), np.random.default_rng(0)
+    space, reference = config.space, config.space.indices(config.reference)[None]
+    goals = []
+    for name, share in (("macs", 0.5), ("params", 0.6)):
+        cost = cost_of(name, config, (3, 8, 8), 10)
+        limit = float(cost.base + share * (cost.exact(reference)[0] - cost.base))
+        goals.append(Goal(name, limit, cost, cost.exact, (cost.base, cost.table)))
+    for bounds in (goals[:1], goals[1:], goals):
+        for _ in range(3):
+            probabilities = {name: rng.dirichlet(np.ones(8)) for name in space.decisions}
+            arch = within(space, probabilities, tuple(bounds), lambda arch: 0.0, samples=3)
+            assert legal(space, arch)
+            assert all(goal.exact(space.indices(arch)[None])[0] <= goal.limit for goal in bounds)
 
 
 # --- mistakes
