@@ -42,6 +42,7 @@ from renascent.core.protocols import Goal, SpaceConfig, WeightRule
 from renascent.core.space import Space
 from renascent.costs.budget import Budget
 from renascent.costs.counts import Additive
+from renascent.costs.latency.blocks import BlockLatency, Twin
 from renascent.costs.latency.published import published_folder
 from renascent.costs.latency.sources import fbnet, pixel1, read_latency
 from renascent.experiment.search import search
@@ -90,17 +91,17 @@ QUICK = Searched(FBNet(width=0.125), images=200, epochs=1, batch=50, fit_images=
 
 def seeded_beliefs(space: Space, seed: int) -> Logs:
     """Return log-probabilities of a policy of standard normal logits, (decisions, options); -inf: no such option."""
-    there = np.arange(max(space.counts)) < np.array(space.counts)[:, None]
-    return normalised(np.where(there, np.random.default_rng(seed).normal(size=there.shape), -np.inf))
+    return normalised(space, np.random.default_rng(seed).normal(size=(len(space.counts), max(space.counts))))
 
 
-def beliefs_of(folder: Path) -> Logs:
+def beliefs_of(folder: Path, space: Space) -> Logs:
     """Return the log-probabilities that a search of logits ended with, from its run folder."""
-    return normalised(load_tree(folder / "checkpoint.safetensors")["policy"]["logits"].double().numpy())
+    return normalised(space, load_tree(folder / "checkpoint.safetensors")["policy"]["logits"].double().numpy())
 
 
-def normalised(logits: Logs) -> Logs:
-    """Return the logarithm of the softmax of each row."""
+def normalised(space: Space, logits: Logs) -> Logs:
+    """Return the logarithm of the softmax of each row, -inf where there is no option."""
+    logits = np.where(np.arange(logits.shape[1]) < np.array(space.counts)[:, None], logits, -np.inf)
     return np.asarray(logits - np.log(np.exp(logits).sum(1, keepdims=True)))
 
 
@@ -146,19 +147,21 @@ def ratios(ms: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]
 
 
 def exact(asked: argparse.Namespace) -> dict[str, Any]:
-    config = FBNet()
-    logs = beliefs_of(asked.beliefs) if asked.beliefs else seeded_beliefs(config.space, asked.seed)
-    beliefs = str(asked.beliefs or f"standard normal logits, seed {asked.seed}")
-    found = {"fbnet": shaped(config, {device: fbnet(config, device) for device in DEVICES}, logs)}
+    config, seeded = FBNet(), f"standard normal logits, seed {asked.seed}"
+    logs = beliefs_of(asked.beliefs, config.space) if asked.beliefs else seeded_beliefs(config.space, asked.seed)
+    costs = {device: fbnet(config, device) for device in DEVICES}
+    found = {"fbnet": {"beliefs": asked.says if asked.beliefs else seeded} | shaped(config, costs, logs)}
     show(config, found["fbnet"], (32, 32), asked.figures)
     if asked.table:
         chain, shape, classes = MBConv(), (3, 224, 224), 1000
         here = read_latency(asked.table, chain, shape, classes)
-        assert isinstance(here, Additive)
+        assert isinstance(here, BlockLatency) and here.twin == Twin(chain, shape, classes), (
+            "measure mbconv at 224 x 224"
+        )
         two = {"pixel1": pixel1(chain), "this machine": here}
-        found["mbconv"] = shaped(chain, two, seeded_beliefs(chain.space, asked.seed))
+        found["mbconv"] = {"beliefs": seeded} | shaped(chain, two, seeded_beliefs(chain.space, asked.seed))
         show(chain, found["mbconv"], shape[1:], asked.figures)
-    return {"beliefs": beliefs, "share": SHARE} | found
+    return {"share": SHARE} | found
 
 
 def show(config: SpaceConfig, found: Mapping[str, Any], size: tuple[int, int], figures: Path | None) -> None:
@@ -271,6 +274,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="JSON file of the figures")
     parser.add_argument("--seed", type=int, default=0, help="exact: of the logits")
     parser.add_argument("--beliefs", type=Path, help="exact: run folder of a search of fbnet, instead of random logits")
+    parser.add_argument("--says", default="a search", help="exact: what search that was, in words")
     parser.add_argument("--table", type=Path, help="exact: latency table of mbconv at 224 x 224, measured here")
     parser.add_argument("--figures", type=Path, help="exact: folder for drawings of the networks side by side")
     parser.add_argument("--folder", default="runs/hardware_shapes", help="searched: of the runs; kept, to resume")
