@@ -5,8 +5,8 @@
     RENASCENT_DATA=... python benchmarks/hardware_shapes.py exact --table here.json --figures runs/shapes --out ...
     RENASCENT_DATA=... python benchmarks/hardware_shapes.py searched --folder runs/shapes --out ...
 
-exact: one set of beliefs, the log-probabilities of a policy of random logits (--seed), or of the search in --beliefs.
-For each device the network of least latency whose summed log-probability is at least W, which lies 75 % of the way from
+exact: one set of beliefs, the log-probabilities of a policy of random logits (--seed); then those of the search in
+--beliefs. For each device the network of least latency whose summed log-probability is at least W, which lies 75 % of the way from
 the least to the largest sum: a knapsack, worth and cost exchanged, solved without a gap. So each network is the fastest
 of all on its own device; a violation is a defect, and stops the script. FBNet's chain on three of HELP's devices, and
 with --table (a table of mbconv at 224 x 224, measured here) the MBConv chain on the Pixel 1 and on this machine.
@@ -148,10 +148,13 @@ def ratios(ms: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]
 
 def exact(asked: argparse.Namespace) -> dict[str, Any]:
     config, seeded = FBNet(), f"standard normal logits, seed {asked.seed}"
-    logs = beliefs_of(asked.beliefs, config.space) if asked.beliefs else seeded_beliefs(config.space, asked.seed)
+    beliefs = {seeded: seeded_beliefs(config.space, asked.seed)}
+    if asked.beliefs:
+        beliefs[asked.says] = beliefs_of(asked.beliefs, config.space)
     costs = {device: fbnet(config, device) for device in DEVICES}
-    found = {"fbnet": {"beliefs": asked.says if asked.beliefs else seeded} | shaped(config, costs, logs)}
-    show(config, found["fbnet"], (32, 32), asked.figures)
+    found = {f"fbnet, {says}": shaped(config, costs, logs) for says, logs in beliefs.items()}
+    for name, about in found.items():
+        show(name, config, about, (32, 32), asked.figures)
     if asked.table:
         chain, shape, classes = MBConv(), (3, 224, 224), 1000
         here = read_latency(asked.table, chain, shape, classes)
@@ -159,25 +162,24 @@ def exact(asked: argparse.Namespace) -> dict[str, Any]:
             "measure mbconv at 224 x 224"
         )
         two = {"pixel1": pixel1(chain), "this machine": here}
-        found["mbconv"] = {"beliefs": seeded} | shaped(chain, two, seeded_beliefs(chain.space, asked.seed))
-        show(chain, found["mbconv"], shape[1:], asked.figures)
+        name = f"mbconv, {seeded}"
+        found[name] = shaped(chain, two, seeded_beliefs(chain.space, asked.seed))
+        show(name, chain, found[name], shape[1:], asked.figures)
     return {"share": SHARE} | found
 
 
-def show(config: SpaceConfig, found: Mapping[str, Any], size: tuple[int, int], figures: Path | None) -> None:
+def show(name: str, config: SpaceConfig, found: Mapping[str, Any], size: tuple[int, int], figures: Path | None) -> None:
     """Print the table of ratios and the networks side by side; draw these into a folder, if one is given."""
-    space = config.space
-    archs = {device: space.parse(name) for device, name in found["networks"].items()}
-    print(table(found["ms"]))
-    wide = max(len(str(option)) for arch in archs.values() for option in arch.values()) + 2
-    wide = max(wide, *(len(name) + 2 for name in archs))
+    archs = {device: config.space.parse(network) for device, network in found["networks"].items()}
+    print(f"\n{name}\n{table(found['ms'])}")
+    wide = 2 + max(len(str(word)) for arch in archs.values() for word in (*arch.values(), *archs))
     print(f"{'':16}" + "".join(f"{device:>{wide}}" for device in archs))
-    for decision in space.decisions:
+    for decision in config.space.decisions:
         print(f"{decision:16}" + "".join(f"{arch[decision]!s:>{wide}}" for arch in archs.values()), flush=True)
     if figures:
-        drawn = strips({d: config.chain(arch, size) for d, arch in archs.items()}, f"{space.name} for each device")
         figures.mkdir(parents=True, exist_ok=True)
-        (figures / f"{space.name}.png").write_bytes(drawn.png)
+        drawn = strips({device: config.chain(arch, size) for device, arch in archs.items()}, name)
+        (figures / f"{drawn.name}.png").write_bytes(drawn.png)
 
 
 def table(ms: Mapping[str, Mapping[str, float]]) -> str:
@@ -271,10 +273,10 @@ PARTS = {"exact": exact, "predictor": predictor, "searched": searched}
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS)
-    parser.add_argument("--out", type=Path, help="JSON file of the figures")
+    parser.add_argument("--out", type=Path, help="JSON file of the figures; what other parts left there stays")
     parser.add_argument("--seed", type=int, default=0, help="exact: of the logits")
-    parser.add_argument("--beliefs", type=Path, help="exact: run folder of a search of fbnet, instead of random logits")
-    parser.add_argument("--says", default="a search", help="exact: what search that was, in words")
+    parser.add_argument("--beliefs", type=Path, help="exact: run folder of a search of fbnet, beside random logits")
+    parser.add_argument("--says", default="a search", help="exact: which search, in words")
     parser.add_argument("--table", type=Path, help="exact: latency table of mbconv at 224 x 224, measured here")
     parser.add_argument("--figures", type=Path, help="exact: folder for drawings of the networks side by side")
     parser.add_argument("--folder", default="runs/hardware_shapes", help="searched: of the runs; kept, to resume")
@@ -282,12 +284,15 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="a small part of it")
     asked = parser.parse_args(words)
     torch.set_num_threads(1)
-    began = time.monotonic()
-    found = {part: PARTS[part](asked) for part in asked.parts}
+    held = read_json(asked.out) if asked.out and asked.out.exists() else {}
+    seconds = dict(held.get("seconds", {}))
+    for part in asked.parts:
+        began = time.monotonic()
+        held[part] = PARTS[part](asked)
+        seconds[part] = round(time.monotonic() - began)
     kept = {k: v for k, v in environment(0).items() if k not in ("command", "git", "seed")}
     if asked.out:
-        seconds = round(time.monotonic() - began)
-        write_json(asked.out, {"date": date.today().isoformat(), **found, "seconds": seconds, "environment": kept})
+        write_json(asked.out, {**held, "date": date.today().isoformat(), "seconds": seconds, "environment": kept})
 
 
 if __name__ == "__main__":
