@@ -6,10 +6,10 @@
     RENASCENT_DATA=... python benchmarks/hardware_shapes.py searched --folder runs/shapes --out ...
 
 exact: one set of beliefs, the log-probabilities of a policy of random logits (--seed); then those of the search in
---beliefs. For each device the network of least latency whose summed log-probability is at least W, which lies 75 % of the way from
-the least to the largest sum: a knapsack, worth and cost exchanged, solved without a gap. So each network is the fastest
-of all on its own device; a violation is a defect, and stops the script. FBNet's chain on three of HELP's devices, and
-with --table (a table of mbconv at 224 x 224, measured here) the MBConv chain on the Pixel 1 and on this machine.
+--beliefs. For each device the network of least latency whose summed log-probability is at least W, which lies 75 % of
+the way from the least to the largest sum: a knapsack, worth and cost exchanged, solved without a gap. So each network
+is the fastest of all on its own device; a violation is a defect, and stops the script. FBNet's chain on three of HELP's
+devices, and with --table (a table of mbconv at 224 x 224, measured here) the MBConv chain on the Pixel 1 and here.
 predictor: an additive fit and a predictor on 4,000 of the 5,000 FBNet networks, tested on the others, for each device.
 searched: one `proxyless` search per device inside latency_ms<=0.5x of its table, on CIFAR-10; what it finds is trained
 with several seeds. Every search and every training is a job that is done once: stop it whenever you like and start it
@@ -70,7 +70,10 @@ Logs = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Searched:
-    """The searched part. images: of the search, half of them to validate on.  seeds: of the training."""
+    """The searched part. images: of the search, half of them to validate on.  seeds: of the training.
+
+    judged_on: the split on which what was trained is judged.
+    """
 
     space: FBNet
     budget: str = "latency_ms<=0.5x"
@@ -80,10 +83,13 @@ class Searched:
     fit_images: int = 20_000
     fit_epochs: int = 6
     seeds: int = 3
+    judged_on: str = "test"
 
 
 SEARCHED = Searched(FBNet(width=0.25))
-QUICK = Searched(FBNet(width=0.125), images=200, epochs=1, batch=50, fit_images=200, fit_epochs=1, seeds=2)
+QUICK = Searched(
+    FBNet(width=0.125), images=200, epochs=1, batch=50, fit_images=200, fit_epochs=1, seeds=2, judged_on="val"
+)
 
 
 # --- exact
@@ -252,7 +258,7 @@ def found_for(about: Searched, device: str, out: Path) -> dict[str, Any]:
 
 
 def trained(about: Searched, name: str, seed: int, done: Path) -> float:
-    """Train what was found with a seed, once, and return its test accuracy (%)."""
+    """Train what was found with a seed, once, and return its accuracy (%)."""
     if not done.exists():
         torch.manual_seed(seed)
         arch, folder = about.space.space.parse(name), done.with_suffix("")
@@ -262,8 +268,9 @@ def trained(about: Searched, name: str, seed: int, done: Path) -> float:
         )
         run = Run.start(folder, asdict(settings), resume=folder.exists(), seed=seed)
         task = load("cifar10", options=ImageOptions(limit=about.fit_images))
-        result = fit(net, task, settings, run=run, seed=seed, split="train+val", evaluate=("test",))
-        write_json(done, {"accuracy": round(100 * result.scores["test"], 2)})
+        split = "train+val" if about.judged_on == "test" else "train"
+        result = fit(net, task, settings, run=run, seed=seed, split=split, evaluate=(about.judged_on,))
+        write_json(done, {"accuracy": round(100 * result.scores[about.judged_on], 2)})
     return float(read_json(done)["accuracy"])
 
 
