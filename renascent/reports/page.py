@@ -100,6 +100,11 @@ def _notes(result: Record, epochs: Sequence[SearchEpoch]) -> Iterator[str]:
         yield f"The training of the found network has reached {reached}; to go on with it: {command} --resume"
     elif result.training is None:
         yield f"The found network was not trained alone yet: {command}"
+    for name, cost in result.about.costs.items():
+        if cost.by and (cost.network or cost.measured is None):
+            of = f" of {cost.network}, which has the same decisions" if cost.network else ""
+            told = "" if cost.measured is not None else "; it was not measured: that device is not here"
+            yield f"The budget's {name} is that{of} on {cost.by}{told}."
     if not epochs:
         yield "The events of the search are missing, so there are no curves."
 

@@ -16,7 +16,7 @@ from renascent.costs import Latency, macs, params
 from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible, keepable, tightened
 from renascent.costs.counts import cost_of
 from renascent.costs.latency import clock as timing
-from renascent.costs.latency.blocks import BlockLatency
+from renascent.costs.latency.blocks import BlockLatency, device_of
 from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import FittedLatency, Stored, fitted_latency, restored
@@ -190,15 +190,18 @@ def costs_of(
         "params": lambda: params(net),
         **({LATENCY: lambda: latency.median_ms} if latency is not None else {}),
     }
-    by = str(table or "")
-    if isinstance(table, Lut):
-        by = ", ".join(str(table.about.get(key)) for key in ("processor", "runtime"))
+    by, network = "", ""
+    if isinstance(table, BlockLatency):
+        by, network = table.origin.device, table.origin.network
+    elif table is not None:
+        by = device_of(table)
     return {
         goal.name: Cost(
             limit=goal.limit,
             promised=float(goal.exact(row)[0]),
             measured=float(counted[goal.name]()) if goal.name in counted else None,
             by=by if goal.name == LATENCY else "",
+            network=network if goal.name == LATENCY else "",
         )
         for goal in goals
     }

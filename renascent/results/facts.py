@@ -30,12 +30,16 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One bounded cost. promised: as predicted.  by: of a latency: whose table predicted it, and of which network."""
+    """One bounded cost. promised: as predicted.  by: of a latency: whose table predicted it.
+
+    network: of a latency: what that table prices in place of the network that was searched, of the same decisions.
+    """
 
     limit: Annotated[float, Range(1e-12)]
     promised: float
     measured: float | None
     by: str = field(default="", metadata=ABSENT)
+    network: str = field(default="", metadata=ABSENT)
 
     @property
     def used(self) -> float:

@@ -114,9 +114,6 @@ class BlockLatency(Additive):
         """Raise UserError unless these are the decisions of `space`, in its order."""
         check_decisions(self.space, space, self.origin.source, self.origin.network)
 
-    def __str__(self) -> str:
-        return f"{self.origin.device}, of {self.origin.network}"
-
     @property
     def sha256(self) -> str:
         """Tell what predicts it from everything else that might."""
@@ -177,13 +174,12 @@ class BlockLatency(Additive):
         errors = twin.config.terms(lambda layer: _layer_error(lut, layer) ** 2, twin.shape, twin.classes)
         assert terms is not None and errors is not None, "a space of options lists their layers"
         scale, (base, table), (error, spread) = lut.calibration.scale, terms, errors
-        device = ", ".join(str(lut.about.get(key)) for key in ("processor", "runtime"))
         return cls(
             space,
             lut.calibration.constant_ms + scale * base,
             scale * table,
-            Origin(source, device, str(twin)),
-            spread=scale * np.sqrt(spread),
+            Origin(source, device_of(lut), str(twin)),
+            spread=scale * np.asarray(spread) ** 0.5,
             base_spread=scale * float(np.sqrt(error)),
             lut=lut,
             twin=twin,
@@ -210,7 +206,7 @@ class BlockLatency(Additive):
         picks = np.zeros(len(terms.covariance))
         picks[[0, *(starts + least)]] = 1
         base = terms.base + sum(float(part.min()) for part in terms.tables)
-        error = float(np.sqrt(max(picks @ terms.covariance @ picks, 0)))
+        error = max(float(picks @ terms.covariance @ picks), 0.0) ** 0.5
         return cls(space, base, table, origin, spread=spread, base_spread=error)
 
     def _stored(self) -> _Stored:
@@ -241,6 +237,11 @@ def check_decisions(own: Space, asked: Space, source: str, network: str) -> None
                 f"the latency table {source} is of {network}, whose decisions are not those of space '{asked.name}' "
                 f"(it has {has} where that has {wants}): give a table of this space"
             )
+
+
+def device_of(lut: Lut) -> str:
+    """Return on what a table was measured, in words."""
+    return ", ".join(str(lut.about.get(key)) for key in ("processor", "runtime"))
 
 
 def _layer_ms(lut: Lut, layer: Layer) -> float:

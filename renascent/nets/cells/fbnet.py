@@ -120,7 +120,9 @@ class Shuffle(nn.Module):
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+        batch, channels, height, width = x.shape
+        apart = x.reshape(batch, self.groups, channels // self.groups, height, width)
+        return apart.transpose(1, 2).reshape(batch, channels, height, width)
 
 
 def _block(place: Place, norm: Norm, block: Block) -> nn.Module:
