@@ -35,11 +35,11 @@ def test_it_is_its_definition_under_gates_and_its_slope_is_the_table(cost):
     logits = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
     gates = soft(SPACE, logits)
     expected = 16.0 + sum((gates[n].weight * torch.tensor(row)).sum() for n, row in zip("xy", cost.table, strict=True))
-    assert float(cost(gates)) == pytest.approx(float(expected), abs=1e-12)
+    assert cost(gates).item() == pytest.approx(expected.item(), abs=1e-12)
     slopes = torch.autograd.grad(cost(gates), [gates[name].weight for name in "xy"])
     assert torch.stack(slopes).tolist() == cost.table.tolist()
     for arch in SPACE:
-        assert float(cost(one_hot(SPACE, arch))) == cost.exact(SPACE.indices(arch)[None])[0]
+        assert cost(one_hot(SPACE, arch)).item() == cost.exact(SPACE.indices(arch)[None])[0]
     assert cost.deviation(np.array([[2, 1]])) == pytest.approx([np.sqrt(0.5**2 + 0.25**2 + 0.5**2)])
 
 
@@ -145,5 +145,5 @@ def test_what_does_not_fit_is_one_line(word, config, why):
 def test_a_published_table_that_is_not_here_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("RENASCENT_DATA", str(tmp_path))
     for word, config in (("pixel1", MBConv()), ("fbnet:pixel3", FBNet())):
-        with pytest.raises(UserError, match="cannot be read .* set RENASCENT_DATA"):
+        with pytest.raises(UserError, match=r"cannot be read .* set RENASCENT_DATA"):
             latency_named(word, config, (3, 32, 32), 10)
