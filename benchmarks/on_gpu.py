@@ -38,7 +38,9 @@ from renascent.experiment.search import search
 from renascent.loops.fit import Fit
 from renascent.loops.weightsfile import read_weights
 from renascent.nets.adapt.config import adapt
+from renascent.nets.cells.mbconv import MBConv
 from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.cells.pyramid import PyramidTree
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.strategies import STRATEGIES
 from renascent.tasks.images import ImageTask
@@ -58,6 +60,8 @@ SPACES: dict[str, Callable[[], SpaceConfig]] = {
     "sizes": lambda: ResNetCifar(layers_count=8),
     "sizes and resolution": lambda: ResNetCifar(layers_count=8, lowest=6, highest=8),
     "a model of one's own": lambda: adapt(own_model(), (1, 8, 8)),
+    "blocks": lambda: MBConv(small=True, width=0.125, blocks=(2, 1, 1, 1, 1, 1)),
+    "trees": lambda: PyramidTree(blocks=1, final_channels=68),
 }
 """One space of each kind, small: what is asked is whether it runs."""
 
@@ -116,7 +120,7 @@ def resumed(report: Report, task: ImageTask, folder: Path, kinds: list[str]) -> 
     """Interrupt a search, resume it, and compare it with one that ran through."""
     found = {}
     for number, kind in enumerate(kinds):
-        name = "gdas" if kind == "cells" else "tas"
+        name = "gdas" if kind in ("cells", "blocks", "trees") else "tas"
         with report.part(f"resume: {name} on {kind}") as facts:
             about: Any = {"epochs": 3, "batch": 32, "budget": None if kind == "cells" else "macs<=0.6x"}
             paths = [folder / f"{what}-{number}" for what in ("whole", "resumed")]

@@ -16,6 +16,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,11 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from renascent.core.environment import environment
 from renascent.core.files import write_json
-from renascent.core.gates import Gate, Gates, one_hot, soft
+from renascent.core.gates import Gate, Gates, gumbel_hard, one_hot, soft
 from renascent.core.protocols import Progress, Setup, State
+from renascent.core.space import Arch
 from renascent.nets.cells.cell import SharedCell
+from renascent.nets.cells.darts import DartsCells
 from renascent.nets.cells.nats import NatsSupernet, NatsTopology
 from renascent.strategies._bilevel import arch_step, frozen, weight_step
 from renascent.strategies._logits import Logits
@@ -47,6 +50,14 @@ BOUNDS = {
     "DARTS second-order architecture step": 18.0,
 }
 """On the time of a step, as a multiple of the child's."""
+
+CELLS = {
+    "DARTS cells: DARTS weight step": 10.0,
+    "DARTS cells: DARTS architecture step": 10.0,
+    "DARTS cells: GDAS weight step": 1.15,
+    "DARTS cells: GDAS architecture step": 1.15,
+}
+"""On DARTS cells: DARTS as a multiple of the published cell's step, GDAS of one with the sample on all 28 edges."""
 
 ACTIVATIONS = {
     "sampled weight step": ("child", 1.10),
@@ -224,6 +235,67 @@ def timed(bench: Bench, rounds: int) -> dict[str, list[float]]:
     return seconds
 
 
+def cell_ratios(rounds: int) -> dict[str, dict[str, Any]]:
+    """Return the steps on DARTS cells, C = 16, 8 cells, batch 16."""
+    torch.manual_seed(0)
+    config = DartsCells(channels=16, layers_count=8)
+    net = config.supernet(3, 10).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8)
+    task = ImageTask.from_tensors(images, torch.arange(64) % 10)
+    batch, t = task.streams(0, 16).train.next(), Progress(0, 1000, 100)
+    state = DARTS().init(Setup(net, task, net.space))
+    rule = state.setup.weights
+
+    def hard() -> Gates:
+        return gumbel_hard(net.space, Bench.logits(state), 1.0, torch.Generator().manual_seed(1))
+
+    def mixed() -> Gates:
+        return soft(net.space, Bench.logits(state))
+
+    def plain(arch: Arch) -> Callable[[], object]:
+        child = net.extract(arch).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        optimiser = rule.optimiser(child)
+
+        def step() -> None:
+            optimiser.zero_grad(set_to_none=True)
+            task.loss(child, batch).loss.backward()  # type: ignore[no-untyped-call]
+            rule.apply(optimiser, 0.0)
+
+        return step
+
+    assert config.reference is not None
+    sampled = Arch({name: net.space.options(name)[gate.active[0]] for name, gate in hard().items()})
+    steps = dict(
+        zip(
+            CELLS,
+            (
+                lambda: weight_step(
+                    state, batch, {k: replace(g, weight=g.weight.detach()) for k, g in mixed().items()}, t
+                ),
+                lambda: arch_step(state, batch, mixed()),
+                lambda: weight_step(state, batch, one_hot(net.space, sampled), t),
+                lambda: arch_step(state, batch, hard()),
+            ),
+            strict=True,
+        )
+    )
+    floors = {"DARTS": plain(config.reference), "GDAS": plain(sampled)}
+    seconds: dict[str, list[float]] = {name: [] for name in (*steps, *floors)}
+    for _ in range(rounds + 1):
+        for name, step in (steps | floors).items():
+            began = time.process_time()
+            step()
+            seconds[name].append(time.process_time() - began)
+    rows = {}
+    for name, bound in CELLS.items():
+        floor = seconds[name.split()[2]]
+        each = [a / b for a, b in zip(seconds[name][1:], floor[1:], strict=True)]  # the first round warms up
+        ms = round(1000 * statistics.median(seconds[name][1:]), 1)
+        about = {"ms": ms, "low": round(min(each), 3), "high": round(max(each), 3)}
+        rows[name] = about | verdict(statistics.median(each), bound)
+    return rows
+
+
 def ratios(seconds: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
     rows = {}
     for name, values in seconds.items():
@@ -284,7 +356,7 @@ def main() -> None:
     report: dict[str, Any] = {
         "date": date.today().isoformat(),
         "setting": {k: v for k, v in vars(asked).items() if k != "out"} | {"child": CHILD, "threads": 1},
-        "steps": ratios(timed(bench, asked.rounds)),
+        "steps": ratios(timed(bench, asked.rounds)) | cell_ratios(asked.rounds),
         "saved_activations_mb": {name: round(size, 1) for name, size in saved.items()},
         "saved_activations_ratio": memory_ratios(saved),
         "layouts_seconds": faster_layout(asked),

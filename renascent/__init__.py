@@ -45,7 +45,10 @@ if TYPE_CHECKING:
     from renascent.loops.trials import trials as trials
     from renascent.nets import SPACES as SPACES
     from renascent.nets.adapt.config import adapt as adapt
+    from renascent.nets.cells.darts import DartsCells as DartsCells
+    from renascent.nets.cells.mbconv import MBConv as MBConv
     from renascent.nets.cells.nats import NatsTopology as NatsTopology
+    from renascent.nets.cells.pyramid import PyramidTree as PyramidTree
     from renascent.nets.sizes.resnet_cifar import ResNetCifar as ResNetCifar
     from renascent.strategies import STRATEGIES as STRATEGIES
     from renascent.strategies.darts import DARTS as DARTS
@@ -54,6 +57,8 @@ if TYPE_CHECKING:
     from renascent.strategies.fbnetv2 import FBNetV2 as FBNetV2
     from renascent.strategies.gdas import GDAS as GDAS
     from renascent.strategies.nes import NES as NES
+    from renascent.strategies.proxyless import Proxyless as Proxyless
+    from renascent.strategies.proxyless_reinforce import ProxylessReinforce as ProxylessReinforce
     from renascent.strategies.rsps import RSPS as RSPS
     from renascent.strategies.setn import SETN as SETN
     from renascent.strategies.tas import TAS as TAS

@@ -40,6 +40,8 @@ GROUND = (
         "core.names",
         "core.decisions",
         "core.arch",
+        "core.rules",
+        "core.codec",
         "core.space",
         "core.schema",
         "core.text",

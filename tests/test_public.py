@@ -16,7 +16,7 @@ NAMES = {
     *("Outcome", "Tabular", "Trained", "Constraint", "trials", "Simulated", "RealTime", "recorded", "Run", "Contest"),
     *("compare", "standings", "pareto", "hypervolume", "ResNetCifar", "NES", "TAS", "FBNetV2", "TuNAS"),
     *("Distillation", "Distilled", "adapt", "measure", "measure_all", "Lut", "LatencyCost", "cost_of"),
-    "topology_space",
+    *("topology_space", "DartsCells", "Proxyless", "ProxylessReinforce", "MBConv", "PyramidTree"),
 }
 
 

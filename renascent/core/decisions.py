@@ -130,6 +130,15 @@ def count_values(decision: Decision) -> int | float:
     return 2 ** len(decision.options) if isinstance(decision, Subset) else len(decision.options)
 
 
+def ways(decisions: Mapping[str, Decision], name: str) -> int:
+    """Count the values of one decision and of all that depend on it: dependence is a forest."""
+    decision, below = decisions[name], [(n, d.when) for n, d in decisions.items() if d.when]
+    children = [(child, when[1]) for child, when in below if when[0] == name]
+    if not children or isinstance(decision, Real | Subset):
+        return int(count_values(decision))
+    return sum(math.prod(ways(decisions, n) for n, on in children if v in on) for v in decision.options)
+
+
 def value_at(decision: Decision, index: int) -> Value:
     """Return the value at an index; a Real has only its lowest."""
     if isinstance(decision, Real):

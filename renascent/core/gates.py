@@ -107,19 +107,39 @@ def gumbel_hard(space: Space, logits: Tensor, tau: float, rng: torch.Generator) 
 def two_paths(space: Space, logits: Tensor, rng: torch.Generator) -> Gates:
     """Sample two paths per decision, one of them open: ProxylessNAS by gradient, arXiv:1812.00332, Sec. 3.2.1, Eq. 4.
 
-    Two options are drawn without replacement by their probabilities and re-normalised against each other; one of the
-    two is open (weight 1), the other is computed only for its gradient (weight 0). The gradient of the binary gate
-    reaches the logits as if it were the probability.
+    Two options are drawn without replacement by their probabilities; all others are masked as if they did not exist,
+    and the two enter as in `all_paths`. A decision of one option has that one open.
 
-    logits: (decisions, options), at least two options each. rng: on the CPU.
+    logits: (decisions, options). rng: on the CPU.
     """
-    probability = logits.detach().softmax(-1)
-    pair = torch.multinomial(probability.cpu(), 2, generator=rng).to(logits.device)
-    chance = logits.gather(-1, pair).softmax(-1)
-    opened = torch.multinomial(chance.detach().cpu(), 1, generator=rng).to(logits.device)
-    binary = torch.zeros_like(chance).scatter_(-1, opened, 1.0) + (chance - chance.detach())
-    weight = torch.zeros_like(logits).scatter(-1, pair, binary)
-    return _gates(space, weight, [tuple(sorted(row)) for row in pair.tolist()])
+    counts = torch.tensor(space.counts)
+    exists = torch.arange(logits.shape[-1]) < counts[:, None]
+    probability = logits.detach().softmax(-1).cpu()
+    # the least float, so that two can be drawn where all probabilities but one have underflowed to zero
+    probability = probability.clamp_min(torch.finfo(logits.dtype).tiny) * exists
+    several, drawn = counts > 1, exists.clone()
+    pair = torch.multinomial(probability[several], 2, generator=rng) if several.any() else torch.empty(0, 2).long()
+    drawn[several] = torch.zeros_like(exists[several]).scatter(-1, pair, True)
+    return all_paths(space, logits.masked_fill(~drawn.to(logits.device), -torch.inf), rng)
+
+
+def all_paths(space: Space, logits: Tensor, rng: torch.Generator) -> Gates:
+    """Sample one open path per decision, the others probed: ProxylessNAS, arXiv:1812.00332, Eqs 2-4 and Appendix D.
+
+    The open option has weight 1 and is computed; all others have weight 0 and want only its gradient, Eq. 9. The
+    gradient of the binary gates reaches the logits as if they were the probabilities, Eq. 4. Options whose logit is
+    -inf do not exist.
+
+    logits: (decisions, options). rng: on the CPU.
+    """
+    probability = logits.softmax(-1)
+    opened = torch.multinomial(probability.detach().cpu(), 1, generator=rng)
+    binary = torch.zeros_like(probability).scatter_(-1, opened.to(logits.device), 1.0)
+    # p - p.detach() is exactly zero, so the forward value stays exactly binary
+    weight = binary + (probability - probability.detach())
+    closed = logits.detach().cpu().isfinite().scatter_(-1, opened, False).tolist()
+    probes = [tuple(k for k, is_closed in enumerate(row) if is_closed) for row in closed]
+    return _gates(space, weight, [(k,) for k in opened[:, 0].tolist()], probes)
 
 
 def several_sizes(space: Space, logits: Tensor, tau: float, rng: torch.Generator, samples: int = 2) -> Gates:
@@ -168,6 +188,18 @@ def certain(gate: Gate) -> bool:
     return float(gate.weight[gate.active[0]]) == 1.0
 
 
+def with_probes_active(gates: Gates) -> Gates:
+    """Return gates whose probed options are active, for networks that compute several sizes at once anyway.
+
+    At weight 0 they add nothing to the output, and the weights get the gradient that probes give them.
+
+    >>> with_probes_active({"a": Gate(torch.tensor([0.0, 1.0], requires_grad=True), (1,), probe=(0,))})["a"].active
+    (0, 1)
+    """
+    probing = {name: gate for name, gate in gates.items() if gate.probe and gate.weight.requires_grad}
+    return {**gates, **{n: replace(g, active=tuple(sorted(g.active + g.probe)), probe=()) for n, g in probing.items()}}
+
+
 def moved(gates: Gates, device: torch.device) -> Gates:
     """Return gates whose weights are on a device, all moved at once: one by one, each move would make it wait.
 
@@ -202,8 +234,19 @@ def _chosen(space: Space, arch: Arch, name: str) -> tuple[int, ...]:
     return tuple(k for k, option in enumerate(space.options(name)) if option in picked)
 
 
-def _gates(space: Space, weights: Tensor, active: Sequence[tuple[int, ...]] | None = None) -> Gates:
-    """Slice stacked weights (decisions, options) into one gate a decision. active: of each; all unless given."""
+def _gates(
+    space: Space,
+    weights: Tensor,
+    active: Sequence[tuple[int, ...]] | None = None,
+    probes: Sequence[tuple[int, ...]] | None = None,
+) -> Gates:
+    """Slice stacked weights (decisions, options) into one gate a decision.
+
+    active: of each; all unless given.  probes: of each; none unless given.
+    """
     counts = space.counts
-    rows = zip(space.decisions, weights.unbind(0), counts, active or map(tuple, map(range, counts)), strict=True)
-    return {name: Gate(row if count == len(row) else row[:count], some) for name, row, count, some in rows}
+    probes = probes or [()] * len(counts)
+    rows = zip(
+        space.decisions, weights.unbind(0), counts, active or map(tuple, map(range, counts)), probes, strict=True
+    )
+    return {name: Gate(row if n == len(row) else row[:n], some, more) for name, row, n, some, more in rows}

@@ -1,149 +1,28 @@
-"""The best feasible architecture: an exact knapsack for additive costs, local search for products."""
+"""The best choice inside bounds that add up, exactly: a multiple-choice knapsack."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from renascent.core.errors import BudgetError
 from renascent.core.protocols import Goal
-from renascent.core.space import Arch, Integer, Space
-
-FILLED = 0.95
-"""Share of the tightest bound that a repaired architecture should use: unused budget is lost accuracy."""
-
-SAMPLES = 20
-"""Architectures that are sampled from the policy, repaired, and scored."""
-
-SLACK = 0.02
-"""Share of a bound by which the cost of two changes may differ from the sum of the cost of each."""
-
-TRIED = 300
-"""Changes of two decisions that are priced exactly in one move of the local search."""
-
-CLIMBS = 200
-"""Moves of a local search, at most."""
-
-FEW = 30
-"""Decisions with which a local search is caught easily, and begins from more sides; of more, it is not worth it."""
+from renascent.core.rules import Group
 
 EXACT = {"mip_rel_gap": 0.0}
 """The solver's own is a ten-thousandth."""
 
-LEAST_LOG = -60.0
-"""Logarithm that stands for probability zero."""
-
 Indices = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Bounded:
-    """A budget over option indices. values: (decisions, options), whose sum is an architecture's worth; -inf: none."""
-
-    goals: Sequence[Goal]
-    values: NDArray[np.float64]
-
-    @cached_property
-    def counts(self) -> Indices:
-        """Options of each decision, (decisions,)."""
-        return np.asarray(np.isfinite(self.values).sum(1))
-
-    def shares(self, rows: Indices) -> NDArray[np.float64]:
-        """Return how much of each bound each row (n, decisions) takes, (goals, n)."""
-        return np.stack([goal.exact(rows) / goal.limit for goal in self.goals])
-
-    def usage(self, rows: Indices) -> NDArray[np.float64]:
-        """Return how much of the tightest bound each row (n, decisions) takes: inside the budget up to 1."""
-        return np.asarray(self.shares(rows).max(0))
-
-    def worth(self, rows: Indices) -> NDArray[np.float64]:
-        """Return the worth (n,) of rows (n, decisions)."""
-        return np.asarray(self.values[np.arange(len(self.values)), rows].sum(1))
-
-    def best(self, start: Indices, *more: Indices) -> Indices:
-        """Return the worthiest row inside the budget, and using most of it; the cheapest there is if none is inside.
-
-        Exactly, where all costs add up; else by local search from `start`, and from `more` too.
-        """
-        if all(goal.terms is not None for goal in self.goals):
-            exact = knapsack(self.values, self.goals, FILLED)
-            if exact is not None:
-                return exact
-        rows = np.stack([self._climbed(self._moved_in(row)) for row in (start, *more)])
-        return np.asarray(rows[self._order(rows)[-1]])
-
-    def _order(self, rows: Indices) -> Indices:
-        """Return the places of rows, the best last: inside the budget, then using most of it, then of most worth."""
-        # a product with a matrix differs in the last digits from one number of rows to another
-        usage, worth = np.round(self.usage(rows), 9), np.round(self.worth(rows), 9)
-        return np.lexsort((worth, np.minimum(usage, FILLED), -np.maximum(usage, 1)))
-
-    def _moved_in(self, row: Indices) -> Indices:
-        """Repair greedily, each time by the change with the best cost-to-value ratio.
-
-        Decrease options until the row is feasible, then increase them until 95 % of the tightest bound is used.
-        """
-        now = float(self.usage(row[None])[0])
-        while not FILLED <= now <= 1:
-            rows = self.singles(row)
-            usage = self.usage(rows)
-            way, gap = (1, now - 1) if now > 1 else (-1, FILLED - now)
-            # a change that does more than is needed does no more than that
-            done = np.minimum(way * (now - usage), gap)
-            fits = (done > 1e-9) & ((usage <= 1) | (now > 1))
-            if not fits.any():
-                break
-            lost = np.maximum(self.worth(row[None])[0] - self.worth(rows), 0) + 1e-9
-            pick = int(np.where(fits, lost / np.maximum(done, 1e-12), np.inf).argmin())
-            row, now = rows[pick], float(usage[pick])
-        return row
-
-    def _climbed(self, row: Indices) -> Indices:
-        """Move to the best of the rows that differ in one decision or two, until there is none better."""
-        for _ in range(CLIMBS):
-            singles = self.singles(row)
-            rows = np.concatenate([row[None], singles, self._pairs(row, singles)])
-            best = rows[self._order(rows)[-1]]
-            if self._order(np.stack([best, row]))[-1] == 1:
-                break
-            row = best
-        return row
-
-    def singles(self, row: Indices) -> Indices:
-        """Return every row that differs in one decision, (n, decisions)."""
-        decisions, options = np.nonzero(np.arange(self.values.shape[1]) < self.counts[:, None])
-        other = options != row[decisions]
-        rows = np.repeat(row[None], other.sum(), axis=0)
-        rows[np.arange(len(rows)), decisions[other]] = options[other]
-        return rows
-
-    def _pairs(self, row: Indices, singles: Indices) -> Indices:
-        """Return rows that differ in two decisions: those of the largest gain if costs and values added up."""
-        changed = np.abs(singles - row)
-        # every option of few decisions, the next ones of many: the pairs stay below some hundred thousand
-        singles = singles[changed.max(1, initial=0) <= max(1, 200 // len(row))]
-        where = (singles != row).argmax(1)
-        now, worth = self.shares(row[None]), self.worth(row[None])
-        more, gain = self.shares(singles) - now, self.worth(singles) - worth
-        usage = (now[:, :, None] + more[:, :, None] + more[:, None, :]).max(0)
-        better = gain[:, None] + gain[None, :]
-        least = min(FILLED, float(now.max())) - SLACK
-        promising = np.triu(where[:, None] != where[None, :]) & (usage <= 1 + SLACK) & (usage >= least)
-        filled = np.where(promising, np.minimum(usage, FILLED), -np.inf) if now.max() < FILLED else 0.0
-        first, second = np.nonzero(promising)
-        picks = np.lexsort((better[first, second], np.broadcast_to(filled, better.shape)[first, second]))[-TRIED:]
-        first, second = first[picks], second[picks]
-        return singles[first] + singles[second] - row
-
-
-def knapsack(values: NDArray[np.float64], goals: Sequence[Goal], filled: float = 0.0) -> Indices | None:
+def knapsack(
+    values: NDArray[np.float64], goals: Sequence[Goal], filled: float = 0.0, groups: Sequence[Group] = ()
+) -> Indices | None:
     """Return the option of each decision of the largest total value inside the budget, exactly; None if there is none.
 
     A multiple-choice knapsack by mixed-integer programming. values: (decisions, options), -inf where there is none.
     filled: share of the tightest bound that is to be used; where that cannot be, less is.
+    groups: the rules of the space.
 
     >>> from renascent.core.protocols import Goal
     >>> terms = (0.0, np.array([[1.0, 5.0], [1.0, 5.0]]))
@@ -151,7 +30,7 @@ def knapsack(values: NDArray[np.float64], goals: Sequence[Goal], filled: float =
     >>> knapsack(np.array([[0.0, 1.0], [0.0, 3.0]]), [goal]).tolist()
     [0, 1]
     """
-    problem = _Knapsack(values, goals)
+    problem = Knapsack(values, goals, groups)
     # using most of one bound is enough: the others may leave room
     rows = [problem.solved(values, {k: filled}) for k in range(len(goals))] if filled else []
     if all(row is None for row in rows):
@@ -160,16 +39,21 @@ def knapsack(values: NDArray[np.float64], goals: Sequence[Goal], filled: float =
     return max(found, key=lambda row: float(values[np.arange(len(values)), row].sum())) if found else None
 
 
-class _Knapsack:
-    """One option of each decision, within bounds that are sums of terms; bounds are in units of their limits."""
+class Knapsack:
+    """One option of each decision, by the rules, within bounds that are sums of terms, in units of their limits."""
 
-    def __init__(self, values: NDArray[np.float64], goals: Sequence[Goal]) -> None:
+    def __init__(self, values: NDArray[np.float64], goals: Sequence[Goal], groups: Sequence[Group] = ()) -> None:
         self.there = np.isfinite(values)
-        terms = [(goal.limit, *goal.terms) for goal in goals if goal.terms is not None]
+        self.terms = terms = [(goal.limit, *goal.terms) for goal in goals if goal.terms is not None]
         self.base = np.array([base / limit for limit, base, _ in terms])
         self.spent = np.array([table[self.there] / limit for limit, _, table in terms])
-        chosen = self.there[:, None, :] * np.eye(len(values))[:, :, None]
-        self.one = LinearConstraint(chosen.reshape(len(values), -1)[:, self.there.ravel()], 1, 1)
+        wanted = self.there[:, None, :] * np.eye(len(values))[:, :, None]
+        counts = [1] * len(values)
+        for group in groups:  # so many of its decisions have `none`
+            nones = np.zeros((1, *values.shape))
+            nones[0, group.places, group.none] = 1
+            wanted, counts = np.concatenate([wanted, nones]), [*counts, len(group.places) - group.count]
+        self.one = LinearConstraint(wanted.reshape(len(counts), -1)[:, self.there.ravel()], counts, counts)
 
     def solved(self, values: NDArray[np.float64], least: Mapping[int, float] | None = None) -> Indices | None:
         """Return the row of the largest value inside all bounds that uses at least `least` of some; None if none is."""
@@ -180,16 +64,20 @@ class _Knapsack:
             if not best.success:
                 return None
             found = np.round(best.x)
-            if ((self.base + self.spent @ found) <= 1).all():
+            if self.inside(found):
                 return self._row(found)
             # a choice that exceeds a bound by less than the solver's tolerance is excluded by hand
             rules.append(LinearConstraint(found, -np.inf, len(values) - 1))
+
+    def inside(self, chosen: NDArray[np.float64]) -> bool:
+        """Return whether a choice is inside all bounds, in their own units: whole numbers then add up exactly."""
+        return all(base + float(table[self.there] @ chosen) <= limit for limit, base, table in self.terms)
 
     def least(self) -> Indices:
         """Return the row that takes the least of the tightest bound."""
         # one more unknown, at the end: what the tightest bound takes
         last = np.append(np.zeros(self.spent.shape[1]), 1.0)
-        one = LinearConstraint(np.pad(self.one.A, ((0, 0), (0, 1))), 1, 1)
+        one = LinearConstraint(np.pad(self.one.A, ((0, 0), (0, 1))), self.one.lb, self.one.ub)
         rules = [one, LinearConstraint(np.pad(self.spent, ((0, 0), (0, 1))) - last, -np.inf, -self.base)]
         bounds = Bounds(0, np.where(last, np.inf, 1))
         found = milp(last, constraints=rules, integrality=1 - last, bounds=bounds, options=EXACT)
@@ -199,92 +87,3 @@ class _Knapsack:
         full = np.zeros(self.there.shape)
         full[self.there] = chosen
         return np.asarray(full.argmax(1))
-
-
-def within(
-    space: Space,
-    probabilities: Mapping[str, ArrayLike],
-    goals: Sequence[Goal],
-    score: Callable[[Arch], float],
-    *,
-    seed: int = 0,
-    samples: int = SAMPLES,
-    others: Sequence[Arch] = (),
-) -> Arch:
-    """Return the highest-scoring feasible architecture among the mode and samples of `probabilities`.
-
-    The mode, `samples` drawn from the probabilities, and `others` are each repaired at the least loss of likelihood;
-    candidates that leave much of the budget unused are dropped.
-    probabilities: (options,) of each decision.
-
-    Raises BudgetError when none is inside.
-    """
-    logs = _logs(space, probabilities)
-    bounded = Bounded(goals, logs)
-    rng = np.random.default_rng([seed, 7])
-    # samples by the Gumbel-max trick
-    drawn = [(logs + rng.gumbel(size=logs.shape)).argmax(1) for _ in range(samples)]
-    # the mode is improved, from several starts; samples are moved as little as possible
-    rows = [bounded.best(logs.argmax(1), *_ends(space, goals, bounded.counts))]
-    rows += [Bounded(goals, nearness(space, row)).best(row) for row in [*drawn, *map(space.indices, others)]]
-    usage = bounded.usage(np.stack(rows))
-    inside = usage <= 1
-    fits = inside & (usage >= min(FILLED, usage[inside].max(initial=0) - SLACK))
-    if not inside.any():
-        raise none_inside(space, goals)
-    found = {arch: score(arch) for arch in dict.fromkeys(map(space.from_indices, np.stack(rows)[fits]))}
-    return max(found, key=found.__getitem__)
-
-
-def cheapest(space: Space, goals: Sequence[Goal]) -> Indices:
-    """Return the option indices (decisions,) that take the least of the tightest bound.
-
-    The result is exact for additive costs; otherwise it is found by changes of single decisions.
-    """
-    values = np.where(_options(space), 0.0, -np.inf)
-    if all(goal.terms is not None for goal in goals):
-        return _Knapsack(values, goals).least()
-    bounded = Bounded(goals, values)
-    row = np.zeros(len(values), dtype=np.int64)
-    while True:
-        rows = np.concatenate([row[None], bounded.singles(row)])
-        usage = bounded.usage(rows)
-        # a product with a matrix differs in the last digits from one number of rows to another
-        if usage.min() >= usage[0] - 1e-9 * abs(usage[0]):
-            return row
-        row = rows[int(usage.argmin())]
-
-
-def nearness(space: Space, row: Indices) -> NDArray[np.float64]:
-    """Return values that fall with the distance from a row: in options where these are ordered, else 1 for another."""
-    distance = np.abs(np.arange(max(space.counts)) - row[:, None]).astype(np.float64)
-    ordered = np.array([isinstance(decision, Integer) for decision in space.decisions.values()])
-    distance = np.where(ordered[:, None], distance, np.minimum(distance, 1))
-    return np.where(_options(space), -distance, -np.inf)
-
-
-def none_inside(space: Space, goals: Sequence[Goal]) -> BudgetError:
-    """Return the error to raise where no architecture inside the budget was found."""
-    names = ", ".join(f"{goal.name}<={goal.limit:g}" for goal in goals)
-    return BudgetError(f"no architecture of space '{space.name}' was found with {names}: give a larger budget")
-
-
-def _logs(space: Space, probabilities: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
-    """Return log-probabilities, (decisions, options), -inf where there is no option."""
-    logs = np.full(_options(space).shape, -np.inf)
-    for row, name in zip(logs, space.decisions, strict=True):
-        with np.errstate(divide="ignore"):
-            found = np.log(np.asarray(probabilities[name], dtype=np.float64))
-        row[: len(found)] = np.maximum(found, LEAST_LOG)
-    return logs
-
-
-def _ends(space: Space, goals: Sequence[Goal], counts: Indices) -> list[Indices]:
-    """Return the cheapest row; and, of few decisions, those a third up all options, two thirds, and at their last."""
-    shares = (1 / 3, 2 / 3, 1) if len(counts) <= FEW else ()
-    return [cheapest(space, goals), *(np.floor(share * (counts - 1) + 1e-9).astype(np.int64) for share in shares)]
-
-
-def _options(space: Space) -> NDArray[np.bool_]:
-    """Return where a row of a table of options has one, (decisions, options)."""
-    return np.asarray(np.arange(max(space.counts)) < np.array(space.counts)[:, None])

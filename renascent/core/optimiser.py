@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import field
 
 import torch
 from torch import Tensor, nn
 
 from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, Share, settings
+from renascent.core.schema import ABSENT
 
 
 def check_learns(net: nn.Module) -> None:
@@ -42,6 +44,8 @@ class WeightRule:
         nesterov: use Nesterov's momentum.
         weight_decay: L2 penalty, on every parameter.
         clip: largest gradient norm; 0 means no clipping.
+        decay_per_epoch: factor of the learning rate after every epoch, such as 0.97, in the place of the cosine; 0
+            means the cosine.
     """
 
     lr: NonNegative = 0.025
@@ -50,6 +54,7 @@ class WeightRule:
     nesterov: bool = True
     weight_decay: NonNegative = 5e-4
     clip: NonNegative = 5.0
+    decay_per_epoch: Share = field(default=0.0, metadata=ABSENT)
 
     def optimiser(self, net: nn.Module) -> CroppedSGD:
         return CroppedSGD(
@@ -60,14 +65,16 @@ class WeightRule:
             weight_decay=self.weight_decay,
         )
 
-    def rate(self, fraction: float) -> float:
-        """Return the learning rate at `fraction` of the run."""
+    def rate(self, fraction: float, epoch: int = 0) -> float:
+        """Return the learning rate at `fraction` of the run, after so many whole epochs."""
+        if self.decay_per_epoch:
+            return self.lr * self.decay_per_epoch**epoch
         return self.lr_end + (self.lr - self.lr_end) * (1 + math.cos(math.pi * fraction)) / 2
 
-    def apply(self, optimiser: CroppedSGD, fraction: float, regions: Regions | None = None) -> None:
-        """Clip the gradients that are there, and take one step at the rate of `fraction`, inside `regions` only."""
+    def apply(self, optimiser: CroppedSGD, fraction: float, regions: Regions | None = None, *, epoch: int = 0) -> None:
+        """Clip the gradients that are there, and take one step at the rate of now, inside `regions` only."""
         (group,) = optimiser.param_groups
-        group["lr"] = self.rate(fraction)
+        group["lr"] = self.rate(fraction, epoch)
         if self.clip:
             nn.utils.clip_grad_norm_(group["params"], self.clip)
         if regions:

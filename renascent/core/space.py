@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from renascent.core.arch import Arch
+from renascent.core.codec import Codec, read_pairs, written_pairs
 from renascent.core.decisions import (
     Choice,
     Decision,
@@ -32,23 +32,14 @@ from renascent.core.decisions import (
     index_of,
     noise_for,
     other_value,
-    quoted,
     read_value,
     value_at,
-    written,
+    ways,
 )
 from renascent.core.errors import UserError, unknown
-from renascent.core.text import short
+from renascent.core.rules import Group, Kept
 
-__all__ = ["Arch", "Choice", "Codec", "Decision", "Integer", "Real", "Space", "Subset", "Value", "When"]
-
-
-@dataclass(frozen=True)
-class Codec:
-    """How the architectures of a space are written for others to read. parse raises UserError."""
-
-    format: Callable[[Arch], str]
-    parse: Callable[[str], Mapping[str, Any]]
+__all__ = ["Arch", "Choice", "Codec", "Decision", "Integer", "Kept", "Real", "Space", "Subset", "Value", "When"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +47,7 @@ class Space:
     """All architectures that can be chosen: decisions by name, in order. Raises UserError if they do not fit.
 
     codec: writes and reads architectures; without one they read `name=value,name=value`.
-    rule: turns scores into values where the best of each decision is not legal together (a DARTS node has two
-    inputs). `sample` and `discretise` follow it; counting, indexing and `mutate` know decisions only.
+    rules: of which decisions only some are kept (a DARTS node has two inputs); indices know decisions only.
 
     >>> op = Choice(("skip", "conv", "pool"), when=("depth", (2,)))
     >>> space = Space({"depth": Integer((1, 2)), "op": op})
@@ -85,7 +75,7 @@ class Space:
     decisions: Mapping[str, Decision]
     name: str = ""
     codec: Codec | None = None
-    rule: Callable[[Space, Mapping[str, NDArray[np.float64]]], Mapping[str, Any]] | None = None
+    rules: tuple[Kept, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decisions", MappingProxyType(dict(self.decisions)))
@@ -93,20 +83,22 @@ class Space:
         for name, decision in self.decisions.items():
             check_place(name, decision, earlier)
             earlier[name] = decision
+        for k, rule in enumerate(self.rules):
+            rule.check(earlier, [name for other in self.rules[:k] for name in other.decisions])
 
     def __eq__(self, other: object) -> bool:
-        """Equal when the name and the decisions are, order included: indices must mean the same."""
+        """Equal when name, rules and decisions are, order included: indices must mean the same."""
         return isinstance(other, Space) and self._identity() == other._identity()
 
     def __hash__(self) -> int:
         return hash(self._identity())
 
     def _identity(self) -> tuple[object, ...]:
-        return self.name, tuple(self.decisions.items())
+        return self.name, self.rules, tuple(self.decisions.items())
 
     def __reduce__(self) -> tuple[Any, ...]:
         # a mapping proxy can be neither copied nor pickled, and networks that hold a space are
-        return Space, (dict(self.decisions), self.name, self.codec, self.rule)
+        return Space, (dict(self.decisions), self.name, self.codec, self.rules)
 
     def __bool__(self) -> bool:
         return True  # or truth would ask __len__, which an infinite space refuses
@@ -114,17 +106,30 @@ class Space:
     @cached_property
     def size(self) -> int | float:
         """How many different architectures there are: an int, or infinity with a Real."""
-        if any(isinstance(decision, Real) for decision in self.decisions.values()):
+        if any(isinstance(d, Real) for d in self.decisions.values()):
             return math.inf
-        return math.prod(self._ways(name) for name, d in self.decisions.items() if d.when is None)
+        bound = [name for rule in self.rules for name in rule.decisions]
+        free = (ways(self.decisions, n) for n, d in self.decisions.items() if not (d.when or n in bound))
+        return math.prod(free) * math.prod(group.size for group in self.groups)
 
-    def _ways(self, name: str) -> int:
-        """Count the values of one decision and of all that depend on it: dependence is a forest."""
-        decision, below = self.decisions[name], [(n, d.when) for n, d in self.decisions.items() if d.when]
-        children = [(child, when[1]) for child, when in below if when[0] == name]
-        if not children or isinstance(decision, Real | Subset):
-            return int(count_values(decision))
-        return sum(math.prod(self._ways(n) for n, on in children if v in on) for v in decision.options)
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Its rules, on rows of option indices."""
+        return tuple(Group.of(rule, self.decisions) for rule in self.rules)
+
+    def legal(self, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which rows of option indices (..., decisions) keep to the rules, (...); all where there is none."""
+        rows = np.asarray(indices)
+        kept = [group.legal(rows) for group in self.groups]
+        return np.asarray(np.all([np.ones(rows.shape[:-1], dtype=bool), *kept], axis=0))
+
+    def strongest(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the option indices (..., decisions) of the largest scores (..., decisions, options), by the rules."""
+        scores = np.where(np.arange(max(self.counts)) < np.array(self.counts)[:, None], scores, -np.inf)
+        rows = np.asarray(scores.argmax(-1))
+        for group in self.groups:
+            rows[..., group.places] = group.chosen(scores[..., group.places, :])
+        return rows
 
     @property
     def span(self) -> int:
@@ -141,15 +146,19 @@ class Space:
         values = [[value_at(d, k) for k in range(int(count_values(d)))] for _, d in self._discrete("list")]
         for row in itertools.product(*values):
             arch = Arch(dict(zip(self.decisions, row, strict=True)))
-            if self.arch(arch) == arch:
+            if all(rule.keeping(arch) == rule.count for rule in self.rules) and self.arch(arch) == arch:
                 yield arch
 
     def arch(self, values: Mapping[str, Any]) -> Arch:
         """Check and normalise: an inactive decision may be left out and is set to its first option.
 
-        Raises UserError for a name or a value that is not in the space, and for an active decision left out.
+        Raises UserError for a name or a value that is not in the space, for an active decision left out, and for values
+        that break a rule.
         """
-        return Arch(self._resolve(values)[0])
+        found = self._resolve(values)[0]
+        for rule in self.rules:
+            rule.refuse(found)
+        return Arch(found)
 
     def active(self, arch: Arch) -> tuple[str, ...]:
         """Return the names of the decisions that matter in `arch`. Raises UserError if not of this space."""
@@ -237,7 +246,7 @@ class Space:
         return self.arch(values)
 
     def discretise(self, scores: Mapping[str, ArrayLike]) -> Arch:
-        """Turn one score per option into an architecture, by `rule` where the space has one.
+        """Turn one score per option into an architecture, by the rules where the space has some.
 
         Choice, Integer: the first highest.  Subset: all above zero.  Real: one score, clipped to [0, 1], the
         place between low and high.  Raises UserError for a missing, unknown, misshapen or NaN score.
@@ -245,21 +254,26 @@ class Space:
         clean = {name: checked_scores(name, self._decision(name), score) for name, score in scores.items()}
         if missing := [name for name in self.decisions if name not in clean]:
             raise UserError(f"decision '{missing[0]}' has no scores: give one per option for every decision")
-        if self.rule:
-            return self.arch(self.rule(self, clean))
-        return self.arch({name: favoured(decision, clean[name]) for name, decision in self.decisions.items()})
+        found = {name: favoured(decision, clean[name]) for name, decision in self.decisions.items()}
+        for rule in self.rules:
+            found |= rule.strongest(self.decisions, clean)
+        return self.arch(found)
 
     def sample(self, rng: np.random.Generator) -> Arch:
-        """Discretise noise: without `rule`, uniform in every active decision."""
+        """Discretise noise: uniform in every active decision, and in what a rule keeps."""
         return self.discretise({name: noise_for(decision, rng) for name, decision in self.decisions.items()})
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """Change one active decision to a different value. Raises UserError if there is none to change."""
+        """Change one active decision, or which of two a rule keeps. Raises UserError if there is nothing to change."""
         values, active = self._resolve(arch)
-        free = [name for name in active if count_values(self.decisions[name]) > 1]
+        bound = {name: rule for rule in self.rules for name in rule.decisions}
+        free = [name for name in active if name not in bound and count_values(self.decisions[name]) > 1]
+        free += [name for name in bound if bound[name].free(self.decisions, values, name)]
         if not free:
             raise UserError(f"space '{self.name}' has nothing to mutate: give a decision two options")
         name = free[int(rng.integers(len(free)))]
+        if name in bound:
+            return self.arch(values | bound[name].changed(self.decisions, values, name, rng))
         return self.arch(values | {name: other_value(self.decisions[name], values[name], rng)})
 
     def join(self, other: Space) -> Space:
@@ -268,31 +282,18 @@ class Space:
             raise UserError(f"spaces '{self.name}' and '{other.name}' both decide '{shared[0]}': rename one")
         if not (self.decisions and other.decisions):
             return self if self.decisions else other
-        rule = partial(_by_parts, (self, other)) if self.rule or other.rule else None
         name = "+".join(part.name for part in (self, other) if part.name)
-        return Space({**self.decisions, **other.decisions}, name, rule=rule)
+        return Space({**self.decisions, **other.decisions}, name, rules=self.rules + other.rules)
 
     def format(self, arch: Arch) -> str:
         """Write `arch` for exchange: by the codec, or as name=value of what is active. Raises UserError."""
         values, active = self._resolve(arch)
         if self.codec:
             return self.codec.format(Arch(values))
-        return ",".join(f"{quoted(name)}={written(values[name])}" for name in active)
+        return written_pairs({name: values[name] for name in active})
 
     def parse(self, text: str) -> Arch:
         """Read what `format` wrote. Raises UserError naming the part that cannot be read."""
         if self.codec:
             return self.arch(self.codec.parse(text))
-        values: dict[str, Any] = {}
-        for part in text.split(",") if text.strip() else ():
-            name, equals, value = part.strip().partition("=")
-            if not equals or unquote(name) in values:
-                raise UserError(f"{short(part)} in {short(text)} cannot be read: write name=value, each name once")
-            values[unquote(name)] = read_value(self._decision(unquote(name)), value)
-        return self.arch(values)
-
-
-def _by_parts(parts: tuple[Space, ...], _: Space, scores: Mapping[str, ArrayLike]) -> Mapping[str, Value]:
-    """The rule of joined spaces: each part by its own."""
-    archs = [part.discretise({name: scores[name] for name in part.decisions}) for part in parts]
-    return {name: value for arch in archs for name, value in arch.items()}
+        return self.arch({name: read_value(self._decision(name), value) for name, value in read_pairs(text).items()})

@@ -106,6 +106,17 @@ class SpaceConfig(ABC):
         """Whether it lists its layers."""
         return type(self).layers is not SpaceConfig.layers
 
+    def check_size(self, shape: tuple[int, int, int]) -> None:
+        """Raise UserError for images of `shape` (channels, h, w) that are too small for its networks."""
+        return  # most take any
+
+    def option_layers(self, decision: str, option: str, shape: tuple[int, int, int]) -> Sequence[Any]:
+        """List the layers that an option puts into the network, for data of `shape` (channels, h, w).
+
+        Raises UserError where a space cannot.
+        """
+        raise UserError(f"space '{self.space.name}' does not list the layers of single options")
+
     @property
     def costs(self) -> tuple[str, ...]:
         """The counted costs that it knows."""

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from renascent.core.bounds import LATENCY, Bound, read_budget
 from renascent.core.errors import BudgetError, UserError
-from renascent.core.knapsack import Bounded, cheapest
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.text import aligned, number
+from renascent.core.within import Bounded, cheapest
 from renascent.costs.counts import Additive, cost_of
 
 
@@ -129,7 +129,8 @@ def _row(config: SpaceConfig, goal: Goal) -> Feasible:
     space = config.space
     negative = replace(goal, limit=1.0, exact=lambda rows: -goal.exact(rows), terms=None)
     # a peak of memory stays where it is until two sizes grow: single changes alone may not find the dearest
-    dear = goal.exact(np.stack([cheapest(space, [negative]), np.array(space.counts) - 1]))
+    last = space.strongest(np.arange(max(space.counts)) * np.ones((len(space.counts), 1)))
+    dear = goal.exact(np.stack([cheapest(space, [negative]), last]))
     least = float(goal.exact(cheapest(space, [replace(goal, limit=1.0)])[None])[0])
     return Feasible(goal.name, goal.limit, least, _reference(config, goal.exact), float(dear.max()))
 

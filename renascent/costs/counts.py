@@ -77,11 +77,13 @@ def additive(space: Space, count: Callable[[Arch], float]) -> Additive:
     Only right where every option costs the same whatever the other decisions are, as operations on edges do.
     """
     first = {name: space.options(name)[0] for name in space.decisions}
-    base = float(count(space.arch(first)))
+    # a rule binds several decisions, and what one option costs is asked of one
+    built = Arch if space.rules else space.arch
+    base = float(count(built(first)))
     table = np.zeros((len(space.counts), max(space.counts)))
     for row, name in enumerate(space.decisions):
         for column, option in enumerate(space.options(name)[1:], start=1):
-            table[row, column] = count(space.arch(first | {name: option})) - base
+            table[row, column] = count(built(first | {name: option})) - base
     return Additive(space, base, table)
 
 

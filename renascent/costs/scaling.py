@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from renascent.core.knapsack import cheapest
 from renascent.core.protocols import Goal, SpaceConfig
 from renascent.core.space import Arch, Integer, Space
+from renascent.core.within import cheapest
 from renascent.nets.sizes.resolution import RESOLUTION
 
 FACTORS = np.linspace(0.02, 2.0, 199)

@@ -17,15 +17,15 @@ from renascent.core.fingerprint import fingerprint
 from renascent.core.names import name_of
 from renascent.core.optimiser import check_learns
 from renascent.core.protocols import OneShot, Priced, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
+from renascent.core.schema import written
 from renascent.costs.budget import Budget
 from renascent.costs.latency.clock import EAGER
-from renascent.costs.latency.sources import read_latency
 from renascent.experiment.result import Result
 from renascent.loops.run import Run, check_seed
 from renascent.loops.share import begin, share
 from renascent.nets import RECORDED
 from renascent.nets.sizes.inherit import first_k
-from renascent.results.budgeted import TABLE_FILE, prepare, settle, table_of
+from renascent.results.budgeted import prepare, settle, table_of
 from renascent.strategies import STRATEGIES
 
 
@@ -81,11 +81,9 @@ def search(
     names = (config["space"], config["strategy"], config["task"]["name"], seed)
     folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
-    if resume and latency is None and bounds and bounds.timed and is_there(folder / TABLE_FILE):
-        latency = read_latency(folder / TABLE_FILE, space, (task.channels, *task.size), task.classes)
-    table = table_of(latency)
-    about: Any = {"latency": latency, "runtime": runtime, "folder": folder, "resume": resume}
-    ready = prepare(space, task, bounds, **about) if bounds else None
+    where: Any = {"latency": latency, "runtime": runtime, "folder": folder, "resume": resume}
+    ready = prepare(space, task, bounds, **where) if bounds else None
+    table = ready.table if ready else table_of(latency)
     others = {
         "truth": known and known.facts,
         "pretrained": pretrained and fingerprint(pretrained),
@@ -100,8 +98,7 @@ def search(
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
         net = _supernet(space, task, pretrained)
-        setup = Setup(net, task, net.space, rule, seed, goals, start)
-        state = begin(strategy, setup)
+        state = begin(strategy, Setup(net, task, net.space, rule, seed, goals, start))
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
@@ -109,7 +106,7 @@ def search(
             if ready:
                 ready.keep(folder)
                 say({"event": "feasible", "table": str(ready)})
-            first = share(strategy, setup, state=state, epochs=epochs, batch=batch, run=run, say=say, truth=known)
+            first = share(strategy, state.setup, state=state, epochs=epochs, batch=batch, run=run, say=say, truth=known)
             clock = ready.clock if ready else EAGER
             found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
             if found is not first:
@@ -123,6 +120,7 @@ def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] |
     Raises UserError where it does not fit, is not in single precision, or the device cannot be used.
     """
     device = usable_device(task.device)
+    space.check_size((task.channels, *task.size))
     net = space.supernet(task.channels, task.classes)
     if pretrained and space.model_fingerprint:
         raise UserError("a model of your own starts from its weights: load `pretrained` into it, or give weights=FILE")
@@ -141,5 +139,5 @@ def _config(space: SpaceConfig, strategy: OneShot, task: Task, rule: WeightRule)
         "strategy": name_of(strategy, STRATEGIES),
         "strategy_config": asdict(strategy),  # type: ignore[call-overload]
         "task": task.describe(),
-        "weights": asdict(rule),
+        "weights": written(rule),
     }

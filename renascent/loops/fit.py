@@ -2,18 +2,19 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from renascent.core.errors import Diverged, UserError
-from renascent.core.fields import Count, Range, settings
+from renascent.core.fields import Count, NonNegative, Range, settings
 from renascent.core.optimiser import check_learns
-from renascent.core.protocols import Batch, Metrics, Progress, Say, Task, WeightRule
+from renascent.core.protocols import Batch, Loss, Metrics, Progress, Say, Task, WeightRule
+from renascent.core.schema import ABSENT
 from renascent.loops._drive import Stateful, drive
 from renascent.loops.run import Run
 
@@ -30,6 +31,8 @@ class Fit:
         weights: rule of the optimiser.
         label_smoothing: share of the target spread evenly over all classes.
         drop_path: probability of dropping an edge for an image, growing linearly to this.
+        auxiliary: weight of the loss of a second classifier in the middle of the network, there for its training only;
+            0 means none.
         bf16: run the forward pass in bfloat16 where it is safe (slow for depthwise convolutions on a CPU).
         float64: compute in double precision: slower, and the same but for the last digits on every processor, where
             single precision grows apart from step to step.
@@ -42,6 +45,8 @@ class Fit:
         label_smoothing: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, Rethinking the Inception Architecture for
             Computer Vision, CVPR 2016, arXiv:1512.00567.
         drop_path: Larsson, Maire and Shakhnarovich, FractalNet, ICLR 2017, arXiv:1605.07648.
+
+        auxiliary: Szegedy et al., Going Deeper with Convolutions, CVPR 2015, arXiv:1409.4842, Sec. 5.
     """
 
     epochs: Count = 200
@@ -49,6 +54,7 @@ class Fit:
     weights: WeightRule = field(default_factory=lambda: WeightRule(lr=0.1, lr_end=0.0, clip=0.0))
     label_smoothing: Annotated[float, Range(0, 0.9999)] = 0.0
     drop_path: Annotated[float, Range(0, 0.9999)] = 0.0
+    auxiliary: NonNegative = field(default=0.0, metadata=ABSENT)
     bf16: bool = False
     float64: bool = False
     compile: bool = False
@@ -95,17 +101,16 @@ def fit(
 
     split: "train" or "train+val".
     watch: splits judged after every epoch too: its event then holds their loss and score.
-    Raises Diverged when a loss is not finite, Interrupted after Ctrl-C, UserError when `drop_path` is asked of a
-    network without one.
+    Raises Diverged when a loss is not finite, Interrupted after Ctrl-C, UserError when `drop_path` or `auxiliary` is
+    asked of a network without a place for it.
     """
-    check_fit(net, settings, task.device)
-    net.train().to(task.device)
-    if settings.float64:
-        net.double().register_forward_pre_hook(lambda _, given: (given[0].double(), *given[1:]))
-    stream, optimiser = task.stream(split, seed, settings.batch), settings.weights.optimiser(net)
+    check_fit(net, settings, task)
+    learning, head = _learning(net, settings, task.device)
+    stream, optimiser = task.stream(split, seed, settings.batch), settings.weights.optimiser(learning)
     average = _average(net, settings.ema) if settings.ema else None
     parts: dict[str, Stateful] = {"net": net, "optimiser": optimiser, "stream": stream}
     parts |= {"average": average} if average else {}
+    parts |= {"auxiliary": head} if head else {}
     # isolate: Dynamo caches per code object and silently falls back to eager after 8 recompilations
     forward = torch.compile(net, isolate_recompiles=True) if settings.compile else net  # type: ignore[call-overload]
     best: nn.Module = average.module if average else net
@@ -117,9 +122,9 @@ def fit(
             net.drop_path = settings.drop_path * t.fraction  # type: ignore[assignment]
         optimiser.zero_grad(set_to_none=True)
         with torch.autocast(task.device.type, torch.bfloat16, enabled=settings.bf16):
-            loss, score = task.loss(forward, stream.next(), smoothing=settings.label_smoothing)
+            loss, score = _loss(task, forward, head, stream.next(), settings)
         loss.backward()  # type: ignore[no-untyped-call]
-        settings.weights.apply(optimiser, t.fraction)
+        settings.weights.apply(optimiser, t.fraction, epoch=t.epoch)
         if average:
             average.update_parameters(net)
         process_seconds.append(time.process_time() - began)
@@ -138,6 +143,32 @@ def fit(
     scores = {name: _sound(best, task, name) for name in evaluate}
     say(run.event("fitted", scores=scores))
     return Fitted(best, scores, seconds, sum(process_seconds))
+
+
+def _learning(net: nn.Module, settings: Fit, device: torch.device) -> tuple[nn.Module, nn.Module | None]:
+    """Return what learns, in its precision on its device, and the auxiliary head among it."""
+    head: nn.Module | None = net.auxiliary_head() if settings.auxiliary else None  # type: ignore[operator]
+    learning = (nn.ModuleList([net, head]) if head else net).train().to(device)
+    if settings.float64:
+        learning.double()
+        net.register_forward_pre_hook(lambda _, given: (given[0].double(), *given[1:]))
+    return learning, head
+
+
+def _loss(task: Task, forward: Callable[..., Any], head: nn.Module | None, batch: Batch, settings: Fit) -> Loss:
+    """Return the loss of a network and, weighted, of its auxiliary head; the score is the network's."""
+    if head is None:
+        return task.loss(forward, batch, smoothing=settings.label_smoothing)
+    asides: list[Tensor] = []
+
+    def answer(x: Tensor) -> Tensor:
+        out, aside = forward(x, head)
+        asides.append(aside)
+        return out  # type: ignore[no-any-return]
+
+    loss, score = task.loss(answer, batch, smoothing=settings.label_smoothing)
+    aside = task.loss(lambda _: asides[0], batch, smoothing=settings.label_smoothing).loss
+    return Loss(loss + settings.auxiliary * aside, score)
 
 
 def accuracy(net: nn.Module, task: Task, split: str) -> float:
@@ -196,10 +227,23 @@ def _average(net: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
-def check_fit(net: nn.Module, settings: Fit, device: torch.device) -> None:
-    """Raise UserError for a network that cannot learn, and for settings that it or a device cannot follow."""
+def check_fit(net: nn.Module, settings: Fit, task: Task) -> None:
+    """Raise UserError for a network that cannot learn, and for settings that it, a task or its device cannot follow."""
     check_learns(net)
-    if settings.float64 and device.type == "mps":
+    if settings.float64 and task.device.type == "mps":
         raise UserError("float64 is on, and MPS has no double precision: leave it out, or use the CPU")
     if settings.drop_path and not isinstance(getattr(net, "drop_path", None), float | int | Tensor):
         raise UserError(f"drop_path is {settings.drop_path}, but {type(net).__name__} has no drop_path: leave it at 0")
+    if not settings.auxiliary:
+        return
+    name, least = type(net).__name__, getattr(net, "auxiliary_size", None)
+    if not isinstance(least, int):
+        raise UserError(
+            f"auxiliary is {settings.auxiliary}, but {name} has no place for an auxiliary head: leave it at 0"
+        )
+    if min(task.size) < least:
+        size = " x ".join(map(str, task.size))
+        raise UserError(
+            f"auxiliary is {settings.auxiliary}, but the auxiliary head of {name} reads images of at least "
+            f"{least} x {least}, and these are {size}: leave it at 0"
+        )

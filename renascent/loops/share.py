@@ -13,9 +13,9 @@ from torch import Tensor
 
 from renascent.core.errors import Diverged, UserError
 from renascent.core.gates import ONE_HOT_DECISIONS, Gate, one_hot
-from renascent.core.knapsack import SAMPLES, within
 from renascent.core.protocols import Batch, Goal, Loss, OneShot, Say, Score, Setup, State
 from renascent.core.space import Arch, Integer, Space, Subset
+from renascent.core.within import SAMPLES, uniform, within
 from renascent.loops._drive import drive
 from renascent.loops.run import Run
 
@@ -144,8 +144,9 @@ def _random_feasible(space: Space, goals: Sequence[Goal], seed: int) -> list[Arc
     counts, rng = space.counts, np.random.default_rng([seed, 13])
     if math.prod(counts) <= DRAWS:
         rows = rng.permutation(np.indices(counts).reshape(len(counts), -1).T)
+        rows = rows[space.legal(rows)]
     else:
-        rows = rng.integers(0, counts, size=(DRAWS, len(counts)))
+        rows = uniform(space, rng, DRAWS)
     usage = np.max([goal.exact(rows) / goal.limit for goal in goals], axis=0)
     found = dict.fromkeys(map(space.from_indices, rows[usage <= 1][: 10 * RANDOM]))
     return list(found)[:RANDOM]

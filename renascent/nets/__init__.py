@@ -18,6 +18,7 @@ MOBILENET_V2 = "renascent.nets.sizes.mobile_v2:MobileNetV2"
 SPACES: Names[Callable[..., SpaceConfig]] = Names(
     {
         "nats-topology": "renascent.nets.cells.nats:NatsTopology",
+        "darts-cells": "renascent.nets.cells.darts:DartsCells",
         "mbconv": "renascent.nets.cells.mbconv:MBConv",
         "fbnet": "renascent.nets.cells.fbnet:FBNet",
         "pyramid-tree": "renascent.nets.cells.pyramid:PyramidTree",

@@ -10,9 +10,9 @@ import numpy as np
 
 from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
-from renascent.core.knapsack import Bounded, nearness, none_inside
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch, Space
+from renascent.core.within import nearest, none_inside, uniform
 from renascent.costs.budget import Budget, tightened
 from renascent.costs.latency.fitted import restored
 from renascent.costs.latency.sources import read_latency
@@ -90,9 +90,7 @@ def sample_feasible(space: Space, goals: Sequence[Goal], rng: np.random.Generato
     >>> sample_feasible(space, [goal], np.random.default_rng(0))
     Arch({'a': 2, 'b': 2})
     """
-    drawn = rng.integers(space.counts)
-    bounded = Bounded(goals, nearness(space, drawn))
-    row = bounded.best(drawn)
-    if float(bounded.usage(row[None])[0]) > 1:
+    row = nearest(space, goals, uniform(space, rng, 1)[0])
+    if any(float(goal.exact(row[None])[0]) > goal.limit for goal in goals):
         raise none_inside(space, goals)
     return space.from_indices(row)

@@ -8,7 +8,7 @@ import torch
 
 from renascent.core.bounds import LATENCY
 from renascent.core.errors import BudgetError
-from renascent.core.files import write_json
+from renascent.core.files import is_there, write_json
 from renascent.core.protocols import Goal, OneShot, Priced, SpaceConfig, Task
 from renascent.core.schema import read_as, written
 from renascent.core.space import Arch
@@ -21,6 +21,7 @@ from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import FittedLatency, Stored, fitted_latency, restored
 from renascent.costs.latency.runtimes import check_runtime
+from renascent.costs.latency.sources import read_latency
 from renascent.costs.latency.table import Lut
 from renascent.costs.scaling import is_depth, scaled
 from renascent.loops.share import Scorer, SearchOutcome, derived
@@ -79,11 +80,14 @@ def prepare(
 ) -> Budgeted:
     """Return a budget as goals. Raises UserError or BudgetError before anything is trained or written.
 
-    latency: predicts latency_ms; where it is bounded and nothing is given, random networks are measured. What was not
-    measured here may be of any device: its prediction is not checked by a measurement.
+    latency: predicts latency_ms; unless given where it is bounded, random networks are measured, or the table of the
+    run that is resumed is read. What was not measured here may be of any device: no measurement checks its prediction.
     runtime: what runs them, and in the end what was found.
     """
-    shape, fitted, table = (task.channels, *task.size), None, table_of(latency)
+    shape, fitted = (task.channels, *task.size), None
+    if resume and budget.timed and latency is None and is_there(folder / TABLE_FILE):
+        latency = read_latency(folder / TABLE_FILE, config, shape, task.classes)
+    table = table_of(latency)
     if isinstance(latency, BlockLatency):
         latency.check(config.space)
         clock = Clock(runtime, latency.lut, known=latency.lut is not None, twin=latency.twin)

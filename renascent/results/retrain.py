@@ -181,7 +181,7 @@ class Retraining:
         config = {
             "arch": self.result.space.space.format(arch),
             "task": self.task.describe(),
-            "settings": asdict(self.settings),
+            "settings": written(self.settings),
             "seed": self.seed,
             "prune": prune,
             **how,
@@ -191,7 +191,7 @@ class Retraining:
         with self._seeded():
             layout = self.result.space.memory_format
             net = self.result.network(arch, prune).to(memory_format=layout)  # type: ignore[call-overload]
-        check_fit(net, self.settings, self.task.device)
+        check_fit(net, self.settings, self.task)
         # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
         about: Any = {"resume": self.resume, "seed": self.seed, "device": self.task.device}
         return net, Run.start(folder, config, **about, instead=f"remove {self.folder}")

@@ -21,5 +21,7 @@ STRATEGIES: Names[type[OneShot]] = Names(
         "tas": "renascent.strategies.tas:TAS",
         "fbnetv2": "renascent.strategies.fbnetv2:FBNetV2",
         "tunas": "renascent.strategies.tunas:TuNAS",
+        "proxyless": "renascent.strategies.proxyless:Proxyless",
+        "proxyless-reinforce": "renascent.strategies.proxyless_reinforce:ProxylessReinforce",
     }
 )

@@ -47,20 +47,33 @@ def softmax(strategy: object, s: State[Logits]) -> Mapping[str, Tensor]:
     return s.policy.probabilities()
 
 
-def weight_step(s: State[Any], batch: Batch, gates: Gates, t: Progress) -> Metrics:
+def weight_step(s: State[Any], batch: Batch, gates: Gates, t: Progress, *, smoothing: float = 0.0) -> Metrics:
     """Move the shared weights against the training loss under `gates`. Weights that took no part stay as they are.
 
     No gradient goes to what `gates` were made of. The network is in training mode for this, and in evaluation mode
     else: what compares architectures has no dropout.
+
+    smoothing: share of the target spread evenly over all classes.
     """
     gates = {name: replace(gate, weight=gate.weight.detach()) for name, gate in gates.items()}
     s.optimiser.zero_grad(set_to_none=True)
     s.net.train()
-    loss, score = s.setup.task.loss(s.net, batch, gates)
+    loss, score = s.setup.task.loss(s.net, batch, gates, smoothing=smoothing)
     loss.backward()  # type: ignore[no-untyped-call]
     s.net.eval()
-    s.setup.weights.apply(s.optimiser, t.fraction, s.net.crops(gates))
+    s.setup.weights.apply(s.optimiser, t.fraction, s.net.crops(gates), epoch=t.epoch)
     return {"train_loss": loss.detach(), "train_score": score}
+
+
+def arch_due(t: Progress, warmup: float, every: int) -> bool:
+    """Return whether an architecture step follows this weight step, as it does every so many after the warm-up.
+
+    warmup: share of the search with weight steps only.
+
+    >>> [arch_due(Progress(k, 5, 5), 0.25, 2) for k in range(5)]
+    [False, True, False, True, False]
+    """
+    return t.fraction >= warmup and (t.step + 1) % every == 0
 
 
 def arch_step(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -71,12 +72,17 @@ class Controller(nn.Module):
         return _draw(torch.stack(list(chosen.values()), 1), torch.stack(list(alive.values()), 1), chances)
 
     def arch(self, picks: Tensor) -> Arch:
-        """Return the architecture of one row of option indices, (decisions,)."""
-        scores = {
-            name: nn.functional.one_hot(pick, count).numpy()
-            for name, pick, count in zip(self.space.decisions, picks, self.counts, strict=True)
-        }
-        return self.space.discretise(scores)
+        """Return the architecture of one row of option indices, (decisions,).
+
+        Where these break a rule, what is kept of them is drawn by its probability, always alike for the same row.
+        """
+        scores = nn.functional.one_hot(picks, max(self.counts)).double().numpy()
+        if self.space.rules:
+            with torch.no_grad():
+                logs = self(picks=picks[None]).probabilities[0].double().log().numpy()
+            noise = np.random.default_rng(picks.tolist()).gumbel(size=(len(picks), 1))
+            scores = 1e3 * scores + logs + noise  # what was drawn goes before all else
+        return self.space.from_indices(self.space.strongest(scores))
 
     @torch.no_grad()
     def marginals(self, draws: int = 256) -> Mapping[str, Tensor]:

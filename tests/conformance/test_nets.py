@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from renascent.core.gates import one_hot, several_sizes, soft
+from renascent.core.gates import all_paths, one_hot, several_sizes, soft
 from renascent.core.optimiser import WeightRule
 from renascent.costs import cost_of, macs, params
 from renascent.nets import SPACES
@@ -19,6 +19,7 @@ SMALL = {"channels": 4, "cells": 1, "width": 0.125}
 """Used where a space has such a parameter: the smallest that still has everything."""
 
 SMALLEST = {
+    "darts-cells": {"layers_count": 3, "nodes": 2},
     "fbnet": {"blocks": (1, 2, 1, 1, 1, 1, 1)},
     "mbconv": {"small": True, "blocks": (2, 1, 1, 1, 1, 1)},
     "pyramid-tree": {"blocks": 1, "final_channels": 68},
@@ -49,6 +50,7 @@ LONGER = {"resnet56", "resnet110"}
 
 CONFIGS = {name: (small(name), SHAPE) for name in SPACES if name not in LONGER}
 CONFIGS["the example of a space of your own"] = (ToySpace(), (3, 4, 4))
+CONFIGS["darts-cells with fixed reduction"] = (dataclasses.replace(small("darts-cells"), reduction="fixed"), SHAPE)
 CONFIGS["resnet20 with resolutions"] = (SPACES["resnet20"](**RESOLUTIONS), (1, 8, 8))
 CONFIGS["resnet20 of tied widths"] = (SPACES["resnet20"](tied=True), (1, 8, 8))
 CONFIGS["resnet20 of depths only"] = (SPACES["resnet20"](widths=False), SHAPE)
@@ -244,6 +246,21 @@ def test_two_sampled_sizes_pass_a_gradient_to_both(given):
     # what lies behind a shallower stage, or in the deeper one's part, may be out of reach
     always = torch.tensor([d.when is None for d in config.space.decisions.values()])
     assert (logits.grad.abs().sum(1) > 0)[reached & always].all()
+
+
+def test_probed_options_get_the_gradient_of_active_ones_at_weight_zero(given):
+    """ProxylessNAS's exact form, arXiv:1812.00332, Appendix D: against all options computed at the gate's values."""
+    config, net, x, _ = given
+    if isinstance(config, SizedSpace):
+        pytest.skip("its sizes are computed at once")
+    logits = scores(config, seed=3)
+    gates = all_paths(config.space, logits, torch.Generator().manual_seed(4))
+    whole = {n: dataclasses.replace(g, active=tuple(range(len(g.weight))), probe=()) for n, g in gates.items()}
+    outs = [net(x, each) for each in (gates, whole)]
+    torch.testing.assert_close(*outs, rtol=1e-10, atol=1e-10)
+    found, wanted = (torch.autograd.grad(out.pow(2).mean(), logits, retain_graph=True)[0] for out in outs)
+    torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-12)
+    assert (wanted.abs().sum(1) > 0).any()
 
 
 def test_export_reproduces_the_network(given):

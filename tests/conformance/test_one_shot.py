@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from renascent.core.gates import one_hot
-from renascent.core.knapsack import within
 from renascent.core.protocols import Goal, Loss, OneShot, Setup, Supernet, WeightRule
 from renascent.core.space import Integer, Space
+from renascent.core.within import within
 from renascent.loops import _drive
 from renascent.loops.run import CLOCK_FIELDS, Run, read_events
 from renascent.loops.share import Scorer, share
@@ -35,6 +35,7 @@ QUICK = {
     "layers": 1,
     "candidates": 200,  # of 81 architectures: one in twelve is missed
     "arch_lr_growth": 1.0,
+    "policy_warmup": 0.25,  # what weights of a few steps say of an option misleads a policy that learns this fast
 }
 """Used where a strategy has such a hyperparameter."""
 

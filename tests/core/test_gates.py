@@ -11,6 +11,7 @@ from scipy.stats import chisquare
 from renascent.core.errors import UserError
 from renascent.core.gates import (
     Gate,
+    all_paths,
     gumbel_hard,
     gumbel_soft,
     one_hot,
@@ -98,6 +99,7 @@ def test_one_hot_refuses_an_architecture_of_another_space() -> None:
         lambda space, values: gumbel_soft(space, values, 1.0, rng()),
         lambda space, values: gumbel_hard(space, values, 1.0, rng()),
         lambda space, values: two_paths(space, values, rng()),
+        lambda space, values: all_paths(space, values, rng()),
         lambda space, values: several_sizes(space, values, 1.0, rng()),
         lambda space, values: scales(space, values),
     ],
@@ -232,6 +234,12 @@ def pair_probabilities(p: list[float]) -> dict[tuple[int, int], float]:
     }
 
 
+def pair_of(gate: Gate) -> tuple[int, ...]:
+    """Return the two options that take part; the open one is the only one computed."""
+    assert len(gate.active) == 1
+    return tuple(sorted(gate.active + gate.probe))
+
+
 def test_two_paths_draws_pairs_and_opens_one_by_their_probabilities() -> None:
     values, draws, shared = logits(7), 6000, rng(8)
     p = values[2].softmax(-1).tolist()
@@ -239,8 +247,8 @@ def test_two_paths_draws_pairs_and_opens_one_by_their_probabilities() -> None:
     pairs, opened = dict.fromkeys(probabilities, 0), dict.fromkeys(itertools.product(probabilities, (0, 1)), 0)
     for _ in range(draws):
         gate = two_paths(UNEVEN, values, shared)["c"]
-        pairs[gate.active] += 1
-        opened[gate.active, int(gate.weight[list(gate.active)].argmax())] += 1
+        pairs[pair_of(gate)] += 1
+        opened[pair_of(gate), pair_of(gate).index(gate.active[0])] += 1
     assert sum(probabilities.values()) == pytest.approx(1)
     assert chisquare(list(pairs.values()), [c * draws for c in probabilities.values()]).pvalue > 1e-3
     wanted = {((i, j), o): c * p[(i, j)[o]] / (p[i] + p[j]) for (i, j), c in probabilities.items() for o in (0, 1)}
@@ -253,23 +261,76 @@ def test_two_paths_is_binary_with_the_gradient_of_the_probability() -> None:
     slopes = {name: torch.randn(count, dtype=torch.float64) for name, count in zip(gates, COUNTS, strict=True)}
     sum((gate.weight * slopes[name]).sum() for name, gate in gates.items()).backward()
     for (name, gate), row, found in zip(gates.items(), values.detach(), values.grad, strict=True):
-        i, j = gate.active
-        assert i < j
-        assert sorted(gate.weight[[i, j]].tolist()) == [0.0, 1.0]
+        i, j = pair_of(gate)
+        assert gate.weight[[*gate.active, *gate.probe]].tolist() == [1.0, 0.0]
         assert gate.weight.sum() == 1
         p = row[[i, j]].softmax(-1)
         wanted = torch.zeros(4, dtype=torch.float64)
         wanted[i] = (slopes[name][i] - slopes[name][j]) * p[0] * p[1]
         wanted[j] = -wanted[i]
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-14)
+        assert not found[[k for k in range(4) if k not in (i, j)]].any()
 
 
 def test_two_paths_never_draws_padding() -> None:
     shared = rng(0)
     for _ in range(200):
         gates = two_paths(UNEVEN, logits(), shared)
-        assert gates["b"].active == (0, 1)
-        assert all(k < 3 for k in gates["a"].active)
+        assert pair_of(gates["b"]) == (0, 1)
+        assert all(k < 3 for k in pair_of(gates["a"]))
+
+
+def test_two_paths_passes_over_a_decision_of_one_option() -> None:
+    space = Space({"a": Choice(("x",)), "b": Choice(("p", "q", "r"))})
+    values = torch.tensor([[0.3, -math.inf, -math.inf], [0.1, 0.2, 0.3]], requires_grad=True)
+    gates = two_paths(space, values, rng())
+    assert (gates["a"].active, gates["a"].probe, gates["a"].weight.tolist()) == ((0,), (), [1.0])
+    assert len(pair_of(gates["b"])) == 2
+    (slope,) = torch.autograd.grad(gates["a"].weight.sum() * 3 + gates["b"].weight[gates["b"].active[0]], values)
+    assert not slope[0].any()
+    assert slope[1].abs().max() > 0
+    alone = two_paths(Space({"a": Choice(("x",))}), torch.zeros(1, 1), rng())
+    assert (alone["a"].active, alone["a"].probe) == ((0,), ())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_two_paths_draws_two_where_one_probability_alone_is_above_zero(dtype: torch.dtype) -> None:
+    values = torch.tensor([[0.0, 2000.0, 0.0, -math.inf], [2000.0, 0.0, -math.inf, -math.inf], [0.0] * 4], dtype=dtype)
+    assert int((values[0].softmax(-1) > 0).sum()) == 1
+    shared, drawn = rng(), set()
+    for _ in range(100):
+        gates = two_paths(UNEVEN, values, shared)
+        drawn.add(pair_of(gates["a"]))
+        assert gates["a"].active == (1,)
+        assert (gates["b"].active, gates["b"].probe) == ((0,), (1,))
+    assert drawn == {(0, 1), (1, 2)}
+
+
+# --- all_paths
+
+
+def test_all_paths_opens_one_by_its_probability_and_probes_all_others() -> None:
+    values, draws, shared = logits(3), 4000, rng(9)
+    counts = [np.zeros(count) for count in COUNTS]
+    for _ in range(draws):
+        for seen, count, gate in zip(counts, COUNTS, all_paths(UNEVEN, values, shared).values(), strict=True):
+            seen[gate.active[0]] += 1
+            assert tuple(sorted(gate.active + gate.probe)) == tuple(range(count))
+            assert gate.weight.tolist() == [float(k == gate.active[0]) for k in range(count)]
+    for seen, row, count in zip(counts, values.softmax(-1), COUNTS, strict=True):
+        assert chisquare(seen, row[:count].numpy() * draws).pvalue > 1e-3
+
+
+def test_all_paths_has_the_gradient_of_all_probabilities() -> None:
+    """dL/dlogit_i = sum_j g_j p_j (delta_ij - p_i): Eq. 4, written out."""
+    values = leaf(5)
+    gates = all_paths(UNEVEN, values, rng(2))
+    slopes = {name: torch.randn(count, dtype=torch.float64) for name, count in zip(gates, COUNTS, strict=True)}
+    sum((gate.weight * slopes[name]).sum() for name, gate in gates.items()).backward()
+    for name, count, row, found in zip(gates, COUNTS, values.detach().softmax(-1), values.grad, strict=True):
+        p, g = row[:count].tolist(), slopes[name].tolist()
+        wanted = [sum(g[j] * p[j] * (float(i == j) - p[i]) for j in range(count)) for i in range(count)]
+        assert found.tolist() == pytest.approx(wanted + [0.0] * (4 - count), rel=1e-10, abs=1e-14)
 
 
 # --- several_sizes

@@ -8,6 +8,7 @@ from torch import nn
 
 from renascent.core.errors import UserError
 from renascent.core.optimiser import CroppedSGD, WeightRule
+from renascent.core.schema import written
 
 SETTINGS = [
     {"lr": 0.1},
@@ -142,6 +143,16 @@ def test_a_plain_step_would_move_what_lies_outside():
 def test_the_rate_is_a_cosine_between_its_ends():
     rule = WeightRule(lr=0.3, lr_end=0.1)
     assert [rule.rate(t) for t in (0.0, 0.5, 1.0)] == pytest.approx([0.3, 0.2, 0.1])
+
+
+def test_the_rate_can_fall_by_a_factor_an_epoch():
+    rule = WeightRule(lr=0.1, decay_per_epoch=0.97)
+    assert [rule.rate(t, epoch) for t, epoch in ((0.0, 0), (0.5, 1), (1.0, 2))] == [0.1, 0.1 * 0.97, 0.1 * 0.97**2]
+    net = Net()
+    optimiser = rule.optimiser(net)
+    rule.apply(optimiser, 0.3, epoch=2)
+    assert optimiser.param_groups[0]["lr"] == 0.1 * 0.97**2
+    assert "decay_per_epoch" not in written(WeightRule())  # as run folders of before have it
 
 
 @pytest.mark.parametrize("regions", [None, slices(2, 1)], ids=["whole", "cropped"])

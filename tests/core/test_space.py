@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest  # type: ignore[import-untyped]
 
 from renascent.core.errors import UserError
-from renascent.core.space import Arch, Choice, Codec, Integer, Real, Space, Subset
+from renascent.core.space import Arch, Choice, Codec, Integer, Kept, Real, Space, Subset
 
 # every kind, with a chain of conditions: "kernel" needs "op", which needs a depth of at least 2
 DISCRETE = Space(
@@ -451,34 +451,24 @@ def test_mutate_needs_something_to_change() -> None:
 # --- rules and joining
 
 
-def strongest_only(space: Space, scores: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
-    """Of all decisions, only the one with the highest score may be on."""
-    best = max(space.decisions, key=lambda name: scores[name][1])
-    return {name: "on" if name == best else "off" for name in space.decisions}
+RULED = Space({name: Choice(("off", "on")) for name in "abc"}, name="ruled", rules=(Kept(("a", "b", "c"), 1, "off"),))
 
 
-RULED = Space({name: Choice(("off", "on")) for name in "abc"}, name="ruled", rule=strongest_only)
-
-
-def test_rule_is_followed_by_discretise_and_sample() -> None:
-    assert RULED.discretise({"a": [0, 1], "b": [0, 3], "c": [0, 2]}) == Arch({"a": "off", "b": "on", "c": "off"})
+def test_rules_are_followed_by_discretise_and_sample() -> None:
+    assert RULED.discretise({"a": [9, 1], "b": [0, 3], "c": [0, 2]}) == Arch({"a": "off", "b": "on", "c": "off"})
+    assert RULED.discretise({name: [0, 1] for name in "abc"})["a"] == "on"  # of equals the earlier
     generator = rng(5)
     counts = Counter(RULED.sample(generator) for _ in range(3000))
     assert len(counts) == 3 and chisquare(list(counts.values())).pvalue > 0.01
 
 
-def test_rule_survives_joining() -> None:
+def test_rules_survive_joining() -> None:
     joined = RULED.join(Space({"lr": Real(0, 1)}))
     arch = joined.discretise({"a": [0, 1], "b": [0, 3], "c": [0, 2], "lr": 0.5})
     assert arch == Arch({"a": "off", "b": "on", "c": "off", "lr": 0.5})
     copied = pickle.loads(pickle.dumps(joined))
     assert copied.sample(rng(1)) == joined.sample(rng(1))
-
-
-def test_rule_must_give_legal_values() -> None:
-    space = Space({"a": Choice(("x", "y"))}, rule=lambda space, scores: {"a": "z"})
-    with pytest.raises(UserError, match="decision 'a' cannot be 'z'"):
-        space.sample(rng())
+    assert Space(RULED.decisions, name="ruled") != RULED
 
 
 def test_join() -> None:

@@ -70,7 +70,7 @@ def test_the_device_refuses_to_be_mixed(elsewhere: Any) -> None:
     torch.testing.assert_close(other.weight.grad.cpu(), wanted)
 
 
-@pytest.mark.parametrize("kind", range(4))
+@pytest.mark.parametrize("kind", range(5))
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_step_waits_for_the_device_twice_at_most(
     name: str, kind: int, elsewhere: Any, task: ImageTask, spaces: Any
@@ -79,6 +79,8 @@ def test_a_step_waits_for_the_device_twice_at_most(
     space = list(spaces.values())[kind]()
     if name == "darts-second-order" and kind == 0:
         pytest.skip("this device cannot change a shape in place, as a vector times a matrix does")
+    if name == "darts-second-order" and kind == 4:
+        pytest.skip("second derivatives of a deep chain take long here, and those of sizes are tested")
     net = space.supernet(1, 10).to(task.device, memory_format=space.memory_format)
     goals = Budget.parse("macs<=0.6x").goals(space, (1, 8, 8), 10) if kind else ()
     strategy, data = strategy_of(name), task.streams(0, 16)

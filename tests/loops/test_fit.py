@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from renascent.core.errors import Diverged, Interrupted, UserError
 from renascent.core.protocols import WeightRule
+from renascent.core.schema import written
 from renascent.loops import _drive
 from renascent.loops.fit import Fit, accuracy, fit, judge, recalibrate
 from renascent.loops.run import Run, read_events
@@ -69,7 +70,13 @@ def equal(a, b):
 
 def test_the_default_is_the_benchmarks_setting():
     rule = WeightRule(lr=0.1, lr_end=0.0, momentum=0.9, nesterov=True, weight_decay=5e-4, clip=0.0)
-    assert Fit() == Fit(epochs=200, batch=256, weights=rule, label_smoothing=0.0, drop_path=0.0, ema=0.0)
+    assert Fit() == Fit(epochs=200, batch=256, weights=rule, label_smoothing=0.0, drop_path=0.0, ema=0.0, auxiliary=0.0)
+
+
+def test_a_run_folder_says_nothing_of_an_auxiliary_head_that_is_not_there():
+    """As those of before, which a resume compares with."""
+    assert "auxiliary" not in written(Fit())
+    assert written(Fit(auxiliary=0.4))["auxiliary"] == 0.4
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -102,13 +109,14 @@ def test_it_learns_and_evaluates_what_was_asked(tmp_path):
     assert fitted.seconds > 0
 
 
-def resumed(folder, monkeypatch, **about):
+def resumed(folder, monkeypatch, kinds=(Net, Killed), **about):
     """Return what a training of one go finds, after checking that one killed in the middle of an epoch does, too."""
     monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", -1.0)
-    whole = train(folder / "whole", **about)
+    kind, killed = kinds
+    whole = train(folder / "whole", net(kind=kind), **about)
     with pytest.raises(KeyError):
-        train(folder / "r", net(kind=Killed), **about)
-    again = train(folder / "r", net(seed=9), resume=True, **about)
+        train(folder / "r", net(kind=killed), **about)
+    again = train(folder / "r", net(seed=9, kind=kind), resume=True, **about)
     assert equal(weights(again.net), weights(whole.net))
     assert again.scores == whole.scores
     return whole
@@ -152,6 +160,76 @@ def test_drop_path_grows_on_a_straight_line(tmp_path):
 def test_drop_path_needs_a_network_that_has_it(tmp_path):
     with pytest.raises(UserError, match=r"drop_path is 0.1, but Net has no drop_path: leave it at 0"):
         train(tmp_path / "r", net(drop_path=False), drop_path=0.1)
+
+
+class Headed(Net):
+    """A network with a place for an auxiliary head, behind its first convolution."""
+
+    auxiliary_size = 4
+
+    def auxiliary_head(self):
+        return nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
+
+    def forward(self, x, auxiliary=None):
+        out = super().forward(x)
+        return out if auxiliary is None else (out, auxiliary(self.first(x)))
+
+
+class KilledHeaded(Headed):
+    """In the middle of its second epoch."""
+
+    def forward(self, x, auxiliary=None):
+        if len(self.seen) == 6:
+            raise KeyError("killed")
+        return super().forward(x, auxiliary)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_auxiliary_loss_is_added_with_its_weight(tmp_path, smoothing):
+    model = net(kind=Headed)
+    torch.manual_seed(7)
+    fitted = train(tmp_path / "r", model, auxiliary=0.4, label_smoothing=smoothing)
+    plain = net(kind=Headed).train()
+    torch.manual_seed(7)
+    head, data = plain.auxiliary_head(), task()
+    optimiser = torch.optim.SGD(
+        [*plain.parameters(), *head.parameters()], 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
+    )
+    stream = data.stream("train+val", 0, 32)
+    for step in range(12):
+        torch.manual_seed(step)
+        x, y = stream.next()
+        out, aside = plain(x, head)
+        loss, second = (F.cross_entropy(logits, y, label_smoothing=smoothing) for logits in (out, aside))
+        optimiser.zero_grad()
+        (loss + 0.4 * second).backward()
+        optimiser.param_groups[0]["lr"] = 0.05 * (1 + math.cos(math.pi * step / 11))
+        optimiser.step()
+    for mine, other in zip(fitted.net.state_dict().values(), plain.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_auxiliary_head_is_no_part_of_what_is_trained(tmp_path):
+    model = net(kind=Headed)
+    names = set(model.state_dict())
+    fitted = train(tmp_path / "r", model, auxiliary=0.4, ema=0.5)
+    assert set(fitted.net.state_dict()) == set(model.state_dict()) == names
+    assert fitted.net(task().stream("train", 0, 2).next()[0]).shape == (2, 4)
+
+
+@pytest.mark.parametrize("about", [{}, {"ema": 0.9, "drop_path": 0.3}, {"float64": True}])
+def test_with_an_auxiliary_head_it_is_resumed_exactly(tmp_path, monkeypatch, about):
+    whole = resumed(tmp_path, monkeypatch, kinds=(Headed, KilledHeaded), auxiliary=0.4, **about)
+    assert not equal(weights(whole.net), weights(train(tmp_path / "without", net(kind=Headed), **about).net))
+
+
+def test_an_auxiliary_head_needs_a_place_and_large_enough_images(tmp_path):
+    with pytest.raises(UserError, match=r"auxiliary is 0.4, but Net has no place for an auxiliary head: leave it at 0"):
+        train(tmp_path / "r", net(), auxiliary=0.4)
+    model = net(kind=Headed)
+    model.auxiliary_size = 32
+    with pytest.raises(UserError, match=r"reads images of at least 32 x 32, and these are 4 x 4: leave it at 0"):
+        train(tmp_path / "s", model, auxiliary=0.4)
 
 
 def test_bf16_runs_convolutions_in_bfloat16_and_keeps_float32_weights(tmp_path):

@@ -323,20 +323,11 @@ def test_the_command_can_be_pasted(folder: Path) -> None:
     assert _command(["renascent.exe", "search"]) == _command(["__main__.py", "search"]) == "renascent search"
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["-c"],
-        ["ipykernel_launcher.py", "-f", "kernel.json"],
-        ["run.py", "3"],
-        ["__main__.py", "-q"],
-        ["pytest"],
-        [""],
-        [],
-    ],
-)
-def test_a_search_from_python_has_no_command(folder: Path, words: list[str]) -> None:
-    edit(folder / "environment.json", lambda e: {"sessions": [s | {"command": words} for s in e["sessions"]]})
+def test_a_search_from_python_has_no_command(folder: Path) -> None:
+    kernel, script = ["ipykernel_launcher.py", "-f", "kernel.json"], ["run.py", "3"]
+    for words in (["-c"], kernel, script, ["__main__.py", "-q"], ["pytest"], [""], []):
+        assert not _command(words)
+    edit(folder / "environment.json", lambda e: {"sessions": [s | {"command": script} for s in e["sessions"]]})
     told = report(folder).words("command")
     assert told == "The search was started from Python, not by a command; its settings are below."
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from renascent.core.space import Choice, Integer, Space
+from renascent.core.space import Choice, Integer, Kept, Space
 from renascent.strategies._controller import Controller
 
 SPACE = Space({"a": Choice(("x", "y", "z")), "b": Integer((8, 16)), "c": Choice(("p", "q"))})
@@ -89,6 +89,33 @@ def test_architectures():
     policy = controller()
     assert {policy.arch(row) for row in ALL} == set(SPACE)
     assert policy.arch(torch.tensor([2, 0, 1])) == SPACE.arch({"a": "z", "b": 8, "c": "q"})
+
+
+def test_what_breaks_a_rule_is_made_legal_by_what_is_more_likely():
+    """Edges are drawn among those that were picked, in proportion to the probability of what was picked of each."""
+    edges = ("a", "b", "c")
+    space = Space({name: Choice(("none", "x", "y")) for name in edges}, rules=(Kept(edges, 1),))
+    policy = controller(space)
+    rows = torch.tensor(list(itertools.product(range(3), repeat=3)))
+    for row in rows:
+        found = space.indices(policy.arch(row))
+        assert policy.arch(row) == policy.arch(row)
+        (kept,) = found.nonzero()[0]
+        assert not row.any() or found[kept] == row[kept]
+    counts = [0, 0, 0]
+    many = Space(
+        {f"{n}{k}": d for k in range(40) for n, d in space.decisions.items()},
+        rules=tuple(Kept(tuple(f"{n}{k}" for n in edges), 1) for k in range(40)),
+    )
+    policy = controller(many)
+    with torch.no_grad():
+        for p in policy.parameters():
+            p.zero_()  # all are equally likely: no edge is preferred for its place
+    for seed in range(5):
+        row = torch.randint(1, 3, (120,), generator=torch.Generator().manual_seed(seed))
+        kept = many.indices(policy.arch(row)).reshape(40, 3).nonzero()[1]
+        counts = [count + int((kept == k).sum()) for k, count in enumerate(counts)]
+    assert sum(counts) == 200 and chisquare(counts).pvalue > 1e-3
 
 
 def test_the_start_is_from_the_seed_and_small():

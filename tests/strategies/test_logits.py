@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from renascent.core.space import Arch, Choice, Integer, Space
+from renascent.core.space import Arch, Choice, Integer, Kept, Space
 from renascent.strategies._logits import Logits
 
 UNEVEN = Space({"a": Choice(("x", "y", "z")), "b": Integer((8, 16))})
@@ -73,3 +73,18 @@ def test_log_probability_is_of_what_is_active():
     conditional = Space({"a": Integer((1, 2)), "b": Integer((8, 16), when=("a", (2,)))})
     policy = Logits(conditional, rng(), std=1.0)
     torch.testing.assert_close(policy.log_probability(conditional.arch({"a": 1})), policy.probabilities()["a"][0].log())
+
+
+def test_log_probability_of_what_a_rule_keeps_is_that_of_the_draw():
+    """Sums to 1 over all legal architectures, and is how often each is drawn."""
+    edges = {name: Choice(("none", "x", "y")) for name in ("0-3", "1-3", "2-3")}
+    space = Space({**edges, "width": Integer((8, 16))}, rules=(Kept(tuple(edges), 2),))
+    policy, shared = Logits(space, rng(1), std=1.0), rng(2)
+    with torch.no_grad():
+        chances = {arch: float(policy.log_probability(arch).exp()) for arch in space}
+    assert len(chances) == 24 and sum(chances.values()) == pytest.approx(1, rel=1e-5)
+    counts = Counter(policy.draw(shared) for _ in range(6000))
+    wanted = [6000 * chance / sum(chances.values()) for chance in chances.values()]
+    assert chisquare([counts[arch] for arch in chances], wanted).pvalue > 1e-3
+    policy.log_probability(next(iter(space))).backward()
+    assert policy.logits.grad.isfinite().all() and not policy.logits.grad[:3, 0].any()

@@ -124,7 +124,7 @@ def _check(plan: Plan, task: ImageTask, out: Path) -> None:
         raise UserError(f"`out` {out} ends in .npz, which stands for other tables: name it {out.stem}.safetensors")
     task.stream("train", 0, plan.settings.batch)
     first = plan.space.space.parse(plan.archs[0])
-    check_fit(plan.space.network(first, task.channels, task.classes), plan.settings, task.device)
+    check_fit(plan.space.network(first, task.channels, task.classes), plan.settings, task)
 
 
 def _table(name: str, plan: Plan, task: ImageTask, journal: Journal, command: str) -> Table:

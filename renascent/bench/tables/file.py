@@ -204,7 +204,7 @@ def space_to_json(space: Space) -> dict[str, Any]:
     if space.name == SIZE:
         return {"name": SIZE}
     plain = all(isinstance(d, Choice | Integer) and d.when is None for d in space.decisions.values())
-    if not plain or space.codec or space.rule:
+    if not plain or space.codec or space.rules:
         raise UserError(f"space '{space.name}' cannot be written in a table: give Choice and Integer decisions only")
     decisions = {n: {"kind": type(d).__name__, "options": list(space.options(n))} for n, d in space.decisions.items()}
     return {"name": space.name, "decisions": decisions}

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.cost import CostFlags
 from renascent.cli.work.running import latency_from, ready, task_on
@@ -89,9 +91,9 @@ def _rows(case: Case, latency: Priced | None) -> list[Feasible]:
     }
     costs |= {LATENCY: latency} if latency else {}
     space, found = case.config.space, []
-    some = case.arch or space.from_indices([0] * len(space.decisions))
+    row = space.indices(case.arch) if case.arch else space.strongest(np.zeros((len(space.counts), max(space.counts))))
     for name, cost in costs.items():
-        limit = float(cost.exact(space.indices(some)[None])[0])
+        limit = float(cost.exact(row[None])[0])
         # a hair more, since a sum over many architectures may differ in its last digit
         goal = Goal(name, limit * (1 + 1e-6), cost, cost.exact, getattr(cost, "terms", None))
         found += [row._replace(limit=limit) for row in feasible(case.config, [goal])]

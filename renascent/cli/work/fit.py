@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from renascent.cli.commands.command import Machine, Outcome, lasting
+from renascent.cli.commands.command import Machine, Outcome, lasting, recipe_of
 from renascent.cli.commands.fit import FitFlags
 from renascent.cli.progress import Counted, Live
 from renascent.cli.work.models import loaded
@@ -32,7 +32,8 @@ def run(
     result = loaded(folder, flags.factory)
     taught = flags.teacher is not None
     teacher = flags.teacher if flags.teacher in (None, REFERENCE) else loaded(str(flags.teacher), None)
-    task = _task(flags, result, options, machine)
+    recipe = recipe_of(flags.recipe, "fit")
+    task = _task(flags, result, {**({"cutout": recipe.cutout} if recipe and recipe.cutout else {}), **options}, machine)
     first = [f"{REFERENCE} network"] if REFERENCE in (flags.teacher, flags.init) else []
     cells = [f"random cell {number + 1} of {flags.random_cells}" for number in range(flags.random_cells)]
     with Counted() as bars:

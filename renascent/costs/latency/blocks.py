@@ -179,7 +179,7 @@ class BlockLatency(Additive):
             lut.calibration.constant_ms + scale * base,
             scale * table,
             Origin(source, device_of(lut), str(twin)),
-            spread=scale * np.asarray(spread) ** 0.5,
+            spread=scale * np.sqrt(spread),
             base_spread=scale * float(np.sqrt(error)),
             lut=lut,
             twin=twin,

@@ -56,9 +56,10 @@ class LayerConfig(NamedTuple):
             raise ValueError(
                 f"{short(key)} is no layer of a latency table: names look like conv-k3-s2-g1-norm-act-16x28x28-32"
             )
-        kernel, stride, groups, dilation, *sizes = map(int, numbers)
-        found = config_of((match[1], kernel, stride, groups, bool(match[6]), bool(match[7]), dilation), sizes)
-        if min(kernel, stride, groups, dilation, *sizes) < 1 or found.key != key:
+        kernel, stride, groups, dilation, inputs, outputs, h, w = values = list(map(int, numbers))
+        norm, active = match[6] is not None, match[7] is not None
+        found = cls(match[1], kernel, stride, groups, norm, active, inputs, outputs, h, w, dilation)
+        if min(values) < 1 or found.key != key:
             raise ValueError(f"{short(key)} is no layer: all numbers are at least 1 and have no zeros in front")
         return found
 

@@ -125,8 +125,9 @@ def _spread_out(config: SpaceConfig, rng: np.random.Generator, count: int) -> li
     found = []
     counts = np.array(config.space.counts)
     for share in np.linspace(0, 1, count):
-        middle = np.clip(share + 0.25 * rng.standard_normal(len(counts)), 0, 1)
-        found.append(config.space.from_indices(np.floor(middle * (counts - 1e-9)).astype(int)))
+        middle = np.clip(share + 0.25 * rng.standard_normal(len(counts)), 0, 1) * (counts - 1e-9)
+        away = np.abs(np.arange(counts.max()) + 0.5 - middle[:, None])
+        found.append(config.space.from_indices(config.space.strongest(-away)))
     return found
 
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from renascent.experiment.recipes.recipe import Recipe
 
 NATS, TAS, ESTIMATOR = "arXiv:2009.00437", "arXiv:1905.09717", "arXiv:1106.4487"
+GDAS, DARTS = "arXiv:1910.04465", "arXiv:1806.09055"
+PROXYLESS = "arXiv:1812.00332"
 
 
 class Summary(NamedTuple):
@@ -41,6 +43,22 @@ def _taught(what: str) -> Summary:
     return Summary("fit", f"TAS's training on {what}, T = 4", TAS)
 
 
+def _cells(what: str, paper: str) -> Summary:
+    return Summary("search", f"the search of DARTS cells by {what}, batch 64, half of CIFAR-10 to validate on", paper)
+
+
+def _proxyless(what: str, how: str) -> Summary:
+    return Summary("search", f"ProxylessNAS's search {what}, {how}", PROXYLESS)
+
+
+def _path(what: str) -> Summary:
+    return Summary("fit", f"ProxylessNAS's training on CIFAR: {what}, cutout 16", PROXYLESS)
+
+
+TREE = "of a PyramidNet of trees: CIFAR-10, 200 epochs"
+CHAIN = "of the MBConv chain: a folder of images, 160 epochs at batch 256"
+UPDATES = {"": "by gradient", "-reinforce": "by REINFORCE"}
+
 TOPOLOGY = ("rsps", "darts", "darts-second-order", "gdas", "setn", "enas")
 
 SUMMARIES = {
@@ -51,9 +69,23 @@ SUMMARIES = {
     **{f"tas-resnet{n}": _tas(n, "widths and depths", "CIFAR-10, 600") for n in (20, 32, 56, 110, 164)},
     **{f"tas-resnet{n}": _tas(n, "widths", "a folder of images, 120") for n in (18, 50)},
     **{f"nats-size-{strategy}": _nats("size", strategy) for strategy in ("tas", "fbnetv2", "tunas", "tunas-warmup")},
+    "gdas-cells": _cells("GDAS: C16 N2, 240 epochs, the best of 4 seeds", GDAS),
+    "gdas-cells-fixed": _cells("GDAS with the fixed reduction cell: C16 N2, 240 epochs, the best of 4 seeds", GDAS),
+    "darts-cells-first": _cells("first-order DARTS: C16, 8 cells, 50 epochs", DARTS),
+    "darts-cells-second": _cells("second-order DARTS: C16, 8 cells, 50 epochs", DARTS),
+    "cells-fit-cifar": Summary(
+        "fit", "DARTS's training on CIFAR: 600 epochs, drop path 0.2, auxiliary head 0.4, cutout 16", DARTS
+    ),
+    "cells-fit-imagenet": Summary(
+        "fit", "DARTS's training on ImageNet: 250 epochs, SGD 0.1 times 0.97 an epoch, auxiliary head 0.4", DARTS
+    ),
     "tas-cifar": _taught("CIFAR: 300 epochs, SGD 0.1 to 0, 0.1 label + 0.9 T^2 soft"),
     "tas-imagenet": _taught("ImageNet: 120 epochs, SGD 0.1 to 0, smoothing 0.1, 0.5 label + 0.5 T^2 soft"),
     "tas-cifar-as-printed": _taught("CIFAR: 300 epochs, SGD 0.1 to 0, 0.9 label + 0.1 soft, no T^2"),
+    **{f"proxyless-cifar{form}": _proxyless(TREE, how) for form, how in UPDATES.items()},
+    **{f"proxyless-imagenet{form}": _proxyless(CHAIN, how) for form, how in UPDATES.items()},
+    "proxyless-fit": _path("300 epochs"),
+    "proxyless-fit-droppath": _path("600 epochs with drop path"),
 }
 """Recipe name -> what it is."""
 

@@ -8,7 +8,10 @@ from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
 from renascent.experiment.recipes import SUMMARIES
 from renascent.experiment.recipes.recipe import Recipe, SearchPart
 from renascent.loops.fit import Fit
+from renascent.nets.cells.darts import DartsCells
+from renascent.nets.cells.mbconv import MBConv
 from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.cells.pyramid import PyramidTree
 from renascent.nets.sizes.mobile_v1 import MobileNetV1
 from renascent.nets.sizes.mobile_v2 import MobileNetV2
 from renascent.nets.sizes.nats_size import NatsSize
@@ -19,6 +22,8 @@ from renascent.strategies.enas import ENAS
 from renascent.strategies.fbnetv2 import FBNetV2
 from renascent.strategies.gdas import GDAS
 from renascent.strategies.nes import NES
+from renascent.strategies.proxyless import Proxyless
+from renascent.strategies.proxyless_reinforce import ProxylessReinforce
 from renascent.strategies.rsps import RSPS
 from renascent.strategies.setn import SETN
 from renascent.strategies.tas import TAS
@@ -47,6 +52,24 @@ def _nats(space: SpaceConfig, strategy: OneShot, clip: float, augment_val: bool 
         epochs=100,
         batch=64,
         weights=WeightRule(lr=0.025, lr_end=0.001, momentum=0.9, nesterov=True, weight_decay=5e-4, clip=clip),
+    )
+
+
+def _dartslike(lr: float, decay: float, **about: float) -> WeightRule:
+    """Return the rule of DARTS's searches and trainings: plain momentum, gradients of a norm of at most 5."""
+    return WeightRule(lr=lr, momentum=0.9, nesterov=False, weight_decay=decay, clip=5.0, **about)
+
+
+def _cells(space: DartsCells, strategy: OneShot, epochs: int, seeds: tuple[int, ...]) -> SearchPart:
+    return SearchPart(
+        space=space,
+        strategy=strategy,
+        data="cifar10",
+        options=ImageOptions(),
+        epochs=epochs,
+        batch=64,
+        weights=_dartslike(0.025, 3e-4, lr_end=0.001),
+        seeds=seeds,
     )
 
 
@@ -90,6 +113,33 @@ SIZES: dict[str, OneShot] = {
 NATS-Bench's temperature of FBNet-V2 falls linearly, this one exponentially, between the same ends.
 """
 
+CELLS: dict[str, tuple[DartsCells, OneShot, int, tuple[int, ...]]] = {
+    "gdas-cells": (DartsCells(channels=16, cells=2), TOPOLOGY["gdas"], 240, (0, 1, 2, 3)),
+    "gdas-cells-fixed": (DartsCells(channels=16, cells=2, reduction="fixed"), TOPOLOGY["gdas"], 240, (0, 1, 2, 3)),
+    "darts-cells-first": (DartsCells(channels=16, layers_count=8), TOPOLOGY["darts"], 50, ()),
+    "darts-cells-second": (DartsCells(channels=16, layers_count=8), TOPOLOGY["darts-second-order"], 50, ()),
+}
+"""Searches of DARTS cells: the space, the strategy, epochs, and the seeds of which the best counts.
+
+GDAS, Dong and Yang, arXiv:1910.04465, Sec. 4.1, whose text has no batch size: that of DARTS, Liu, Simonyan and Yang,
+arXiv:1806.09055, Sec. A.1.
+"""
+
+TREES: dict[str, OneShot] = {"": Proxyless(arch_lr=6e-3), "-reinforce": ProxylessReinforce(arch_lr=0.01)}
+"""ProxylessNAS on CIFAR-10, Cai, Zhu and Han, arXiv:1812.00332, Sec. 4.1.
+
+The paper gives the validation images, Adam and the epochs; batch and the weights' rule are those usual for PyramidNet.
+"""
+
+CHAINS: dict[str, OneShot] = {
+    "": Proxyless(arch_lr=1e-3, arch_every=5, policy_warmup=0.25, label_smoothing=0.1),
+    "-reinforce": ProxylessReinforce(arch_lr=1e-3, arch_every=5, policy_warmup=0.25, label_smoothing=0.1),
+}
+"""ProxylessNAS on ImageNet, Sec. 4.2. The paper gives the validation images and Adam; the rest is the authors' setting.
+
+Of their 160 epochs the first 40 have weight steps only.
+"""
+
 NES_SPACES = {
     "mobilenet-v1": (MobileNetV1(), 31, _sgd(0.05, 4e-5)),
     "mobilenet-v2": (MobileNetV2(), 31, _sgd(0.05, 4e-5)),
@@ -101,12 +151,13 @@ The epochs are the paper's iterations: 75 rounds of 2000 weight steps (of ResNet
 of each class held out, are 31.2 (15.6) epochs of 1,231,167 images. Its text says "about 64" (32), twice as many.
 """
 
-SEARCHES = {
+SEARCHES: dict[str, SearchPart] = {
     # the authors' bilevel searches augment the validation half too; ENAS's controller sees plain images
     **{
         f"nats-topology-{name}": _nats(NatsTopology(channels=16, cells=5), strategy, 5.0, name != "enas")
         for name, strategy in TOPOLOGY.items()
     },
+    **{name: _cells(*about) for name, about in CELLS.items()},
     **{f"nats-size-{name}": _nats(NatsSize(), strategy, 0.0) for name, strategy in SIZES.items()},
     **{
         f"nes-{name}": _imagenet(space, NES(), epochs, weights, val=50_000)
@@ -121,6 +172,22 @@ SEARCHES = {
     },
 }
 
+TREE = PyramidTree(blocks=18, final_channels=400)
+
+
+def _trees(strategy: OneShot) -> SearchPart:
+    options = ImageOptions(val=5000)
+    return SearchPart(
+        space=TREE, strategy=strategy, data="cifar10", options=options, epochs=200, batch=64, weights=_sgd(0.1, 1e-4)
+    )
+
+
+SEARCHES |= {f"proxyless-cifar{form}": _trees(strategy) for form, strategy in TREES.items()}
+SEARCHES |= {
+    f"proxyless-imagenet{form}": _imagenet(MBConv(), strategy, 160, _sgd(0.025, 4e-5), val=50_000)
+    for form, strategy in CHAINS.items()
+}
+
 CIFAR = Fit(epochs=300, batch=256, weights=_sgd(0.1, 5e-4))
 
 TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
@@ -129,6 +196,21 @@ TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
         f"nats-{name}": (Fit(epochs=epochs, batch=256, weights=_sgd(0.1, 5e-4)), None)
         for name, epochs in (("h0", 12), ("h1", 200), ("h2", 90))
     },
+    # of DARTS, Sec. 3.2 and A.2: CIFAR-10, and ImageNet
+    "cells-fit-cifar": (
+        Fit(epochs=600, batch=96, weights=_dartslike(0.025, 3e-4, lr_end=0.0), drop_path=0.2, auxiliary=0.4),
+        None,
+    ),
+    "cells-fit-imagenet": (
+        Fit(
+            epochs=250,
+            batch=128,
+            weights=_dartslike(0.1, 3e-5, lr_end=0.0, decay_per_epoch=0.97),
+            label_smoothing=0.1,
+            auxiliary=0.4,
+        ),
+        None,
+    ),
     # of TAS, with the unpruned network as teacher; 0.1 label + 0.9 T^2 soft targets is what works
     "tas-cifar": (CIFAR, Distillation.recipe()),
     # the paper's text gives lambda = 0.9, and the equation puts it before the labels' loss
@@ -137,11 +219,18 @@ TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
         Fit(epochs=120, batch=256, weights=_sgd(0.1, 1e-4), label_smoothing=0.1),
         Distillation.recipe(large_images=True),
     ),
+    # ProxylessNAS: as its search, but for the epochs; the paper does not say how often a path is dropped
+    "proxyless-fit": (Fit(epochs=300, batch=64, weights=_sgd(0.1, 1e-4)), None),
+    "proxyless-fit-droppath": (Fit(epochs=600, batch=64, weights=_sgd(0.1, 1e-4), drop_path=0.2), None),
 }
+
+CUTOUT = {"cells-fit-cifar": 16, "proxyless-fit": 16, "proxyless-fit-droppath": 16}
+"""Trainings whose images have a square cut out: its side in pixels."""
 
 
 def recipe(name: str) -> Recipe:
     """Return the recipe of a name."""
     search, (fit, distillation) = SEARCHES.get(name), TRAININGS.get(name, (None, None))
     _, about, paper = SUMMARIES[name]
-    return Recipe(name=name, summary=about, paper=paper, search=search, fit=fit, distillation=distillation)
+    about_all = {"name": name, "summary": about, "paper": paper}
+    return Recipe(**about_all, search=search, fit=fit, distillation=distillation, cutout=CUTOUT.get(name, 0))

@@ -1,6 +1,7 @@
 """Recipe: the settings of a whole search, or of a training, as a paper gives them."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
@@ -13,7 +14,10 @@ from renascent.tasks.prepare import ImageOptions
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPart:
-    """A search: the arguments of `renascent.search`, with `data` a name of `tasks.DATASETS`."""
+    """A search: the arguments of `renascent.search`, with `data` a name of `tasks.DATASETS`.
+
+    seeds: of several searches, of which the best by validation counts; none: one search.
+    """
 
     space: SpaceConfig
     strategy: OneShot
@@ -22,6 +26,7 @@ class SearchPart:
     epochs: int
     batch: int
     weights: WeightRule = field(default_factory=WeightRule)
+    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,7 @@ class Recipe:
         fit: a training of one network.
         distillation: of a training that has a teacher: the trained reference network of the space, unless another is
             given.
+        cutout: of a training: side in pixels of the square cut out of its images.
     """
 
     name: str
@@ -44,9 +50,13 @@ class Recipe:
     search: SearchPart | None = None
     fit: Fit | None = None
     distillation: Distillation | None = None
+    cutout: int = 0
 
-    def run(self, **others: Any) -> Result:
-        """Search as the recipe says. others: what `renascent.search` takes besides: seed, out, resume, say.
+    def run(self, *, out: str | Path | None = None, **others: Any) -> Result:
+        """Search as the recipe says. others: what `renascent.search` takes besides: seed, resume, say.
+
+        Where the recipe has several seeds and none is given, it searches with each, in folders seed-0 and so on of
+        `out`, and returns the result with the best score on validation images.
 
         Raises AssertionError for a recipe of a training (give its `fit` to `Result.fit`), otherwise as `search` and
         `load_task`.
@@ -56,6 +66,9 @@ class Recipe:
         part = self.search
         assert part is not None, f"{self.name} is a recipe of a training"
         task = load(part.data, options=part.options)
-        return search(
-            part.space, part.strategy, task, epochs=part.epochs, batch=part.batch, weights=part.weights, **others
-        )
+        about: Any = {"epochs": part.epochs, "batch": part.batch, "weights": part.weights, **others}
+        if not part.seeds or "seed" in others:
+            return search(part.space, part.strategy, task, out=out, **about)
+        folders = {seed: Path(out) / f"seed-{seed}" if out is not None else None for seed in part.seeds}
+        found = [search(part.space, part.strategy, task, out=to, seed=seed, **about) for seed, to in folders.items()]
+        return max(found, key=lambda result: result.about.search_score)

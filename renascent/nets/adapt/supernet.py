@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.hooks import RemovableHandle
 
 from renascent.core.errors import UserError
-from renascent.core.gates import Gates, moved
+from renascent.core.gates import Gates, moved, with_probes_active
 from renascent.core.optimiser import Region, Regions
 from renascent.core.protocols import Supernet
 from renascent.core.space import Arch
@@ -63,7 +63,7 @@ class AdaptedNet(Supernet):
         return self
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        gates, x = moved(gates, x.device), x if self.plan.channels_last else x.contiguous()
+        gates, x = moved(with_probes_active(gates), x.device), x if self.plan.channels_last else x.contiguous()
         if RESOLUTION in self.space.decisions:
             active = self._active(gates, RESOLUTION)
             if len(active) != 1:

@@ -120,9 +120,8 @@ class Shuffle(nn.Module):
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        apart = x.reshape(batch, self.groups, channels // self.groups, height, width)
-        return apart.transpose(1, 2).reshape(batch, channels, height, width)
+        batch, channels, h, w = x.shape
+        return x.view(batch, self.groups, channels // self.groups, h, w).transpose(1, 2).flatten(1, 2)
 
 
 def _block(place: Place, norm: Norm, block: Block) -> nn.Module:

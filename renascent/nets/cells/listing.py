@@ -51,7 +51,6 @@ class Placed:
         return {name: self.decisions[inside] for name, inside in insides.items() if inside in self.decisions}
 
 
-@torch.no_grad()
 def listing(space: Space, build: Any, shape: tuple[int, int, int]) -> Listing:
     """List the layers for an input of `shape` (channels, h, w). build: place -> the plain network.
 
@@ -61,21 +60,25 @@ def listing(space: Space, build: Any, shape: tuple[int, int, int]) -> Listing:
     fixed: tuple[Layer, ...] = ()
     for k in range(max(space.counts)):
         picked = {name: space.options(name)[min(k, n - 1)] for name, n in zip(options, space.counts, strict=True)}
-        place = Placed(Arch(picked))
-        with torch.device("meta"):
-            net = build(place)
-        net.to_empty(device="cpu")  # as it is, meta would take many times as long as computing
-        for tensor in (*net.parameters(), *net.buffers()):
-            tensor.zero_()
-        owners = place.owners(net)
         found: dict[str | None, list[Layer]] = {}
-        for owner, layer in layers_of(trace(net, shape, batch=1), owners):
+        for owner, layer in ran(Placed(Arch(picked)), build, shape):
             found.setdefault(owner, []).append(layer)
         fixed = tuple(found.get(None, ()))
         for name, count in zip(options, space.counts, strict=True):
             if k < count:
                 options[name].append(tuple(found.get(name, ())))
     return Listing(fixed, {name: tuple(layers) for name, layers in options.items()})
+
+
+@torch.no_grad()
+def ran(place: Placed, build: Any, shape: tuple[int, int, int]) -> list[tuple[str | None, Layer]]:
+    """Run the plain network of one architecture, and return its layers as `layers_of` does."""
+    with torch.device("meta"):
+        net = build(place)
+    net.to_empty(device="cpu")  # as it is, meta would take many times as long as computing
+    for tensor in (*net.parameters(), *net.buffers()):
+        tensor.zero_()
+    return layers_of(trace(net, shape, batch=1), place.owners(net))
 
 
 def layers_of(graph: Graph, owners: Mapping[str, str]) -> list[tuple[str | None, Layer]]:
@@ -117,6 +120,10 @@ def _layer(node: Node, graph: Graph, out: int) -> Layer | None:
     about |= {"inputs": shapes[0][1], "size": shapes[0][2:]}
     if node.name == "conv2d":
         stride, dilation, groups = (_side(node.argument(k, name, 1)) for k, name in WINDOW.items())
+        height, width = shapes[1][-2:]
+        if height != width:  # listed as the 1x1 convolution of its window's places, which multiplies the same
+            about |= {"inputs": about["inputs"] * height * width, "size": graph.shapes[out][2:]}
+            return Layer(kind="conv", groups=groups, **about)
         deep = groups == about["inputs"] == about["outputs"]
         about |= {"kernel": shapes[1][-1], "stride": stride, "dilation": dilation}
         return Layer(kind="depthwise" if deep else "conv", groups=1 if deep else groups, **about)

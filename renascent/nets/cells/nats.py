@@ -19,7 +19,7 @@ from renascent.core.protocols import SpaceConfig, Supernet
 from renascent.core.space import Arch, Space
 from renascent.nets.cells.cell import SharedCell
 from renascent.nets.cells.norm import BatchStatisticsNorm
-from renascent.nets.cells.ops import Norm, ResidualDown, operation
+from renascent.nets.cells.ops import Norm, ResidualDown, drop_paths, operation
 from renascent.nets.cells.routes import departures, edge_name
 
 
@@ -86,10 +86,7 @@ class Cell(nn.Module):
     def _edge(self, name: str, x: Tensor, drop_path: float) -> Tensor:
         op = self.edges[name]
         out: Tensor = op(x)
-        if self.training and drop_path > 0 and not isinstance(op, nn.Identity):
-            keep = 1 - drop_path
-            out = out * (torch.rand(len(out), 1, 1, 1, device=out.device, dtype=out.dtype) < keep) / keep
-        return out
+        return drop_paths(out, drop_path) if self.training and not isinstance(op, nn.Identity) else out
 
 
 class NatsNetwork(nn.Module):

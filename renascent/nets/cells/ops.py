@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from renascent.core.codecs.nats_topology import OPERATIONS
@@ -15,10 +16,14 @@ Norm = Callable[[int], nn.Module]
 
 
 class Zero(nn.Module):
-    """No connection: zeros of the input's shape."""
+    """No connection: zeros of the input's shape, its height and width over `stride`."""
+
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.mul(0.0)
+        return x[:, :, :: self.stride, :: self.stride].mul(0.0) if self.stride > 1 else x.mul(0.0)
 
 
 class Residual(nn.Module):
@@ -101,3 +106,17 @@ class ResidualDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.shortcut(x) + self.conv_b(self.conv_a(x))  # type: ignore[no-any-return]
+
+
+def drop_paths(out: Tensor, probability: float) -> Tensor:
+    """Drop what an edge brings for some images, and scale up the others: FractalNet, arXiv:1605.07648.
+
+    out: (batch, channels, h, w).
+
+    >>> drop_paths(torch.ones(1, 1, 1, 1), 0.0)
+    tensor([[[[1.]]]])
+    """
+    if probability <= 0:
+        return out
+    keep = 1 - probability
+    return out * (torch.rand(len(out), 1, 1, 1, device=out.device, dtype=out.dtype) < keep) / keep

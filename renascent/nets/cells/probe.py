@@ -41,12 +41,9 @@ def unnoticed(option: Option, x: Tensor) -> Tensor:
     So running statistics and the draws of dropout are those of a step without it, bit for bit.
     """
     with torch.random.fork_rng([x.device] if x.is_cuda else []):
-        # not put back afterwards, which a graph that has saved them would refuse
-        buffers = (
-            {name: value.clone() for name, value in option.named_buffers()} if isinstance(option, nn.Module) else {}
-        )
-        if isinstance(option, nn.Module) and buffers:
-            return functional_call(option, buffers, (x,))  # type: ignore[no-any-return]
+        # on copies: originals put back afterwards would be refused by a graph that has saved them
+        if isinstance(option, nn.Module) and (copies := {name: b.clone() for name, b in option.named_buffers()}):
+            return functional_call(option, copies, (x,))  # type: ignore[no-any-return]
         return option(x)
 
 
@@ -62,8 +59,8 @@ class _Probe(Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        slopes = [(g * unnoticed(option, x)).sum() for option in ctx.options.values()]
+        slopes = {k: (g * unnoticed(option, x)).sum() for k, option in ctx.options.items()}
+        nothing = g.new_zeros(())
         # one move to the weight's device, where every single number would make an accelerator wait
-        gradient = torch.zeros_like(ctx.like, device=ctx.device)
-        gradient[list(ctx.options)] = torch.stack(slopes).to(gradient)
+        gradient = torch.stack([slopes.get(k, nothing) for k in range(len(ctx.like))]).to(ctx.device, ctx.like.dtype)
         return g, gradient, None, None

@@ -11,10 +11,10 @@ from renascent.core.errors import UserError
 from renascent.core.fields import Count, Range, settings
 from renascent.core.space import Arch, Choice, Space
 from renascent.core.text import aligned
-from renascent.nets.cells.ops import Norm
+from renascent.nets.cells.ops import Norm, drop_paths
 from renascent.nets.cells.slots import ChoiceSpace, Place
 from renascent.nets.sizes.mixture import padded_sum
-from renascent.nets.sizes.units import Chain, Classifier
+from renascent.nets.sizes.units import Classifier
 
 Tree = tuple["Tree", ...]
 """A node: what each of its edges leads to. A leaf has none."""
@@ -97,9 +97,9 @@ class PyramidTree(ChoiceSpace):
         """Build the network. place: makes what is decided.  norm: makes a batch normalisation of so many channels."""
         blocks = list(self.backbone())
         cells = [_cell(place, norm, f"block{k}", block) for k, block in enumerate(blocks)]
-        return Chain(
+        return PyramidNet(
             stem=nn.Sequential(nn.Conv2d(channels_in, STEM, 3, padding=1, bias=False), norm(STEM)),
-            blocks=nn.Sequential(*(Pyramidal(block, cell, norm) for block, cell in zip(blocks, cells, strict=True))),
+            blocks=[Pyramidal(block, cell, norm) for block, cell in zip(blocks, cells, strict=True)],
             last=nn.Sequential(norm(blocks[-1].outputs), nn.ReLU()),
             classifier=Classifier(blocks[-1].outputs, classes),
         )
@@ -147,9 +147,29 @@ class Pyramidal(nn.Module):
             norm(block.outputs),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, drop_path: float) -> Tensor:
         out = self.inside(x)
+        out = drop_paths(out, drop_path) if self.training else out
         return padded_sum(out, functional.avg_pool2d(x, 2, ceil_mode=True) if self.stride > 1 else x)
+
+
+class PyramidNet(nn.Module):
+    """The backbone with its cells.
+
+    drop_path: probability that what a block adds to its shortcut is dropped for an image while training, as in Huang et
+    al., Deep Networks with Stochastic Depth, arXiv:1603.09382; settable at any time.
+    """
+
+    def __init__(self, stem: nn.Module, blocks: Iterable[Pyramidal], last: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.blocks, self.last, self.classifier = stem, nn.ModuleList(blocks), last, classifier
+        self.drop_path = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x, self.drop_path)
+        return self.classifier(self.last(x))  # type: ignore[no-any-return]
 
 
 def operation(name: str, channels: int, norm: Norm) -> nn.Module:
@@ -161,8 +181,8 @@ def operation(name: str, channels: int, norm: Norm) -> nn.Module:
     if name == "max_pool_3x3":
         return nn.MaxPool2d(3, 1, 1)
     kernel, dilation = SEPARABLE[name]
-    window = {"kernel_size": kernel, "padding": kernel // 2 * dilation, "dilation": dilation}
-    depthwise = nn.Conv2d(channels, channels, **window, groups=channels, bias=False)
+    window = kernel, 1, kernel // 2 * dilation, dilation
+    depthwise = nn.Conv2d(channels, channels, *window, groups=channels, bias=False)
     return nn.Sequential(norm(channels), nn.ReLU(), depthwise, nn.Conv2d(channels, channels, 1, bias=False))
 
 

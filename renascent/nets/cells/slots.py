@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from renascent.core.bounds import COSTS
+from renascent.core.errors import UserError
 from renascent.core.gates import Gates, moved
 from renascent.core.space import Arch
 from renascent.core.spaces import SpaceConfig, Supernet
-from renascent.nets.cells.listing import Listing, listing
+from renascent.nets.cells.listing import Listing, Placed, listing, ran
 from renascent.nets.cells.mixed import MixedOp
 from renascent.nets.cells.norm import BatchStatisticsNorm
 from renascent.nets.cells.ops import Norm
@@ -65,6 +66,16 @@ class ChoiceSpace(SpaceConfig):
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
         """Build one architecture with fresh weights. `prune` changes nothing: every option reaches the output."""
         return self.build(chosen(arch), nn.BatchNorm2d, channels_in, classes)
+
+    def check_size(self, shape: tuple[int, int, int]) -> None:
+        """Raise UserError for images so small that a layer would stride over a map of one pixel."""
+        arch = self.reference or Arch({name: self.space.options(name)[0] for name in self.space.decisions})
+        layers = ran(Placed(arch), lambda place: self.build(place, nn.BatchNorm2d, shape[0], 2), shape)
+        if any(layer.stride > 1 and 1 in layer.size for _, layer in layers):
+            raise UserError(
+                f"images of {shape[1]} x {shape[2]} are too small for '{self.space.name}': a layer would stride over a "
+                "map of one pixel; give larger images, or a network for small ones"
+            )
 
     @property
     def costs(self) -> tuple[str, ...]:

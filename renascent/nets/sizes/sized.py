@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renascent.core.gates import Gate, Gates, certain, moved
+from renascent.core.gates import Gate, Gates, certain, moved, with_probes_active
 from renascent.core.optimiser import Regions
 from renascent.core.protocols import SpaceConfig, Supernet
 from renascent.core.space import Arch, Space
@@ -194,7 +194,7 @@ class SizedSupernet(Supernet):
         replace_modules(self.net, self.context)
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        with self.context.active(moved(gates, x.device)):
+        with self.context.active(moved(with_probes_active(gates), x.device)):
             if RESOLUTION in self.space.decisions:
                 x = resize(x, self.context.widest(RESOLUTION))
             return self.net(x)  # type: ignore[no-any-return]

@@ -59,6 +59,6 @@ def option_counts(space: Space) -> tuple[int, ...]:
     (2,)
     """
     for name, decision in space.decisions.items():
-        if not isinstance(decision, Choice | Integer) or decision.when or space.rule:
+        if not isinstance(decision, Choice | Integer) or decision.when or space.rules:
             raise UserError(f"decision '{name}' cannot be searched by trials: give unconditional Choices and Integers")
     return space.counts

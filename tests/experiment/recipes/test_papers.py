@@ -1,6 +1,8 @@
 """The numbers of the papers, written down a second time."""
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +14,10 @@ from renascent.experiment.recipes.recipe import SearchPart
 from renascent.loops.fit import Fit, fit
 from renascent.loops.run import Run, read_events
 from renascent.nets import SPACES
+from renascent.nets.cells.darts import DartsCells
+from renascent.nets.cells.mbconv import MBConv
 from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.cells.pyramid import PyramidTree
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.strategies import STRATEGIES
@@ -21,6 +26,8 @@ from renascent.strategies.enas import ENAS
 from renascent.strategies.fbnetv2 import FBNetV2
 from renascent.strategies.gdas import GDAS
 from renascent.strategies.nes import NES
+from renascent.strategies.proxyless import Proxyless
+from renascent.strategies.proxyless_reinforce import ProxylessReinforce
 from renascent.strategies.rsps import RSPS
 from renascent.strategies.setn import SETN
 from renascent.strategies.tas import TAS
@@ -133,6 +140,89 @@ def test_tas_on_imagenet(layers: int) -> None:
     assert part.space == SPACES[f"resnet{layers}"]()
     assert (part.data, part.options) == ("imagenet", ImageOptions(image_size=224))
     assert (part.epochs, part.batch, part.weights) == (120, 256, rule(1e-4))
+
+
+CELLS = {
+    "gdas-cells": (DartsCells(channels=16, nodes=4, cells=2), EXPECTED["nats-topology-gdas"], 240, (0, 1, 2, 3)),
+    "gdas-cells-fixed": (
+        DartsCells(channels=16, nodes=4, cells=2, reduction="fixed"),
+        EXPECTED["nats-topology-gdas"],
+        240,
+        (0, 1, 2, 3),
+    ),
+    "darts-cells-first": (DartsCells(channels=16, layers_count=8), DARTS(**LOGITS), 50, ()),
+    "darts-cells-second": (DartsCells(channels=16, layers_count=8), DARTSSecondOrder(**LOGITS), 50, ()),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_searches_of_cells_are_those_of_the_papers(name: str) -> None:
+    part = search_of(name)
+    assert (part.space, part.strategy, part.epochs, part.seeds) == CELLS[name]
+    assert (part.data, part.options.val, part.batch) == ("cifar10", 0.5, 64)
+    momentum = {"momentum": 0.9, "nesterov": False, "clip": 5.0}
+    assert part.weights == WeightRule(lr=0.025, lr_end=0.001, weight_decay=3e-4, **momentum)
+    assert RECIPES[name].paper == ("arXiv:1910.04465" if "gdas" in name else "arXiv:1806.09055")
+
+
+def test_trainings_of_cells_are_those_of_darts() -> None:
+    momentum = {"momentum": 0.9, "nesterov": False, "clip": 5.0}
+    weights = WeightRule(lr=0.025, lr_end=0.0, weight_decay=3e-4, **momentum)
+    assert RECIPES["cells-fit-cifar"].fit == Fit(epochs=600, batch=96, weights=weights, drop_path=0.2, auxiliary=0.4)
+    assert RECIPES["cells-fit-cifar"].cutout == 16
+    weights = WeightRule(lr=0.1, lr_end=0.0, weight_decay=3e-5, decay_per_epoch=0.97, **momentum)
+    wanted = Fit(epochs=250, batch=128, weights=weights, label_smoothing=0.1, auxiliary=0.4)
+    assert RECIPES["cells-fit-imagenet"].fit == wanted
+
+
+def test_the_best_of_several_seeds_counts_unless_one_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def search(*_: object, seed: int, out: Path, **others: object) -> SimpleNamespace:
+        asked.append((seed, out))
+        return SimpleNamespace(seed=seed, about=SimpleNamespace(search_score={0: 0.3, 1: 0.2, 2: 0.5, 3: 0.4}[seed]))
+
+    monkeypatch.setattr("renascent.experiment.search.search", search)
+    monkeypatch.setattr("renascent.experiment.recipes.recipe.load", lambda name, options: (name, options))
+    assert RECIPES["gdas-cells"].run(out=tmp_path).seed == 2
+    assert asked == [(seed, tmp_path / f"seed-{seed}") for seed in range(4)]
+    assert RECIPES["gdas-cells"].run(out=tmp_path, seed=1).seed == 1
+    assert asked[4:] == [(1, tmp_path)]
+
+
+@pytest.mark.parametrize("form", ["", "-reinforce"])
+def test_proxyless_on_cifar(form: str) -> None:
+    """Sec. 4.1: B = 18, F = 400, 5,000 images to validate on, Adam 0.006 by gradient and 0.01 by REINFORCE."""
+    part = search_of(f"proxyless-cifar{form}")
+    assert part.space == PyramidTree(blocks=18, final_channels=400)
+    authors = {"samples": 10, "cost_exponent": -0.1, "baseline_decay": 0.99, "cost_below": False}
+    same = {"arch_every": 1, "policy_warmup": 0.0, "label_smoothing": 0.0}
+    reinforced = ProxylessReinforce(arch_lr=0.01, **authors, **same)
+    assert part.strategy == (reinforced if form else Proxyless(paths=2, arch_lr=6e-3, cost_weight=0.1, **same))
+    assert (part.data, part.options, part.epochs, part.batch) == ("cifar10", ImageOptions(val=5000), 200, 64)
+    assert part.weights == rule(1e-4)
+
+
+@pytest.mark.parametrize("form", ["", "-reinforce"])
+def test_proxyless_on_imagenet(form: str) -> None:
+    part = search_of(f"proxyless-imagenet{form}")
+    assert part.space == MBConv(width=1.0, small=False, blocks=(4, 4, 4, 4, 4, 1))
+    authors = {"arch_lr": 1e-3, "arch_every": 5, "policy_warmup": 40 / 160, "label_smoothing": 0.1}
+    assert part.strategy == (ProxylessReinforce(**authors, samples=10) if form else Proxyless(**authors, paths=2))
+    assert (part.data, part.options, part.epochs) == ("imagenet", ImageOptions(val=50_000, image_size=224), 160)
+    assert part.batch == 256
+    assert part.weights == dataclasses.replace(rule(4e-5), lr=0.025)
+
+
+@pytest.mark.parametrize(("name", "epochs", "dropped"), [("fit", 300, 0.0), ("fit-droppath", 600, 0.2)])
+def test_proxyless_training(name: str, epochs: int, dropped: float) -> None:
+    """Sec. 4.1: as the search, 300 epochs in place of 200, and 600 with drop path; cutout."""
+    recipe = RECIPES[f"proxyless-{name}"]
+    assert recipe.fit == Fit(epochs=epochs, batch=64, weights=rule(1e-4), drop_path=dropped)
+    assert (recipe.cutout, recipe.distillation, recipe.paper) == (16, None, "arXiv:1812.00332")
+    net = PyramidTree(blocks=1, final_channels=68)
+    built = net.network(net.reference, 3, 10)
+    assert built.drop_path == 0
 
 
 LOSSES = {

@@ -79,6 +79,13 @@ def test_small_images_keep_a_map_of_4_pixels(side):
     assert sizes == [4]
 
 
+def test_images_whose_maps_shrink_to_one_pixel_before_the_last_stride_are_refused():
+    for config, least in ((MBConv(width=0.125, blocks=(1,) * 6), 17), (TINY, 5)):
+        config.check_size((3, least, least))
+        with pytest.raises(UserError, match=f"images of {least - 1} x 40 are too small for 'mbconv'"):
+            config.check_size((3, least - 1, 40))
+
+
 @pytest.mark.parametrize("blocks", [(4, 4), (4, 4, 4, 4, 4, 0), ()])
 def test_blocks_that_cannot_be_are_refused(blocks):
     with pytest.raises(UserError, match=r"blocks is .*: give"):

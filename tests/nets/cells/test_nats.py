@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from renascent.core.codecs.nats_topology import needed, reachable, topology_space
-from renascent.core.gates import Gate, gumbel_hard, gumbel_soft, one_hot, scales, soft, two_paths
+from renascent.core.gates import Gate, all_paths, gumbel_hard, gumbel_soft, one_hot, scales, soft, two_paths
 from renascent.core.protocols import WeightRule
 from renascent.core.space import Arch
 from renascent.nets.cells.nats import NatsTopology
@@ -50,7 +50,7 @@ def cell(config, p, prefix, x, gates):
         total = torch.zeros_like(x)
         for source in range(target):
             gate = gates[f"{source}-{target}"]
-            for k in gate.active:
+            for k in (*gate.active, *gate.probe):
                 name = config.operations[k]
                 kernel = p.get(f"{prefix}.edges.{source}-{target}.{name}.conv.weight")
                 total = total + gate.weight[k] * candidate(name, values[source], kernel)
@@ -81,6 +81,7 @@ GATES = {
     "gumbel_soft": lambda space, logits, rng: gumbel_soft(space, logits, 2.0, rng),
     "gumbel_hard": lambda space, logits, rng: gumbel_hard(space, logits, 2.0, rng),
     "two_paths": lambda space, logits, rng: two_paths(space, logits, rng),
+    "all_paths": lambda space, logits, rng: all_paths(space, logits, rng),
     "scales": lambda space, logits, rng: scales(space, logits * (logits > -0.5)),
 }
 

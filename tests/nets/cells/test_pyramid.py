@@ -1,5 +1,7 @@
 """PyramidNet of tree cells: its sizes as published, and against a network written out a second time."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,7 @@ def test_it_widens_from_16_to_a_quarter_of_the_last_channels():
     assert blocks[0] == (16, 16, 64, 1)  # 16 + 84 / 54 is 17.6, rounded down to even
     assert blocks[-1].outputs == 400
     assert all(block.inner == int(16 + 84 * (k + 1) / 54) // 2 * 2 for k, block in enumerate(blocks[:-1]))
-    assert all(block.inputs == before.outputs for before, block in zip(blocks, blocks[1:], strict=False))
+    assert all(block.inputs == before.outputs for before, block in pairwise(blocks))
     assert [k for k, block in enumerate(blocks) if block.stride == 2] == [18, 36]
 
 
@@ -40,6 +42,12 @@ def test_it_widens_from_16_to_a_quarter_of_the_last_channels():
 def test_last_channels_that_cannot_be_are_refused(channels, words):
     with pytest.raises(UserError, match=f"final_channels is {channels}: give .*{words}"):
         PyramidTree(final_channels=channels)
+
+
+def test_images_of_two_pixels_are_too_small():
+    TINY.check_size((3, 3, 3))
+    with pytest.raises(UserError, match="images of 2 x 2 are too small for 'pyramid-tree'"):
+        TINY.check_size((3, 2, 2))
 
 
 def test_the_reference_is_every_edge_sep_3x3():
@@ -186,3 +194,14 @@ def test_probes_have_the_gradient_of_all_options_active_at_the_binary_gates_valu
 def test_every_operation_is_drawn_by_the_seeds_above():
     picked = {option for seed in range(2) for option in TINY.space.sample(np.random.default_rng(seed)).values()}
     assert picked == set(OPERATIONS)
+
+
+def test_a_dropped_path_leaves_the_shortcut_of_that_image_in_training_only():
+    plain, x = TINY.network(TINY.reference, 3, 5).train(), torch.randn(64, 16, 4, 4)
+    block = plain.blocks[0]
+    whole, shortcut = block(x, 0.0), F.pad(x, (0, 0, 0, 0, 0, 48))
+    out = block(x, 0.25)
+    dropped = (out == shortcut).flatten(1).all(1)
+    assert 4 <= int(dropped.sum()) <= 30
+    torch.testing.assert_close(out[~dropped], ((whole - shortcut) / 0.75 + shortcut)[~dropped])
+    assert torch.equal(block.eval()(x, 0.25), block(x, 0.0))

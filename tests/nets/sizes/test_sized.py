@@ -12,6 +12,7 @@ from renascent.core.space import Integer, Space
 from renascent.nets import SPACES
 from renascent.nets.context import GateContext
 from renascent.nets.sizes.mixture import stretching
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.nets.sizes.sized import MixedDepth, MixedSkip, MixedUnit
 from renascent.nets.sizes.units import Skip, Stage, Unit
 
@@ -177,3 +178,19 @@ def test_supernet_one_sampled_size_gives_no_gate_gradient(space):
         loss = net(torch.randn(4, 1, 8, 8), given).logsumexp(1).sum()
         (slope,) = torch.autograd.grad(loss, logits)
         assert bool(slope.abs().max() > 1e-6) is (samples == 2)
+
+
+@pytest.mark.parametrize("opened", [0, 1])
+def test_a_probed_size_is_one_that_is_computed_at_weight_zero(opened):
+    net, x = ResNetCifar(layers_count=8, depths=False).supernet(1, 3), torch.randn(4, 1, 8, 8)
+    both = [(0, len(net.space.options(name)) - 1) for name in net.space.decisions]
+    weights = [
+        torch.eye(count)[pair[opened]].requires_grad_() for count, pair in zip(net.space.counts, both, strict=True)
+    ]
+    named = list(zip(net.space.decisions, weights, both, strict=True))
+    probed = {name: Gate(weight, (pair[opened],), (pair[1 - opened],)) for name, weight, pair in named}
+    outs = [net(x, gates) for gates in (probed, {name: Gate(weight, pair) for name, weight, pair in named})]
+    torch.testing.assert_close(*outs)
+    found, wanted = (torch.stack(torch.autograd.grad(out.logsumexp(1).sum(), weights)) for out in outs)
+    torch.testing.assert_close(found, wanted)
+    assert found[:, 0].abs().min() > 1e-5  # the wider one's channels end at ReLU's zero while it is closed

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from renascent.core.errors import BudgetError
-from renascent.core.knapsack import FILLED, Bounded, cheapest, knapsack, within
+from renascent.core.knapsack import knapsack
 from renascent.core.protocols import Goal
-from renascent.core.space import Choice, Integer, Space
+from renascent.core.space import Choice, Integer, Kept, Space
+from renascent.core.within import FILLED, Bounded, cheapest, uniform, within
 from renascent.costs.counts import cost_of
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
@@ -281,3 +283,70 @@ def test_the_cheapest_of_sizes_is_the_smallest_network(sizes):
         assert costs[name].exact(row[None])[0] == prices[name].min()
         dearest = cheapest(SIZES.space, [Goal(name, 1.0, never, lambda r, name=name: -costs[name].exact(r))])
         assert costs[name].exact(dearest[None])[0] == prices[name].max()
+
+
+# --- rules
+
+NODES = Space(
+    {
+        **{name: Choice(("none", "skip", "conv")) for name in ("0-2", "1-2", "0-3", "1-3", "2-3")},
+        "stem": Choice(("slim", "wide")),
+    },
+    rules=(Kept(("0-2", "1-2"), 2), Kept(("0-3", "1-3", "2-3"), 2)),
+)
+LEGAL = np.array([row for row in every(NODES.counts) if (row[:2] > 0).all() and (row[2:5] > 0).sum() == 2])
+
+
+def ruled_goals(rng, kind):
+    """Return a bound that some legal rows keep, of terms or of a product, and what it is of each legal row."""
+    table = rng.integers(1, 9, size=(6, 3)).astype(float)
+    goal = additive("macs", 1.0, 1.0, table) if kind == "adds" else product(1.0, table)
+    limit = float(np.quantile(goal.exact(LEGAL), rng.uniform(0.05, 0.9)))
+    return [replace(goal, limit=limit)], goal.exact(LEGAL) / limit
+
+
+@pytest.mark.parametrize("kind", ["adds", "multiplies"])
+def test_the_likeliest_legal_architecture_inside_is_found(kind):
+    """Among enumerated rows; of a product, in 90 % of the cases. `none` says nothing for a rule: 2 edges are kept."""
+    rng, right = np.random.default_rng(1), []
+    for _ in range(40):
+        goals, usage = ruled_goals(rng, kind)
+        probabilities = random_probabilities(rng, NODES, 1.0)
+        arch = within(NODES, probabilities, goals, lambda arch: 0.0, samples=0)
+        logs = np.log([[*probabilities[name], 1.0][:3] for name in NODES.decisions])
+        logs[:5, 0] = 0.0
+        worth = logs[np.arange(6), LEGAL].sum(1)
+        inside, filled = usage <= 1, (usage <= 1) & (usage >= FILLED)
+        full = filled if filled.any() else inside if kind == "adds" else usage == usage[inside].max()
+        row = NODES.indices(arch)
+        assert (row == LEGAL).all(1).any() and usage_of(goals, row[None])[0] <= 1
+        right.append(logs[np.arange(6), row].sum() >= worth[full].max() - 1e-9)
+    assert np.mean(right) >= (1.0 if kind == "adds" else 0.9)
+
+
+@pytest.mark.parametrize("kind", ["adds", "multiplies"])
+def test_the_cheapest_is_legal(kind):
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        goals, usage = ruled_goals(rng, kind)
+        row = cheapest(NODES, goals)
+        assert (row == LEGAL).all(1).any()
+        if kind == "adds":
+            assert usage_of(goals, row[None])[0] == pytest.approx(usage.min())
+
+
+def test_samples_of_a_ruled_policy_are_legal_and_inside():
+    goals, _ = ruled_goals(np.random.default_rng(4), "multiplies")
+    _, asked = watched(
+        NODES, {name: np.full(n, 1 / n) for name, n in zip(NODES.decisions, NODES.counts, strict=True)}, goals
+    )
+    rows = np.stack([NODES.indices(arch) for arch in asked])
+    assert len(rows) > 4 and NODES.legal(rows).all() and usage_of(goals, rows).max() <= 1
+
+
+def test_uniform_rows_are_uniform_and_legal():
+    rows = uniform(NODES, np.random.default_rng(0), 20_000)
+    counts = (rows[:, None] == LEGAL[None]).all(2).sum(0)
+    assert counts.sum() == 20_000 and chisquare(counts).pvalue > 1e-3
+    free = Space({"a": Choice(("x", "y")), "b": Choice(("x", "y", "z"))})
+    assert (uniform(free, np.random.default_rng(3), 1)[0] == np.random.default_rng(3).integers(free.counts)).all()

@@ -1,0 +1,39 @@
+"""`renascent search --strategy proxyless`, and by REINFORCE: budgets are kept, and what means nothing is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("without_measuring")
+
+CHAIN = "search mbconv --small --width 0.125 --blocks 2,2,2,1,1,1 --data digits --limit 64 --batch 16 --epochs 1"
+FORMS = {"two": "proxyless", "exact": "proxyless --paths 0", "reinforce": "proxyless-reinforce --samples 2"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_a_form_finds_keeps_both_bounds(form: str, say: Any, tmp_path: Path) -> None:
+    done = say(f"{CHAIN} --strategy {FORMS[form]} --budget 'macs<=0.5x,params<=0.6x' --out run")
+    assert done.code == 0, done.err
+    costs = json.loads((tmp_path / "run/arch.json").read_text())["costs"]
+    assert set(costs) == {"macs", "params"}
+    assert all(cost["measured"] <= cost["limit"] for cost in costs.values())
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert config["strategy"] == FORMS[form].split()[0]
+
+
+REFUSED = {
+    "proxyless --paths 1": "paths is 1, and one path has nothing to be compared with: give 2, or 0 for all",
+    "proxyless --paths 3": "--paths is '3': give a whole number from 0 to 2",
+    "proxyless --arch-every 0": "--arch-every is '0': give a whole number of at least 1",
+    "proxyless-reinforce --arch-every 0": "--arch-every is '0': give a whole number of at least 1",
+    "proxyless-reinforce --cost-exponent 0.1": "--cost-exponent is '0.1': give a number from -10 to 0",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_means_nothing_is_one_line(words: str, refused: Any) -> None:
+    refused(f"{CHAIN} --strategy {words}", REFUSED[words])
