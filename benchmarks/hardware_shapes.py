@@ -3,9 +3,9 @@
     RENASCENT_DATA=FOLDER python benchmarks/hardware_shapes.py --out benchmarks/results/...
 
 One set of beliefs (log-probabilities of every option of `fbnet`, drawn from a seed unless --beliefs names a JSON file,
-decision -> probabilities) gives each network a sum. Of those whose sum is 75 % of the way from the least to the largest,
-or more, the knapsack finds the fastest on each device, with worth and cost exchanged. The table of ratios is ProxylessNAS's
-Table 4, arXiv:1812.00332: a row is a network, a column a device, in times the fastest there.
+decision -> probabilities) gives each network a sum. Of those whose sum is 75 % of the way from the least to the
+largest, or more, the knapsack finds the fastest on each device, with worth and cost exchanged. The table of ratios is
+ProxylessNAS's Table 4, arXiv:1812.00332: a row is a network, a column a device, in times the fastest there.
 """
 
 import argparse
