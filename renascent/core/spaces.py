@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,19 @@ class Priced(Protocol):
     def __call__(self, gates: Gates) -> Tensor: ...
 
     def exact(self, indices: NDArray[np.integer]) -> NDArray[np.float64]: ...
+
+
+class ChainBlock(NamedTuple):
+    """What an architecture has at one place of a chain. kernel, expansion: 0 where nothing of the kind stands there.
+
+    size: (h, w) of the map behind it.
+    """
+
+    decision: str
+    option: str
+    kernel: int
+    expansion: int
+    size: tuple[int, int]
 
 
 class Supernet(nn.Module, ABC):
@@ -116,6 +129,10 @@ class SpaceConfig(ABC):
         Raises UserError where a space cannot.
         """
         raise UserError(f"space '{self.space.name}' does not list the layers of single options")
+
+    def chain(self, arch: Arch, size: tuple[int, int]) -> Sequence[ChainBlock]:
+        """List an architecture's blocks in order, for images of `size` (h, w); nothing where it is no chain of them."""
+        return ()
 
     @property
     def costs(self) -> tuple[str, ...]:

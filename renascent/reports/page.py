@@ -22,6 +22,7 @@ from renascent.reports.citations import citations
 from renascent.reports.plots import COLOURS, Line, Picture, chart
 from renascent.reports.policy import curves, expected_cost_figure, policy_figures, undecided
 from renascent.reports.render import breakable, render
+from renascent.reports.strip import strip
 from renascent.reports.summary import (
     baseline_description,
     counted,
@@ -71,6 +72,7 @@ def _page(result: Record) -> Json:
         "tiles": list(_tiles(result)),
         "drawing": drawing,
         "unreachable": unreachable,
+        "strip": strip(result),
         "decisions": _decisions(result, epochs),
         "curves": curves(epochs, "the search"),
         "truth": _truth(asked.truth, epochs),

@@ -1,14 +1,16 @@
 """The FBNet space: a chain of 22 blocks, each of one of nine kinds, arXiv:1812.03443, Sec. 3.1."""
 
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from torch import Tensor, nn
 
 from renascent.core.errors import UserError
 from renascent.core.fields import Range, settings
 from renascent.core.space import Arch, Choice, Space
+from renascent.core.spaces import ChainBlock
 from renascent.core.text import aligned
+from renascent.nets.cells.chain import Block, blocks_of
 from renascent.nets.cells.ops import ConvBN, Norm, Zero, residual
 from renascent.nets.cells.slots import ChoiceSpace, Place
 from renascent.nets.sizes.units import Chain, Classifier
@@ -33,16 +35,6 @@ STAGES = ((16, 1), (24, 1), (32, 2), (64, 2), (112, 1), (184, 2), (352, 1))
 
 STEM, LAST = 16, 1984
 """Channels of the first convolution and of the last."""
-
-
-class Block(NamedTuple):
-    """One place of the chain. shortcut: whether x passes it by: a skip is then that alone."""
-
-    decision: str
-    inputs: int
-    outputs: int
-    stride: int
-    shortcut: bool
 
 
 @settings
@@ -103,6 +95,11 @@ class FBNet(ChoiceSpace):
             last=ConvBN(before, last, active=nn.ReLU(), norm=norm),
             classifier=Classifier(last, classes),
         )
+
+    def chain(self, arch: Arch, size: tuple[int, int]) -> list[ChainBlock]:
+        """List the blocks of an architecture in order, for images of `size` (h, w)."""
+        kinds = {option: (kernel, expansion) for option, (kernel, expansion, _) in KINDS.items()}
+        return list(blocks_of(self.places(), kinds, arch, size))
 
     def draw(self, arch: Arch) -> str:
         """Draw an architecture in text: a block a line, its kind, and its channels."""

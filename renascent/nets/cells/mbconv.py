@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from torch import nn
 
 from renascent.core.errors import UserError
 from renascent.core.fields import Range, settings
 from renascent.core.space import Arch, Choice, Space
+from renascent.core.spaces import ChainBlock
 from renascent.core.text import aligned
+from renascent.nets.cells.chain import Block, blocks_of, halved
 from renascent.nets.cells.ops import ConvBN, Norm, Zero, residual
 from renascent.nets.cells.slots import ChoiceSpace, Place
 from renascent.nets.sizes.units import Chain, Classifier
@@ -28,16 +30,6 @@ BLOCKS = {"mb3_k3": (3, 3), "mb6_k3": (6, 3), "mb3_k5": (3, 5), "mb6_k5": (6, 5)
 """Option -> expansion and kernel size."""
 
 ZERO = "zero"
-
-
-class Block(NamedTuple):
-    """One place of the chain. shortcut: whether x passes it by."""
-
-    decision: str
-    inputs: int
-    outputs: int
-    stride: int
-    shortcut: bool
 
 
 @settings
@@ -96,6 +88,11 @@ class MBConv(ChoiceSpace):
             last=ConvBN(before, last, active=nn.ReLU6(), norm=norm),
             classifier=Classifier(last, classes),
         )
+
+    def chain(self, arch: Arch, size: tuple[int, int]) -> list[ChainBlock]:
+        """List the blocks of an architecture in order, for images of `size` (h, w)."""
+        kinds = {option: (kernel, expansion) for option, (expansion, kernel) in BLOCKS.items()}
+        return list(blocks_of(self.places(), kinds, arch, halved(size, (SMALL_STRIDES if self.small else STRIDES)[0])))
 
     def draw(self, arch: Arch) -> str:
         """Draw an architecture in text: a block a line, its kernel size, its expansion, and its channels."""
