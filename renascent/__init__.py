@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from renascent.core.space import Space as Space
     from renascent.core.space import Subset as Subset
     from renascent.costs.counts import cost_of as cost_of
+    from renascent.costs.latency.blocks import BlockLatency as BlockLatency
     from renascent.costs.latency.cost import LatencyCost as LatencyCost
     from renascent.costs.latency.measure import measure as measure
     from renascent.costs.latency.measure import measure_all as measure_all
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from renascent.nets import SPACES as SPACES
     from renascent.nets.adapt.config import adapt as adapt
     from renascent.nets.cells.darts import DartsCells as DartsCells
+    from renascent.nets.cells.fbnet import FBNet as FBNet
     from renascent.nets.cells.mbconv import MBConv as MBConv
     from renascent.nets.cells.nats import NatsTopology as NatsTopology
     from renascent.nets.cells.pyramid import PyramidTree as PyramidTree

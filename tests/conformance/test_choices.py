@@ -1,4 +1,4 @@
-"""The strategies of the DARTS family on spaces of operations with rules and chains: what they find is in the space.
+"""ProxylessNAS and the DARTS family on spaces of operations with rules and chains: what they find is in the space.
 
 And inside a budget, and found again, bit for bit, by a search that dies in the middle.
 """
@@ -17,14 +17,17 @@ from renascent.loops.run import CLOCK_FIELDS, Run, read_events
 from renascent.loops.share import share
 from renascent.nets import SPACES
 from renascent.strategies import STRATEGIES
+from renascent.strategies.proxyless import Proxyless
 from renascent.tasks.toy import ToyTask
 
 CONFIGS = {
     "darts-cells": SPACES["darts-cells"](channels=4, layers_count=3, nodes=2),
     "mbconv": SPACES["mbconv"](small=True, width=0.125, blocks=(2, 1, 1, 1, 1, 1)),
 }
+EXACT = "proxyless of all paths"
 FAMILY = ("darts", "darts-second-order", "gdas", "setn", "enas", "rsps")
-QUICK = {"candidates": 5, "controller_steps": 2, "controller_samples": 2, "hidden": 8, "layers": 1}
+PATHS = [("darts-cells", "proxyless"), ("mbconv", EXACT), ("mbconv", "proxyless-reinforce")]
+QUICK = {"candidates": 5, "samples": 2, "controller_steps": 2, "controller_samples": 2, "hidden": 8, "layers": 1}
 BOUNDS = {"macs": 0.5, "params": 0.6}
 """Cost -> how far between the least and the most of some samples its limit is."""
 
@@ -41,6 +44,8 @@ def goals_of(config):
 
 
 def strategy_of(name):
+    if name == EXACT:
+        return Proxyless(paths=0)
     fields = {field.name for field in dataclasses.fields(STRATEGIES[name])}
     return STRATEGIES[name](**{key: value for key, value in QUICK.items() if key in fields})
 
@@ -77,8 +82,7 @@ def plain(folder):
     return [{k: v for k, v in event.items() if k not in CLOCK_FIELDS} for event in read_events(folder)]
 
 
-@pytest.mark.parametrize("name", FAMILY)
-@pytest.mark.parametrize("space", CONFIGS)
+@pytest.mark.parametrize(("space", "name"), [*((space, name) for space in CONFIGS for name in FAMILY), *PATHS])
 def test_killed_and_resumed_it_finds_the_same_legal_architecture_inside_the_budget(space, name, tmp_path, monkeypatch):
     monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", -1.0)
     config, strategy = CONFIGS[space], strategy_of(name)
@@ -89,7 +93,7 @@ def test_killed_and_resumed_it_finds_the_same_legal_architecture_inside_the_budg
     assert config.space.legal(rows).all()
     assert all(goal.exact(rows)[0] <= goal.limit for goal in goals)
     with pytest.raises(Killed):
-        run(Mortal(strategy, 2), config, tmp_path / "r", goals)
+        run(Mortal(strategy, 1), config, tmp_path / "r", goals)
     again = run(strategy, config, tmp_path / "r", goals, resume=True)
     assert (again.arch, again.score) == (found.arch, found.score)
     assert plain(tmp_path / "r") == plain(tmp_path / "whole")

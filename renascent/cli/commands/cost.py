@@ -28,7 +28,7 @@ class CostFlags:
         input: channels, height and width of the data; 3,32,32 unless given.
         classes: of the data; 10 unless given.
         budget: bounds to check, such as "macs<=0.5x,params<=2M"; x: times the space's reference network.
-        latency_table: predicts latency_ms (`renascent latency measure`).
+        latency_table: predicts latency_ms: a FILE (`renascent latency measure`), pixel1 (of mbconv) or fbnet:DEVICE.
         measure: measure the latency of the architecture on this device, too.
     """
 

@@ -84,7 +84,8 @@ class SearchFlags(SearchingFlags):
         recipe: take a paper's settings (`renascent list`); flags given beside it come first.
         truth: benchmark table that scores the policy's mode after every epoch; the search ignores it.
         truth_problem: which of that table's problems; the one named as the data set if not given.
-        latency_table: predicts latency_ms (`renascent latency measure`); else networks of the space are measured.
+        latency_table: predicts latency_ms: a FILE (`renascent latency measure`), pixel1 (of mbconv) or fbnet:DEVICE
+            (published, in RENASCENT_DATA); else networks of the space are measured.
         pretrained: safetensors file of a trained network of the space; shared weights start from it.
     """
 

@@ -77,13 +77,14 @@ def pixel1(config: SpaceConfig, folder: Path | None = None) -> BlockLatency:
     """
     if not isinstance(config, MBConv):
         raise UserError(f"the latency table {PIXEL1} is of the blocks of mbconv, not of '{config.space.name}': {OTHER}")
-    twin = Twin(replace(config, width=1.0, small=False), *WHOLE)
+    whole = replace(config, width=1.0, small=False)
+    twin = Twin(whole, *WHOLE)
     table, space = proxyless_entries(folder or published_folder()), config.space
 
     def term(name: str, option: str) -> tuple[float, float]:
         if option == ZERO:
             return 0.0, 0.0
-        return _mean_and_error(table, block_key(twin.config.option_layers(name, option, twin.shape)))
+        return _mean_and_error(table, block_key(whole.option_layers(name, option, twin.shape)))
 
     terms = {name: {str(o): term(name, str(o)) for o in space.options(name)} for name in space.decisions}
     means, errors = zip(*(_mean_and_error(table, key) for key in PIXEL1_BASE), strict=True)
