@@ -102,7 +102,7 @@ def seeded_beliefs(space: Space, seed: int) -> Logs:
 
 def beliefs_of(folder: Path, space: Space) -> Logs:
     """Return the log-probabilities that a search of logits ended with, from its run folder."""
-    return normalised(space, load_tree(folder / "checkpoint.safetensors")["policy"]["logits"].double().numpy())
+    return normalised(space, load_tree(folder / "checkpoint.safetensors")["state"]["policy"]["logits"].double().numpy())
 
 
 def normalised(space: Space, logits: Logs) -> Logs:

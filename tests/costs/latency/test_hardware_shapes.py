@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from renascent.core.protocols import Setup
 from renascent.core.space import Choice, Space
 from renascent.costs.counts import Additive
 from renascent.costs.latency.sources import fbnet
-from renascent.loops.weightsfile import save_tree
+from renascent.loops.run import Run
+from renascent.loops.share import share
 from renascent.nets.cells.fbnet import FBNet
+from renascent.nets.toy import ToySpace
+from renascent.strategies.proxyless import Proxyless
+from renascent.tasks.toy import ToyTask
 
 DATA = Path(os.environ.get("RENASCENT_DATA", "data")) / "nas"
 
@@ -76,12 +81,22 @@ def test_a_network_that_is_not_the_fastest_on_its_device_stops_it(shapes, monkey
         shapes.shaped(SimpleNamespace(space=SPACE), costs, logs)
 
 
-def test_beliefs_are_the_softmax_that_a_search_ended_with(shapes, tmp_path):
-    logits = torch.tensor([[0.0, 1.0, 2.0], [3.0, 3.0, -torch.inf]])
-    save_tree(tmp_path / "checkpoint.safetensors", {"policy": {"logits": logits}})
+def test_beliefs_are_the_policy_that_a_search_ended_with(shapes, tmp_path):
+    config, task = ToySpace(), ToyTask(count_each=64)
+    run = Run.start(tmp_path / "run", {}, seed=0)
+    setup = Setup(config.supernet(3, 4), task, config.space)
+    found = share(Proxyless(arch_lr=0.1), setup, epochs=2, batch=16, run=run)
+    policy = Proxyless().probabilities(found.state)
+    expected = np.stack([p.double().log().numpy() for p in policy.values()])
+    assert np.ptp(expected) > 0.1
+    assert shapes.beliefs_of(run.folder, config.space) == pytest.approx(expected, abs=1e-5)
+
+
+def test_beliefs_leave_out_what_is_no_option(shapes):
     space = Space({"a": Choice(("x", "y", "z")), "b": Choice(("x", "y"))})
-    expected = logits.double().log_softmax(-1).numpy()
-    assert shapes.beliefs_of(tmp_path, space) == pytest.approx(expected)
+    logits = torch.tensor([[0.0, 1.0, 2.0], [3.0, 3.0, -torch.inf]]).double()
+    padded = logits.where(logits.isfinite(), 9.0).numpy()
+    assert shapes.normalised(space, padded) == pytest.approx(logits.log_softmax(-1).numpy())
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="point RENASCENT_DATA at the folder of nas/")
