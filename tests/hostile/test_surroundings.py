@@ -244,8 +244,8 @@ def test_weights_that_the_last_step_ruined_are_no_result(
 ) -> None:
     task, space, apply = ToyTask(count_each=16), ToySpace(), WeightRule.apply
 
-    def ruined(rule: WeightRule, optimiser: Any, fraction: float, *rest: Any) -> None:
-        apply(rule, optimiser, fraction, *rest)
+    def ruined(rule: WeightRule, optimiser: Any, fraction: float, *rest: Any, **more: Any) -> None:
+        apply(rule, optimiser, fraction, *rest, **more)
         if fraction == 1.0:
             with torch.no_grad():
                 optimiser.param_groups[0]["params"][0].fill_(poison)
