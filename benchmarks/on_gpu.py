@@ -108,7 +108,7 @@ def searches(report: Report, task: ImageTask, folder: Path, quick: bool) -> None
             try:
                 result = search(SPACES[kind](), strategy_of(name), task, **about)
             except UserError as e:
-                if "learns nothing of" not in str(e) and "is a Subset" not in str(e):
+                if "does not search" not in str(e) and "is a Subset" not in str(e):
                     raise
                 facts["refused"] = str(e)
             else:

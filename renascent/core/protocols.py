@@ -218,7 +218,7 @@ class State(Generic[P]):
 class OneShot(Protocol):
     """A search over shared weights: a frozen dataclass of hyperparameters. All that changes lives in `State`.
 
-    A class attribute `takes_one_hot = False` says that it learns nothing of a decision whose gates are one-hot only,
+    A class attribute `takes_one_hot = False` says that it does not search a decision whose gates are one-hot only,
     `takes_subsets = False` that it takes one option of each decision: the loop then refuses spaces with such.
     """
 

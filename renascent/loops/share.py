@@ -99,7 +99,7 @@ def begin(strategy: OneShot, setup: Setup) -> State[Any]:
     for name, decision in setup.space.decisions.items():
         if name in ONE_HOT_DECISIONS and not getattr(strategy, "takes_one_hot", True):
             raise UserError(
-                f"{kind} learns nothing of '{name}', of which a network follows one option at a time: "
+                f"{kind} does not search '{name}', of which a network follows one option at a time: "
                 "allow one size only, or use nes, tas, fbnetv2, tunas, enas or rsps"
             )
         if isinstance(decision, Subset) and not getattr(strategy, "takes_subsets", True):

@@ -47,7 +47,7 @@ class ProxylessReinforce:
     baseline_decay: Annotated[float, Range(0.01, 1)] = 0.99
     label_smoothing: Annotated[float, Range(0, 0.9999)] = 0.0
 
-    takes_subsets = False
+    takes_one_hot = takes_subsets = False
     derive, probabilities = argmax, softmax
 
     def init(self, setup: Setup) -> State[Logits]:

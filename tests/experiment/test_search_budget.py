@@ -218,7 +218,7 @@ def test_a_finished_search_is_not_settled_again(task, settled, monkeypatch):
 
 @pytest.mark.parametrize("name", ["darts", "darts-second-order", "setn", "gdas"])
 def test_search_unsuited_strategy_with_resolution_leaves_no_folder(name, task, tmp_path):
-    with pytest.raises(UserError, match="learns nothing of 'resolution'"):
+    with pytest.raises(UserError, match="does not search 'resolution'"):
         renascent.search(ALL, STRATEGIES[name](), task, epochs=1, batch=32, out=tmp_path / "r")
     assert not (tmp_path / "r").exists()
 

@@ -162,7 +162,7 @@ def test_begin_refuses_decisions_that_a_strategy_says_it_cannot_learn():
     parts = setup()
     assert begin(Picky(), parts).space is parts.space
     sizes = replace(parts, space=Space({"resolution": Integer((8, 16))}))
-    with pytest.raises(UserError, match="Picky learns nothing of 'resolution', of which a network follows one option"):
+    with pytest.raises(UserError, match="Picky does not search 'resolution', of which a network follows one option"):
         begin(Picky(), sizes)
     subsets = replace(parts, space=Space({"s": Subset(("a", "b"))}))
     for strategy in (Picky(), STRATEGIES["nes"](), STRATEGIES["tunas"]()):

@@ -20,6 +20,7 @@ from renascent.nets.toy import ToySpace
 from renascent.strategies._bilevel import Logits, arch_step
 from renascent.strategies._goals import expected_usage
 from renascent.strategies.proxyless import Proxyless
+from renascent.strategies.proxyless_reinforce import ProxylessReinforce
 from renascent.tasks.toy import ToyTask
 
 LOGITS = (Proxyless(), Proxyless(paths=0))
@@ -396,13 +397,14 @@ def test_settings_that_mean_nothing_are_refused(about, line):
 @pytest.mark.parametrize(
     ("space", "words"),
     [
-        (Space({"a": Subset(("x", "y"))}), "decision 'a' is a Subset, and Proxyless takes one option"),
-        (Space({"resolution": Integer((8, 16))}), "Proxyless learns nothing of 'resolution'"),
+        (Space({"a": Subset(("x", "y"))}), "decision 'a' is a Subset, and Proxyless(Reinforce)? takes one option"),
+        (Space({"resolution": Integer((8, 16))}), "Proxyless(Reinforce)? does not search 'resolution'"),
     ],
 )
-def test_spaces_it_cannot_search_are_refused(space, words):
+@pytest.mark.parametrize("strategy", [Proxyless(), ProxylessReinforce()])
+def test_spaces_it_cannot_search_are_refused(strategy, space, words):
     with pytest.raises(UserError, match=words):
-        begin(Proxyless(), Setup(Given(), ToyTask(count_each=4), space))
+        begin(strategy, Setup(Given(), ToyTask(count_each=4), space))
 
 
 def test_soft_gates_of_masked_logits_are_those_of_the_pair_alone():

@@ -105,10 +105,11 @@ class PyramidTree(ChoiceSpace):
         )
 
     def draw(self, arch: Arch) -> str:
-        """Draw an architecture in text: a block a line, from the edges of its first grandchild to those of its last."""
+        """Draw an architecture in text, a block a line: its edges in order, `sep_3x3` as sep3, `identity` as a dash."""
         rows: dict[str, list[str]] = {}
         for name, option in arch.items():
-            rows.setdefault(name.partition(".")[0], []).append(str(option))
+            kind, *_, size = ("-", "") if option == "identity" else str(option).split("_")
+            rows.setdefault(name.partition(".")[0], []).append(kind + size[:1])
         return aligned([(block, *options) for block, options in rows.items()], "<" * 20)
 
 

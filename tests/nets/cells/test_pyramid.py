@@ -113,7 +113,9 @@ def test_a_node_copies_its_input_and_adds_what_comes_back():
 
 def test_the_drawing_has_a_line_a_block():
     lines = TINY.draw(TINY.reference).splitlines()
-    assert [line.split() for line in lines] == [[f"block{k}", *["sep_3x3"] * 12] for k in range(3)]
+    assert [line.split() for line in lines] == [[f"block{k}", *["sep3"] * 12] for k in range(3)]
+    other = TINY.space.arch({**TINY.reference, "block1.e0": "identity", "block1.e1": "dil_sep_3x3"})
+    assert TINY.draw(other).splitlines()[1].split()[1:4] == ["-", "dil3", "sep3"]
 
 
 # --- a second time

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from renascent.core.space import Integer, Space
+from renascent.costs.scaling import is_size_space
 from renascent.nets import SPACES
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.nets.sizes.space import LINES, draw_sizes
@@ -35,8 +36,9 @@ def test_no_space_is_drawn_in_more_lines_than_its_blocks_have(name: str) -> None
         lines = config.draw(arch).splitlines()
         assert len(lines) <= 60
         assert max(map(len, lines)) <= 120
-    if (reference := getattr(config, "reference", None)) is None:
+    if not is_size_space(config):
         return
+    reference = config.reference
     active = config.space.active(reference)
     drawn = config.draw(reference)
     if len(active) > LINES:
