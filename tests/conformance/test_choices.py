@@ -28,7 +28,7 @@ CONFIGS = {
 EXACT = "proxyless of all paths"
 TRIED = {
     "darts-cells": ("darts", "gdas", "enas", "proxyless"),
-    "mbconv": ("darts-second-order", "setn", "rsps", EXACT, "proxyless-reinforce"),
+    "mbconv": ("setn", "rsps", EXACT, "proxyless-reinforce"),
 }
 QUICK = {"candidates": 5, "samples": 2, "controller_steps": 2, "controller_samples": 2, "hidden": 8, "layers": 1}
 BOUNDS = {"macs": 0.5, "params": 0.6}
