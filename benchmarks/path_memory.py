@@ -26,9 +26,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from step_cost import line, verdict
-from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
+from step_cost import kept, line, verdict
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from renascent.core.environment import environment
@@ -170,24 +169,6 @@ def ratios(found: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
         about = {"ms": ms, "low": round(min(each), 3), "high": round(max(each), 3)}
         rows[f"{name} / {other}"] = about | verdict(statistics.median(each), bound)
     return rows
-
-
-def kept(step: Callable[[], None], weights: Sequence[nn.Parameter]) -> int:
-    """Return the bytes that autograd saves in a step, those of weights left out."""
-    own = {p.untyped_storage().data_ptr() for p in weights}
-    sizes: dict[int, int] = {}
-    alive: list[Tensor] = []  # so that no address is used twice
-
-    def pack(value: Tensor) -> Tensor:
-        alive.append(value)
-        storage = value.untyped_storage()
-        if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return value
-
-    with saved_tensors_hooks(pack, lambda value: value):
-        step()
-    return sum(sizes.values())
 
 
 def peak(step: Callable[[], None]) -> int:

@@ -15,7 +15,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -173,21 +173,25 @@ class Bench:
         return {name: size / 2**20 for name, size in saved.items()}
 
     def saved(self, forward: Callable[[], Tensor]) -> int:
-        parameters = [*self.net.parameters(), *self.child.parameters()]
-        own = {p.untyped_storage().data_ptr() for p in parameters}
-        sizes: dict[int, int] = {}
-        alive: list[Tensor] = []  # so that no address is used twice
+        return kept(forward, [*self.net.parameters(), *self.child.parameters()])
 
-        def pack(value: Tensor) -> Tensor:
-            alive.append(value)
-            storage = value.untyped_storage()
-            if storage.data_ptr() not in own:
-                sizes[storage.data_ptr()] = storage.nbytes()
-            return value
 
-        with saved_tensors_hooks(pack, lambda value: value):
-            forward()
-        return sum(sizes.values())
+def kept(step: Callable[[], Any], weights: Sequence[nn.Parameter]) -> int:
+    """Return the bytes that autograd saves in a step, those of weights left out."""
+    own = {p.untyped_storage().data_ptr() for p in weights}
+    sizes: dict[int, int] = {}
+    alive: list[Tensor] = []  # so that no address is used twice
+
+    def pack(value: Tensor) -> Tensor:
+        alive.append(value)
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return value
+
+    with saved_tensors_hooks(pack, lambda value: value):
+        step()
+    return sum(sizes.values())
 
 
 def one_by_one(net: NatsSupernet, x: Tensor, gates: Gates) -> Tensor:
