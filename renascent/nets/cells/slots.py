@@ -22,6 +22,7 @@ from renascent.core.errors import UserError
 from renascent.core.gates import Gates, moved
 from renascent.core.space import Arch
 from renascent.core.spaces import SpaceConfig, Supernet
+from renascent.nets.cells.dilated import hasten
 from renascent.nets.cells.listing import Listing, Placed, listing, ran
 from renascent.nets.cells.mixed import MixedOp
 from renascent.nets.cells.norm import BatchStatisticsNorm
@@ -128,6 +129,7 @@ class ChoiceSupernet(Supernet):
         self.channels_in, self.classes = channels_in, classes
         self.context = GateContext(self.space)
         self.net = config.build(self._slot, BatchStatisticsNorm, channels_in, classes)
+        hasten(self.net)
 
     def _slot(self, decision: str, build: Callable[[str], nn.Module]) -> Slot:
         return Slot(map(build, map(str, self.space.options(decision))), decision, self.context)
