@@ -4,16 +4,18 @@
 
 C = 8, five cells, 10,000 images to train and 10,000 to validate on; then every cell is trained on all 20,000. Each
 search and each training is a stage of its own, which a kill resumes; a stage that is done is passed over, so that the
-command can be given again. `--quick` runs all of it in minutes, on few images and judged by those held out, for a look
+command can be given again. `--only` does some stages, in a process beside others, say. `--quick` runs all of it in minutes, on few images and judged by those held out, for a look
 at the script and not at the cells.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import torch
 from scipy import stats
 
 import renascent as rn
+from renascent.core.environment import environment
 from renascent.core.files import read_json, write_json
 from renascent.core.protocols import WeightRule
 from renascent.core.space import Arch
@@ -49,17 +52,18 @@ EXTRAS: dict[str, dict[str, float]] = {
 }
 """What a training of the published cell has besides."""
 
-RANDOM = 8
-
 
 class Stages:
     """The stages, their folders and their results."""
 
-    def __init__(self, out: Path, seeds: int, quick: bool) -> None:
-        self.out, self.seeds, self.quick = out, seeds, quick
+    def __init__(self, asked: argparse.Namespace) -> None:
+        self.out, self.seeds, self.only, quick = asked.out, asked.seeds, asked.only, asked.quick
+        self.random, self.quick = 2 if quick else asked.random, quick
         self.task = rn.load_task("cifar10", options=rn.ImageOptions(val=0.5, limit=200 if quick else 20_000))
         self.settings = rn.Fit(
-            epochs=1 if quick else 10, batch=64, weights=WeightRule(lr=0.025, lr_end=0.0, weight_decay=3e-4)
+            epochs=1 if quick else asked.fit_epochs,
+            batch=64,
+            weights=WeightRule(lr=0.025, lr_end=0.0, weight_decay=3e-4),
         )
 
     def search(self, name: str, seed: int) -> tuple[rn.DartsCells, Arch]:
@@ -87,19 +91,22 @@ class Stages:
         return read_json(path)
 
     def results(self) -> Iterator[dict[str, Any]]:
-        """Yield the result of every stage, in order."""
+        """Yield the result of every stage that was asked for, in order."""
         for seed in range(self.seeds):
             for name in SEARCHES:
-                yield self.train(name, seed, *self.search(name, seed))
+                if re.search(self.only, f"{name}-{seed}"):
+                    yield self.train(name, seed, *self.search(name, seed))
         rng = np.random.default_rng(0)
-        cells = [SPACE.space.sample(rng) for _ in range(2 if self.quick else RANDOM)]
-        for number, arch in enumerate(cells):
-            yield self.train("random", number, SPACE, arch)
+        for number in range(self.random):
+            cell = SPACE.space.sample(rng)
+            if re.search(self.only, f"random-{number}"):
+                yield self.train("random", number, SPACE, cell)
         reference = SPACE.reference
         assert reference is not None
         for seed in range(self.seeds):
             for name, extra in EXTRAS.items():
-                yield self.train(f"published {name}", seed, SPACE, reference, **extra)
+                if re.search(self.only, f"published {name}-{seed}"):
+                    yield self.train(f"published {name}", seed, SPACE, reference, **extra)
 
 
 def line(row: str, found: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -116,17 +123,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--random", type=int, default=8, help="random cells")
+    parser.add_argument("--fit-epochs", type=int, default=10)
+    parser.add_argument("--only", default="", help="regular expression: do stages with it in ROW-SEED only")
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[dict[str, Any]]] = {}
-    for result in Stages(asked.out, asked.seeds, asked.quick).results():
+    for result in Stages(asked).results():
         rows.setdefault(result["row"], []).append(result)
         print(f"{result['row']} {result['seed']}: {result['test']:.2f} %", flush=True)
     head = ("cells", "n", "mean", "+-", "least", "most", "skip connections")
     print(aligned([head, *(line(row, found) for row, found in rows.items())], "<>"))
-    write_json(asked.out / "summary.json", rows)
+    if not asked.only:
+        about = {"date": date.today().isoformat(), "fit_epochs": asked.fit_epochs, "seeds": asked.seeds}
+        kept = {k: v for k, v in environment(0).items() if k not in ("command", "git", "seed")}
+        write_json(asked.out / "summary.json", {**about, "rows": rows, "environment": kept})
 
 
 if __name__ == "__main__":
