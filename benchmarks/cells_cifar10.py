@@ -4,8 +4,8 @@
 
 C = 8, five cells, 10,000 images to train and 10,000 to validate on; then every cell is trained on all 20,000. Each
 search and each training is a stage of its own, which a kill resumes; a stage that is done is passed over, so that the
-command can be given again. `--only` does some stages, in a process beside others, say. `--quick` runs all of it in minutes, on few images and judged by those held out, for a look
-at the script and not at the cells.
+command can be given again. `--only` does some stages, in a process beside others, say. `--quick` runs all of it in
+minutes, on few images and judged by those held out, for a look at the script and not at the cells.
 """
 
 from __future__ import annotations
