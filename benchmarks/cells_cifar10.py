@@ -58,7 +58,7 @@ class Stages:
 
     def __init__(self, asked: argparse.Namespace) -> None:
         self.out, self.seeds, self.only, quick = asked.out, asked.seeds, asked.only, asked.quick
-        self.random, self.quick = 2 if quick else asked.random, quick
+        self.random, self.quick, self.most = 2 if quick else asked.random, quick, 1 if quick else asked.epochs
         self.task = rn.load_task("cifar10", options=rn.ImageOptions(val=0.5, limit=200 if quick else 20_000))
         self.settings = rn.Fit(
             epochs=1 if quick else asked.fit_epochs,
@@ -70,7 +70,7 @@ class Stages:
         """Return what a search found, searching first where it is not done."""
         space, strategy, epochs = SEARCHES[name]
         folder = self.out / f"search-{name.replace(' ', '-')}-{seed}"
-        about: dict[str, Any] = {"epochs": 1 if self.quick else epochs, "batch": 64, "seed": seed}
+        about: dict[str, Any] = {"epochs": min(epochs, self.most), "batch": 64, "seed": seed}
         found = rn.search(space, strategy, self.task, out=folder, resume=folder.exists(), **about)
         return space, found.arch
 
@@ -95,7 +95,8 @@ class Stages:
         for seed in range(self.seeds):
             for name in SEARCHES:
                 if re.search(self.only, f"{name}-{seed}"):
-                    yield self.train(name, seed, *self.search(name, seed))
+                    done = self.out / f"{name.replace(' ', '-')}-{seed}.json"
+                    yield read_json(done) if done.exists() else self.train(name, seed, *self.search(name, seed))
         rng = np.random.default_rng(0)
         for number in range(self.random):
             cell = SPACE.space.sample(rng)
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--random", type=int, default=8, help="random cells")
+    parser.add_argument("--epochs", type=int, default=8, help="of a search, at most")
     parser.add_argument("--fit-epochs", type=int, default=10)
     parser.add_argument("--only", default="", help="regular expression: do stages with it in ROW-SEED only")
     parser.add_argument("--quick", action="store_true")
