@@ -88,6 +88,7 @@ class Result(Record):
         init: str | nn.Module | Mapping[str, Tensor] = "fresh",
         seed: int = 0,
         prune: bool = False,
+        network: SpaceConfig | None = None,
         random_cells: int = 0,
         resume: bool = False,
         say: Say = lambda event: None,
@@ -99,13 +100,15 @@ class Result(Record):
         distillation: how much the teacher counts.
         init: "fresh" weights; "shared", those of the search; or the leading slices of a larger network's, TAS's
         "w/ Init": "reference", or that network or its state dict. Inherited statistics are estimated anew.
+        network: another network of the space with the same decisions, such as a wider one, which is then trained; its
+        data may have other sizes and classes than the search's.
         random_cells: so many random architectures are then trained identically, for comparison: inside the budget that
         the search kept, same teacher, same start (fresh where it is "shared", which nothing but the chosen one has).
         resume: go on with an interrupted training.
 
         The network of what is returned takes images of its own resolution, where that was decided.
-        Raises UserError when the folder holds a training already, `task` has other shapes than the search's, the
-        teacher does not fit it, or the space has no reference.
+        Raises UserError when the folder holds a training already, `task` has other shapes than the search's,
+        `network` other decisions, the teacher does not fit it, or the space has no reference.
         """
         training = Retraining(
             result=self,
@@ -116,6 +119,7 @@ class Result(Record):
             init=init,
             seed=seed,
             prune=prune,
+            network=network,
             resume=resume,
             say=say,
         )
@@ -129,7 +133,8 @@ class Result(Record):
         """
         from renascent.results.export import export  # only here: exporting takes seconds to import
 
-        return export(self.trained() if self.fitted else self.inherit().eval(), self.shape, Path(path))
+        net = self.trained() if self.fitted else self.inherit().eval()
+        return export(net, self.trained_shape, Path(path))
 
     def report(self) -> Path:
         """Write report.html into the run folder and return its path."""

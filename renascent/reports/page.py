@@ -26,6 +26,7 @@ from renascent.reports.strip import strip
 from renascent.reports.summary import (
     baseline_description,
     counted,
+    elsewhere,
     multiple,
     not_counted,
     table_accuracy,
@@ -116,7 +117,7 @@ def _tiles(result: Record) -> Iterator[tuple[str, str, str]]:
     about, training, latency = result.about, result.training, result.latency
     for split, score in training.scores.items() if training else ():
         name = "test accuracy" if split == "test" else "validation accuracy"
-        yield name, percent(score), _versus(training, split) if training else ""
+        yield name, percent(score), _versus(result, training, split) if training else ""
     yield "accuracy in the search", percent(about.search_score), "with shared weights, on one validation batch"
     if told := about.truth:
         yield "accuracy in the table", *table_accuracy(told)
@@ -138,12 +139,10 @@ def _truth(told: Truth | None, epochs: Sequence[SearchEpoch]) -> list[Picture]:
     return [chart([line], title, f"accuracy in {told.table} (%)", known=levels)]
 
 
-def _versus(training: Training, split: str) -> str:
+def _versus(result: Record, training: Training, split: str) -> str:
     """Compare the found network with its random baselines."""
     others = [cell.scores[split] for cell in training.random_cells]
-    alone = training_description(training)
-    if not training.same_data:
-        alone += f", on other data than the search's: {training.task}"
+    alone = training_description(training) + elsewhere(result, ", ")
     if not others:
         return alone
     spread = f" ± {100 * stdev(others):.2f}" if len(others) > 1 else ""
@@ -199,8 +198,10 @@ def _costs(result: Record) -> list[tuple[str, str, str]]:
     ]
     if training is None:
         return rows
-    for what, count in (("parameters", training.params), ("MACs", training.macs)) if training.prune else ():
-        rows.append((f"{what} as trained", f"{count:,}", "unreachable operations left out"))
+    other = "another network of the space" if training.network else "unreachable operations left out"
+    for what, count in (("parameters", training.params), ("MACs", training.macs)):
+        if training.prune or training.network:
+            rows.append((f"{what} as trained", f"{count:,}", other))
     rows.append(("training once", f"{training.seconds:,.1f} s", counted(training.settings.epochs, "epoch")))
     if times := multiple(result):
         rows.append(("search as a multiple", times.partition(" ")[0], "times training once"))

@@ -7,7 +7,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from renascent.core.bounds import LATENCY
-from renascent.core.text import aligned, number, percent
+from renascent.core.text import aligned, number, percent, short
 
 if TYPE_CHECKING:
     from renascent.results.facts import Cost, Training, Truth
@@ -35,9 +35,7 @@ def _accuracies(result: Record) -> list[tuple[str, str]]:
     training = result.training
     if training is None:
         return rows
-    how = training_description(training)
-    if not training.same_data:
-        how += f"; on other data than the search's: {training.task}"
+    how = training_description(training) + elsewhere(result, "; ")
     for split, score in training.scores.items():
         name = "test accuracy" if split == "test" else f"accuracy on {split}"
         rows.append((name, f"{percent(score)} ({how})"))
@@ -48,6 +46,18 @@ def _accuracies(result: Record) -> list[tuple[str, str]]:
             origin = "as it was given" if reference.given else "from fresh weights, without a teacher"
             rows.append(("reference network", f"{percent(reference.scores[split])} ({origin})"))
     return rows
+
+
+def elsewhere(result: Record, between: str) -> str:
+    """Say what a training did otherwise than the search: its data, its network. between: put before each."""
+    training, about = result.training, result.about
+    assert training is not None
+    found = [] if training.same_data else [f"on other data than the search's: {training.task}"]
+    if other := training.network:
+        changed = {k: v for k, v in other.space_config.items() if v != about.space_config.get(k)}
+        words = ", ".join(f"{name.replace('_', ' ')} {short(value)}" for name, value in changed.items()) or "other data"
+        found.append(f"in a network of {words}: {training.params:,} parameters, {training.macs:,} MACs")
+    return "".join(f"{between}{each}" for each in found)
 
 
 def training_description(training: Training) -> str:

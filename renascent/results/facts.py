@@ -151,8 +151,21 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Network:
+    """Another network of the space that was searched, with the same decisions, and the shape of its data."""
+
+    space_config: dict[str, Any]
+    channels: Count
+    size: tuple[Count, Count]
+    classes: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
-    """fit/result.json: what the last `fit` reached, how, and beside what. seconds: of training alone."""
+    """fit/result.json: what the last `fit` reached, how, and beside what. seconds: of training alone.
+
+    network: what was trained, where that is larger than what was searched, say.
+    """
 
     task: str = ""
     same_data: bool = True
@@ -170,6 +183,7 @@ class Training:
     reference: Reference | None = None
     random_cells: list[Cell]
     random_within: str | None = field(default=None, metadata=ABSENT)
+    network: Network | None = field(default=None, metadata=ABSENT)
 
     def __post_init__(self) -> None:
         for split in self.scores:

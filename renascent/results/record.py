@@ -126,6 +126,12 @@ class Record:
         return input_shape(self.arch, (self.about.channels, *self.about.size))
 
     @property
+    def trained_shape(self) -> tuple[int, int, int]:
+        """Shape (channels, h, w) of one input of the trained network; that of `shape` before any `fit`."""
+        other = self.training and self.training.network
+        return input_shape(self.arch, (other.channels, *other.size)) if other else self.shape
+
+    @property
     def latency(self) -> Latency:
         """Measured latency of the chosen network on one input.
 
@@ -139,7 +145,7 @@ class Record:
 
         prune: leave out operations that no path from input to output uses.
         """
-        return self.network(self.arch, prune)
+        return self.space.network(self.arch, self.about.channels, self.about.classes, prune=prune)
 
     def inherit(self) -> nn.Module:
         """Return the chosen network with the shared weights of the search.
@@ -160,17 +166,17 @@ class Record:
         training = self.training
         if training is None:
             raise UserError(f"nothing was trained in {self.folder} yet: run `renascent fit {self.folder}` first")
-        net = self.build(prune=training.prune)
+        if (other := training.network) is None:
+            net = self.build(prune=training.prune)
+        else:
+            space = space_from(self.about.space, other.space_config)
+            net = space.network(self.arch, other.channels, other.classes, prune=training.prune)
         path = self.folder / "fit" / "weights.safetensors"
         fill(net, read_sealed(path, read_json(path.with_name("result.json"))), path)
         return net.eval()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.about.arch}, {self.folder})"
-
-    def network(self, arch: Arch, prune: bool) -> nn.Module:
-        """Return the network of any architecture of the space, for the data of the search, with fresh weights."""
-        return self.space.network(arch, self.about.channels, self.about.classes, prune=prune)
 
     def check_task(self, task: Task) -> None:
         """Raise UserError unless `task` has images and classes like those of the search."""

@@ -15,7 +15,7 @@ from renascent.core.devices import usable_device
 from renascent.core.errors import UserError, unknown
 from renascent.core.files import Json
 from renascent.core.fingerprint import fingerprint
-from renascent.core.protocols import Say, Task
+from renascent.core.protocols import Say, SpaceConfig, Task
 from renascent.core.schema import written
 from renascent.core.space import Arch
 from renascent.costs import params
@@ -24,9 +24,9 @@ from renascent.loops.run import Run, check_seed
 from renascent.loops.weightsfile import save_weights
 from renascent.nets.macs import count
 from renascent.nets.sizes.inherit import first_k
-from renascent.nets.sizes.resolution import at_resolution, resized
+from renascent.nets.sizes.resolution import at_resolution, input_shape, resized
 from renascent.results.baselines import Baselines
-from renascent.results.facts import Cell, Reference, Teacher, Training
+from renascent.results.facts import Cell, Network, Reference, Teacher, Training
 from renascent.results.sealed import write_sealed
 from renascent.tasks.distill import Distillation, Distilled
 
@@ -55,6 +55,7 @@ class Retraining:
     init: str | nn.Module | Mapping[str, Tensor]
     seed: int
     prune: bool
+    network: SpaceConfig | None
     resume: bool
     say: Say
 
@@ -77,7 +78,7 @@ class Retraining:
             save_weights(self.folder / "weights.safetensors", chosen.net)
             about: Json = {"random_cells": cells, "random_within": baselines.budget}
             if reference is not None and self.reference is not None:
-                arch, given = self.result.space.space.format(self.reference), self.result.space.trained is not None
+                arch, given = self.space.space.format(self.reference), self.space.trained is not None
                 about["reference"] = Reference(arch=arch, scores=reference.scores, given=given)
             facts = written(self._training(chosen, task, name, **about))
             write_sealed(self.folder / "result.json", facts, "weights.safetensors")
@@ -89,13 +90,18 @@ class Retraining:
         return self.result.folder / "fit"
 
     @property
+    def space(self) -> SpaceConfig:
+        """The space whose networks are trained."""
+        return self.network or self.result.space
+
+    @property
     def reference(self) -> Arch | None:
         """The reference architecture of the space; None where it has none."""
-        return self.result.space.reference
+        return self.space.reference
 
     def _check(self) -> None:
         check_seed(self.seed)
-        self.result.check_task(self.task)
+        self._check_network()
         space, held = self.result.space, self.result.asked.model
         if held is not None and held != space.model_fingerprint:
             raise UserError(f"the model is no longer the one that was searched in {self.result.folder}: put it back")
@@ -110,6 +116,21 @@ class Retraining:
                 f"the space {self.result.about.space} has no reference network: give as teacher the folder of a "
                 "trained search, and init 'fresh' or 'shared'"
             )
+
+    def _check_network(self) -> None:
+        """Raise UserError unless the network has the decisions of the search, and takes the data."""
+        if self.network is None:
+            self.result.check_task(self.task)
+            return
+        searched = self.result.space
+        if type(self.network) is not type(searched) or self.network.space.decisions != searched.space.decisions:
+            raise UserError(
+                f"network is {self.network}, which has other decisions than the search in {self.result.folder}: "
+                "change settings of that space which leave its decisions as they are"
+            )
+        if self.init == "shared":
+            raise UserError("the search has no weights for another network than the one it searched: init is 'shared'")
+        self.network.check_size((self.task.channels, *self.task.size))
 
     def _given_teacher(self) -> tuple[nn.Module | None, str | None]:
         """Return the teacher that need not be trained first, and its name."""
@@ -152,12 +173,12 @@ class Retraining:
 
     def _leading(self, arch: Arch, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return what an architecture takes of a larger network; a user's model knows better than the first of each."""
-        return state if self.init == "shared" else self.result.space.inherit(arch, state)
+        return state if self.init == "shared" else self.space.inherit(arch, state)
 
     def _reference(self) -> Fitted:
         """Return the reference trained identically; a user's own model that is trained already, as it is."""
         assert self.reference is not None
-        if (own := self.result.space.trained) is not None:
+        if (own := self.space.trained) is not None:
             net = own.to(self.task.device).eval()
             return Fitted(net, {self._splits[1]: accuracy(net, self.task, self._splits[1])}, 0.0)
         net, run = self._begin(self.folder / REFERENCE, self.reference, {}, prune=False)
@@ -179,18 +200,18 @@ class Retraining:
     def _begin(self, folder: Path, arch: Arch, how: Json, *, prune: bool) -> tuple[nn.Module, Run]:
         """Build a network and open its run folder; what cannot be had is refused before there is one."""
         config = {
-            "arch": self.result.space.space.format(arch),
+            "arch": self.space.space.format(arch),
             "task": self.task.describe(),
             "settings": written(self.settings),
             "seed": self.seed,
             "prune": prune,
+            **({"network": asdict(self.network)} if self.network else {}),  # type: ignore[call-overload]
             **how,
         }
         usable_device(self.task.device)
         self.task.stream(self._splits[0], self.seed, self.settings.batch)
         with self._seeded():
-            layout = self.result.space.memory_format
-            net = self.result.network(arch, prune).to(memory_format=layout)  # type: ignore[call-overload]
+            net = self._plain(arch, prune).to(memory_format=self.space.memory_format)  # type: ignore[call-overload]
         check_fit(net, self.settings, self.task)
         # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
         about: Any = {"resume": self.resume, "seed": self.seed, "device": self.task.device}
@@ -209,6 +230,10 @@ class Retraining:
             )
         return replace(fitted, net=resized(fitted.net))
 
+    def _plain(self, arch: Arch, prune: bool) -> nn.Module:
+        """Return the network of an architecture with fresh weights."""
+        return self.space.network(arch, self.task.channels, self.task.classes, prune=prune)
+
     @property
     def _splits(self) -> tuple[str, str]:
         """What is trained on, and what is judged: without test images, those held out in the search."""
@@ -221,7 +246,10 @@ class Retraining:
             yield
 
     def _training(self, chosen: Fitted, task: Task, teacher: str | None, **about: Any) -> Training:
-        plain = self.result.build(prune=self.prune)  # the trained one may be in double precision
+        plain = self._plain(self.result.arch, self.prune)  # the trained one may be in double precision
+        data: Any = {"channels": self.task.channels, "size": self.task.size, "classes": self.task.classes}
+        if self.network:
+            about["network"] = Network(space_config=asdict(self.network), **data)  # type: ignore[call-overload]
         lessons = task if teacher is not None and isinstance(task, Distilled) else None
         init = self.init if isinstance(self.init, str) else "given"
         return Training(
@@ -233,7 +261,7 @@ class Retraining:
             seed=self.seed,
             prune=self.prune,
             params=params(plain),
-            macs=count(plain, self.result.shape).macs,
+            macs=count(plain, input_shape(self.result.arch, (self.task.channels, *self.task.size))).macs,
             teacher=Teacher(name=teacher, sha256=fingerprint(lessons.teacher.state_dict()))
             if lessons and teacher
             else None,

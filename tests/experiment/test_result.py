@@ -16,6 +16,7 @@ from renascent.experiment.result import Result
 from renascent.experiment.search import search
 from renascent.loops.fit import Fit, accuracy, recalibrate
 from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.sizes.nats_size import NatsSize
 from renascent.results import retrain
 from renascent.strategies.rsps import RSPS
 from renascent.tasks.augment import Augmentation
@@ -142,3 +143,39 @@ def test_a_second_training_says_what_to_remove(tmp_path: Path) -> None:
     found.fit(sorted_task(40), Fit(epochs=1, batch=8))
     with pytest.raises(UserError, match=r"already holds a run: resume it \(`resume=True`\), or remove .*fit$"):
         found.fit(sorted_task(40), Fit(epochs=1, batch=8))
+
+
+# --- another network than was searched
+
+
+def test_a_wider_network_of_the_same_decisions_is_trained_on_other_data(tmp_path: Path) -> None:
+    found, wider = run(tmp_path / "run"), NatsTopology(channels=4, cells=2, nodes=3)
+    images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8)
+    task = ImageTask.from_tensors(images, torch.arange(40) % 5, val=0.5, name="other")
+    fitted = found.fit(task, Fit(epochs=1, batch=8), network=wider, random_cells=1)
+
+    again = Result.load(tmp_path / "run")
+    assert (again.shape, again.trained_shape) == ((1, 8, 8), (3, 16, 16))
+    held = again.trained().state_dict()
+    assert all(torch.equal(value, held[name]) for name, value in fitted.net.state_dict().items())
+    assert again.training is not None
+    assert again.training.params == sum(p.numel() for p in wider.network(found.arch, 3, 5).parameters())
+    assert "in a network of channels 4, cells 2: " in str(again)
+    assert again.export(tmp_path / "model.pt2").exists()
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"network": NatsTopology(channels=2, cells=1, nodes=4)}, "other decisions than the search"),
+        ({"network": NatsSize()}, "other decisions than the search"),
+        ({"network": NatsTopology(channels=4, cells=1, nodes=3), "init": "shared"}, "init is 'shared'"),
+    ],
+)
+def test_a_network_of_other_decisions_and_one_without_weights_are_refused(
+    about: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    found = run(tmp_path / "run")
+    with pytest.raises(UserError, match=message):
+        found.fit(sorted_task(40), Fit(epochs=1, batch=8), **about)
+    assert not (tmp_path / "run/fit").exists()

@@ -1,5 +1,6 @@
 """`renascent fit`: train the network that a search found."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,22 @@ from renascent.cli.commands.command import (
     FIT,
     MACHINE,
     OPTIONS,
+    OUTPUT,
     Command,
     check_data,
     folder_of,
     recipe_of,
 )
-from renascent.cli.flags import Part, glance
+from renascent.cli.flags import Part, chosen, glance, keys
 from renascent.core.errors import UserError
 from renascent.core.fields import Whole, settings
+from renascent.core.files import read_json
+from renascent.nets import SPACES
 
 ABOUT = """Train the network that a search found on all training images, and test it.
 
-The data are those of the search, with the same options, unless flags say otherwise."""
+The data are those of the search, with the same options, unless flags say otherwise. So is the network: the flags of its
+space, shown once the folder is named, make it a wider or deeper one with the same decisions."""
 
 REFERENCE = "reference"
 
@@ -61,17 +66,31 @@ def command(words: Sequence[str]) -> Command:
     A recipe of distillation has the reference as teacher.
     """
     options = Part("Data (as in the search, unless given)", OPTIONS(), blank=True)
-    _, given = glance(words, [Part("", FitFlags()), Part("", FIT()), Part("", DISTILLATION()), options, MACHINE])
+    common = [Part("", FitFlags()), Part("", FIT()), Part("", DISTILLATION()), options, MACHINE]
+    alone, given = glance(words, common)
     recipe = recipe_of(given.get("--recipe"), "fit")
     distillation = recipe and recipe.distillation
     parts = {
         "flags": Part("Fit", FitFlags(teacher=REFERENCE if distillation else None)),
+        **_network(alone, [*common, OUTPUT]),
         "training": Part("Training", recipe.fit if recipe else FIT()),
         "distillation": Part("Distillation (with a teacher)", distillation or DISTILLATION()),
         "options": options,
         "machine": MACHINE,
     }
     return Command(run="renascent.cli.work.fit:run", parts=parts, check=_check, **folder_of("fit"))
+
+
+def _network(words: Sequence[str], others: Sequence[Part]) -> dict[str, Part]:
+    """Return the flags of the space that was searched; nothing where there is none by name."""
+    name = ""
+    with contextlib.suppress(UserError, AttributeError):
+        name = str(read_json(Path(words[0]) / "arch.json").get("space")) if words else ""
+    if name not in SPACES:
+        return {}
+    title = f"Network of {name} (as in the search, unless given)"
+    taken = keys(*(part.settings for part in others))
+    return {"network": Part(title, chosen("space", SPACES, name), name, taken, blank=True)}
 
 
 def _check(flags: FitFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:

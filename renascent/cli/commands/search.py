@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from renascent.cli.commands.command import (
     MACHINE,
@@ -17,7 +17,7 @@ from renascent.cli.commands.command import (
 from renascent.cli.flags import Part, chosen, glance, keys
 from renascent.core.bounds import LATENCY, read_budget
 from renascent.core.errors import UserError
-from renascent.core.fields import Count, Whole, settings
+from renascent.core.fields import Count, Range, Whole, settings
 from renascent.core.names import name_of
 from renascent.nets import SPACES
 from renascent.strategies import STRATEGIES
@@ -82,6 +82,7 @@ class SearchFlags(SearchingFlags):
 
     Args:
         recipe: take a paper's settings (`renascent list`); flags given beside it come first.
+        seeds: of several searches, in folders seed-0 and so on of OUT, of which the best by validation counts.
         truth: benchmark table that scores the policy's mode after every epoch; the search ignores it.
         truth_problem: which of that table's problems; the one named as the data set if not given.
         latency_table: predicts latency_ms: a FILE (`renascent latency measure`), pixel1 (of mbconv) or fbnet:DEVICE
@@ -90,6 +91,7 @@ class SearchFlags(SearchingFlags):
     """
 
     recipe: str | None = None
+    seeds: Annotated[tuple[int, ...], Range(0, 2**32 - 1)] = ()
     truth: str | None = None
     truth_problem: str | None = None
     latency_table: str | None = None
@@ -110,7 +112,8 @@ def command(words: Sequence[str]) -> Command:
     name = given.get("--strategy") or (strategy and name_of(strategy, STRATEGIES))
     main, options, weights = SearchFlags(strategy=name), OPTIONS(), WEIGHTS()
     if base:
-        main = replace(main, data=base.data, epochs=base.epochs, batch=base.batch)
+        seeds = () if "--seed" in given else base.seeds
+        main = replace(main, data=base.data, epochs=base.epochs, batch=base.batch, seeds=seeds)
         options, weights = base.options, base.weights
     return Command(
         run="renascent.cli.work.search:run",
@@ -156,6 +159,10 @@ def strategy_part(name: str, strategy: Any, *others: Any) -> Part:
 def _check(flags: SearchFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
     """Refuse what says nothing on its own."""
     flags.check()
+    if values.get("seeds") is not None and values.get("seed") is not None:
+        raise UserError("--seed and --seeds exclude each other: one is for a single search")
+    if len(set(flags.seeds)) < len(flags.seeds):
+        raise UserError(f"--seeds has the same one twice: {', '.join(map(str, flags.seeds))}")
     if flags.truth_problem and flags.truth is None:
         raise UserError("--truth-problem says nothing without a table: give --truth TABLE too, or leave it out")
     if flags.latency_table and flags.runtime != "eager":

@@ -11,6 +11,7 @@ from renascent.cli.progress import Counted, Live
 from renascent.cli.work.models import loaded
 from renascent.cli.work.running import remembered, task_on, told
 from renascent.core.errors import UserError
+from renascent.core.protocols import SpaceConfig
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
 from renascent.results.retrain import REFERENCE
@@ -27,6 +28,7 @@ def run(
     distillation: Distillation,
     options: Mapping[str, Any],
     machine: Machine,
+    network: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Train the network of a search, and those beside it."""
     result = loaded(folder, flags.factory)
@@ -34,6 +36,7 @@ def run(
     teacher = flags.teacher if flags.teacher in (None, REFERENCE) else loaded(str(flags.teacher), None)
     recipe = recipe_of(flags.recipe, "fit")
     task = _task(flags, result, {**({"cutout": recipe.cutout} if recipe and recipe.cutout else {}), **options}, machine)
+    larger = recipe.network_for(result, task, **(network or {})) if recipe else _changed(result, network or {})
     first = [f"{REFERENCE} network"] if REFERENCE in (flags.teacher, flags.init) else []
     cells = [f"random cell {number + 1} of {flags.random_cells}" for number in range(flags.random_cells)]
     with Counted() as bars:
@@ -46,11 +49,17 @@ def run(
             init=flags.init,
             seed=flags.seed,
             prune=flags.prune,
+            network=larger,
             random_cells=flags.random_cells,
             resume=flags.resume,
             say=Live(bars, [*first, "training", *cells]),
         )
         return told(result, f"renascent export {result.folder} --to onnx")
+
+
+def _changed(result: Result, changes: Mapping[str, Any]) -> SpaceConfig | None:
+    """Return the space of the search with other settings; None where there are none."""
+    return dataclasses.replace(result.space, **changes) if changes else None  # type: ignore[type-var]
 
 
 def _task(flags: FitFlags, result: Result, changes: Mapping[str, Any], machine: Machine) -> ImageTask:

@@ -1,6 +1,8 @@
 """What `renascent search` does, and what `shrink` has in common: one search in a run folder, shown as it goes."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from renascent.core.files import Json, write_json
 from renascent.core.names import name_of
 from renascent.core.protocols import OneShot, SpaceConfig, Task, WeightRule
 from renascent.core.schema import written
+from renascent.core.text import percent
 from renascent.experiment.result import Result
 from renascent.experiment.search import search
 from renascent.loops.weightsfile import read_weights
@@ -35,12 +38,12 @@ def run(
     _ = space.space  # an impossible space is refused before anything is read or written
     truth = open_table(flags.truth) if flags.truth else None
     task, name = task_on(machine, str(flags.data), options), name_of(space, SPACES)
-    return searched(
+    known = partial(
+        searched,
         space,
         strategy,
         task,
-        flags,
-        options,
+        options=options,
         name=name,
         first=f"searching {name}",
         weights=weights,
@@ -50,6 +53,15 @@ def run(
         pretrained=read_weights(Path(flags.pretrained)) if flags.pretrained else None,
         following=lambda result: f"renascent fit {result.folder} (trains this network alone)",
     )
+    if not flags.seeds:
+        return known(flags)
+    root = Path(flags.out or f"runs/{name}-{flags.strategy}-{task.name}")
+    found = {seed: known(replace(flags, seed=seed, out=str(root / f"seed-{seed}"))) for seed in flags.seeds}
+    scores = {seed: float(outcome.facts["search_score"]) for seed, outcome in found.items()}
+    best = max(scores, key=lambda seed: scores[seed])
+    told = ", ".join(f"{percent(score)} with seed {seed}" for seed, score in scores.items())
+    facts = {**found[best].facts, "seeds": {str(seed): score for seed, score in scores.items()}}
+    return Outcome(facts, f"{found[best].text}\n\nthe best on validation images of {len(scores)} searches: {told}")
 
 
 def searched(

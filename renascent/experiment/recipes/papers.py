@@ -4,6 +4,8 @@ Where a paper's text does not give a number, this file says so, and what is used
 papers are those of the data set: `tasks.DATASETS`.
 """
 
+from typing import Any
+
 from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
 from renascent.experiment.recipes import SUMMARIES
 from renascent.experiment.recipes.recipe import Recipe, SearchPart
@@ -227,10 +229,18 @@ TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
 CUTOUT = {"cells-fit-cifar": 16, "proxyless-fit": 16, "proxyless-fit-droppath": 16}
 """Trainings whose images have a square cut out: its side in pixels."""
 
+LARGER: dict[str, dict[str, Any]] = {
+    "cells-fit-cifar": {"network": {"channels": 36, "cells": 6, "layers_count": 0}},
+    # GDAS: as wide as the mobile setting lets it be, C = 50 for its cell
+    "cells-fit-imagenet": {"network": {"cells": 4, "layers_count": 0, "stem": "imagenet"}, "most_macs": 600_000_000},
+}
+"""Trainings of a larger network than was searched, of the same cells."""
+
 
 def recipe(name: str) -> Recipe:
     """Return the recipe of a name."""
     search, (fit, distillation) = SEARCHES.get(name), TRAININGS.get(name, (None, None))
     _, about, paper = SUMMARIES[name]
-    about_all = {"name": name, "summary": about, "paper": paper}
-    return Recipe(**about_all, search=search, fit=fit, distillation=distillation, cutout=CUTOUT.get(name, 0))
+    about_all: dict[str, Any] = {"name": name, "summary": about, "paper": paper}
+    more: dict[str, Any] = {"cutout": CUTOUT.get(name, 0), **LARGER.get(name, {})}
+    return Recipe(**about_all, search=search, fit=fit, distillation=distillation, **more)

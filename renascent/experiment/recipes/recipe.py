@@ -1,10 +1,14 @@
 """Recipe: the settings of a whole search, or of a training, as a paper gives them."""
 
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
+from renascent.core.errors import UserError
+from renascent.core.protocols import OneShot, SpaceConfig, Task, WeightRule
+from renascent.costs import macs
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
 from renascent.tasks.distill import Distillation
@@ -42,6 +46,9 @@ class Recipe:
         distillation: of a training that has a teacher: the trained reference network of the space, unless another is
             given.
         cutout: of a training: side in pixels of the square cut out of its images.
+        network: of a training: settings of the space that its network has in the place of the search's.
+        most_macs: of a training: its network is the widest, of an even number of channels, with fewer
+            multiply-accumulates; 0 says nothing.
     """
 
     name: str
@@ -51,6 +58,36 @@ class Recipe:
     fit: Fit | None = None
     distillation: Distillation | None = None
     cutout: int = 0
+    network: Mapping[str, Any] = field(default_factory=dict)
+    most_macs: int = 0
+
+    def network_for(self, result: Result, task: Task, **others: Any) -> SpaceConfig | None:
+        """Return what a training has in the place of the network that was searched; None for that one.
+
+        others: settings of the space that come before those of the recipe.
+
+        Raises UserError for a space without such settings, and data on which even the narrowest network takes more.
+        """
+        try:
+            network = replace(result.space, **{**self.network, **others})  # type: ignore[type-var]
+        except TypeError:
+            named = ", ".join(self.network)
+            raise UserError(
+                f"recipe '{self.name}' sets {named} of a network, which {result.about.space} lacks"
+            ) from None
+        if not self.most_macs or "channels" in others:
+            return network if self.network or others else None
+        shape = (task.channels, *task.size)
+        network.check_size(shape)
+
+        def taken(half: int) -> int:
+            wider = replace(network, channels=2 * half)  # type: ignore[type-var]
+            return macs(wider.network(result.arch, shape[0], task.classes), shape)
+
+        first = bisect_left(range(1, 129), self.most_macs, key=taken)
+        if first == 0:
+            raise UserError(f"images of {shape[1]} x {shape[2]} take more than {self.most_macs:,} multiply-accumulates")
+        return replace(network, channels=2 * first)  # type: ignore[type-var]
 
     def run(self, *, out: str | Path | None = None, **others: Any) -> Result:
         """Search as the recipe says. others: what `renascent.search` takes besides: seed, resume, say.

@@ -138,6 +138,14 @@ def test_ctrl_c_while_the_reference_is_trained(say: Any, monkeypatch: pytest.Mon
     assert set(recorded()["reference"]["scores"]) == {"test"}
 
 
+def test_flags_of_the_space_train_a_wider_network(say: Any) -> None:
+    done = say(f"{FIT} --channels 6 --cells 2")
+    assert done.code == 0, done.err
+    config = recorded()["network"]["space_config"]
+    assert (config["channels"], config["cells"], config["nodes"]) == (6, 2, 3)
+    assert "in a network of channels 6, cells 2: " in done.out
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -149,6 +157,8 @@ def test_ctrl_c_while_the_reference_is_trained(say: Any, monkeypatch: pytest.Mon
         ("--teacher run", "nothing was trained in run yet: run `renascent fit run` first"),
         ("--soft-weight 0.5", "--soft-weight without a teacher: add --teacher DIR or --teacher reference"),
         ("--no-temperature-squared", "--temperature-squared without a teacher"),
+        ("--channels 4 --nodes 4", "which has other decisions than the search in run"),
+        ("--recipe cells-fit-cifar", "recipe 'cells-fit-cifar' sets channels, cells, layers_count of a network, which"),
         ("--teacher teacher --temperature 0", "--temperature is '0': give a number of at least 0.01"),
     ],
 )

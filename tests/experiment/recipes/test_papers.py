@@ -3,11 +3,14 @@
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from renascent.core.errors import UserError
 from renascent.core.protocols import Progress, WeightRule
 from renascent.experiment.recipes import RECIPES, SUMMARIES
 from renascent.experiment.recipes.recipe import SearchPart
@@ -173,6 +176,34 @@ def test_trainings_of_cells_are_those_of_darts() -> None:
     weights = WeightRule(lr=0.1, lr_end=0.0, weight_decay=3e-5, decay_per_epoch=0.97, **momentum)
     wanted = Fit(epochs=250, batch=128, weights=weights, label_smoothing=0.1, auxiliary=0.4)
     assert RECIPES["cells-fit-imagenet"].fit == wanted
+
+
+def test_cells_are_trained_in_the_networks_of_the_papers() -> None:
+    """GDAS and DARTS: C = 36 and N = 6 on CIFAR; on ImageNet 14 cells, as wide as the mobile setting lets them be."""
+    space = DartsCells(channels=4, layers_count=3, nodes=1)
+    arch = space.space.parse("normal=|sep_conv_3x3~0|skip_connect~1|,reduce=|max_pool_3x3~0|max_pool_3x3~1|")
+    found: Any = SimpleNamespace(space=space, arch=arch, about=SimpleNamespace(space="darts-cells"))
+    task: Any = SimpleNamespace(channels=3, size=(64, 64), classes=10)
+    assert RECIPES["cells-fit-cifar"].network_for(found, task) == DartsCells(channels=36, cells=6, nodes=1)
+    assert RECIPES["cells-fit-imagenet"].most_macs == 600_000_000
+
+    def of(channels: int) -> DartsCells:
+        return DartsCells(channels=channels, cells=4, nodes=1, stem="imagenet")
+
+    def taken(channels: int) -> int:
+        with FlopCounterMode(display=False) as counter:
+            of(channels).network(arch, 3, 10).eval()(torch.zeros(1, 3, 64, 64))
+        return int(counter.get_total_flops()) // 2
+
+    most = max(channels for channels in range(2, 24, 2) if taken(channels) < 1_000_000)
+    assert 2 < most < 22
+    small = dataclasses.replace(RECIPES["cells-fit-imagenet"], most_macs=1_000_000)
+    assert small.network_for(found, task) == of(most)
+    assert dataclasses.replace(small, most_macs=taken(most)).network_for(found, task) == of(most - 2)
+    assert small.network_for(found, task, channels=6) == of(6)
+    assert RECIPES["nats-h0"].network_for(found, task) is None
+    with pytest.raises(UserError, match="images of 64 x 64 take more than 10 multiply-accumulates"):
+        dataclasses.replace(small, most_macs=10).network_for(found, task)
 
 
 def test_the_best_of_several_seeds_counts_unless_one_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
