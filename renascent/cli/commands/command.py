@@ -108,7 +108,9 @@ def of_space(
     """
     alone, _ = glance(given, parts.values(), names)
     if alone and alone[0] not in names:
-        raise unknown("space" if names is SPACES else "size space", alone[0], names)
+        if alone[0] in SPACES:
+            raise UserError(f"{alone[0]} is not among the spaces of this command: give one of {', '.join(names)}")
+        raise unknown("space", alone[0], names)
     space = {"space": Part(f"Space {alone[0]}", chosen("space", SPACES, alone[0]))} if alone else {}
     (main, part), *rest = parts.items()
     missing = {"space": f"which space? name one of {', '.join(names)}, as in: {example}", **(needs or {})}

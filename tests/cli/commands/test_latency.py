@@ -57,7 +57,11 @@ def test_it_is_not_overwritten_but_resumed(built, say, refused):
     [
         ("latency measure --out t.json", "which space?"),
         ("latency measure resnet20", "--out is missing"),
-        ("latency measure resnet21 --out t.json", "unknown size space 'resnet21': did you mean"),
+        ("latency measure resnet21 --out t.json", "unknown space 'resnet21': did you mean"),
+        (
+            "latency measure nats-topology --out t.json",
+            "nats-topology is not among the spaces of this command: give one of",
+        ),
         (f"{NEW} --runtime tflite", "known: eager, compiled, onnxruntime"),
         (f"{NEW} --device cuda:99", "here there is cpu"),
         (f"{NEW} --input 3,32", "give channels, height and width"),
