@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from renascent.core.codecs.darts_cells import OPERATIONS
 from renascent.core.errors import unknown
 from renascent.nets.cells.ops import Norm, ReLUConvBN, Zero
+from renascent.nets.sizes.units import Convolution
 
 GROUPS = 8
 """Groups of the convolutions of the fixed reduction cell."""
@@ -31,8 +32,8 @@ class FactorisedReduction(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, norm: Norm = nn.BatchNorm2d) -> None:
         super().__init__()
-        self.conv_a = nn.Conv2d(channels_in, channels // 2, 1, 2, bias=False)
-        self.conv_b = nn.Conv2d(channels_in, channels - channels // 2, 1, 2, bias=False)
+        self.conv_a = Convolution(channels_in, channels // 2, 1, 2, bias=False)
+        self.conv_b = Convolution(channels_in, channels - channels // 2, 1, 2, bias=False)
         self.bn = norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:

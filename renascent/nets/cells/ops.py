@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from renascent.core.codecs.nats_topology import OPERATIONS
 from renascent.core.errors import unknown
+from renascent.nets.sizes.units import Convolution
 
 CONVOLUTIONS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 """Name of a ReLU-convolution-BN operation -> its kernel size."""
@@ -57,7 +58,7 @@ class ConvBN(nn.Sequential):
         norm: Norm = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
-        conv = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+        conv = Convolution(channels_in, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.add_module("conv", conv)
         self.add_module("bn", norm(channels))
         if active is not None:

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from renascent.core.codecs.darts_cells import OPERATIONS
 from renascent.core.errors import UserError
 from renascent.nets.cells.darts_ops import FactorisedReduction, factorised, operation, pooled
+from renascent.nets.cells.ops import ConvBN
 
 
 def norm(x, layer):
@@ -117,3 +119,28 @@ def test_the_branches_of_the_fixed_reduction_cell():
 def test_an_unknown_operation_is_refused_by_name():
     with pytest.raises(UserError, match="unknown operation 'sep_conv_7x7': did you mean 'sep_conv_5x5'"):
         operation("sep_conv_7x7", 4)
+
+
+class Strides(TorchDispatchMode):
+    """Remember (inputs, kernel, stride) of every convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, int, int]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.convolution.default:
+            self.seen.append((args[1].shape[1], args[1].shape[-1], args[3][0]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("channels", [2, 4, 7, 8])
+def test_few_channels_do_not_stride_in_a_1x1_convolution(channels):
+    """Whose backward pass in channels-last overwrites memory on a CPU (PyTorch 2.13): found as a crash of a search."""
+    x = torch.randn(2, channels, 8, 8, dtype=torch.float64)
+    factorised, plain = FactorisedReduction(channels, 8).double(), ConvBN(channels, 8, 1, 2).double()
+    with Strides() as strides:
+        found = plain(x)
+        factorised(x)
+    assert strides.seen == [(channels, 1, 1 if channels < 8 else 2)] * 3
+    torch.testing.assert_close(found, plain.bn(F.conv2d(x, plain.conv.weight, stride=2)), rtol=1e-12, atol=1e-12)
