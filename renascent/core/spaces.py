@@ -55,6 +55,13 @@ class Supernet(nn.Module, ABC):
         """The module whose weights have the names of those of an extracted network."""
         return self
 
+    def penalties(self, cost: str, arch: Arch, size: tuple[int, int]) -> NDArray[np.float64] | None:
+        """Return what the penalty on each scale is multiplied by, (decisions, options), by a cost of what `arch` keeps.
+
+        cost: "macs" or "memory_access_bytes".  size: (h, w) of images.  None: the network weighs all alike.
+        """
+        return None
+
     def crops(self, gates: Gates) -> Regions:
         """Return which part of each parameter takes part under `gates`; those without an entry take part whole."""
         return {}

@@ -106,7 +106,7 @@ class DartsNetwork(nn.Module):
     def __init__(self, shape: Skeleton, place: Place, norm: Norm, channels_in: int, classes: int) -> None:
         super().__init__()
         self.small, self.reductions = shape.small, shape.reductions
-        self.stem = nn.ModuleList(_stem(self.small, channels_in, shape.channels, norm))
+        self.stem = nn.ModuleList(stem(self.small, channels_in, shape.channels, norm))
         self.cells = nn.ModuleList()
         width = shape.channels
         first = last = width if not self.small else 3 * width
@@ -150,7 +150,7 @@ class DartsNetwork(nn.Module):
         return AuxiliaryHead(self.after_reductions, self.classifier.out_features, 3 if self.small else 2)
 
 
-def _stem(small: bool, channels_in: int, channels: int, norm: Norm) -> list[nn.Module]:
+def stem(small: bool, channels_in: int, channels: int, norm: Norm) -> list[nn.Module]:
     """Return what makes the inputs of the first cell: one part for both, or one for each."""
 
     def conv(before: int, width: int, stride: int) -> list[nn.Module]:
