@@ -22,6 +22,7 @@ CONFIGS = {
     "toy": ToySpace(rows=4),
     "darts-cells": SPACES["darts-cells"](channels=4, layers_count=3, nodes=2),
     "darts-cells with fixed reduction": SPACES["darts-cells"](channels=4, layers_count=3, nodes=2, reduction="fixed"),
+    "darts-cells of subsets": SPACES["darts-cells"](channels=4, layers_count=4, nodes=3, decisions="subset"),
     "dso": SPACES["dso"](channels=4, blocks=(1, 1), levels=2),
     "dso of shared blocks": SPACES["dso"](channels=4, blocks=(2, 1), levels=2, share=True),
     "fbnet": SPACES["fbnet"](width=0.125, blocks=(1, 2, 1, 1, 1, 1, 1)),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from renascent.core.codecs.darts_cells import edge_name, edges
 from renascent.nets.cells.auxiliary import AuxiliaryHead
 from renascent.nets.cells.darts_ops import FactorisedReduction, Preprocess, factorised, operation, pooled
-from renascent.nets.cells.ops import Norm, Zero, drop_paths
+from renascent.nets.cells.ops import Norm, Parallel, Zero, drop_paths
 from renascent.nets.cells.slots import Place
 
 
@@ -75,6 +75,10 @@ class Cell(nn.Module):
 
     def _edge(self, name: str, x: Tensor, drop_path: float) -> Tensor:
         op = self.edges[name]
+        found = [self._dropped(each, x, drop_path) for each in (op if isinstance(op, Parallel) else [op])]
+        return sum(found[1:], found[0])
+
+    def _dropped(self, op: nn.Module, x: Tensor, drop_path: float) -> Tensor:
         out: Tensor = op(x)
         return drop_paths(out, drop_path) if self.training and not isinstance(op, nn.Identity) else out
 

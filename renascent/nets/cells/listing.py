@@ -15,7 +15,7 @@ from renascent.core.arch import Arch
 from renascent.core.errors import UserError
 from renascent.core.space import Space
 from renascent.nets.adapt.trace import Graph, Node, refs, trace
-from renascent.nets.cells.ops import Residual
+from renascent.nets.cells.ops import Residual, together
 from renascent.nets.sizes.layers import Layer
 
 ACTIVATIONS = ("relu", "relu6", "hardtanh")
@@ -41,7 +41,7 @@ class Placed:
         self.decisions: dict[nn.Module, str] = {}
 
     def __call__(self, decision: str, build: Any) -> nn.Module:
-        module: nn.Module = build(str(self.arch[decision]))
+        module = together(self.arch[decision], build)
         self.decisions[module] = decision
         return module
 
