@@ -101,12 +101,11 @@ def subsets_space(nodes: int = 4, operations: Sequence[str] = OPERATIONS, kinds:
 
 def _alive(nodes: int, kinds: Sequence[str], values: Mapping[str, Value]) -> dict[str, Value]:
     """Take out the operations that read a node which nothing feeds. Every node leads to the output."""
-    found = dict(values)
-    outputs = range(2, nodes + 2)
+    found: dict[str, Value] = {}
     for kind in kinds:
         names = {edge: edge_name(kind, *edge) for edge in edges(nodes)}
-        there = flowing([edge for edge, name in names.items() if values[name]], range(2), outputs)
-        found |= {name: () for edge, name in names.items() if edge not in there}
+        there = flowing([edge for edge, name in names.items() if values[name]], range(2), range(2, nodes + 2))
+        found |= {name: values[name] if edge in there else () for edge, name in names.items()}
     return found
 
 

@@ -145,6 +145,6 @@ def _owner(module: str, owners: Mapping[str, str]) -> str | None:
 
 
 def _paths(module: str) -> Iterator[str]:
-    """Yield the names of the modules that a module is in, from the outermost to itself."""
+    """Yield the names of the modules that a module is in, from itself to the outermost."""
     parts = module.split(".")
-    return (".".join(parts[:k]) for k in range(1, len(parts) + 1))
+    return (".".join(parts[:k]) for k in range(len(parts), 0, -1))

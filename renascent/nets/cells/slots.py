@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ from renascent.nets.cells.dilated import hasten
 from renascent.nets.cells.listing import Listing, Placed, listing, ran
 from renascent.nets.cells.mixed import MixedOp
 from renascent.nets.cells.norm import BatchStatisticsNorm
-from renascent.nets.cells.ops import NOTHING, Norm, together
+from renascent.nets.cells.ops import NOTHING, Norm, Parallel, together
 from renascent.nets.context import GateContext
 from renascent.nets.sizes.layers import Layer, is_option
 
@@ -74,7 +75,7 @@ class ChoiceSpace(SpaceConfig):
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> nn.Module:
         """Build one architecture with fresh weights. `prune` changes nothing: every option reaches the output."""
         alive = self.space.alive
-        return self.build(chosen(Arch(alive(arch)) if alive else arch), nn.BatchNorm2d, channels_in, classes)
+        return self.build(chosen(Arch(alive(dict(arch))) if alive else arch), nn.BatchNorm2d, channels_in, classes)
 
     def check_size(self, shape: tuple[int, int, int]) -> None:
         """Raise UserError for images so small that a layer would stride over a map of one pixel."""
@@ -172,16 +173,25 @@ class ChoiceSupernet(Supernet):
     def extract(self, arch: Arch) -> nn.Module:
         """Return `arch` with a copy of the shared weights; its running statistics are still to be estimated."""
         net = self.config.network(arch, self.channels_in, self.classes).to(next(self.parameters()))
-        shared = self.net.state_dict()
-        for name, slot in self.net.named_modules():
-            if isinstance(slot, Slot):
-                value, options = arch[slot.decision], self.space.options(slot.decision)
-                picked = value if isinstance(value, tuple) else (value,)
-                for k, option in enumerate(picked):
-                    own, path = slot.mixed.options[options.index(option)], f"{name}.{k}" if len(picked) > 1 else name
-                    shared |= {f"{path}.{key}": value for key, value in own.state_dict().items()}
-        net.load_state_dict({key: shared.get(key, value) for key, value in net.state_dict().items()})
+        with torch.no_grad():
+            self._copy(self.net, net, arch)
         return net
+
+    def _copy(self, shared: nn.Module, plain: nn.Module, arch: Arch) -> None:
+        """Give a plain module the shared weights; slots may lie inside of the options of others."""
+        if isinstance(shared, Slot):
+            value, options = arch[shared.decision], self.space.options(shared.decision)
+            picked = value if isinstance(value, tuple) else (value,)
+            others = plain if isinstance(plain, Parallel) else [plain]
+            for option, other in zip(picked, others, strict=False):  # where nothing is picked, something stands for it
+                self._copy(shared.mixed.options[options.index(option)], other, arch)
+            return
+        own = {**shared._parameters, **shared._buffers}
+        for name, mine in {**plain._parameters, **plain._buffers}.items():
+            if mine is not None and (there := own.get(name)) is not None:
+                mine.copy_(there)
+        for name, child in plain.named_children():
+            self._copy(shared.get_submodule(name), child, arch)
 
     @property
     def plain(self) -> nn.Module:
