@@ -76,7 +76,6 @@ class Space:
     name: str = ""
     codec: Codec | None = None
     rules: tuple[Kept, ...] = ()
-    alive: Any = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decisions", MappingProxyType(dict(self.decisions)))
@@ -99,7 +98,7 @@ class Space:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # a mapping proxy can be neither copied nor pickled, and networks that hold a space are
-        return Space, (dict(self.decisions), self.name, self.codec, self.rules, self.alive)
+        return Space, (dict(self.decisions), self.name, self.codec, self.rules)
 
     def __bool__(self) -> bool:
         return True  # or truth would ask __len__, which an infinite space refuses
@@ -159,7 +158,7 @@ class Space:
         found = self._resolve(values)[0]
         for rule in self.rules:
             rule.refuse(found)
-        return Arch(self.alive(found) if self.alive else found)
+        return Arch(found)
 
     def active(self, arch: Arch) -> tuple[str, ...]:
         """Return the names of the decisions that matter in `arch`. Raises UserError if not of this space."""
