@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from renascent.strategies import STRATEGIES as STRATEGIES
     from renascent.strategies.darts import DARTS as DARTS
     from renascent.strategies.darts import DARTSSecondOrder as DARTSSecondOrder
+    from renascent.strategies.dsonas import DSONAS as DSONAS
     from renascent.strategies.enas import ENAS as ENAS
     from renascent.strategies.fbnetv2 import FBNetV2 as FBNetV2
     from renascent.strategies.gdas import GDAS as GDAS

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from renascent.core.bounds import COSTS
+from renascent.core.dependencies import Graph
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
 from renascent.core.optimiser import Regions
@@ -54,6 +55,22 @@ class Supernet(nn.Module, ABC):
     def plain(self) -> nn.Module:
         """The module whose weights have the names of those of an extracted network."""
         return self
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The graphs whose edges its options are: by default, each decision leads from one input to an own output."""
+        rows = {
+            name: [None if option == "none" else ("input", name) for option in self.space.options(name)]
+            for name in self.space.decisions
+        }
+        return (Graph(rows, frozenset(["input"]), frozenset(rows)),)
+
+    def penalties(self, cost: str, arch: Arch, size: tuple[int, int]) -> NDArray[np.float64]:
+        """Return what a sparse penalty on each option's scale is multiplied by, (decisions, options); by default 1.
+
+        cost: what is to fall.  arch: what is alive now.  size: (h, w) of images.
+        """
+        return np.ones((len(self.space.counts), max(self.space.counts)))
 
     def crops(self, gates: Gates) -> Regions:
         """Return which part of each parameter takes part under `gates`; those without an entry take part whole."""

@@ -1,6 +1,6 @@
 """What bilevel strategies are made of: their state, a step of the weights, a step of the architecture, its argmax."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -94,7 +94,7 @@ def policy_step(s: State[Any], loss: Tensor, *, lr: float | None = None, clip: f
     apply_gradients(s, gradients(loss, list(s.policy.parameters())), lr=lr, clip=clip)
 
 
-def gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+def gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
     """Return d loss / d parameters; zeros where the loss does not depend on them, as when every path is closed."""
     if not loss.requires_grad:
         return [torch.zeros_like(p) for p in parameters]
