@@ -59,7 +59,8 @@ def weight_step(s: State[Any], batch: Batch, gates: Gates, t: Progress, *, smoot
     s.optimiser.zero_grad(set_to_none=True)
     s.net.train()
     loss, score = s.setup.task.loss(s.net, batch, gates, smoothing=smoothing)
-    loss.backward()  # type: ignore[no-untyped-call]
+    if loss.requires_grad:  # not where gates have cut all that has weights
+        loss.backward()  # type: ignore[no-untyped-call]
     s.net.eval()
     s.setup.weights.apply(s.optimiser, t.fraction, s.net.crops(gates), epoch=t.epoch)
     return {"train_loss": loss.detach(), "train_score": score}

@@ -74,7 +74,6 @@ class DSONAS:
         return metrics
 
     def derive(self, s: State[None], score: Score) -> Arch:
-        refuse_cut(s.net, s.extra["scales"] != 0, "sparsity")
         return self._kept(s)
 
     def probabilities(self, s: State[None]) -> Mapping[str, Tensor]:
@@ -98,7 +97,7 @@ class DSONAS:
             loss, score = s.setup.task.loss(s.net, batch, gates)
         (slope,) = gradients(loss, [ahead])
         at = Accelerated(s.extra["scales"], ahead.detach(), s.extra["speed"])
-        penalty = (s.extra["sparsity"] * s.extra["penalty"]).float()
+        penalty = (s.extra["sparsity"] * s.extra["penalty"]).to(ahead)
         moved = proximal_step(at, slope, self.scale_lr, penalty, self.scale_momentum)
         s.extra |= {"scales": moved.kept, "speed": moved.speed}
         metrics = {"val_loss": loss.detach(), "val_score": score, "scales_on": (moved.kept != 0).sum().float()}
@@ -111,6 +110,7 @@ class DSONAS:
 
         The loss of the batch may jump by that: a node without inputs still has the shift of its normalisation.
         """
+        refuse_cut(s.net, s.extra["scales"] != 0, "sparsity")
         open_ = s.extra["open"] & joining(s.net, s.extra["scales"] != 0)
         if torch.equal(open_, s.extra["open"]):
             self._price(s)
