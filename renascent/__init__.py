@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from renascent.nets.cells.pyramid import PyramidTree as PyramidTree
     from renascent.nets.sizes.resnet_cifar import ResNetCifar as ResNetCifar
     from renascent.strategies import STRATEGIES as STRATEGIES
+    from renascent.strategies.bayesnas import BayesNAS as BayesNAS
     from renascent.strategies.darts import DARTS as DARTS
     from renascent.strategies.darts import DARTSSecondOrder as DARTSSecondOrder
     from renascent.strategies.dsonas import DSONAS as DSONAS

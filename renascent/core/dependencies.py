@@ -84,20 +84,20 @@ def prune(switches: Sequence[Switch], variances: Sequence[float]) -> list[Switch
 
 
 def connected(
-    switches: Sequence[Switch], inputs: Collection[Hashable], outputs: Collection[Hashable]
+    switches: Sequence[Switch], inputs: Collection[Hashable], outputs: Collection[Hashable], *, needed: bool = True
 ) -> tuple[list[Switch], int]:
     """Return the switches on a path from an input to an output, and how many others there were.
 
     Pruning by variance alone leaves some of these: 3-5 is the logic of on and off only where strengths are 0 or
     infinite, and it looks at what leads to an edge, not where the edge leads.
 
-    Raises UserError where no path is left.
+    needed: whether there has to be a path. Raises UserError where none is left then.
 
     >>> connected([Switch(0, 1, "conv", 1.0), Switch(2, 1, "conv", 1.0)], inputs=[0], outputs=[1])
     ([Switch(source=0, target=1, operation='conv', strength=1.0)], 1)
     """
     alive = flowing(switches, inputs, outputs)
-    if not alive:
+    if needed and not alive:
         raise UserError("no path from input to output is left, for all edges are pruned: give a smaller `shrinkage`")
     kept = [switch for switch in switches if switch in alive]
     return kept, len(switches) - len(kept)

@@ -56,6 +56,10 @@ class Supernet(nn.Module, ABC):
         """The module whose weights have the names of those of an extracted network."""
         return self
 
+    def places(self, decision: str) -> int:
+        """Return how many places share a decision with a value each."""
+        return 1
+
     @property
     def graphs(self) -> tuple[Graph, ...]:
         """The graphs whose edges its options are: by default, each decision leads from one input to an own output."""

@@ -24,5 +24,6 @@ STRATEGIES: Names[type[OneShot]] = Names(
         "proxyless": "renascent.strategies.proxyless:Proxyless",
         "proxyless-reinforce": "renascent.strategies.proxyless_reinforce:ProxylessReinforce",
         "dso-nas": "renascent.strategies.dsonas:DSONAS",
+        "bayesnas": "renascent.strategies.bayesnas:BayesNAS",
     }
 )

@@ -1,6 +1,6 @@
 """What strategies that prune scales to zero have in common: an architecture and chances of strengths."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -30,10 +30,10 @@ def joining(net: Supernet, on: Tensor) -> Tensor:
     return found
 
 
-def scaled(space: Space, values: Tensor, active: Tensor, wanted: Tensor | None = None) -> Gates:
+def scaled(space: Space, values: Tensor | Sequence[Tensor], active: Tensor, wanted: Tensor | None = None) -> Gates:
     """Return free scales as gates.
 
-    values: (decisions, options), or (decisions, places, options).
+    values: (decisions, options), or a list of (places, options) each.
     active: (decisions, options), what is computed.  wanted: as that, what gets its gradient though it is not.
     """
 

@@ -69,8 +69,8 @@ class DSONAS:
         metrics = weight_step(s, data.train.next(), gates, t)
         if arch_due(t, self.pretrain, self.weights_per_scale):
             metrics |= self._scale_step(s, (data.val if self.split else data.train).next())
-            if t.ends_epoch and s.setup.goals:
-                metrics |= self._follow(s, t)
+        if t.fraction >= self.pretrain and t.ends_epoch and s.setup.goals:
+            metrics |= self._follow(s, t)
         return metrics
 
     def derive(self, s: State[None], score: Score) -> Arch:
