@@ -1,7 +1,10 @@
 """Which edges of a graph lie on a path from its inputs to its outputs."""
 
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
+from functools import partial
 from typing import Any
+
+from renascent.core.decisions import Value
 
 Node = Hashable
 
@@ -31,3 +34,16 @@ def _reached(edges: Collection[Edge], begin: Collection[Node], side: int) -> set
         seen |= found
         left += found
     return seen
+
+
+Alive = Callable[[dict[str, Value]], dict[str, Value]]
+"""All values of a space -> those of the decisions it knows, without dead edges."""
+
+
+def both(one: Alive | None, two: Alive | None) -> Alive | None:
+    """Return what takes out what is dead by either of two, that know different decisions."""
+    return partial(_both, one, two) if one and two else one or two
+
+
+def _both(one: Alive, two: Alive, values: dict[str, Value]) -> dict[str, Value]:
+    return one(values) | two(values)

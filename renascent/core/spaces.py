@@ -51,6 +51,10 @@ class Supernet(nn.Module, ABC):
     def extract(self, arch: Arch) -> nn.Module:
         """Return a plain network of `arch` with a copy of the shared weights: no gates, exportable."""
 
+    def places(self, decision: str) -> int:
+        """Return how many places share a decision, with a value each."""
+        return 1
+
     @property
     def plain(self) -> nn.Module:
         """The module whose weights have the names of those of an extracted network."""

@@ -203,9 +203,11 @@ def _alone(item: Item, runtime: str, device: torch.device) -> Pass:
 
 def _ordered(layers: Sequence[LayerConfig], sampling: Sampling) -> list[LayerConfig]:
     """Return at most `limit` layers, families in turns; of each, one far from the others and a random one in turns."""
-    rng = np.random.default_rng([sampling.seed, 2])
+    rng, families = np.random.default_rng([sampling.seed, 2]), by_family(layers)
+    if sampling.limit < len(families):
+        raise UserError(f"limit is {sampling.limit}, and the layers are of {len(families)} kinds: give at least that")
     queues = []
-    for rows in by_family(layers).values():
+    for rows in families.values():
         kept = [layers[row] for row in rows]
         far = spread_out(kept, sampling.limit)
         mixed = itertools.chain.from_iterable(zip(far, rng.permutation(len(kept)).tolist(), strict=False))

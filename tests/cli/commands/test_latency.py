@@ -62,6 +62,7 @@ def test_it_is_not_overwritten_but_resumed(built, say, refused):
             "latency measure nats-topology --out t.json",
             "nats-topology is not among the spaces of this command: give one of",
         ),
+        ("latency measure mbconv --limit 5 --out t.json", "limit is 5, and the layers are of"),
         (f"{NEW} --runtime tflite", "known: eager, compiled, onnxruntime"),
         (f"{NEW} --device cuda:99", "here there is cpu"),
         (f"{NEW} --input 3,32", "give channels, height and width"),
