@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from renascent.nets import SPACES as SPACES
     from renascent.nets.adapt.config import adapt as adapt
     from renascent.nets.cells.darts import DartsCells as DartsCells
+    from renascent.nets.cells.dso import DSO as DSO
     from renascent.nets.cells.fbnet import FBNet as FBNet
     from renascent.nets.cells.mbconv import MBConv as MBConv
     from renascent.nets.cells.nats import NatsTopology as NatsTopology

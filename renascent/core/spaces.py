@@ -60,10 +60,6 @@ class Supernet(nn.Module, ABC):
         """The module whose weights have the names of those of an extracted network."""
         return self
 
-    def places(self, decision: str) -> int:
-        """Return how many places share a decision with a value each."""
-        return 1
-
     @property
     def graphs(self) -> tuple[Graph, ...]:
         """The graphs whose edges its options are: by default, each decision leads from one input to an own output."""
@@ -73,12 +69,12 @@ class Supernet(nn.Module, ABC):
         }
         return (Graph(rows, frozenset(["input"]), frozenset(rows)),)
 
-    def penalties(self, cost: str, arch: Arch, size: tuple[int, int]) -> NDArray[np.float64]:
-        """Return what a sparse penalty on each option's scale is multiplied by, (decisions, options); by default 1.
+    def penalties(self, cost: str, arch: Arch, size: tuple[int, int]) -> NDArray[np.float64] | None:
+        """Return what the penalty on each scale is multiplied by, (decisions, options), by a cost of what `arch` keeps.
 
-        cost: what is to fall.  arch: what is alive now.  size: (h, w) of images.
+        cost: "macs" or "memory_access_bytes".  size: (h, w) of images.  None: the network weighs all alike.
         """
-        return np.ones((len(self.space.counts), max(self.space.counts)))
+        return None
 
     def crops(self, gates: Gates) -> Regions:
         """Return which part of each parameter takes part under `gates`; those without an entry take part whole."""
