@@ -190,6 +190,6 @@ def digits_search(tmp_path):
         images = torch.randint(256, (48, 1, 8, 8), dtype=torch.uint8)
         task = ImageTask.from_tensors(images, torch.arange(48) % 3)
         setup = Setup(config.supernet(1, 3), task, config.space, WeightRule(lr=0.05), 0, **about)
-        return share(strategy, setup, epochs=epochs, batch=8, run=Run.start(tmp_path / "run", {}))
+        return share(strategy, setup, epochs=epochs, batch=4, run=Run.start(tmp_path / "run", {}))
 
     return run
