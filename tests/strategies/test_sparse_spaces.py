@@ -23,7 +23,7 @@ SPACES = {
 STRATEGIES = {
     "dso-nas": DSONAS(sparsity=0.5, pretrain=0.1),
     "dso-nas-memory": DSONAS(sparsity=1.5, adaptive="memory_access", pretrain=0.1),
-    "bayesnas": BayesNAS(shrinkage=0.6, warmup=0.1),
+    "bayesnas": BayesNAS(shrinkage=1.0, warmup=0.1),
 }
 
 
