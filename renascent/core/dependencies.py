@@ -48,6 +48,16 @@ class Graph(NamedTuple):
         }
 
 
+def apart(options: Mapping[str, Sequence[object]]) -> tuple[Graph, ...]:
+    """Return the graph of decisions that lead from one input to an output each. options: of every decision.
+
+    >>> apart({"a": ("none", "conv")})[0].edges
+    {'a': [None, ('input', 'a')]}
+    """
+    rows = {name: [None if option == "none" else ("input", name) for option in row] for name, row in options.items()}
+    return (Graph(rows, frozenset(["input"]), frozenset(rows)),)
+
+
 def gammas(
     switches: Sequence[Switch],
     inputs: Collection[Hashable],

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from renascent.core.bounds import COSTS
-from renascent.core.dependencies import Graph
+from renascent.core.dependencies import Graph, apart
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
 from renascent.core.optimiser import Regions
@@ -63,11 +63,7 @@ class Supernet(nn.Module, ABC):
     @property
     def graphs(self) -> tuple[Graph, ...]:
         """The graphs whose edges its options are: by default, each decision leads from one input to an own output."""
-        rows = {
-            name: [None if option == "none" else ("input", name) for option in self.space.options(name)]
-            for name in self.space.decisions
-        }
-        return (Graph(rows, frozenset(["input"]), frozenset(rows)),)
+        return apart({name: self.space.options(name) for name in self.space.decisions})
 
     def penalties(self, cost: str, arch: Arch, size: tuple[int, int]) -> NDArray[np.float64] | None:
         """Return what the penalty on each scale is multiplied by, (decisions, options), by a cost of what `arch` keeps.

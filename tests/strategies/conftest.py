@@ -179,3 +179,17 @@ def subsets(tmp_path):
         return found, {f"row{row}": (f"channel{k}",) for row, k in enumerate(task.planted)}
 
     return run
+
+
+@pytest.fixture
+def digits_search(tmp_path):
+    """Return a function from a strategy and a space to what a short search of 8x8 images finds."""
+
+    def run(strategy, config: SpaceConfig, epochs=3, **about):
+        torch.manual_seed(0)
+        images = torch.randint(256, (48, 1, 8, 8), dtype=torch.uint8)
+        task = ImageTask.from_tensors(images, torch.arange(48) % 3)
+        setup = Setup(config.supernet(1, 3), task, config.space, WeightRule(lr=0.05), 0, **about)
+        return share(strategy, setup, epochs=epochs, batch=4, run=Run.start(tmp_path / "run", {}))
+
+    return run
