@@ -54,8 +54,10 @@ if TYPE_CHECKING:
     from renascent.nets.cells.pyramid import PyramidTree as PyramidTree
     from renascent.nets.sizes.resnet_cifar import ResNetCifar as ResNetCifar
     from renascent.strategies import STRATEGIES as STRATEGIES
+    from renascent.strategies.bayesnas import BayesNAS as BayesNAS
     from renascent.strategies.darts import DARTS as DARTS
     from renascent.strategies.darts import DARTSSecondOrder as DARTSSecondOrder
+    from renascent.strategies.dsonas import DSONAS as DSONAS
     from renascent.strategies.enas import ENAS as ENAS
     from renascent.strategies.fbnetv2 import FBNetV2 as FBNetV2
     from renascent.strategies.gdas import GDAS as GDAS

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from renascent.core.bounds import COSTS
+from renascent.core.dependencies import Graph, apart
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
 from renascent.core.optimiser import Regions
@@ -58,6 +59,11 @@ class Supernet(nn.Module, ABC):
     def plain(self) -> nn.Module:
         """The module whose weights have the names of those of an extracted network."""
         return self
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The graphs whose edges its options are: by default, each decision leads from one input to an own output."""
+        return apart({name: self.space.options(name) for name in self.space.decisions})
 
     def penalties(self, cost: str, arch: Arch, size: tuple[int, int]) -> NDArray[np.float64] | None:
         """Return what the penalty on each scale is multiplied by, (decisions, options), by a cost of what `arch` keeps.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from renascent.core.codecs import darts_cells
-from renascent.core.codecs.darts_cells import KINDS, NONE, OPERATIONS, cells_space, subsets_space
+from renascent.core.codecs.darts_cells import KINDS, NONE, OPERATIONS, cells_space, edge_name, edges, subsets_space
+from renascent.core.dependencies import Graph
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, OneOf, Whole, settings
 from renascent.core.space import Arch, Space
@@ -92,6 +93,16 @@ class DartsCells(ChoiceSpace):
         if self.decisions == "choice":
             return space.arch({name: both[name] for name in space.decisions})
         return space.arch({name: () if both[name] == NONE else (both[name],) for name in space.decisions})
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """A cell of each kind: from its two inputs to its nodes, all of which its output has."""
+        space, found = self.space, []
+        for kind in KINDS if self.reduction == "searched" else KINDS[:1]:
+            named = {edge_name(kind, *edge): edge for edge in edges(self.nodes)}
+            rows = {name: [None if op == NONE else edge for op in space.options(name)] for name, edge in named.items()}
+            found.append(Graph(rows, frozenset(range(2)), frozenset(range(2, self.nodes + 2))))
+        return tuple(found)
 
     def cost(self, name: str, shape: tuple[int, int, int], classes: int) -> Priced | None:
         """Return a counted cost for data of `shape` (channels, h, w), of what is alive; None: the options' add up."""

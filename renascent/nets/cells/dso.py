@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from renascent.core.bounds import COSTS
 from renascent.core.decisions import Value
+from renascent.core.dependencies import Graph
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, OneOf, Range, settings
 from renascent.core.gates import Gates, moved
@@ -21,6 +22,7 @@ from renascent.core.text import aligned
 from renascent.nets.cells.darts import STEMS
 from renascent.nets.cells.dso_costs import Prices, SubsetCost, prices
 from renascent.nets.cells.dso_network import (
+    INPUT,
     OPERATIONS,
     OUT,
     Block,
@@ -183,6 +185,16 @@ class DSOSupernet(Supernet):
     def places(self, decision: str) -> int:
         """Return how many blocks share a decision."""
         return sum(self.config.blocks) if self.config.share else 1
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """A block for each set of decisions, from its input to its output, which has the input too."""
+        whole = complete(self.config.levels)
+        rows = [
+            {part[node]: [(source, node) for source in row] for node, row in whole.items()}
+            for part in self.config.parts
+        ]
+        return tuple(Graph(row, frozenset([INPUT]), frozenset([OUT]), bypassed=True) for row in rows)
 
     def penalties(self, cost: str, arch: Arch, size: tuple[int, int]) -> NDArray[np.float64]:
         """Return the adaptive weights of a sparse penalty, (decisions, options): arXiv:1811.01567, Eqs 9 and 10.

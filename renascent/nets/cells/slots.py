@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from renascent.core.bounds import COSTS
+from renascent.core.dependencies import Graph, apart
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates, moved, with_probes_active
 from renascent.core.space import Arch, Space, Subset, Value
@@ -95,6 +96,11 @@ class ChoiceSpace(SpaceConfig):
                 f"images of {shape[1]} x {shape[2]} are too small for '{self.space.name}': a layer would stride over a "
                 "map of one pixel; give larger images, or a network for small ones"
             )
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The graphs whose edges its options are; unless it says more, each decision is for itself."""
+        return apart({name: self.space.options(name) for name in self.space.decisions})
 
     @property
     def costs(self) -> tuple[str, ...]:
@@ -176,6 +182,11 @@ class ChoiceSupernet(Supernet):
     def places(self, decision: str) -> int:
         """Return how many copies of a cell share a decision."""
         return self.slots[decision]
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The graphs that the space says."""
+        return self.config.graphs
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         with self.context.active(moved(fed(self.space, gates), x.device)):
