@@ -6,6 +6,7 @@ import torch
 from renascent.nets.cells.darts import DartsCells
 from renascent.nets.cells.dso import DSO
 from renascent.nets.cells.nats import NatsTopology
+from renascent.nets.cells.pyramid import PyramidTree
 from renascent.strategies._scales import joining
 from renascent.strategies.bayesnas import BayesNAS
 from renascent.strategies.dsonas import DSONAS
@@ -17,6 +18,7 @@ SPACES = {
     "dso-share": DSO(channels=4, blocks=(1, 1), levels=2, share=True),
     "darts-subset": DartsCells(**SMALL, decisions="subset"),
     "darts-choice": DartsCells(**SMALL),
+    "tree A": PyramidTree(blocks=1, final_channels=68, tree="A"),
     "nats-topology": NatsTopology(channels=4, cells=1),
 }
 
@@ -29,7 +31,11 @@ STRATEGIES = {
 
 @pytest.mark.parametrize(
     ("name", "space"),
-    [*((name, space) for name in ("dso-nas", "bayesnas") for space in SPACES), ("dso-nas-memory", "dso")],
+    [
+        *(("dso-nas", space) for space in SPACES if space != "tree A"),
+        *(("bayesnas", space) for space in SPACES),
+        ("dso-nas-memory", "dso"),
+    ],
 )
 def test_a_search_finds_an_architecture_that_is_alive(name, space, digits_search):
     strategy, config = STRATEGIES[name], SPACES[space]
@@ -55,7 +61,7 @@ def test_with_all_on_only_what_connects_nothing_joins_nothing(space):
     assert torch.equal(joining(net, on), wanted)
 
 
-@pytest.mark.parametrize("space", ["dso", "darts-subset"])
+@pytest.mark.parametrize("space", ["dso", "darts-subset", "tree A"])
 def test_what_is_on_and_joins_is_what_the_space_calls_alive(space):
     net = SPACES[space].supernet(1, 3)
     rng = torch.Generator().manual_seed(0)

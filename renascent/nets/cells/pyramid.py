@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 
+from renascent.core.dependencies import Graph
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, OneOf, Range, settings
 from renascent.core.space import Arch, Choice, Space, Subset, Value
@@ -110,6 +111,11 @@ class PyramidTree(ChoiceSpace):
         if self.tree == "A":
             return space.arch({name: space.options(name) for name in space.decisions})
         return self.space.arch(dict.fromkeys(self.space.decisions, "sep_3x3"))
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """Each decision for itself; of tree A, a graph for each cell."""
+        return tuple(map(tree_a.graph, self._prefixes)) if self.tree == "A" else super().graphs
 
     def backbone(self) -> Iterator[Block]:
         """Yield the blocks: the inner width of block k of 3B is 16 + (F / 4 - 16) k / 3B, rounded down to even."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from renascent.core.decisions import Value
+from renascent.core.dependencies import Graph
 from renascent.core.flow import flowing
 from renascent.core.gates import Gates
 from renascent.core.space import Space
@@ -48,6 +49,13 @@ def alive(prefixes: Sequence[str], values: Mapping[str, Value]) -> dict[str, Val
         for node, options in TREE.items():
             found[prefix + node] = tuple(o for o in options if (node, _below(node, o), o) in there)
     return found
+
+
+def graph(prefix: str) -> Graph:
+    """Return the graph of one cell, from its root to its leaves; beside it there is the block's shortcut."""
+    rows = {prefix + node: [(node, _below(node, option)) for option in row] for node, row in TREE.items()}
+    leaves = {target for row in rows.values() for _, target in row} - TREE.keys()
+    return Graph(rows, frozenset(ROOT), frozenset(leaves), bypassed=True)
 
 
 def _below(node: str, option: str) -> str:
