@@ -406,3 +406,14 @@ def test_it_is_drawn_by_what_each_node_reads():
         "block0  0 connections  the identity",
         "block1  2 connections  1.3",
     ]
+
+
+def test_a_reduction_is_the_sum_of_two_convolutions_of_stride_2():
+    """The one of 1x1 is written with a stride of its input: see there."""
+    reduction = TINY.supernet(3, 5).net.reductions[0].to(memory_format=torch.channels_last)
+    x = torch.randn(4, 3, 7, 8).contiguous(memory_format=torch.channels_last)
+    parts = [
+        F.batch_norm(F.conv2d(x, part.conv.weight, stride=2, padding=k), None, None, None, part.bn.bias, training=True)
+        for k, part in enumerate((reduction.small, reduction.large))
+    ]
+    torch.testing.assert_close(reduction(x), sum(part.relu() for part in parts), rtol=1e-12, atol=1e-12)
