@@ -47,14 +47,17 @@ if TYPE_CHECKING:
     from renascent.nets import SPACES as SPACES
     from renascent.nets.adapt.config import adapt as adapt
     from renascent.nets.cells.darts import DartsCells as DartsCells
+    from renascent.nets.cells.dso import DSO as DSO
     from renascent.nets.cells.fbnet import FBNet as FBNet
     from renascent.nets.cells.mbconv import MBConv as MBConv
     from renascent.nets.cells.nats import NatsTopology as NatsTopology
     from renascent.nets.cells.pyramid import PyramidTree as PyramidTree
     from renascent.nets.sizes.resnet_cifar import ResNetCifar as ResNetCifar
     from renascent.strategies import STRATEGIES as STRATEGIES
+    from renascent.strategies.bayesnas import BayesNAS as BayesNAS
     from renascent.strategies.darts import DARTS as DARTS
     from renascent.strategies.darts import DARTSSecondOrder as DARTSSecondOrder
+    from renascent.strategies.dsonas import DSONAS as DSONAS
     from renascent.strategies.enas import ENAS as ENAS
     from renascent.strategies.fbnetv2 import FBNetV2 as FBNetV2
     from renascent.strategies.gdas import GDAS as GDAS

@@ -39,6 +39,7 @@ GROUND = (
         "core.files",
         "core.names",
         "core.decisions",
+        "core.flow",
         "core.arch",
         "core.rules",
         "core.codec",

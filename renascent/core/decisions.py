@@ -236,6 +236,22 @@ def check_place(name: str, decision: Decision, earlier: Mapping[str, Decision]) 
         raise UserError(f"decision '{name}' has when={when!r}: give a tuple of some of {allowed}")
 
 
+def resolved(decisions: Mapping[str, Decision], given: Mapping[str, Value]) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """Return all values, an inactive decision's its first, and the names of the active ones."""
+    full: dict[str, Value] = {}
+    active: list[str] = []
+    for name, decision in decisions.items():
+        when = decision.when
+        full[name] = value_at(decision, 0)
+        if when and not (when[0] in active and full[when[0]] in when[1]):
+            continue
+        if name not in given:
+            raise UserError(f"decision '{name}' has no value: it is active here, so give it one")
+        full[name] = given[name]
+        active.append(name)
+    return full, tuple(active)
+
+
 def checked_scores(name: str, decision: Decision, score: ArrayLike) -> NDArray[np.float64]:
     """Return scores as (options,), (1,) for a Real, checked."""
     array = np.atleast_1d(np.asarray(score, dtype=np.float64))

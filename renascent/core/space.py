@@ -33,10 +33,12 @@ from renascent.core.decisions import (
     noise_for,
     other_value,
     read_value,
+    resolved,
     value_at,
     ways,
 )
 from renascent.core.errors import UserError, unknown
+from renascent.core.flow import Alive, both
 from renascent.core.rules import Group, Kept
 
 __all__ = ["Arch", "Choice", "Codec", "Decision", "Integer", "Kept", "Real", "Space", "Subset", "Value", "When"]
@@ -48,6 +50,7 @@ class Space:
 
     codec: writes and reads architectures; without one they read `name=value,name=value`.
     rules: of which decisions only some are kept (a DARTS node has two inputs); indices know decisions only.
+    alive: takes out of all values what no path uses, so that what differs in dead edges only is one architecture.
 
     >>> op = Choice(("skip", "conv", "pool"), when=("depth", (2,)))
     >>> space = Space({"depth": Integer((1, 2)), "op": op})
@@ -76,6 +79,7 @@ class Space:
     name: str = ""
     codec: Codec | None = None
     rules: tuple[Kept, ...] = ()
+    alive: Alive | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decisions", MappingProxyType(dict(self.decisions)))
@@ -98,14 +102,14 @@ class Space:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # a mapping proxy can be neither copied nor pickled, and networks that hold a space are
-        return Space, (dict(self.decisions), self.name, self.codec, self.rules)
+        return Space, (dict(self.decisions), self.name, self.codec, self.rules, self.alive)
 
     def __bool__(self) -> bool:
         return True  # or truth would ask __len__, which an infinite space refuses
 
     @cached_property
     def size(self) -> int | float:
-        """How many different architectures there are: an int, or infinity with a Real."""
+        """How many architectures there are, dead edges told apart: an int, or infinity with a Real."""
         if any(isinstance(d, Real) for d in self.decisions.values()):
             return math.inf
         bound = [name for rule in self.rules for name in rule.decisions]
@@ -150,7 +154,7 @@ class Space:
                 yield arch
 
     def arch(self, values: Mapping[str, Any]) -> Arch:
-        """Check and normalise: an inactive decision may be left out and is set to its first option.
+        """Check and normalise: an inactive decision may be left out and is set to its first option, dead edges go.
 
         Raises UserError for a name or a value that is not in the space, for an active decision left out, and for values
         that break a rule.
@@ -167,18 +171,8 @@ class Space:
     def _resolve(self, values: Mapping[str, Any]) -> tuple[dict[str, Value], tuple[str, ...]]:
         """Return all values, normalised, and the names of the active decisions."""
         given = {name: checked(name, self._decision(name), value) for name, value in values.items()}
-        full: dict[str, Value] = {}
-        active: list[str] = []
-        for name, decision in self.decisions.items():
-            when = decision.when
-            full[name] = value_at(decision, 0)
-            if when and not (when[0] in active and full[when[0]] in when[1]):
-                continue
-            if name not in given:
-                raise UserError(f"decision '{name}' has no value: it is active here, so give it one")
-            full[name] = given[name]
-            active.append(name)
-        return full, tuple(active)
+        full, active = resolved(self.decisions, given)
+        return full | (self.alive(full) if self.alive else {}), active
 
     def _decision(self, name: str) -> Decision:
         if name not in self.decisions:
@@ -271,10 +265,15 @@ class Space:
         free += [name for name in bound if bound[name].free(self.decisions, values, name)]
         if not free:
             raise UserError(f"space '{self.name}' has nothing to mutate: give a decision two options")
-        name = free[int(rng.integers(len(free)))]
-        if name in bound:
-            return self.arch(values | bound[name].changed(self.decisions, values, name, rng))
-        return self.arch(values | {name: other_value(self.decisions[name], values[name], rng)})
+        found = before = Arch(values)
+        while found == before:  # an edge that nothing feeds changes nothing: then one more
+            name = free[int(rng.integers(len(free)))]
+            if name in bound:
+                values |= bound[name].changed(self.decisions, values, name, rng)
+            else:
+                values |= {name: other_value(self.decisions[name], values[name], rng)}
+            found = self.arch(values)
+        return found
 
     def join(self, other: Space) -> Space:
         """Return the space of both, without codecs. Raises UserError if they share a decision's name."""
@@ -283,7 +282,9 @@ class Space:
         if not (self.decisions and other.decisions):
             return self if self.decisions else other
         name = "+".join(part.name for part in (self, other) if part.name)
-        return Space({**self.decisions, **other.decisions}, name, rules=self.rules + other.rules)
+        return Space(
+            {**self.decisions, **other.decisions}, name, None, self.rules + other.rules, both(self.alive, other.alive)
+        )
 
     def format(self, arch: Arch) -> str:
         """Write `arch` for exchange: by the codec, or as name=value of what is active. Raises UserError."""

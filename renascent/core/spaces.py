@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from renascent.core.bounds import COSTS
+from renascent.core.dependencies import Graph, apart
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
 from renascent.core.optimiser import Regions
@@ -50,10 +51,26 @@ class Supernet(nn.Module, ABC):
     def extract(self, arch: Arch) -> nn.Module:
         """Return a plain network of `arch` with a copy of the shared weights: no gates, exportable."""
 
+    def places(self, decision: str) -> int:
+        """Return how many places share a decision, with a value each."""
+        return 1
+
     @property
     def plain(self) -> nn.Module:
         """The module whose weights have the names of those of an extracted network."""
         return self
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The graphs whose edges its options are: by default, each decision leads from one input to an own output."""
+        return apart({name: self.space.options(name) for name in self.space.decisions})
+
+    def penalties(self, cost: str, arch: Arch, size: tuple[int, int]) -> NDArray[np.float64] | None:
+        """Return what the penalty on each scale is multiplied by, (decisions, options), by a cost of what `arch` keeps.
+
+        cost: "macs" or "memory_access_bytes".  size: (h, w) of images.  None: the network weighs all alike.
+        """
+        return None
 
     def crops(self, gates: Gates) -> Regions:
         """Return which part of each parameter takes part under `gates`; those without an entry take part whole."""

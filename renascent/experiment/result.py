@@ -23,6 +23,7 @@ from renascent.results.plane import plane
 from renascent.results.record import Record, decided
 from renascent.results.retrain import Retraining, calibrate
 from renascent.results.sealed import write_sealed
+from renascent.results.widening import widened
 from renascent.tasks.distill import Distillation
 
 
@@ -124,6 +125,19 @@ class Result(Record):
             say=say,
         )
         return training.run(random_cells)
+
+    def widened(self, budget: str, task: Task | None = None, network: SpaceConfig | None = None) -> SpaceConfig:
+        """Return the space with the most channels whose network of what was found keeps a budget: `network` of `fit`.
+
+        budget: as in "params<=3M", in numbers.  task: whose data it takes; those of the search unless given.
+        network: of the same decisions, whose channels are set; that of the search unless given.
+
+        Raises UserError for a budget that is relative, of latency, or below the narrowest network, and for a space
+        without channels to set.
+        """
+        given = task or self.about
+        shape = given.channels, *given.size
+        return widened(network or self.space, self.arch, shape, given.classes, budget)
 
     def export(self, path: str | Path) -> Path:
         """Write the trained network, or before any `fit` the one with the shared weights, as .pt2 or .onnx.

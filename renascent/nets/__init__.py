@@ -19,6 +19,7 @@ SPACES: Names[Callable[..., SpaceConfig]] = Names(
     {
         "nats-topology": "renascent.nets.cells.nats:NatsTopology",
         "darts-cells": "renascent.nets.cells.darts:DartsCells",
+        "dso": "renascent.nets.cells.dso:DSO",
         "mbconv": "renascent.nets.cells.mbconv:MBConv",
         "fbnet": "renascent.nets.cells.fbnet:FBNet",
         "pyramid-tree": "renascent.nets.cells.pyramid:PyramidTree",
@@ -39,7 +40,9 @@ SPACES: Names[Callable[..., SpaceConfig]] = Names(
     }
 )
 
-MEASURED: Names[Callable[..., SpaceConfig]] = Names({k: v for k, v in SPACES.places.items() if k != "nats-topology"})
+UNLISTED = ("nats-topology", "dso")
+
+MEASURED: Names[Callable[..., SpaceConfig]] = Names({k: v for k, v in SPACES.places.items() if k not in UNLISTED})
 """The spaces that can list their layers."""
 
 ADAPTED = "adapted"

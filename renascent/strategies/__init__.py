@@ -23,5 +23,7 @@ STRATEGIES: Names[type[OneShot]] = Names(
         "tunas": "renascent.strategies.tunas:TuNAS",
         "proxyless": "renascent.strategies.proxyless:Proxyless",
         "proxyless-reinforce": "renascent.strategies.proxyless_reinforce:ProxylessReinforce",
+        "dso-nas": "renascent.strategies.dsonas:DSONAS",
+        "bayesnas": "renascent.strategies.bayesnas:BayesNAS",
     }
 )

@@ -1,6 +1,6 @@
 """What bilevel strategies are made of: their state, a step of the weights, a step of the architecture, its argmax."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -59,7 +59,8 @@ def weight_step(s: State[Any], batch: Batch, gates: Gates, t: Progress, *, smoot
     s.optimiser.zero_grad(set_to_none=True)
     s.net.train()
     loss, score = s.setup.task.loss(s.net, batch, gates, smoothing=smoothing)
-    loss.backward()  # type: ignore[no-untyped-call]
+    if loss.requires_grad:  # not where gates have cut all that has weights
+        loss.backward()  # type: ignore[no-untyped-call]
     s.net.eval()
     s.setup.weights.apply(s.optimiser, t.fraction, s.net.crops(gates), epoch=t.epoch)
     return {"train_loss": loss.detach(), "train_score": score}
@@ -94,7 +95,7 @@ def policy_step(s: State[Any], loss: Tensor, *, lr: float | None = None, clip: f
     apply_gradients(s, gradients(loss, list(s.policy.parameters())), lr=lr, clip=clip)
 
 
-def gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+def gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
     """Return d loss / d parameters; zeros where the loss does not depend on them, as when every path is closed."""
     if not loss.requires_grad:
         return [torch.zeros_like(p) for p in parameters]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from renascent.core.gates import Gate, gumbel_hard, one_hot
-from renascent.core.space import Arch
+from renascent.core.space import Arch, Subset
 from renascent.costs import COSTS, Additive, cost_of, macs, params
 from renascent.nets import SPACES
 from renascent.nets.cells.nats import NatsTopology
@@ -22,8 +22,12 @@ CONFIGS = {
     "toy": ToySpace(rows=4),
     "darts-cells": SPACES["darts-cells"](channels=4, layers_count=3, nodes=2),
     "darts-cells with fixed reduction": SPACES["darts-cells"](channels=4, layers_count=3, nodes=2, reduction="fixed"),
+    "darts-cells of subsets": SPACES["darts-cells"](channels=4, layers_count=4, nodes=3, decisions="subset"),
+    "dso": SPACES["dso"](channels=4, blocks=(1, 1), levels=2),
+    "dso of shared blocks": SPACES["dso"](channels=4, blocks=(2, 1), levels=2, share=True),
     "fbnet": SPACES["fbnet"](width=0.125, blocks=(1, 2, 1, 1, 1, 1, 1)),
     "mbconv": SPACES["mbconv"](small=True, width=0.125, blocks=(2, 1, 1, 1, 2, 1)),
+    "pyramid-tree of tree A": SPACES["pyramid-tree"](blocks=1, final_channels=72, tree="A"),
     "pyramid-tree": SPACES["pyramid-tree"](blocks=1, final_channels=72),
     "resnet20 with resolutions": SPACES["resnet20"](lowest=5, highest=10, resolution_step=1),
     "resnet20 of tied widths": SPACES["resnet20"](tied=True),
@@ -46,10 +50,16 @@ SPACE_OF = {name: CONFIGS.get(name) or SPACES[name]() for name in (SPACES.keys()
 
 PAIRS = [(space, cost) for space, config in sorted(SPACE_OF.items()) for cost in COSTS if cost in config.costs]
 
-SUMS = [pair for pair in PAIRS if pair[1] != "activation_bytes"]
-"""The peak of expectations is no expectation of peaks."""
 
-ADDITIVE = [pair for pair in PAIRS if not isinstance(SPACE_OF[pair[0]], SizedSpace) and pair[1] in COUNTS]
+def one_each(space):
+    """Return whether every decision has one value of several, so that gates can mean a distribution."""
+    return not any(isinstance(decision, Subset) for decision in SPACE_OF[space].space.decisions.values())
+
+
+SUMS = [pair for pair in PAIRS if pair[1] != "activation_bytes" and one_each(pair[0])]
+"""The peak of expectations is no expectation of peaks, and scales are no probabilities."""
+
+ADDITIVE = [pair for pair in SUMS if not isinstance(SPACE_OF[pair[0]], SizedSpace) and pair[1] in COUNTS]
 
 
 @pytest.fixture(params=PAIRS, ids="-".join)
@@ -138,6 +148,7 @@ def test_the_expected_cost_is_the_mean_of_what_the_gates_mean(priced, seed):
     assert float(cost(gates)) == pytest.approx(float(weights @ cost.exact(rows)), rel=1e-12)
 
 
+@pytest.mark.parametrize("priced", [pair for pair in PAIRS if one_each(pair[0])], ids="-".join, indirect=True)
 def test_a_sample_costs_what_its_architecture_does_and_has_a_gradient(priced):
     config, cost, _, _ = priced
     values = logits(config, 2).requires_grad_()

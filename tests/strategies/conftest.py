@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from renascent.core.protocols import Batch, Data, Goal, Progress, Setup, SpaceConfig, State, WeightRule
+from renascent.core.space import Space, Subset
+from renascent.loops.run import Run
+from renascent.loops.share import share
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.counted import Sized, macs_in
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
@@ -150,5 +153,43 @@ def temperatures(watched, monkeypatch):
         for k in range(4):
             strategy.step(held.state, data, Progress(k, 4, 4))
         return seen
+
+    return run
+
+
+class AnySubset(ToySpace):
+    """The toy space with any number of channels in each row."""
+
+    @property
+    def space(self) -> Space:
+        options = Subset(tuple(f"channel{k}" for k in range(self.channels)))
+        return Space({f"row{row}": options for row in range(self.rows)}, name="toy-subsets")
+
+
+@pytest.fixture
+def subsets(tmp_path):
+    """Return a function from a strategy and a seed to its search of subsets, and the channel planted in each row."""
+
+    def run(strategy, seed=0, epochs=10, **about):
+        torch.manual_seed(seed)
+        config, task = AnySubset(), ToyTask(seed=seed)
+        net = config.supernet(task.channels, task.classes)
+        setup = Setup(net, task, config.space, WeightRule(lr=0.1), seed, **about)
+        found = share(strategy, setup, epochs=epochs, batch=64, run=Run.start(tmp_path / str(seed), {}))
+        return found, {f"row{row}": (f"channel{k}",) for row, k in enumerate(task.planted)}
+
+    return run
+
+
+@pytest.fixture
+def digits_search(tmp_path):
+    """Return a function from a strategy and a space to what a short search of 8x8 images finds."""
+
+    def run(strategy, config: SpaceConfig, epochs=3, **about):
+        torch.manual_seed(0)
+        images = torch.randint(256, (48, 1, 8, 8), dtype=torch.uint8)
+        task = ImageTask.from_tensors(images, torch.arange(48) % 3)
+        setup = Setup(config.supernet(1, 3), task, config.space, WeightRule(lr=0.05), 0, **about)
+        return share(strategy, setup, epochs=epochs, batch=4, run=Run.start(tmp_path / "run", {}))
 
     return run

@@ -17,6 +17,7 @@ from renascent.cli.commands.command import (
     recipe_of,
 )
 from renascent.cli.flags import Part, chosen, glance, keys
+from renascent.core.bounds import read_budget
 from renascent.core.errors import UserError
 from renascent.core.fields import Whole, settings
 from renascent.core.files import read_json
@@ -41,6 +42,7 @@ class FitFlags:
         init: where weights start: `fresh`, `shared` (those of the search), or `reference` (leading slices of its
             weights).
         random_cells: so many random architectures are trained identically, for comparison; inside the search's budget.
+        widen: a budget, as in `params<=3M`: the network trained is the widest of the same decisions that keeps it.
         prune: leave out operations that no path from input to output uses.
         seed: of everything random.
         resume: go on with an interrupted training.
@@ -53,6 +55,7 @@ class FitFlags:
     teacher: str | None = None
     init: str = "fresh"
     random_cells: Whole = 0
+    widen: str | None = None
     prune: bool = False
     seed: Whole = 0
     resume: bool = False
@@ -101,5 +104,9 @@ def _check(flags: FitFlags, words: Sequence[str | None], values: Mapping[str, An
     given = ", ".join(flag.name for flag in Part("", DISTILLATION()).flags() if values.get(flag.key) is not None)
     if given and flags.teacher is None:
         raise UserError(f"{given} without a teacher: add --teacher DIR or --teacher {REFERENCE}")
+    if flags.widen is not None:
+        read_budget(flags.widen)
+        if values.get("channels") is not None:
+            raise UserError("--widen chooses the channels, and --channels gives them: leave one of them out")
     if flags.data is not None:
         check_data(flags.data)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from renascent.core.errors import UserError
-from renascent.core.space import Arch, Choice, Codec, Kept, Space
+from renascent.core.flow import flowing
+from renascent.core.space import Arch, Choice, Codec, Kept, Space, Subset, Value
 from renascent.core.text import aligned, short
 
 NONE = "none"
@@ -85,6 +86,29 @@ def cells_space(nodes: int = 4, operations: Sequence[str] = OPERATIONS, kinds: S
     return Space(dict.fromkeys(names, choice), name="darts-cells", codec=codec, rules=rules)
 
 
+def subsets_space(nodes: int = 4, operations: Sequence[str] = OPERATIONS, kinds: Sequence[str] = KINDS) -> Space:
+    """Return the space of cells of which an edge may keep any operations, or none, and a node any edges.
+
+    nodes: of a cell, its two inputs not counted.
+
+    >>> len(subsets_space().decisions), subsets_space().counts[0]
+    (28, 7)
+    """
+    options = Subset(tuple(operation for operation in operations if operation != NONE))
+    names = [edge_name(kind, *edge) for kind in kinds for edge in edges(nodes)]
+    return Space(dict.fromkeys(names, options), name="darts-cells", alive=partial(_alive, nodes, tuple(kinds)))
+
+
+def _alive(nodes: int, kinds: Sequence[str], values: Mapping[str, Value]) -> dict[str, Value]:
+    """Take out the operations that read a node which nothing feeds. Every node leads to the output."""
+    found: dict[str, Value] = {}
+    for kind in kinds:
+        names = {edge: edge_name(kind, *edge) for edge in edges(nodes)}
+        there = flowing([edge for edge, name in names.items() if values[name]], range(2), range(2, nodes + 2))
+        found |= {name: values[name] if edge in there else () for edge, name in names.items()}
+    return found
+
+
 def draw(arch: Arch) -> str:
     """Draw the cells as text, a line for each node.
 
@@ -96,7 +120,8 @@ def draw(arch: Arch) -> str:
     for name, operation in arch.items():
         kind, source, target = _parts(name)
         row = rows.setdefault((kind, target), [kind, f"node {target}"])
-        row += [f"{source} -> {operation}"] if operation != NONE else []
+        kept = operation if isinstance(operation, tuple) else (operation,)
+        row += [f"{source} -> {each}" for each in kept if each != NONE]
     return aligned(list(rows.values()))
 
 

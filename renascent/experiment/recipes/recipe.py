@@ -1,6 +1,5 @@
 """Recipe: the settings of a whole search, or of a training, as a paper gives them."""
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,12 +7,15 @@ from typing import Any
 
 from renascent.core.errors import UserError
 from renascent.core.protocols import OneShot, SpaceConfig, Task, WeightRule
-from renascent.costs import macs
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
+from renascent.results.widening import widest
 from renascent.tasks.distill import Distillation
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
+
+WIDEST = 256
+"""Channels of the widest network that `most_macs` looks at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +82,10 @@ class Recipe:
         shape = (task.channels, *task.size)
         network.check_size(shape)
 
-        def taken(half: int) -> int:
-            wider = replace(network, channels=2 * half)  # type: ignore[type-var]
-            return macs(wider.network(result.arch, shape[0], task.classes), shape)
-
-        first = bisect_left(range(1, 129), self.most_macs, key=taken)
-        if first == 0:
+        found = widest(network, result.arch, shape, task.classes, {"macs": self.most_macs - 1}, step=2, most=WIDEST)
+        if found is None:
             raise UserError(f"images of {shape[1]} x {shape[2]} take more than {self.most_macs:,} multiply-accumulates")
-        return replace(network, channels=2 * first)  # type: ignore[type-var]
+        return found
 
     def run(self, *, out: str | Path | None = None, **others: Any) -> Result:
         """Search as the recipe says. others: what `renascent.search` takes besides: seed, resume, say.

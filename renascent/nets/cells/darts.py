@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 from renascent.core.codecs import darts_cells
-from renascent.core.codecs.darts_cells import KINDS, OPERATIONS, cells_space
+from renascent.core.codecs.darts_cells import KINDS, NONE, OPERATIONS, cells_space, edge_name, edges, subsets_space
+from renascent.core.dependencies import Graph
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, OneOf, Whole, settings
 from renascent.core.space import Arch, Space
+from renascent.core.spaces import Priced
 from renascent.nets.cells.darts_network import DartsNetwork, Skeleton
 from renascent.nets.cells.darts_ops import GROUPS
+from renascent.nets.cells.darts_subsets import CellsCost
 from renascent.nets.cells.ops import Norm
 from renascent.nets.cells.slots import ChoiceSpace, Place
+from renascent.nets.sizes.counted import COUNTED
 
 STEMS = ("cifar", "imagenet")
 """Stems by name: one convolution of stride 1, or three of stride 2."""
@@ -20,10 +24,13 @@ STEMS = ("cifar", "imagenet")
 REDUCTIONS = ("searched", "fixed")
 """Where reduction cells come from."""
 
+DECISIONS = ("choice", "subset")
+"""What can be decided of an edge: one operation, or any of them."""
+
 
 @settings
 class DartsCells(ChoiceSpace):
-    """Two kinds of cell, normal and reduction, of nodes that keep two edges each, with one operation on each edge.
+    """Two kinds of cell, normal and reduction, of nodes that read earlier ones through operations.
 
     Args:
         channels: width C of the first cells; reduction cells double it.
@@ -32,6 +39,8 @@ class DartsCells(ChoiceSpace):
         nodes: feature maps in a cell, its two inputs not counted.
         operations: candidate operations of an edge.
         reduction: whether reduction cells are searched, or the fixed one of GDAS.
+        decisions: what is decided of an edge: by `choice` a node keeps two edges of one operation each, as in DARTS; by
+            `subset` each edge keeps any of its operations, or none.
         stem: what stands before the cells, one convolution for small images or three of stride 2 for ImageNet's.
 
     References:
@@ -47,6 +56,7 @@ class DartsCells(ChoiceSpace):
     nodes: Count = 4
     operations: Annotated[tuple[str, ...], OneOf("operation", OPERATIONS)] = OPERATIONS
     reduction: Annotated[str, OneOf("reduction", REDUCTIONS)] = "searched"
+    decisions: Annotated[str, OneOf("decisions", DECISIONS)] = "choice"
     stem: Annotated[str, OneOf("stem", STEMS)] = "cifar"
 
     def __post_init__(self) -> None:
@@ -64,7 +74,8 @@ class DartsCells(ChoiceSpace):
     @property
     def space(self) -> Space:
         kinds = KINDS if self.reduction == "searched" else KINDS[:1]
-        return cells_space(self.nodes, self.operations, kinds)
+        make = cells_space if self.decisions == "choice" else subsets_space
+        return make(self.nodes, self.operations, kinds)
 
     @property
     def placing(self) -> tuple[tuple[int, int], int]:
@@ -79,7 +90,35 @@ class DartsCells(ChoiceSpace):
         if self.nodes != 4 or self.operations != OPERATIONS:
             return None
         space, both = self.space, cells_space().parse(darts_cells.DARTS_V2)
-        return space.arch({name: both[name] for name in space.decisions})
+        if self.decisions == "choice":
+            return space.arch({name: both[name] for name in space.decisions})
+        return space.arch({name: () if both[name] == NONE else (both[name],) for name in space.decisions})
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """A cell of each kind: from its two inputs to its nodes, all of which its output has."""
+        space, found = self.space, []
+        for kind in KINDS if self.reduction == "searched" else KINDS[:1]:
+            named = {edge_name(kind, *edge): edge for edge in edges(self.nodes)}
+            rows = {name: [None if op == NONE else edge for op in space.options(name)] for name, edge in named.items()}
+            found.append(Graph(rows, frozenset(range(2)), frozenset(range(2, self.nodes + 2))))
+        return tuple(found)
+
+    def cost(self, name: str, shape: tuple[int, int, int], classes: int) -> Priced | None:
+        """Return a counted cost for data of `shape` (channels, h, w), of what is alive; None: the options' add up."""
+        if self.decisions == "choice" or name not in self.costs:
+            return None
+        of = COUNTED[name][0]
+        base, table = self.terms(of, shape, classes)
+        (reductions, _), edges = self.placing, sum(range(2, self.nodes + 2))
+        adds = dict.fromkeys(KINDS if self.reduction == "searched" else KINDS[:1], 0.0)
+        for layer in self.fixed_layers(shape, classes):
+            part, _, number = layer.name.partition(".")
+            if part == "cells" and layer.kind == "add" and number.isdecimal():  # of a node, of all edges but one
+                kind = KINDS[int(number) in reductions]
+                adds[kind] += of(layer) / (edges - self.nodes)
+                base -= of(layer)
+        return CellsCost(self.space, self.nodes, base, table, adds)
 
     def build(self, place: Place, norm: Norm, channels_in: int, classes: int) -> DartsNetwork:
         """Build the network, with what `place` puts where an operation is decided."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from renascent.core.codecs.darts_cells import edge_name, edges
 from renascent.nets.cells.auxiliary import AuxiliaryHead
 from renascent.nets.cells.darts_ops import FactorisedReduction, Preprocess, factorised, operation, pooled
-from renascent.nets.cells.ops import Norm, Zero, drop_paths
+from renascent.nets.cells.ops import Norm, Parallel, Zero, drop_paths
 from renascent.nets.cells.slots import Place
 
 
@@ -75,6 +75,10 @@ class Cell(nn.Module):
 
     def _edge(self, name: str, x: Tensor, drop_path: float) -> Tensor:
         op = self.edges[name]
+        found = [self._dropped(each, x, drop_path) for each in (op if isinstance(op, Parallel) else [op])]
+        return sum(found[1:], found[0])
+
+    def _dropped(self, op: nn.Module, x: Tensor, drop_path: float) -> Tensor:
         out: Tensor = op(x)
         return drop_paths(out, drop_path) if self.training and not isinstance(op, nn.Identity) else out
 
@@ -106,7 +110,7 @@ class DartsNetwork(nn.Module):
     def __init__(self, shape: Skeleton, place: Place, norm: Norm, channels_in: int, classes: int) -> None:
         super().__init__()
         self.small, self.reductions = shape.small, shape.reductions
-        self.stem = nn.ModuleList(_stem(self.small, channels_in, shape.channels, norm))
+        self.stem = nn.ModuleList(stem(self.small, channels_in, shape.channels, norm))
         self.cells = nn.ModuleList()
         width = shape.channels
         first = last = width if not self.small else 3 * width
@@ -150,7 +154,7 @@ class DartsNetwork(nn.Module):
         return AuxiliaryHead(self.after_reductions, self.classifier.out_features, 3 if self.small else 2)
 
 
-def _stem(small: bool, channels_in: int, channels: int, norm: Norm) -> list[nn.Module]:
+def stem(small: bool, channels_in: int, channels: int, norm: Norm) -> list[nn.Module]:
     """Return what makes the inputs of the first cell: one part for both, or one for each."""
 
     def conv(before: int, width: int, stride: int) -> list[nn.Module]:

@@ -15,7 +15,7 @@ from renascent.core.arch import Arch
 from renascent.core.errors import UserError
 from renascent.core.space import Space
 from renascent.nets.adapt.trace import Graph, Node, refs, trace
-from renascent.nets.cells.ops import Residual
+from renascent.nets.cells.ops import Residual, together
 from renascent.nets.sizes.layers import Layer
 
 ACTIVATIONS = ("relu", "relu6", "hardtanh")
@@ -41,7 +41,7 @@ class Placed:
         self.decisions: dict[nn.Module, str] = {}
 
     def __call__(self, decision: str, build: Any) -> nn.Module:
-        module: nn.Module = build(str(self.arch[decision]))
+        module = together(self.arch[decision], build)
         self.decisions[module] = decision
         return module
 
@@ -145,6 +145,6 @@ def _owner(module: str, owners: Mapping[str, str]) -> str | None:
 
 
 def _paths(module: str) -> Iterator[str]:
-    """Yield the names of the modules that a module is in, from the outermost to itself."""
+    """Yield the names of the modules that a module is in, from itself to the outermost."""
     parts = module.split(".")
-    return (".".join(parts[:k]) for k in range(1, len(parts) + 1))
+    return (".".join(parts[:k]) for k in range(len(parts), 0, -1))

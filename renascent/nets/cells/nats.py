@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from renascent.core.codecs import nats_topology as topology
 from renascent.core.codecs.nats_topology import OPERATIONS
+from renascent.core.dependencies import Graph
 from renascent.core.fields import Count, OneOf, settings
 from renascent.core.gates import Gates
 from renascent.core.protocols import SpaceConfig, Supernet
@@ -20,7 +21,7 @@ from renascent.core.space import Arch, Space
 from renascent.nets.cells.cell import SharedCell
 from renascent.nets.cells.norm import BatchStatisticsNorm
 from renascent.nets.cells.ops import Norm, ResidualDown, drop_paths, operation
-from renascent.nets.cells.routes import departures, edge_name
+from renascent.nets.cells.routes import departures, edge_name, edges
 
 
 @settings
@@ -129,6 +130,13 @@ class NatsSupernet(Supernet):
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         return _run(self, x, departures(gates, self.config.nodes, self.config.operations, x.device))
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The cell's nodes, from the input to the last."""
+        operations, nodes = self.config.operations, self.config.nodes
+        rows = {edge_name(e): [None if op == "none" else e for op in operations] for e in edges(nodes)}
+        return (Graph(rows, frozenset([0]), frozenset([nodes - 1])),)
 
     def extract(self, arch: Arch) -> NatsNetwork:
         """Return `arch` with a copy of the shared weights; its running statistics are still to be estimated."""

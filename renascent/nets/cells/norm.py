@@ -30,11 +30,14 @@ def scaled_norm(x: Tensor, scale: Tensor | None = None, shift: Tensor | None = N
 
 
 class BatchStatisticsNorm(nn.Module):
-    """`BatchNorm2d` that always uses the statistics of its batch and keeps none, as a supernet must."""
+    """`BatchNorm2d` that always uses the statistics of its batch and keeps none, as a supernet must.
 
-    def __init__(self, channels: int) -> None:
+    scaled: whether its scale is learnt, or fixed at one.
+    """
+
+    def __init__(self, channels: int, scaled: bool = True) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
+        self.weight = nn.Parameter(torch.ones(channels)) if scaled else None
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:

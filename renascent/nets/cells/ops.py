@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from renascent.core.codecs.nats_topology import OPERATIONS
+from renascent.core.decisions import Value
 from renascent.core.errors import unknown
 from renascent.nets.sizes.units import Convolution
 
@@ -36,6 +37,25 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.inside(x)  # type: ignore[no-any-return]
+
+
+class Parallel(nn.ModuleList):
+    """Modules that read one map, added up."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [module(x) for module in self]
+        return sum(parts[1:], parts[0])  # type: ignore[no-any-return]
+
+
+NOTHING = "none"
+"""The operation that stands where no option is chosen: `Zero`."""
+
+
+def together(value: Value, build: Callable[[str], nn.Module]) -> nn.Module:
+    """Return what stands at a decision: its option, or the sum of the chosen options of a `Subset`."""
+    if not isinstance(value, tuple):
+        return build(str(value))
+    return Parallel(map(build, value)) if len(value) > 1 else build(value[0] if value else NOTHING)
 
 
 def residual(inside: nn.Module) -> nn.Module:

@@ -14,8 +14,10 @@ from PIL import Image
 
 from renascent.cli.entry import main
 from renascent.core.protocols import Loss
+from renascent.costs import params
 from renascent.experiment.result import Result
 from renascent.loops.weightsfile import save_weights
+from renascent.nets import space_from
 from renascent.nets.cells.nats import NatsTopology
 from renascent.tasks.images import ImageTask
 
@@ -146,9 +148,26 @@ def test_flags_of_the_space_train_a_wider_network(say: Any) -> None:
     assert "in a network of channels 6, cells 2: " in done.out
 
 
+def test_widen_trains_the_widest_network_inside_a_budget(say: Any) -> None:
+    done = say(f"{FIT} --widen params<=2k --cells 2")
+    assert done.code == 0, done.err
+    config, arch = recorded()["network"]["space_config"], Result.load("run").arch
+    assert config["cells"] == 2
+
+    def taken(channels: int) -> int:
+        return params(space_from("nats-topology", config | {"channels": channels}).network(arch, 1, 10))
+
+    assert taken(config["channels"]) == recorded()["params"] <= 2000 < taken(config["channels"] + 1)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        ("--widen params=3", "budget 'params=3' cannot be read: write NAME<=NUMBER"),
+        ("--widen macs<=2x", "'macs<=2x' cannot be widened to: bound macs, params by a number, as in macs<=40M"),
+        ("--widen latency_ms<=2", "'latency_ms<=2' cannot be widened to: bound macs, params"),
+        ("--widen params<=3", "budget 'params<=3' is below the narrowest network of 'nats-topology': allow more"),
+        ("--widen params<=3M --channels 4", "--widen chooses the channels, and --channels gives them: leave one"),
         ("--init frehs", "unknown init 'frehs': did you mean 'fresh'? known: fresh, shared, reference"),
         ("--init reference", "the space nats-topology has no reference network"),
         ("--teacher reference", "the space nats-topology has no reference network"),

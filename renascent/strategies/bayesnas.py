@@ -1,0 +1,148 @@
+"""BayesNAS: scales under a re-weighted prior, pruned by the variance that the prior ends with."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from renascent.core.curvature import Recorded, gather, gathered, squared_slopes
+from renascent.core.errors import UserError
+from renascent.core.fields import Count, NonNegative, Positive, Range, settings
+from renascent.core.gates import Gates
+from renascent.core.prior import relevance, switches
+from renascent.core.protocols import Batch, Data, Metrics, Progress, Score, Setup, State
+from renascent.core.space import Arch
+from renascent.strategies._bilevel import frozen, gradients, weight_step
+from renascent.strategies._prox import group_soft
+from renascent.strategies._scales import by_name, chances, existing, joining, scaled, strongest
+from renascent.strategies._stages import LARGEST, dependent, stage, switched
+
+
+@settings
+class BayesNAS:
+    """Train weights plainly, then with scales under a penalty; then prune by variances that depend on one another.
+
+    Every operation of an edge has a scale at every place, and every edge of several operations a zero switch, which
+    multiplies them; all begin at 1. The curvature of the loss along each says how sure its value is: what may be zero
+    for all the data say has a small variance, and takes along what it alone feeds.
+
+    Args:
+        shrinkage: lambda, weight of the penalty on scales, and variance of the noise that it stands for.
+        shrinkage_zero: lambda of zero switches; 0: that of scales.
+        iterations: of training, updating and pruning; at most one an epoch.
+        warmup: share of each iteration before scales move; below 1, or none would ever move.
+        scale_lr: learning rate of scales.
+        scale_momentum: of scales.
+        curvature_draws: last steps of each iteration in which curvature is measured, all in its last epoch.
+
+    References:
+        Zhou, Yang, Wang and Pan, BayesNAS: A Bayesian Approach for Neural Architecture Search, ICML 2019,
+        arXiv:1905.04123, Algorithm 1; Eqs 3-5, 3-6 and 4-1 to 4-5 of Yang's thesis on it.
+    """
+
+    shrinkage: Positive = 0.01
+    shrinkage_zero: NonNegative = 0.0
+    iterations: Count = 1
+    warmup: Annotated[float, Range(0, 0.9999)] = 0.5
+    scale_lr: NonNegative = 0.1
+    scale_momentum: Annotated[float, Range(0, 0.9999)] = 0.9
+    curvature_draws: Count = 200
+
+    takes_one_hot = False
+
+    def init(self, setup: Setup) -> State[None]:
+        net, kept = setup.net, joining(setup.net, existing(setup.space))
+        places = torch.tensor([net.places(name) for name in setup.space.decisions])
+        there = torch.arange(int(places.max())) < places[:, None]
+        whole = torch.ones(kept.shape, dtype=torch.float64)
+        extra = {"kept": kept, "there": there, "variance": whole, "omega": whole, "strength": whole * kept}
+        extra |= {"zero_variance": whole[:, 0], "zero_omega": whole[:, 0]}
+        s = State(setup, setup.weights.optimiser(net), setup.generator(), None, extra=extra)
+        _begin(s)
+        return s
+
+    def step(self, s: State[None], data: Data, t: Progress) -> Metrics:
+        if self.iterations * t.steps_per_epoch > t.steps:
+            raise UserError(
+                f"iterations is {self.iterations}, and the search has {t.steps // t.steps_per_epoch} epochs: "
+                "give at most one an epoch"
+            )
+        now = stage(t, self.iterations, self.warmup, self.curvature_draws)
+        metrics = weight_step(s, data.train.next(), _gates(s, s.extra["scales"], s.extra["zeros"]), t)
+        if now.joint:
+            metrics |= self._scale_step(s, data.val.next(), measures=now.measures)
+        if now.ends:
+            metrics |= self._prune(s)
+        return metrics
+
+    def derive(self, s: State[None], score: Score) -> Arch:
+        return _kept(s)
+
+    def probabilities(self, s: State[None]) -> Mapping[str, Tensor]:
+        return chances(s.space, s.extra["strength"] * s.extra["kept"], _kept(s))
+
+    def strengths(self, s: State[None]) -> Mapping[str, Tensor]:
+        return by_name(s.space, s.extra["strength"] * s.extra["kept"])
+
+    def _scale_step(self, s: State[None], batch: Batch, *, measures: bool) -> Metrics:
+        """Move scales and zero switches against the loss, and shrink each group: Eq. 4-1."""
+        extra, moving = s.extra, [s.extra[name].clone().requires_grad_() for name in ("scales", "zeros")]
+        recorded = Recorded(s.net)
+        with frozen(s.net):
+            loss, score = s.setup.task.loss(recorded, batch, _gates(s, *moving))
+        if measures:
+            draws = squared_slopes(recorded.logits, moving, s.rng)
+            gather(extra, torch.cat([draw.flatten() for draw in draws]))
+        for name, slope in zip(("scales", "zeros"), gradients(loss, moving), strict=True):
+            extra[f"{name}_momentum"] = self.scale_momentum * extra[f"{name}_momentum"] + slope
+            extra[name] = extra[name] - self.scale_lr * extra[f"{name}_momentum"]
+        shrink = self.scale_lr * self.shrinkage * extra["omega"]
+        extra["scales"] = group_soft(extra["scales"], shrink.to(slope), dim=1) * extra["kept"][:, None]
+        shrink = self.scale_lr * self._zero * extra["zero_omega"]
+        moved = group_soft(extra["zeros"], shrink.to(slope), dim=1)
+        extra["zeros"] = torch.where(switched(s.net)[:, None], moved, extra["there"].to(moved))
+        extra["strength"] = (extra["scales"] * extra["zeros"][..., None]).double().norm(dim=1)
+        return {"val_loss": loss.detach(), "val_score": score}
+
+    @property
+    def _zero(self) -> float:
+        return self.shrinkage_zero or self.shrinkage
+
+    def _prune(self, s: State[None]) -> Metrics:
+        """Update the prior by what was measured, Eqs 4-2 to 4-5, and prune; scales begin at 1 again."""
+        extra = s.extra
+        sizes = [extra["scales"].numel(), extra["zeros"].numel()]
+        own, zeros = (
+            part.view_as(extra[n])
+            for part, n in zip(torch.split(gathered(extra), sizes), ("scales", "zeros"), strict=True)
+        )
+        extra["omega"] = relevance(own, extra["variance"], self.shrinkage, dim=1)
+        extra["zero_omega"] = relevance(zeros, extra["zero_variance"], self._zero, dim=1)
+        strength = switches(extra["scales"], extra["omega"], dim=1)
+        zero = switches(extra["zeros"], extra["zero_omega"], dim=1)
+        zero = torch.where(switched(s.net), zero, torch.inf)
+        variance, kept, loose = dependent(s.net, extra["kept"], strength, zero)
+        extra |= {"variance": variance, "strength": variance, "kept": kept, "zero_variance": zero.clamp(max=LARGEST)}
+        _begin(s)
+        return {"kept": kept.sum().float(), "led_nowhere": torch.tensor(float(loose))}
+
+
+def _begin(s: State[None]) -> None:
+    """Set every scale that is kept to 1, and momentum to 0."""
+    there, kept = s.extra["there"], s.extra["kept"]
+    s.extra |= {"scales": (there[..., None] & kept[:, None]).float(), "zeros": there.float()}
+    s.extra |= {f"{name}_momentum": torch.zeros_like(s.extra[name]) for name in ("scales", "zeros")}
+
+
+def _gates(s: State[None], scales: Tensor, zeros: Tensor) -> Gates:
+    """Return the gates of scales (decisions, places, options) times zero switches (decisions, places)."""
+    values = scales * zeros[..., None]
+    active = (values.detach() != 0).any(1)
+    places = s.extra["there"].sum(1).tolist()
+    rows = [row[0] if count == 1 else row[:count] for row, count in zip(values, places, strict=True)]
+    return scaled(s.space, rows, active, s.extra["kept"] & ~active)
+
+
+def _kept(s: State[None]) -> Arch:
+    return strongest(s.net, s.extra["strength"] * s.extra["kept"], s.extra["strength"])
