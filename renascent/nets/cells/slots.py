@@ -23,7 +23,7 @@ from renascent.core.bounds import COSTS
 from renascent.core.dependencies import Graph, apart
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates, moved
-from renascent.core.space import Arch, Space, Subset
+from renascent.core.space import Arch, Space, Subset, Value
 from renascent.core.spaces import SpaceConfig, Supernet
 from renascent.nets.cells.dilated import hasten
 from renascent.nets.cells.listing import Listing, Placed, listing, ran
@@ -137,10 +137,12 @@ def fed(space: Space, gates: Gates) -> Gates:
     if space.alive is None:
         return gates
     opened = {name: {*gates[name].active, *gates[name].probe} for name in space.decisions}
-    values = {name: tuple(space.options(name)[k] for k in sorted(row)) for name, row in opened.items()}
+    values: dict[str, Value] = {
+        name: tuple(space.options(name)[k] for k in sorted(row)) for name, row in opened.items()
+    }
     found = dict(gates)
     for name, there in space.alive(values).items():
-        if there != values[name]:
+        if there != values[name] and isinstance(there, tuple):
             gate, options = gates[name], space.options(name)
             active, probe = (tuple(k for k in row if options[k] in there) for row in (gate.active, gate.probe))
             found[name] = replace(gate, active=active, probe=probe)
