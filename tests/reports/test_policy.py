@@ -29,12 +29,11 @@ def searched(strategy, task, folder, epochs=2):
     return found, write_report(Result.load(folder)).read_text(encoding="utf-8")
 
 
+@pytest.mark.renders
 def test_a_search_of_subsets_is_reported_option_by_option(task, tmp_path):
     found, page = searched(DSONAS(sparsity=0.1, pretrain=0.4), task, tmp_path / "r")
     epochs = [event for event in read_events(tmp_path / "r") if event["event"] == "epoch"]
-    assert re.findall(r"\d ln 2: each of \d", page) == ["1 ln 2: each of 1", "4 ln 2: each of 4"], re.findall(
-        r"[^>]*ln [^<]*", page
-    )
+    assert re.findall(r"\d ln 2: each of \d", page) == ["1 ln 2: each of 1", "4 ln 2: each of 4"]
     assert "share of the options of each decision that the mode keeps" in page
     assert all(0 <= nats <= 4 * math.log(2) + 1e-6 for e in epochs for nats in e["entropy"].values())
     (cost,) = json.loads((tmp_path / "r" / "arch.json").read_text())["costs"].values()
