@@ -20,6 +20,7 @@ SHAPE = (3, 8, 8)
 CONFIGS = {
     "nats-topology": NatsTopology(channels=4, cells=1, nodes=3),
     "toy": ToySpace(rows=4),
+    "toy of subsets": ToySpace(rows=4, several=True),
     "darts-cells": SPACES["darts-cells"](channels=4, layers_count=3, nodes=2),
     "darts-cells with fixed reduction": SPACES["darts-cells"](channels=4, layers_count=3, nodes=2, reduction="fixed"),
     "darts-cells of subsets": SPACES["darts-cells"](channels=4, layers_count=4, nodes=3, decisions="subset"),

@@ -51,6 +51,7 @@ LONGER = {"resnet56", "resnet110"}
 
 CONFIGS = {name: (small(name), SHAPE) for name in SPACES if name not in LONGER}
 CONFIGS["the example of a space of your own"] = (ToySpace(), (3, 4, 4))
+CONFIGS["that space, of subsets"] = (ToySpace(several=True), (3, 4, 4))
 CONFIGS["darts-cells with fixed reduction"] = (dataclasses.replace(small("darts-cells"), reduction="fixed"), SHAPE)
 CONFIGS["darts-cells of subsets"] = (dataclasses.replace(small("darts-cells"), decisions="subset"), SHAPE)
 CONFIGS["pyramid-tree of tree A"] = (dataclasses.replace(small("pyramid-tree"), tree="A"), SHAPE)

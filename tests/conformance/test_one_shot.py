@@ -14,10 +14,12 @@ import pytest
 import torch
 from torch import nn
 
+from renascent.core.errors import UserError
 from renascent.core.gates import one_hot
 from renascent.core.protocols import Goal, Loss, OneShot, Setup, Supernet, WeightRule
 from renascent.core.space import Integer, Space
 from renascent.core.within import within
+from renascent.costs.budget import Budget
 from renascent.loops import _drive
 from renascent.loops.run import CLOCK_FIELDS, Run, read_events
 from renascent.loops.share import Scorer, share
@@ -55,12 +57,12 @@ def quick(kind):
     return kind(**{name: value for name, value in QUICK.items() if name in fields})
 
 
-def run(strategy, folder, *, seed=0, epochs=EPOCHS, batch=64, resume=False, task=None):
+def run(strategy, folder, *, seed=0, epochs=EPOCHS, batch=64, resume=False, task=None, config=SPACE, goals=()):
     task = task or ToyTask(seed=seed)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        net = SPACE.supernet(task.channels, task.classes)
-        setup = Setup(net, task, SPACE.space, WeightRule(lr=0.1), seed)
+        net = config.supernet(task.channels, task.classes)
+        setup = Setup(net, task, config.space, WeightRule(lr=0.1), seed, goals)
         return share(strategy, setup, epochs=epochs, batch=batch, run=Run.start(folder, {"seed": seed}, resume=resume))
 
 
@@ -123,6 +125,52 @@ def test_probabilities_sum_to_one_for_every_decision(kind, found):
             assert not p.requires_grad
             assert (p >= 0).all()
             assert float(p.sum()) == pytest.approx(1, abs=1e-5)
+
+
+# --- any of the options
+
+
+TWIN = ToySpace(several=True)
+"""The same space, of which each row may be read through any of its channels: a blind guess gets one in 8 right."""
+
+PRUNING = {"dso-nas": {"sparsity": 0.1}, "bayesnas": {"shrinkage": 0.3}}
+"""Strategies that prune, and how strongly in so few steps."""
+
+TAKING = [name for name in STRATEGIES if getattr(STRATEGIES[name], "takes_subsets", True)]
+
+
+def pruning(name):
+    return dataclasses.replace(quick(STRATEGIES[name]), **PRUNING.get(name, {}))
+
+
+@pytest.mark.parametrize("name", PRUNING)
+def test_it_keeps_exactly_what_was_planted(name, tmp_path):
+    """At least 7 of 8 decisions right: a blind guess of 8 subsets does that once in 300,000 times."""
+    found = [run(pruning(name), tmp_path / str(seed), seed=seed, config=TWIN) for seed in SEEDS]
+    pairs = [(f.arch, planted(seed)) for seed, f in zip(SEEDS, found, strict=True)]
+    assert sum(arch[row] == (best[row],) for arch, best in pairs for row in best) >= 7
+
+
+def test_who_takes_one_option_refuses_to_keep_several(kind, tmp_path):
+    if getattr(kind, "takes_subsets", True):
+        pytest.skip("it takes subsets")
+    with pytest.raises(UserError, match=f"'row0' is a Subset, and {kind.__name__} takes one option of each decision"):
+        run(quick(kind), tmp_path / "r", config=TWIN)
+
+
+@pytest.mark.parametrize("name", TAKING)
+def test_of_subsets_every_option_has_a_chance_of_its_own(name, tmp_path):
+    """And the search inside a budget keeps it, whatever it has learnt."""
+    task, goals = ToyTask(count_each=64), Budget.parse("macs<=40").goals(TWIN, (3, 4, 4), 4)
+    strategy, about = pruning(name), {"epochs": 2, "task": task, "batch": 32, "config": TWIN, "goals": goals}
+    found = run(strategy, tmp_path / "r", **about)
+    epoch, *_, derived = read_events(tmp_path / "r")
+    chances = strategy.probabilities(found.state)
+    assert list(chances) == list(TWIN.space.decisions)
+    assert all(p.shape == (3,) and (p >= 0).all() and (p <= 1).all() for p in chances.values())
+    assert set(epoch["entropy"]) == set(chances) and TWIN.space.parse(epoch["likeliest"])
+    assert TWIN.space.parse(derived["arch"]) == found.arch
+    assert 0 < sum(map(len, found.arch.values())) <= 2, "each reading costs 16 multiply-accumulates"
 
 
 # --- sizes, in a budget

@@ -10,6 +10,7 @@ from torch import nn
 from renascent.core.errors import UserError
 from renascent.core.protocols import Setup, State
 from renascent.core.space import Integer, Space, Subset
+from renascent.costs.budget import Budget
 from renascent.loops.run import Run, read_events
 from renascent.loops.share import Scorer, begin, share
 from renascent.nets.adapt import adapt
@@ -170,3 +171,24 @@ def test_begin_refuses_decisions_that_a_strategy_says_it_cannot_learn():
             begin(strategy, subsets)
     assert begin(Still(), sizes).space is sizes.space
     assert begin(Still(), subsets).space is subsets.space
+
+
+def test_of_subsets_events_tell_the_entropy_of_all_coins_and_what_is_likelier_kept_than_not(tmp_path):
+    config, task = ToySpace(rows=2, several=True), ToyTask(rows=2, count_each=64)
+    goals = Budget.parse("macs<=32").goals(config, (3, 2, 4), 4)
+    parts = Setup(config.supernet(3, 4), task, config.space, goals=goals)
+    strategy = Still()
+    object.__setattr__(
+        strategy,
+        "probabilities",
+        lambda s: {"row0": torch.tensor([0.5, 0.75, 1.0]), "row1": torch.tensor([0.2, 0.0, 0.4])},
+    )
+    heard = []
+    share(strategy, parts, epochs=1, batch=32, run=Run.start(tmp_path / "r", {}), say=heard.append)
+
+    def coins(*chances):
+        return sum(-p * np.log(p) - (1 - p) * np.log(1 - p) for p in chances)
+
+    assert heard[0]["likeliest"] == "row0=channel1+channel2,row1="
+    assert heard[0]["entropy"] == pytest.approx({"row0": coins(0.5, 0.75), "row1": coins(0.2, 0.4)})
+    assert heard[0]["costs"] == {"macs": 1.0}, "two readings of 16 are what the mode computes"
