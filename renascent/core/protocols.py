@@ -220,6 +220,8 @@ class OneShot(Protocol):
 
     A class attribute `takes_one_hot = False` says that it does not search a decision whose gates are one-hot only,
     `takes_subsets = False` that it takes one option of each decision: the loop then refuses spaces with such.
+    One that prunes has a method `strengths` beside: state -> how strong each option is, (options,), at least 0. Inside
+    a budget the weakest go first.
     """
 
     def init(self, setup: Setup) -> State[Any]:
@@ -235,4 +237,7 @@ class OneShot(Protocol):
         """Choose the final architecture; `score` is the accuracy inside the supernet."""
 
     def probabilities(self, s: State[Any]) -> Mapping[str, Tensor]:
-        """Return how likely each option of each decision now is, each (options,); for reports."""
+        """Return how likely each option of each decision now is, each (options,); for reports.
+
+        Of a Subset each option has a chance of its own: above 1/2 where it would be kept.
+        """

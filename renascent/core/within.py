@@ -11,7 +11,7 @@ from renascent.core.errors import BudgetError
 from renascent.core.knapsack import Indices, Knapsack, knapsack
 from renascent.core.protocols import Goal
 from renascent.core.rules import Group
-from renascent.core.space import Arch, Integer, Space
+from renascent.core.space import Arch, Integer, Space, Subset
 
 FILLED = 0.95
 """Share of the tightest bound that a repaired architecture should use: unused budget is lost accuracy."""
@@ -192,9 +192,11 @@ def nearest(space: Space, goals: Sequence[Goal], row: Indices) -> Indices:
 def cheapest(space: Space, goals: Sequence[Goal]) -> Indices:
     """Return the option indices (decisions,) that take the least of the tightest bound.
 
-    The result is exact for additive costs; otherwise it is found by changes of single decisions.
+    The result is exact for additive costs; otherwise it is found by changes of single decisions. Of a Subset nothing
+    is kept.
     """
     values = np.where(_options(space), 0.0, -np.inf)
+    values[[isinstance(decision, Subset) for decision in space.decisions.values()], 1:] = -np.inf
     if all(goal.terms is not None for goal in goals):
         return Knapsack(values, goals, space.groups).least()
     bounded = Bounded(goals, values, space.groups)

@@ -13,6 +13,7 @@ from renascent.core.bounds import LATENCY, Bound, read_budget
 from renascent.core.errors import BudgetError, UserError
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.text import aligned, number
+from renascent.core.thin import full, has_subsets
 from renascent.core.within import Bounded, cheapest
 from renascent.costs.counts import Additive, cost_of
 
@@ -77,7 +78,7 @@ class Budget:
                         f"space '{config.space.name}' has no reference network, so {bound} means nothing: give a number"
                     )
                 limit *= whole
-            terms = (cost.base, cost.table) if isinstance(cost, Additive) else None
+            terms = (cost.base, cost.table) if isinstance(cost, Additive) and not has_subsets(config.space) else None
             found.append(Goal(bound.name, limit, cost, cost.exact, terms))
         return tuple(found)
 
@@ -130,7 +131,7 @@ def _row(config: SpaceConfig, goal: Goal) -> Feasible:
     negative = replace(goal, limit=1.0, exact=lambda rows: -goal.exact(rows), terms=None)
     # a peak of memory stays where it is until two sizes grow: single changes alone may not find the dearest
     last = space.strongest(np.arange(max(space.counts)) * np.ones((len(space.counts), 1)))
-    dear = goal.exact(np.stack([cheapest(space, [negative]), last]))
+    dear = goal.exact(full(space, np.stack([cheapest(space, [negative]), last])))
     least = float(goal.exact(cheapest(space, [replace(goal, limit=1.0)])[None])[0])
     return Feasible(goal.name, goal.limit, least, _reference(config, goal.exact), float(dear.max()))
 

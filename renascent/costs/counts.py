@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from renascent.core.bounds import COSTS
 from renascent.core.errors import UserError, unknown
-from renascent.core.gates import Gates
+from renascent.core.gates import Gate, Gates
 from renascent.core.protocols import Priced, SpaceConfig
-from renascent.core.space import Arch, Space
+from renascent.core.space import Arch, Space, Subset
 from renascent.nets.macs import count, uncounted
 from renascent.nets.sizes.counted import COUNTED
 
@@ -71,20 +71,53 @@ class Additive:
         return np.asarray(self.base + self.table[columns, indices].sum(1))
 
 
+class AdditiveKept(Additive):
+    """As `Additive`, but of a Subset the terms of all that is kept: exact by what gates compute, whatever its weights.
+
+    >>> from renascent.core.gates import scales
+    >>> from renascent.core.space import Space, Subset
+    >>> space = Space({"a": Subset(("x", "y"))})
+    >>> cost = AdditiveKept(space, 1.0, np.array([[2.0, 4.0]]))
+    >>> float(cost(scales(space, torch.tensor([[0.0, 0.3]])))), cost.exact(np.array([[0], [1], [3]])).tolist()
+    (5.0, [1.0, 3.0, 7.0])
+    """
+
+    def __call__(self, gates: Gates) -> Tensor:
+        """Return the cost of what gates compute, a float64 scalar; of other decisions the expected one."""
+        kept = {}
+        for name, decision in self.space.decisions.items():
+            if isinstance(decision, Subset):
+                picks = torch.tensor(gates[name].active, dtype=torch.long)
+                kept[name] = Gate(torch.zeros(len(decision.options)).index_fill(0, picks, 1.0), gates[name].active)
+        return super().__call__({**gates, **kept})
+
+    def exact(self, indices: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the cost (n,) of architectures given as option indices (n, decisions)."""
+        rows = np.asarray(indices, dtype=np.int64)
+        subsets = [isinstance(decision, Subset) for decision in self.space.decisions.values()]
+        masks = np.where(subsets, rows, 1 << rows)
+        bits = masks[:, :, None] >> np.arange(self.table.shape[1]) & 1
+        return np.asarray(self.base + (bits * self.table).sum((1, 2)))
+
+
 def additive(space: Space, count: Callable[[Arch], float]) -> Additive:
     """Return the additive cost that agrees with `count`, from one call an option.
 
     Only right where every option costs the same whatever the other decisions are, as operations on edges do.
     """
-    first = {name: space.options(name)[0] for name in space.decisions}
+    several = {name for name, decision in space.decisions.items() if isinstance(decision, Subset)}
+    first = {name: () if name in several else space.options(name)[0] for name in space.decisions}
     # a rule binds several decisions, and what one option costs is asked of one
     built = Arch if space.rules else space.arch
     base = float(count(built(first)))
     table = np.zeros((len(space.counts), max(space.counts)))
     for row, name in enumerate(space.decisions):
-        for column, option in enumerate(space.options(name)[1:], start=1):
-            table[row, column] = count(built(first | {name: option})) - base
-    return Additive(space, base, table)
+        for column, option in enumerate(space.options(name)):
+            if name in several:
+                table[row, column] = count(built(first | {name: (option,)})) - base
+            elif column:
+                table[row, column] = count(built(first | {name: option})) - base
+    return AdditiveKept(space, base, table) if several else Additive(space, base, table)
 
 
 def cost_of(name: str, config: SpaceConfig, shape: tuple[int, int, int], classes: int) -> Priced:

@@ -15,6 +15,7 @@ from renascent.core.errors import Diverged, UserError
 from renascent.core.gates import ONE_HOT_DECISIONS, Gate, one_hot
 from renascent.core.protocols import Batch, Goal, Loss, OneShot, Say, Score, Setup, State
 from renascent.core.space import Arch, Integer, Space, Subset
+from renascent.core.thin import has_subsets, random_thin, refuse_cut, thin
 from renascent.core.within import SAMPLES, uniform, within
 from renascent.loops._drive import drive
 from renascent.loops.run import Run
@@ -121,6 +122,8 @@ def derived(strategy: OneShot, state: State[Any], score: Score, goals: Sequence[
     if not goals:
         return strategy.derive(state, score), False
     setup, known = state.setup, functools.cache(score)
+    if has_subsets(setup.space):
+        return _thinned(strategy, state, known, goals)
     probabilities = {name: p.numpy() for name, p in strategy.probabilities(state).items()}
     others = [setup.start] if setup.start else []
     # a strategy that scores candidates sets their number itself
@@ -136,6 +139,30 @@ def derived(strategy: OneShot, state: State[Any], score: Score, goals: Sequence[
     full = within(setup.space, flat, goals, known, seed=setup.seed, others=[best])
     # and last those that use little of the budget
     last = full if known(full) >= mean else max([full, *random], key=known)
+    return last, last != best
+
+
+def _thinned(strategy: OneShot, state: State[Any], score: Score, goals: Sequence[Goal]) -> tuple[Arch, bool]:
+    """Derive where any options may be kept: what the strategy keeps, without its weakest edges.
+
+    Of a strategy that has no strengths, the best of `candidates` drawn by its chances. Otherwise as `derived`.
+    """
+    setup, space = state.setup, state.setup.space
+    if hasattr(strategy, "strengths"):
+        row = space.indices(strategy.derive(state, score))
+        found = [thin(space, goals, strategy.strengths(state), row)]
+    else:
+        chances = {name: p.double().numpy() for name, p in strategy.probabilities(state).items()}
+        rng = np.random.default_rng([setup.seed, 7])
+        found = [random_thin(space, goals, rng, chances) for _ in range(int(getattr(strategy, "candidates", SAMPLES)))]
+    best = max(dict.fromkeys(map(space.from_indices, found)), key=score)
+    refuse_cut(setup.net, best)
+    rng = np.random.default_rng([setup.seed, 13])
+    random = list(dict.fromkeys(space.from_indices(random_thin(space, goals, rng)) for _ in range(RANDOM)))
+    scores = [score(arch) for arch in random]
+    if score(best) >= np.mean(scores) + 2 * np.std(scores) / len(scores) ** 0.5:
+        return best, False
+    last = max([best, *random], key=score)
     return last, last != best
 
 
@@ -193,15 +220,19 @@ def _policy_facts(
     The truth of the mode is included, unless the policy is uniform: it has no mode then.
     """
     probabilities = strategy.probabilities(state)
-    entropy = {name: float(torch.special.entr(p).sum()) for name, p in probabilities.items()}
     space = state.setup.space
+    several = {name for name, decision in space.decisions.items() if isinstance(decision, Subset)}
+    # each option of a subset is a decision of its own: kept or not
+    sides = {name: torch.stack([p, 1 - p]) if name in several else p for name, p in probabilities.items()}
+    entropy = {name: float(torch.special.entr(p).sum()) for name, p in sides.items()}
     mode = _mode(space, probabilities)
     known = {}
     if truth is not None and any(float(p.max() - p.min()) > 1e-9 for p in probabilities.values()):
         known["truth"] = truth(mode)
     facts: dict[str, Any] = {"entropy": entropy, "likeliest": space.format(mode), **known}
     if goals := state.setup.goals:
-        gates = {name: Gate(p, tuple(range(len(p)))) for name, p in probabilities.items()}
+        kept = {name: (p > 0.5 if name in several else p >= 0).nonzero()[:, 0] for name, p in probabilities.items()}
+        gates = {name: Gate(p, tuple(kept[name].tolist())) for name, p in probabilities.items()}
         facts["costs"] = {goal.name: float(goal.cost(gates)) / goal.limit for goal in goals}
     if sizes := _size_moments(space, probabilities):
         facts["sizes"] = sizes
@@ -209,7 +240,8 @@ def _policy_facts(
 
 
 def _mode(space: Space, probabilities: Mapping[str, Tensor]) -> Arch:
-    return space.discretise({name: p.numpy() for name, p in probabilities.items()})
+    least = {name: 0.5 if isinstance(decision, Subset) else 0.0 for name, decision in space.decisions.items()}
+    return space.discretise({name: p.numpy() - least[name] for name, p in probabilities.items()})
 
 
 def _size_moments(space: Space, probabilities: Mapping[str, Tensor]) -> dict[str, list[float]]:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
 from renascent.core.protocols import SpaceConfig, Supernet
-from renascent.core.space import Arch, Choice, Space
+from renascent.core.space import Arch, Choice, Space, Subset
 from renascent.nets.cells.mixed import MixedOp
 
 
@@ -25,18 +25,20 @@ class ToySpace(SpaceConfig):
     rows: decisions; the height of the input.
     channels: options of each decision; the channels of the input.
     features: the width of the input.
+    several: whether a row may be read through any of its channels, all and none included.
 
-    >>> ToySpace(rows=2).space.size
-    9
+    >>> ToySpace(rows=2).space.size, ToySpace(rows=2, several=True).space.size
+    (9, 64)
     """
 
     rows: int = 4
     channels: int = 3
     features: int = 4
+    several: bool = False
 
     @property
     def space(self) -> Space:
-        options = Choice(tuple(f"channel{k}" for k in range(self.channels)))
+        options = (Subset if self.several else Choice)(tuple(f"channel{k}" for k in range(self.channels)))
         return Space({f"row{row}": options for row in range(self.rows)}, name="toy")
 
     def supernet(self, channels_in: int, classes: int) -> ToySupernet:
@@ -46,12 +48,17 @@ class ToySpace(SpaceConfig):
     def network(self, arch: Arch, channels_in: int, classes: int, *, prune: bool = False) -> ToyNetwork:
         """Build one architecture with fresh weights. `prune` changes nothing: every reading is used."""
         self.check(channels_in)
-        channels = [int(str(channel).removeprefix("channel")) for channel in arch.values()]
-        return ToyNetwork([Reading(k, row, self.features, classes) for row, k in enumerate(channels)])
+        readings = [Reading(k, row, self.features, classes) for row, k in self.kept(arch)]
+        return ToyNetwork(readings, self.rows, classes)
 
     def draw(self, arch: Arch) -> str:
         """Draw an architecture in text."""
         return "\n".join(f"{row}: {channel}" for row, channel in arch.items())
+
+    def kept(self, arch: Arch) -> list[tuple[int, int]]:
+        """Return the row and the channel of every reading."""
+        rows = enumerate(value if isinstance(value, tuple) else (value,) for value in arch.values())
+        return [(row, int(str(channel).removeprefix("channel"))) for row, value in rows for channel in value]
 
     def readings(self, row: int, classes: int) -> list[Reading]:
         """Return a fresh module for every option of one row's decision."""
@@ -86,12 +93,13 @@ class Reading(nn.Module):
 class ToyNetwork(nn.Module):
     """One architecture of the toy space, a plain module."""
 
-    def __init__(self, readings: list[Reading]) -> None:
+    def __init__(self, readings: list[Reading], rows: int, classes: int) -> None:
         super().__init__()
-        self.readings = nn.ModuleList(readings)
+        self.readings, self.rows, self.classes = nn.ModuleList(readings), rows, classes
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([reading(x) for reading in self.readings]).mean(0)
+        nothing = x.new_zeros(len(x), self.classes)
+        return torch.stack([nothing, *(reading(x) for reading in self.readings)]).sum(0) / self.rows
 
 
 class ToySupernet(Supernet):
@@ -109,7 +117,6 @@ class ToySupernet(Supernet):
     def extract(self, arch: Arch) -> ToyNetwork:
         """Return `arch` with a copy of the shared weights."""
         net = self.config.network(arch, self.config.channels, self.classes).to(next(self.parameters()))
-        for reading, (name, mixed) in zip(net.readings, self.rows.items(), strict=True):
-            chosen = self.space.options(name).index(arch[name])
-            reading.load_state_dict(mixed.options[chosen].state_dict())  # type: ignore[union-attr, index]
+        for reading, (row, channel) in zip(net.readings, self.config.kept(arch), strict=True):
+            reading.load_state_dict(self.rows[f"row{row}"].options[channel].state_dict())  # type: ignore[union-attr, index]
         return net

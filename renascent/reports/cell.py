@@ -19,9 +19,11 @@ SHORT = {
 def short(option: object) -> str:
     """Return an option as a drawing writes it.
 
-    >>> short("nor_conv_3x3"), short("dil_conv"), short(32)
-    ('conv 3x3', 'dil conv', '32')
+    >>> short("nor_conv_3x3"), short("dil_conv"), short(32), short(("a", "b")), short(())
+    ('conv 3x3', 'dil conv', '32', 'a, b', 'nothing')
     """
+    if isinstance(option, tuple):
+        return ", ".join(map(short, option)) or "nothing"
     return SHORT.get(str(option), str(option).replace("_", " "))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from renascent.core.space import Subset
 from renascent.costs.scaling import is_size_space
 from renascent.reports.cell import short
 from renascent.reports.plots import COLOURS, HUES, RULE, SOFT, Line, Picture, bare, chart, draw, epoch_axis, tip
@@ -54,10 +55,16 @@ def policy_figures(result: Record, epochs: Sequence[SearchEpoch], styles: Mappin
     first = _curves(result, epochs, names) if len(names) <= FEW else _shades(result, epochs, names)
     if is_size_space(result.space):
         return [first, *_sizes(result, epochs)]
-    archs = [result.space.space.parse(e.likeliest) for e in epochs]
+    archs, at = [result.space.space.parse(e.likeliest) for e in epochs], [e.epoch for e in epochs]
     rows = {n: [a[n] for a in archs] for n in names if all(n in a for a in archs)}
-    title = "mode of each decision in each epoch"
-    return [first, (_strips(rows, [e.epoch for e in epochs], styles, title), _legend(styles))]
+    kept = {n: rows.pop(n) for n in list(rows) if isinstance(rows[n][0], tuple)}
+    found = [first]
+    if kept:
+        found.append(_kept(kept, at, _options(result)))
+    if rows:
+        title = "mode of each decision in each epoch"
+        found.append((_strips(rows, at, styles, title), _legend(styles)))
+    return found
 
 
 def expected_cost_figure(epochs: Sequence[SearchEpoch]) -> list[Drawing]:
@@ -75,11 +82,19 @@ def expected_cost_figure(epochs: Sequence[SearchEpoch]) -> list[Drawing]:
     return [(drawn, Markup(caption))]
 
 
+def _kept(rows: Mapping[str, Sequence[Any]], at: Sequence[int], counts: Mapping[str, int]) -> Drawing:
+    """Draw how many options the mode of each subset (a row) keeps at each epoch, as a share of all it has."""
+    shares = {name: [len(value) / counts[name] for value in kept] for name, kept in rows.items()}
+    title = "share of the options of each decision that the mode keeps in each epoch"
+    drawn = heat(shares, at, high=1.0, unit="kept / options", title=title)
+    return drawn, Markup("Share of its options that the mode of each decision keeps: pale is none, dark is all.")
+
+
 def undecided(result: Record, recorded: Sequence[SearchEpoch]) -> bool:
-    """Return whether the policy stayed uniform: every decision has the entropy ln(options) in every epoch."""
-    counts = _options(result)
-    pairs = {(counts.get(n, 0), nats) for e in recorded for n, nats in e.entropy.items()}
-    even = all(abs(nats - math.log(max(n, 1))) < 1e-5 for n, nats in pairs)
+    """Return whether the policy stayed uniform: every decision has its largest entropy in every epoch."""
+    most = _most(result)
+    pairs = {(most.get(n, 0.0), nats) for e in recorded for n, nats in e.entropy.items()}
+    even = all(abs(nats - largest) < 1e-5 for largest, nats in pairs)
     return bool(pairs) and even and len(pairs) == len(dict(pairs))
 
 
@@ -111,8 +126,10 @@ def _strips(
 def _curves(result: Record, recorded: Sequence[SearchEpoch], names: Sequence[str]) -> Drawing:
     lines = [Line(n, [(e.epoch, e.entropy[n]) for e in recorded], COLOURS[k % 6]) for k, n in enumerate(names)]
     known = _options(result)
-    counts = sorted({known.get(n, 0) for n in names} - {0, 1})
+    counts = sorted({known.get(n, 0) for n in names if n not in _subsets(result)} - {0, 1})
     even = {f"ln {n}: all {n} options equally likely": math.log(n) for n in counts}
+    if several := sorted({known[n] for n in names if n in _subsets(result)}):
+        even |= {f"{n} ln 2: each of {n} options as likely kept as not": n * math.log(2) for n in several}
     # from zero, unless all that happens is close to undecided
     base = 0.0 if min(y for line in lines for _, y in line.points) < max(even.values(), default=0.0) / 2 else None
     title = "entropy of each decision in each epoch"
@@ -121,10 +138,16 @@ def _curves(result: Record, recorded: Sequence[SearchEpoch], names: Sequence[str
 
 
 def _shades(result: Record, recorded: Sequence[SearchEpoch], names: Sequence[str]) -> Drawing:
-    counts = _options(result)
-    rows = {name: [e.entropy[name] / math.log(max(counts.get(name, 0), 2)) for e in recorded] for name in names}
+    most = _most(result)
+    rows = {name: [e.entropy[name] / (most.get(name) or math.log(2)) for e in recorded] for name in names}
     title = "entropy of each decision in each epoch, as a share of its largest"
-    drawn = heat(rows, [e.epoch for e in recorded], high=1.0, unit="entropy / ln(options)", title=title)
+    drawn = heat(
+        rows,
+        [e.epoch for e in recorded],
+        high=1.0,
+        unit="entropy / its largest" if _subsets(result) else "entropy / ln(options)",
+        title=title,
+    )
     return drawn, Markup("Entropy of each decision: pale is settled, dark is uniform.")
 
 
@@ -161,3 +184,14 @@ def _legend(styles: Mapping[object, str]) -> Markup:
 def _options(result: Record) -> dict[str, int]:
     """Return how many options each decision has; 0 for one of another kind."""
     return {name: len(getattr(decision, "options", ())) for name, decision in result.space.space.decisions.items()}
+
+
+def _subsets(result: Record) -> set[str]:
+    """Return the decisions that keep any of their options."""
+    return {name for name, decision in result.space.space.decisions.items() if isinstance(decision, Subset)}
+
+
+def _most(result: Record) -> dict[str, float]:
+    """Return the largest entropy of each decision (nats): of a subset, that of as many coins as it has options."""
+    several = _subsets(result)
+    return {n: k * math.log(2) if n in several else math.log(max(k, 1)) for n, k in _options(result).items()}

@@ -12,6 +12,7 @@ from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch, Space
+from renascent.core.thin import has_subsets, random_thin
 from renascent.core.within import nearest, none_inside, uniform
 from renascent.costs.budget import Budget, tightened
 from renascent.costs.latency.fitted import restored
@@ -81,6 +82,8 @@ def goals_of(result: Record) -> tuple[Goal, ...]:
 def sample_feasible(space: Space, goals: Sequence[Goal], rng: np.random.Generator) -> Arch:
     """Sample an architecture uniformly and repair it, by as few options as possible, to be feasible.
 
+    Of subsets, take all edges but as few as have to go, in a random order.
+
     It uses most of the tightest bound, where that is possible, as the result of a search does. Raises BudgetError when
     none is inside.
 
@@ -90,6 +93,8 @@ def sample_feasible(space: Space, goals: Sequence[Goal], rng: np.random.Generato
     >>> sample_feasible(space, [goal], np.random.default_rng(0))
     Arch({'a': 2, 'b': 2})
     """
+    if has_subsets(space):
+        return space.from_indices(random_thin(space, goals, rng))
     row = nearest(space, goals, uniform(space, rng, 1)[0])
     if any(float(goal.exact(row[None])[0]) > goal.limit for goal in goals):
         raise none_inside(space, goals)

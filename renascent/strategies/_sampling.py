@@ -9,7 +9,7 @@ from torch import Tensor
 
 from renascent.core.gates import Gates, one_hot
 from renascent.core.protocols import Score, State
-from renascent.core.space import Arch, Space
+from renascent.core.space import Arch, Space, Subset
 
 
 def uniform(space: Space, rng: torch.Generator) -> Arch:
@@ -24,9 +24,9 @@ def uniform_gates(space: Space, rng: torch.Generator) -> Gates:
 
 
 def uniform_probabilities(strategy: object, s: State[None]) -> Mapping[str, Tensor]:
-    """Be a method `probabilities`: return equal ones for all options of a decision."""
-    counts = zip(s.space.decisions, s.space.counts, strict=True)
-    return {name: torch.full((count,), 1 / count) for name, count in counts}
+    """Be a method `probabilities`: return equal ones for all options of a decision, 1/2 for each of a Subset."""
+    rows = zip(s.space.decisions.items(), s.space.counts, strict=True)
+    return {name: torch.full((n,), 0.5 if isinstance(decision, Subset) else 1 / n) for (name, decision), n in rows}
 
 
 class Candidates(Protocol):

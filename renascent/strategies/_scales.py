@@ -94,3 +94,9 @@ def chances(space: Space, strengths: Tensor, arch: Arch) -> Mapping[str, Tensor]
             share = torch.tensor([float(option == arch[name]) for option in options])
         found[name] = share.float()
     return found
+
+
+def by_name(space: Space, strengths: Tensor) -> Mapping[str, Tensor]:
+    """Return strengths (decisions, options) of each decision, (options,)."""
+    rows = zip(space.decisions, strengths, space.counts, strict=True)
+    return {name: row[:count] for name, row, count in rows}

@@ -15,7 +15,7 @@ from renascent.core.protocols import Batch, Data, Metrics, Progress, Score, Setu
 from renascent.core.space import Arch
 from renascent.strategies._bilevel import frozen, gradients, weight_step
 from renascent.strategies._prox import group_soft
-from renascent.strategies._scales import chances, existing, joining, scaled, strongest
+from renascent.strategies._scales import by_name, chances, existing, joining, scaled, strongest
 from renascent.strategies._stages import LARGEST, dependent, stage, switched
 
 
@@ -81,6 +81,9 @@ class BayesNAS:
 
     def probabilities(self, s: State[None]) -> Mapping[str, Tensor]:
         return chances(s.space, s.extra["strength"] * s.extra["kept"], _kept(s))
+
+    def strengths(self, s: State[None]) -> Mapping[str, Tensor]:
+        return by_name(s.space, s.extra["strength"] * s.extra["kept"])
 
     def _scale_step(self, s: State[None], batch: Batch, *, measures: bool) -> Metrics:
         """Move scales and zero switches against the loss, and shrink each group: Eq. 4-1."""

@@ -36,7 +36,7 @@ class DARTS:
     arch_lr: NonNegative = 3e-4
     arch_weight_decay: NonNegative = 1e-3
 
-    takes_one_hot = False
+    takes_one_hot = takes_subsets = False
     init, derive, probabilities = bilevel_state, argmax, softmax
 
     def step(self, s: State[Logits], data: Data, t: Progress) -> Metrics:
@@ -61,7 +61,7 @@ class DARTSSecondOrder:
     arch_lr: NonNegative = 3e-4
     arch_weight_decay: NonNegative = 1e-3
 
-    takes_one_hot = False
+    takes_one_hot = takes_subsets = False
     init, derive, probabilities = bilevel_state, argmax, softmax
 
     def step(self, s: State[Logits], data: Data, t: Progress) -> Metrics:

@@ -12,7 +12,7 @@ from renascent.core.space import Arch
 from renascent.strategies._bilevel import arch_due, frozen, gradients, weight_step
 from renascent.strategies._goals import costs, exact_usage
 from renascent.strategies._prox import Accelerated, proximal_step
-from renascent.strategies._scales import chances, existing, joining, refuse_cut, scaled, strongest
+from renascent.strategies._scales import by_name, chances, existing, joining, refuse_cut, scaled, strongest
 
 ADAPTIVE = {"macs": "macs", "memory_access": "memory_access_bytes", "": ""}
 """The costs that a penalty can follow: Eqs 9 and 10."""
@@ -78,6 +78,9 @@ class DSONAS:
 
     def probabilities(self, s: State[None]) -> Mapping[str, Tensor]:
         return chances(s.space, s.extra["scales"].abs(), self._kept(s))
+
+    def strengths(self, s: State[None]) -> Mapping[str, Tensor]:
+        return by_name(s.space, s.extra["scales"].abs())
 
     def _ahead(self, s: State[None]) -> Tensor:
         """Return l, the point that steps are taken at, (decisions, options): Eq. 8."""

@@ -57,6 +57,8 @@ class ENAS:
 
     derive = best_of(_draw)
 
+    takes_subsets = False
+
     def init(self, setup: Setup) -> State[Controller]:
         rng = setup.generator()
         policy = Controller(

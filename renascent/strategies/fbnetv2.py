@@ -39,6 +39,7 @@ class FBNetV2:
     filter_warmup: Share = 0.0
     policy_warmup: Share = 0.1
 
+    takes_subsets = False
     init, step, derive, probabilities = bilevel_state, size_step, argmax, softmax
 
     def sample(self, s: State[Logits], logits: Tensor, t: Progress) -> Gates:

@@ -28,7 +28,7 @@ class GDAS:
     tau_start: Positive = 10.0
     tau_end: Positive = 0.1
 
-    takes_one_hot = False
+    takes_one_hot = takes_subsets = False
     init, derive, probabilities = bilevel_state, argmax, softmax
 
     def step(self, s: State[Logits], data: Data, t: Progress) -> Metrics:

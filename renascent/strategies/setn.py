@@ -28,7 +28,7 @@ class SETN:
     arch_weight_decay: NonNegative = 1e-3
     candidates: Count = 100
 
-    takes_one_hot = False
+    takes_one_hot = takes_subsets = False
     init, derive, probabilities = bilevel_state, best_of(lambda s: s.policy.draw(s.rng)), softmax
 
     def step(self, s: State[Logits], data: Data, t: Progress) -> Metrics:

@@ -45,6 +45,7 @@ class TAS:
     filter_warmup: Share = 0.0
     policy_warmup: Share = 0.0
 
+    takes_subsets = False
     init, step, derive, probabilities = bilevel_state, size_step, argmax, softmax
 
     def sample(self, s: State[Logits], logits: Tensor, t: Progress) -> Gates:

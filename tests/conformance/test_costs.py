@@ -27,6 +27,7 @@ CONFIGS = {
     "dso of shared blocks": SPACES["dso"](channels=4, blocks=(2, 1), levels=2, share=True),
     "fbnet": SPACES["fbnet"](width=0.125, blocks=(1, 2, 1, 1, 1, 1, 1)),
     "mbconv": SPACES["mbconv"](small=True, width=0.125, blocks=(2, 1, 1, 1, 2, 1)),
+    "pyramid-tree of tree A": SPACES["pyramid-tree"](blocks=1, final_channels=72, tree="A"),
     "pyramid-tree": SPACES["pyramid-tree"](blocks=1, final_channels=72),
     "resnet20 with resolutions": SPACES["resnet20"](lowest=5, highest=10, resolution_step=1),
     "resnet20 of tied widths": SPACES["resnet20"](tied=True),

@@ -53,6 +53,7 @@ CONFIGS = {name: (small(name), SHAPE) for name in SPACES if name not in LONGER}
 CONFIGS["the example of a space of your own"] = (ToySpace(), (3, 4, 4))
 CONFIGS["darts-cells with fixed reduction"] = (dataclasses.replace(small("darts-cells"), reduction="fixed"), SHAPE)
 CONFIGS["darts-cells of subsets"] = (dataclasses.replace(small("darts-cells"), decisions="subset"), SHAPE)
+CONFIGS["pyramid-tree of tree A"] = (dataclasses.replace(small("pyramid-tree"), tree="A"), SHAPE)
 CONFIGS["dso of shared blocks"] = (SPACES["dso"](channels=4, blocks=(2, 1), levels=2, share=True), SHAPE)
 CONFIGS["resnet20 with resolutions"] = (SPACES["resnet20"](**RESOLUTIONS), (1, 8, 8))
 CONFIGS["resnet20 of tied widths"] = (SPACES["resnet20"](tied=True), (1, 8, 8))

@@ -15,7 +15,7 @@ from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
 from renascent.core.protocols import Priced, SpaceConfig
-from renascent.core.space import Arch
+from renascent.core.space import Arch, Subset
 from renascent.costs.counts import cost_of
 from renascent.costs.latency.measure import measure_all, quiet
 from renascent.nets.sizes.counted import Sized, memory_access_in
@@ -127,7 +127,11 @@ def _spread_out(config: SpaceConfig, rng: np.random.Generator, count: int) -> li
     for share in np.linspace(0, 1, count):
         middle = np.clip(share + 0.25 * rng.standard_normal(len(counts)), 0, 1) * (counts - 1e-9)
         away = np.abs(np.arange(counts.max()) + 0.5 - middle[:, None])
-        found.append(config.space.from_indices(config.space.strongest(-away)))
+        row = config.space.strongest(-away)
+        for k, decision in enumerate(config.space.decisions.values()):
+            if isinstance(decision, Subset):  # that share of its options
+                row[k] = (1 << np.flatnonzero(rng.random(len(decision.options)) < share)).sum()
+        found.append(config.space.from_indices(row))
     return found
 
 

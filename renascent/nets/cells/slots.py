@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from renascent.core.bounds import COSTS
 from renascent.core.dependencies import Graph, apart
 from renascent.core.errors import UserError
-from renascent.core.gates import Gates, moved
-from renascent.core.space import Arch, Space, Subset
+from renascent.core.gates import Gates, moved, with_probes_active
+from renascent.core.space import Arch, Space, Subset, Value
 from renascent.core.spaces import SpaceConfig, Supernet
 from renascent.nets.cells.dilated import hasten
 from renascent.nets.cells.listing import Listing, Placed, listing, ran
@@ -52,10 +52,19 @@ class Slot(nn.Module):
     def __init__(self, options: Iterable[nn.Module], decision: str, context: GateContext, number: int) -> None:
         super().__init__()
         self.mixed, self.decision, self.context, self.number = MixedOp(options), decision, context, number
+        self.nests = any(isinstance(module, Slot) for module in self.mixed.modules())
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing comes of it in this forward pass, neither an output nor a gradient."""
+        gate = self.context.gate(self.decision)
+        return not (gate.active or gate.probe)
 
     def forward(self, x: Tensor) -> Tensor:
         gate = self.context.gate(self.decision)
         own = gate if gate.weight.dim() == 1 else replace(gate, weight=gate.weight[self.number])
+        if self.nests:  # in the backward pass, in which probes are recomputed, the slots inside have no gates
+            own = with_probes_active({self.decision: own})[self.decision]
         return self.mixed(x, own)  # type: ignore[no-any-return]
 
 
@@ -137,10 +146,12 @@ def fed(space: Space, gates: Gates) -> Gates:
     if space.alive is None:
         return gates
     opened = {name: {*gates[name].active, *gates[name].probe} for name in space.decisions}
-    values = {name: tuple(space.options(name)[k] for k in sorted(row)) for name, row in opened.items()}
+    values: dict[str, Value] = {
+        name: tuple(space.options(name)[k] for k in sorted(row)) for name, row in opened.items()
+    }
     found = dict(gates)
     for name, there in space.alive(values).items():
-        if there != values[name]:
+        if isinstance(there, tuple) and there != values[name]:
             gate, options = gates[name], space.options(name)
             active, probe = (tuple(k for k in row if options[k] in there) for row in (gate.active, gate.probe))
             found[name] = replace(gate, active=active, probe=probe)
