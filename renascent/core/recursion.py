@@ -141,7 +141,7 @@ UNCHANGED = frozenset(
     (
         *("relu", "max_pool2d", "add", "radd", "iadd", "sum", "cat", "stack", "chunk", "unbind", "clone", "to", "get"),
         *("flatten", "view", "reshape", "permute", "transpose", "squeeze", "unsqueeze", "expand", "expand_as"),
-        *("getitem", "contiguous", "set"),
+        *("getitem", "contiguous", "pad", "set"),
     )
 )
 """Functions whose Jacobian has ones and zeros only, which are their own squares."""

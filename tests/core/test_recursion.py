@@ -47,7 +47,7 @@ def test_it_is_exact_for_the_last_layer_and_falls_short_before(capsys):
 
 
 def test_its_ratio_to_the_truth_in_cells_of_darts(capsys):
-    """Against the Gauss-Newton diagonal, class by class and image by image; every weight of the network is used once."""
+    """Against the Gauss-Newton diagonal, class by class and image by image."""
     config = DartsCells(channels=2, layers_count=3, nodes=1)
     arch = config.space.parse("normal=|sep_conv_3x3~0|dil_conv_3x3~1|,reduce=|max_pool_3x3~0|sep_conv_3x3~1|")
     torch.manual_seed(0)
