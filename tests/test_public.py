@@ -17,7 +17,7 @@ NAMES = {
     *("compare", "standings", "pareto", "hypervolume", "ResNetCifar", "NES", "TAS", "FBNetV2", "TuNAS"),
     *("Distillation", "Distilled", "adapt", "measure", "measure_all", "Lut", "LatencyCost", "cost_of"),
     *("topology_space", "DartsCells", "Proxyless", "ProxylessReinforce", "MBConv", "PyramidTree"),
-    *("FBNet", "BlockLatency", "DSO"),
+    *("FBNet", "BlockLatency", "DSO", "DSONAS", "BayesNAS"),
 }
 
 
