@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from renascent.core.errors import UserError
 from renascent.core.gates import Gate, Gates
 from renascent.core.protocols import Supernet
 from renascent.core.space import Arch, Space, Subset
@@ -58,21 +57,6 @@ def strongest(net: Supernet, strengths: Tensor, instead: Tensor) -> Arch:
             row = torch.tensor(nothing).to(row) if any(nothing) else other[:count]
         rows[name] = row[:count].double().numpy()
     return space.discretise(rows)
-
-
-def refuse_cut(net: Supernet, on: Tensor, setting: str) -> None:
-    """Raise UserError where subsets leave no path from input to output of a graph that needs one.
-
-    on: (decisions, options).  setting: what to make smaller.
-    """
-    alive, decisions = joining(net, on) & on, net.space.decisions
-    for graph in net.graphs:
-        rows = [k for k, name in enumerate(decisions) if name in graph.edges]
-        several = any(isinstance(decisions[name], Subset) for name in graph.edges)
-        if several and not graph.bypassed and not bool(alive[rows].any()):
-            raise UserError(
-                f"no path from input to output is left, for all edges are pruned: give a smaller `{setting}`"
-            )
 
 
 def chances(space: Space, strengths: Tensor, arch: Arch) -> Mapping[str, Tensor]:

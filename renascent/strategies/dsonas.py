@@ -9,10 +9,11 @@ from torch import Tensor
 from renascent.core.fields import Count, NonNegative, OneOf, Positive, Range, settings
 from renascent.core.protocols import Batch, Data, Metrics, Progress, Score, Setup, State
 from renascent.core.space import Arch
+from renascent.core.thin import refuse_cut
 from renascent.strategies._bilevel import arch_due, frozen, gradients, weight_step
 from renascent.strategies._goals import costs, exact_usage
 from renascent.strategies._prox import Accelerated, proximal_step
-from renascent.strategies._scales import by_name, chances, existing, joining, refuse_cut, scaled, strongest
+from renascent.strategies._scales import by_name, chances, existing, joining, scaled, strongest
 
 ADAPTIVE = {"macs": "macs", "memory_access": "memory_access_bytes", "": ""}
 """The costs that a penalty can follow: Eqs 9 and 10."""
@@ -113,7 +114,7 @@ class DSONAS:
 
         The loss of the batch may jump by that: a node without inputs still has the shift of its normalisation.
         """
-        refuse_cut(s.net, s.extra["scales"] != 0, "sparsity")
+        refuse_cut(s.net, self._kept(s))
         open_ = s.extra["open"] & joining(s.net, s.extra["scales"] != 0)
         if torch.equal(open_, s.extra["open"]):
             self._price(s)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from renascent.core.protocols import Goal
 from renascent.nets.cells.darts import DartsCells
 from renascent.nets.cells.dso import DSO
 from renascent.nets.cells.nats import NatsTopology
@@ -75,3 +76,18 @@ def test_what_is_on_and_joins_is_what_the_space_calls_alive(space):
         arch = net.space.arch(values)
         for row, name in zip(alive, net.space.decisions, strict=True):
             assert arch[name] == tuple(o for o, x in zip(net.space.options(name), row.tolist(), strict=False) if x)
+
+
+@pytest.mark.parametrize("space", ["dso", "darts-subset"])
+@pytest.mark.parametrize("name", ["dso-nas", "bayesnas"])
+def test_a_budget_is_kept_by_the_strongest(name, space, digits_search):
+    config = SPACES[space]
+    cost = config.cost("macs", (1, 8, 8), 3)
+    row = config.space.indices(config.space.arch({n: config.space.options(n) for n in config.space.decisions}))
+    base = config.space.indices(config.space.arch(dict.fromkeys(config.space.decisions, ())))
+    least, most = cost.exact(base[None])[0], cost.exact(row[None])[0]
+    goal = Goal("macs", float(least + 0.4 * (most - least)), cost, cost.exact)
+    gentle = {"dso-nas": DSONAS(pretrain=0.1), "bayesnas": BayesNAS(warmup=0.1)}[name]
+    found = digits_search(gentle, config, goals=(goal,))
+    assert cost.exact(config.space.indices(found.arch)[None])[0] <= goal.limit
+    assert any(found.arch.values())
