@@ -86,7 +86,13 @@ class Stages:
             settings, split = replace(self.settings, **extra), "val" if self.quick else "test"  # type: ignore[arg-type]
             done = fit(net, self.task, settings, run=run, seed=seed, evaluate=(split,))
             skips = sum(option == "skip_connect" for option in arch.values())
-            facts = {"row": row, "seed": seed, "test": 100 * done.scores[split], "skips": skips}
+            facts = {
+                "row": row,
+                "seed": seed,
+                "test": 100 * done.scores[split],
+                "skips": skips,
+                "epochs": settings.epochs,
+            }
             write_json(path, facts | {"arch": space.space.format(arch), "seconds": round(done.seconds)})
         return read_json(path)
 

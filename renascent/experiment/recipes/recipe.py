@@ -70,6 +70,8 @@ class Recipe:
 
         Raises UserError for a space without such settings, and data on which even the narrowest network takes more.
         """
+        if not (self.network or others):
+            return None
         try:
             network = replace(result.space, **{**self.network, **others})  # type: ignore[type-var]
         except TypeError:
@@ -78,7 +80,7 @@ class Recipe:
                 f"recipe '{self.name}' sets {named} of a network, which {result.about.space} lacks"
             ) from None
         if not self.most_macs or "channels" in others:
-            return network if self.network or others else None
+            return network
         shape = (task.channels, *task.size)
         network.check_size(shape)
 

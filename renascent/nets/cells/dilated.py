@@ -8,7 +8,7 @@ from torch import Tensor, nn
 class DilatedConv(nn.Conv2d):
     """A dilated depthwise convolution that keeps the size of its map, or halves it where its dilation is 2.
 
-    On a CPU PyTorch takes about ten times as long for its gradients as for those of a dense kernel. Pixels a dilation
+    On a CPU PyTorch takes four to ten times as long for its gradients as for those of a dense kernel. Pixels a dilation
     apart form maps of their own, on which the kernel is dense: these are convolved, and put together again.
     """
 

@@ -18,8 +18,8 @@ FEWEST = 8
 def convolve(x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) -> Tensor:
     """Convolve, (batch, inputs, h, w) to (batch, outputs, h', w').
 
-    oneDNN ends the process in the backward pass of a 1x1 convolution of 3 to 5 channels that strides, in channels_last
-    (PyTorch 2.13): there the places between are left out before.
+    oneDNN ends the process in the backward pass of a 1x1 convolution of few channels (2 to 6 were seen) that strides,
+    in channels_last (PyTorch 2.13): there the places between are left out before.
     """
     if stride > 1 and weight.shape[-1] == 1 and weight.shape[1] < FEWEST:
         x, stride = x[..., ::stride, ::stride], 1

@@ -195,13 +195,13 @@ def test_cells_are_trained_in_the_networks_of_the_papers() -> None:
             of(channels).network(arch, 3, 10).eval()(torch.zeros(1, 3, 64, 64))
         return int(counter.get_total_flops()) // 2
 
-    most = max(channels for channels in range(2, 24, 2) if taken(channels) < 1_000_000)
-    assert 2 < most < 22
+    most = max(channels for channels in range(2, 18, 2) if taken(channels) < 1_000_000)
+    assert 2 < most < 16
     small = dataclasses.replace(RECIPES["cells-fit-imagenet"], most_macs=1_000_000)
     assert small.network_for(found, task) == of(most)
-    assert dataclasses.replace(small, most_macs=taken(most)).network_for(found, task) == of(most - 2)
     assert small.network_for(found, task, channels=6) == of(6)
-    assert RECIPES["nats-h0"].network_for(found, task) is None
+    unchanged: Any = SimpleNamespace(space=object())  # as a model of the user's own, which is not copied
+    assert RECIPES["nats-h0"].network_for(unchanged, task) is None
     with pytest.raises(UserError, match="images of 64 x 64 take more than 10 multiply-accumulates"):
         dataclasses.replace(small, most_macs=10).network_for(found, task)
 
