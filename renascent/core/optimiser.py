@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from renascent.core.errors import UserError
-from renascent.core.fields import NonNegative, Share, settings
+from renascent.core.fields import NonNegative, Share, Whole, settings
 from renascent.core.schema import ABSENT
 
 
@@ -46,6 +46,13 @@ class WeightRule:
         clip: largest gradient norm; 0 means no clipping.
         decay_per_epoch: factor of the learning rate after every epoch, such as 0.97, in the place of the cosine; 0
             means the cosine.
+        linear: go from `lr` to `lr_end` on a straight line, in the place of the cosine.
+        restart_epochs: epochs after which the learning rate is `lr` again and falls anew; 0 means never.
+        restart_factor: how many times as long each such period is as the one before; 0 means as long.
+
+    References:
+        restart_epochs: Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017,
+            arXiv:1608.03983, Eq. 5.
     """
 
     lr: NonNegative = 0.025
@@ -55,6 +62,18 @@ class WeightRule:
     weight_decay: NonNegative = 5e-4
     clip: NonNegative = 5.0
     decay_per_epoch: Share = field(default=0.0, metadata=ABSENT)
+    linear: bool = field(default=False, metadata=ABSENT)
+    restart_epochs: Whole = field(default=0, metadata=ABSENT)
+    restart_factor: Whole = field(default=0, metadata=ABSENT)
+
+    def __post_init__(self) -> None:
+        if self.decay_per_epoch and (self.linear or self.restart_epochs):
+            raise UserError(
+                f"decay_per_epoch is {self.decay_per_epoch}, and {'linear' if self.linear else 'restart_epochs'} says "
+                "otherwise how the learning rate falls: give one of them"
+            )
+        if self.restart_factor and not self.restart_epochs:
+            raise UserError(f"restart_factor is {self.restart_factor}, and nothing restarts: give restart_epochs too")
 
     def optimiser(self, net: nn.Module) -> CroppedSGD:
         return CroppedSGD(
@@ -65,16 +84,27 @@ class WeightRule:
             weight_decay=self.weight_decay,
         )
 
-    def rate(self, fraction: float, epoch: int = 0) -> float:
-        """Return the learning rate at `fraction` of the run, after so many whole epochs."""
+    def rate(self, fraction: float, epochs: float = 0.0) -> float:
+        """Return the learning rate at `fraction` of the run, after so many epochs, whole or not."""
         if self.decay_per_epoch:
-            return self.lr * self.decay_per_epoch**epoch
-        return self.lr_end + (self.lr - self.lr_end) * (1 + math.cos(math.pi * fraction)) / 2
+            return self.lr * self.decay_per_epoch ** int(epochs)
+        done = self._since_restart(epochs) if self.restart_epochs else fraction
+        left = 1 - done if self.linear else (1 + math.cos(math.pi * done)) / 2
+        return self.lr_end + (self.lr - self.lr_end) * left
 
-    def apply(self, optimiser: CroppedSGD, fraction: float, regions: Regions | None = None, *, epoch: int = 0) -> None:
+    def _since_restart(self, epochs: float) -> float:
+        """Return how much of the period between two restarts is over, in [0, 1)."""
+        length = self.restart_epochs
+        while epochs >= length:
+            epochs, length = epochs - length, length * (self.restart_factor or 1)
+        return epochs / length
+
+    def apply(
+        self, optimiser: CroppedSGD, fraction: float, regions: Regions | None = None, *, epochs: float = 0.0
+    ) -> None:
         """Clip the gradients that are there, and take one step at the rate of now, inside `regions` only."""
         (group,) = optimiser.param_groups
-        group["lr"] = self.rate(fraction, epoch)
+        group["lr"] = self.rate(fraction, epochs)
         if self.clip:
             nn.utils.clip_grad_norm_(group["params"], self.clip)
         if regions:

@@ -132,6 +132,11 @@ class Progress:
         return self.step // self.steps_per_epoch
 
     @property
+    def epochs(self) -> float:
+        """Passes over the training images before this step, broken ones too."""
+        return self.step / self.steps_per_epoch
+
+    @property
     def ends_epoch(self) -> bool:
         return (self.step + 1) % self.steps_per_epoch == 0
 

@@ -124,7 +124,7 @@ def fit(
         with torch.autocast(task.device.type, torch.bfloat16, enabled=settings.bf16):
             loss, score = _loss(task, forward, head, stream.next(), settings)
         loss.backward()  # type: ignore[no-untyped-call]
-        settings.weights.apply(optimiser, t.fraction, epoch=t.epoch)
+        settings.weights.apply(optimiser, t.fraction, epochs=t.epochs)
         if average:
             average.update_parameters(net)
         process_seconds.append(time.process_time() - began)

@@ -10,6 +10,7 @@ from renascent.results.record import Record
 from renascent.strategies import STRATEGIES
 
 FIT, DISTILLATION = "renascent.loops.fit:Fit", "renascent.tasks.distill:Distillation"
+WEIGHTS = "renascent.core.optimiser:WeightRule"
 CUTOUT, INHERITED = "renascent.tasks.augment:cutout", "renascent.nets.sizes.inherit:first_k"
 
 Citation = tuple[str, Markup]
@@ -34,9 +35,10 @@ def _used(result: Record) -> Iterator[tuple[str, Sequence[str]]]:
         yield f"truth table {truth.table}", [truth.source or "given by the user"]
     if training is None:
         return
-    for name, text in arguments(docstring(FIT), "References").items():
-        if getattr(training.settings, name, None):
-            yield f"training, {name.replace('_', ' ')}", [text]
+    for place, held in ((FIT, training.settings), (WEIGHTS, training.settings.weights)):
+        for name, text in arguments(docstring(place), "References").items():
+            if getattr(held, name, None):
+                yield f"training, {name.replace('_', ' ')}", [text]
     if training.teacher:
         yield "training, distillation", references(DISTILLATION)
     if training.init == "reference":

@@ -8,6 +8,7 @@ from torch import nn
 
 from renascent.core.errors import UserError
 from renascent.core.optimiser import CroppedSGD, WeightRule
+from renascent.core.protocols import Progress
 from renascent.core.schema import written
 
 SETTINGS = [
@@ -150,9 +151,49 @@ def test_the_rate_can_fall_by_a_factor_an_epoch():
     assert [rule.rate(t, epoch) for t, epoch in ((0.0, 0), (0.5, 1), (1.0, 2))] == [0.1, 0.1 * 0.97, 0.1 * 0.97**2]
     net = Net()
     optimiser = rule.optimiser(net)
-    rule.apply(optimiser, 0.3, epoch=2)
+    rule.apply(optimiser, 0.3, epochs=2)
     assert optimiser.param_groups[0]["lr"] == 0.1 * 0.97**2
-    assert "decay_per_epoch" not in written(WeightRule())  # as run folders of before have it
+    new = {"decay_per_epoch", "linear", "restart_epochs", "restart_factor"}
+    assert not new & written(WeightRule()).keys()  # as run folders of before have it
+
+
+def test_the_rate_can_fall_on_a_line():
+    rule = WeightRule(lr=0.5, lr_end=0.0, linear=True)
+    assert [rule.rate(t, 9.0) for t in (0.0, 0.25, 1.0)] == pytest.approx([0.5, 0.375, 0.0])
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_the_rate_restarts_as_that_of_torch(factor):
+    """Every third of an epoch of 80, the reference in closed form by torch's own scheduler."""
+    rule = WeightRule(lr=0.05, lr_end=0.001, restart_epochs=10, restart_factor=factor)
+    reference = torch.optim.SGD(Net().parameters(), lr=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(reference, 10, factor, eta_min=0.001)
+    highest = []
+    for step in range(240):
+        t = Progress(step, 240, 3)
+        schedule.step(t.epochs)
+        assert rule.rate(t.fraction, t.epochs) == pytest.approx(schedule.get_last_lr()[0], rel=1e-9)
+        highest += [t.epochs] if rule.rate(t.fraction, t.epochs) == 0.05 else []
+    assert highest == {1: [*range(0, 80, 10)], 2: [0, 10, 30, 70], 3: [0, 10, 40]}[factor]
+
+
+def test_six_periods_each_twice_as_long_are_the_papers_630_epochs():
+    rule = WeightRule(lr=0.05, lr_end=0.001, restart_epochs=10, restart_factor=2)
+    begins = [epoch for epoch in range(631) if rule.rate(0.0, epoch) == 0.05]
+    assert begins == [10 * (2**k - 1) for k in range(7)] == [0, 10, 30, 70, 150, 310, 630]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"decay_per_epoch": 0.9, "linear": True}, "decay_per_epoch is 0.9, and linear says otherwise"),
+        ({"decay_per_epoch": 0.9, "restart_epochs": 3}, "decay_per_epoch is 0.9, and restart_epochs says otherwise"),
+        ({"restart_factor": 2}, "restart_factor is 2, and nothing restarts"),
+    ],
+)
+def test_two_ways_for_the_rate_to_fall_are_refused(given, message):
+    with pytest.raises(UserError, match=message):
+        WeightRule(**given)
 
 
 @pytest.mark.parametrize("regions", [None, slices(2, 1)], ids=["whole", "cropped"])

@@ -80,7 +80,7 @@ class PyramidTree(ChoiceSpace):
         Cai, Zhu and Han, ProxylessNAS, ICLR 2019, arXiv:1812.00332, Sec. 4.1 and Appendix A. The backbone: Han, Kim and
         Kim, Deep Pyramidal Residual Networks, CVPR 2017, arXiv:1610.02915. The cell: Cai, Yang, Zhang, Han and Yu,
         Path-Level Network Transformation for Efficient Architecture Search, ICML 2018, arXiv:1806.02639.
-        tree A as a space: Zhou, Yang, Wang and Pan, BayesNAS, ICML 2019, arXiv:1905.04919.
+        tree A as a space: Zhou, Yang, Wang and Pan, BayesNAS, ICML 2019, arXiv:1905.04123.
     """
 
     blocks: Count = 18
