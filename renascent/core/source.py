@@ -7,9 +7,9 @@ import ast
 import dataclasses
 import functools
 import importlib
-import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -50,7 +50,7 @@ def section(text: str, title: str) -> str:
     'A paper.'
     """
     found = re.search(rf"^{title}:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE)
-    return inspect.cleandoc(found[1]) if found else ""
+    return textwrap.dedent(found[1]).strip() if found else ""
 
 
 def arguments(text: str, title: str = "Args") -> dict[str, str]:

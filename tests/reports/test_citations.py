@@ -86,6 +86,15 @@ def test_an_option_of_training_is_cited_once_used(
     assert other not in " ".join(cited.values())
 
 
+def test_warm_restarts_are_cited_once_used(folder: Path, tmp_path: Path) -> None:
+    def restarted(facts: Any) -> Any:
+        facts["settings"]["weights"]["restart_epochs"] = 9
+        return facts
+
+    cited = told(edited(folder, tmp_path / "run", "fit/result.json", restarted))
+    assert "arXiv:1608.03983" in cited["training, restart epochs"]
+
+
 def test_a_strategy_and_a_task_of_the_users_own(folder: Path, tmp_path: Path) -> None:
     own = {"strategy": "Mine", "task": {"name": "cells"}}
     cited = told(edited(folder, tmp_path / "run", "config.json", lambda c: c | own))

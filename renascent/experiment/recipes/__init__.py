@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 NATS, TAS, ESTIMATOR = "arXiv:2009.00437", "arXiv:1905.09717", "arXiv:1106.4487"
 GDAS, DARTS = "arXiv:1910.04465", "arXiv:1806.09055"
 PROXYLESS = "arXiv:1812.00332"
+DSO, BAYES = "arXiv:1811.01567", "arXiv:1905.04123"
 
 
 class Summary(NamedTuple):
@@ -55,6 +56,16 @@ def _path(what: str) -> Summary:
     return Summary("fit", f"ProxylessNAS's training on CIFAR: {what}, cutout 16", PROXYLESS)
 
 
+def _dso(what: str, how: str = "half of it to learn scales from") -> Summary:
+    about = f"DSO-NAS's search of {what}: CIFAR-10, {how}, 120 + 120 epochs at batch 128"
+    return Summary("search", about, DSO)
+
+
+def _bayes(shrinkage: float) -> Summary:
+    about = f"BayesNAS's search of DARTS cells, lambda {shrinkage}: C36, 8 cells, 1 + 1 epochs at batch 18"
+    return Summary("search", about, BAYES)
+
+
 TREE = "of a PyramidNet of trees: CIFAR-10, 200 epochs"
 CHAIN = "of the MBConv chain: a folder of images, 160 epochs at batch 256"
 UPDATES = {"": "by gradient", "-reinforce": "by REINFORCE"}
@@ -88,6 +99,28 @@ SUMMARIES = {
     **{f"proxyless-imagenet{form}": _proxyless(CHAIN, how) for form, how in UPDATES.items()},
     "proxyless-fit": _path("300 epochs"),
     "proxyless-fit-droppath": _path("600 epochs with drop path"),
+    "dso-share": _dso("one block for the whole network"),
+    "dso-full": _dso("every block by itself"),
+    "dso-share-4-1": _dso("one block for the whole network", "a fifth of it to learn scales from"),
+    "dso-imagenet": Summary(
+        "search", "DSO-NAS's search of one block: ImageNet, 4 : 1 to learn weights and scales, 30 + 30 epochs", DSO
+    ),
+    "dso-fit-cifar": Summary(
+        "fit",
+        "DSO-NAS's training on CIFAR: 630 epochs with 5 warm restarts, dropout 0.6, drop path 0.5, cutout 16",
+        DSO,
+    ),
+    "dso-fit-imagenet": Summary(
+        "fit", "DSO-NAS's training on ImageNet below 600 M MACs: 240 epochs, 0.5 to 0 on a line, batch 1024", DSO
+    ),
+    **{f"bayesnas-{shrinkage}": _bayes(shrinkage) for shrinkage in (0.01, 0.007, 0.005)},
+    "bayesnas-tree": Summary(
+        "search", "BayesNAS's search of tree A in a PyramidNet: 18 blocks a stage, 1 + 1 epochs at batch 32", BAYES
+    ),
+    "bayesnas-fit": Summary(
+        "fit", "BayesNAS's training of cells on CIFAR: DARTS's, C36, 20 cells, 600 epochs at batch 128", BAYES
+    ),
+    "bayesnas-tree-fit": Summary("fit", "BayesNAS's training of trees on CIFAR: ProxylessNAS's, 300 epochs", BAYES),
 }
 """Recipe name -> what it is."""
 

@@ -7,7 +7,7 @@ papers are those of the data set: `tasks.DATASETS`.
 from typing import Any
 
 from renascent.core.protocols import OneShot, SpaceConfig, WeightRule
-from renascent.experiment.recipes import SUMMARIES
+from renascent.experiment.recipes import SUMMARIES, sparse
 from renascent.experiment.recipes.recipe import Recipe, SearchPart
 from renascent.loops.fit import Fit
 from renascent.nets.cells.darts import DartsCells
@@ -57,7 +57,7 @@ def _nats(space: SpaceConfig, strategy: OneShot, clip: float, augment_val: bool 
     )
 
 
-def _dartslike(lr: float, decay: float, **about: float) -> WeightRule:
+def _dartslike(lr: float, decay: float, **about: Any) -> WeightRule:
     """Return the rule of DARTS's searches and trainings: plain momentum, gradients of a norm of at most 5."""
     return WeightRule(lr=lr, momentum=0.9, nesterov=False, weight_decay=decay, clip=5.0, **about)
 
@@ -190,6 +190,8 @@ SEARCHES |= {
     for form, strategy in CHAINS.items()
 }
 
+SEARCHES |= sparse.SEARCHES
+
 CIFAR = Fit(epochs=300, batch=256, weights=_sgd(0.1, 5e-4))
 
 TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
@@ -224,17 +226,19 @@ TRAININGS: dict[str, tuple[Fit, Distillation | None]] = {
     # ProxylessNAS: as its search, but for the epochs; the paper does not say how often a path is dropped
     "proxyless-fit": (Fit(epochs=300, batch=64, weights=_sgd(0.1, 1e-4)), None),
     "proxyless-fit-droppath": (Fit(epochs=600, batch=64, weights=_sgd(0.1, 1e-4), drop_path=0.2), None),
+    **{name: (fit, None) for name, fit in sparse.TRAININGS.items()},
 }
 
-CUTOUT = {"cells-fit-cifar": 16, "proxyless-fit": 16, "proxyless-fit-droppath": 16}
+CUTOUT = {"cells-fit-cifar": 16, "proxyless-fit": 16, "proxyless-fit-droppath": 16, **sparse.CUTOUT}
 """Trainings whose images have a square cut out: its side in pixels."""
 
 LARGER: dict[str, dict[str, Any]] = {
     "cells-fit-cifar": {"network": {"channels": 36, "cells": 6, "layers_count": 0}},
     # GDAS: as wide as the mobile setting lets it be, C = 50 for its cell
     "cells-fit-imagenet": {"network": {"cells": 4, "layers_count": 0, "stem": "imagenet"}, "most_macs": 600_000_000},
+    **sparse.LARGER,
 }
-"""Trainings of a larger network than was searched, of the same cells."""
+"""Trainings of another network than was searched, mostly a larger one, of the same decisions."""
 
 
 def recipe(name: str) -> Recipe:
