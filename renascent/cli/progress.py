@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from renascent.core.files import Json
-from renascent.core.text import percent
+from renascent.core.text import cut, percent
 
 LINE_SECONDS = 5.0
 """Between two plain lines of countable work."""
@@ -28,7 +28,10 @@ LINE_SECONDS = 5.0
 SHOWN = ("train_loss", "train_score", "val_loss", "val_score")
 """Metrics of an epoch that a line of progress shows, in this order, where they are there."""
 
-SHORT = ("train_loss", "val_score", "truth", "costs")
+KEPT = {"scales_on": "scales on", "kept": "options kept"}
+"""Metrics of an epoch that count what is left of a network, and how a line of progress names them."""
+
+SHORT = ("train_loss", "val_score", *KEPT, "truth", "costs")
 """Those that fit beside a bar."""
 
 
@@ -105,9 +108,9 @@ class Live:
                 self.bars.say(event["table"])
             case "derived":
                 why = ", as the strategy's own choice scored no better than random ones"
-                self.bars.say(f"{label}: chose {event['arch']}{why if event.get('corrected') else ''}")
+                self.bars.say(f"{label}: chose {cut(event['arch'])}{why if event.get('corrected') else ''}")
             case "settled":
-                self.bars.say(f"{label}: measured latency differs from the prediction, chose {event['arch']} instead")
+                self.bars.say(f"{label}: measured latency differs from the prediction, chose {cut(event['arch'])} instead")
             case "fitted":
                 scores = ", ".join(f"{name} accuracy {percent(score)}" for name, score in event["scores"].items())
                 self.bars.say(f"{label}: {scores}")
@@ -126,6 +129,7 @@ def epoch_note(event: Json) -> str:
     'train loss 1.500  val score 0.500  entropy 1.500  macs 0.97 of the budget'
     """
     parts = [f"{name.replace('_', ' ')} {event[name]:.3f}" for name in SHOWN if name in event]
+    parts += [f"{name} {event[key]:.0f}" for key, name in KEPT.items() if key in event]
     if entropy := event.get("entropy"):
         parts.append(f"entropy {mean(entropy.values()):.3f}")
     parts += [f"{name} {share:.2f} of the budget" for name, share in event.get("costs", {}).items()]

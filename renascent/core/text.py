@@ -48,6 +48,15 @@ def short(value: object) -> str:
     return " ".join(f"{_BRIEF.repr(value):.80}".split())
 
 
+def cut(text: str, most: int = 200) -> str:
+    """Cut text after so many characters, and say of how many.
+
+    >>> cut("a=1,b=2"), cut("a=1,b=2,c=3", 7)
+    ('a=1,b=2', 'a=1,b=2... (11 characters)')
+    """
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother, _BRIEF.maxlong = 2, 58, 58, 40
 

@@ -55,6 +55,17 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
     ]
 
 
+def test_what_is_left_of_a_network_is_counted_and_a_long_architecture_cut() -> None:
+    out = io.StringIO()
+    with Counted(out) as bars:
+        show = Live(bars, ["search"])
+        show({"event": "epoch", "epoch": 1, "epochs": 2, "val_score": 0.5, "scales_on": 45.75, "seconds": 1.0})
+        show({"event": "derived", "arch": "a" * 300, "score": 0.5})
+    first, second = out.getvalue().splitlines()
+    assert first == "search: epoch 1/2  val score 0.500  scales on 46  1.0 s"
+    assert second == f"search: chose {'a' * 200}... (300 characters)"
+
+
 def test_a_bar_on_a_terminal(terminal: Terminal) -> None:
     with Counted(terminal) as bars:
         show = Live(bars, ["search"])

@@ -12,6 +12,7 @@ from renascent.cli.work.models import loaded
 from renascent.cli.work.running import remembered, task_on, told
 from renascent.core.errors import UserError
 from renascent.core.protocols import SpaceConfig
+from renascent.core.text import cut
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
 from renascent.results.retrain import REFERENCE
@@ -41,7 +42,7 @@ def run(
     first = [f"{REFERENCE} network"] if REFERENCE in (flags.teacher, flags.init) else []
     cells = [f"random cell {number + 1} of {flags.random_cells}" for number in range(flags.random_cells)]
     with Counted() as bars:
-        bars.say(f"training {result.facts['arch']} on {task}; folder {result.folder / 'fit'}")
+        bars.say(f"training {cut(str(result.facts['arch']))} on {task}; folder {result.folder / 'fit'}")
         result.fit(
             task,
             training,

@@ -110,18 +110,20 @@ def _alive(nodes: int, kinds: Sequence[str], values: Mapping[str, Value]) -> dic
 
 
 def draw(arch: Arch) -> str:
-    """Draw the cells as text, a line for each node.
+    """Draw the cells as text, a line for each node; where an edge may keep several operations, one for each edge.
 
     >>> space = cells_space(nodes=1, kinds=["normal"])
     >>> print(draw(space.parse("normal=|skip_connect~0|max_pool_3x3~1|")))
     normal  node 2  0 -> skip_connect  1 -> max_pool_3x3
     """
-    rows: dict[tuple[str, str], list[str]] = {}
+    rows: dict[tuple[str, ...], list[str]] = {}
     for name, operation in arch.items():
         kind, source, target = _parts(name)
+        if isinstance(operation, tuple):
+            rows |= {(name,): [kind, f"node {target}", f"{source} ->", " ".join(operation)]} if operation else {}
+            continue
         row = rows.setdefault((kind, target), [kind, f"node {target}"])
-        kept = operation if isinstance(operation, tuple) else (operation,)
-        row += [f"{source} -> {each}" for each in kept if each != NONE]
+        row += [f"{source} -> {operation}"] if operation != NONE else []
     return aligned(list(rows.values()))
 
 

@@ -281,8 +281,8 @@ def _cell_a(place: Place, norm: Norm, name: str, block: Block) -> tree_a.TreeCel
 
 def _edges_drawn(node: str, kept: Value) -> str:
     """Return the edges of a node that are kept, as conv1+max3; a dash for none."""
-    parts = [option.split() for option in kept] if isinstance(kept, tuple) else []
-    return f"{node}:" + ("+".join(part[0].split("_")[0] + part[0].split("_")[-1][:1] for part in parts) or "-")
+    parts = [option.removesuffix(tree_a.SECOND).split("_") for option in kept] if isinstance(kept, tuple) else []
+    return f"{node}:" + ("+".join(part[0] + part[-1][:1] for part in parts) or "-")
 
 
 def _edges(shape: Tree) -> int:

@@ -22,12 +22,15 @@ from renascent.nets.sizes.layers import Layer
 
 Floats = NDArray[np.float64]
 
+SECOND = "~2"
+"""Marks the second of two equal edges of one node."""
+
 TREE: Mapping[str, tuple[str, ...]] = {
     "1": ("conv_1x1", "max_pool_3x3"),
     "2": ("sep_5x5", "sep_3x3"),
     "1.1": ("avg_pool_3x3", "sep_7x7"),
     "1.2": ("sep_3x3", "sep_5x5"),
-    "2.1": ("sep_5x5", "avg_pool_3x3", "avg_pool_3x3 again"),
+    "2.1": ("sep_5x5", "avg_pool_3x3", f"avg_pool_3x3{SECOND}"),
     "2.2": ("avg_pool_3x3", "sep_3x3"),
 }
 """Node below the root -> the operations of its edges. Edge k of node 1 leads to node 1.k; those of 1.1, to leaves."""
@@ -111,7 +114,7 @@ def branch(
     def build(option: str) -> nn.Module:
         if option == NOTHING:
             return Zero()
-        name, below = option.partition(" ")[0], _below(node, option)
+        name, below = option.removesuffix(SECOND), _below(node, option)
         if node == SPLIT:
             return Half(operation(name, channels // 2), TREE[node].index(option))
         edge = operation(name, channels)
@@ -160,7 +163,7 @@ class TreeCost:
             for j, (node, options) in enumerate(TREE.items()):
                 width = channels // 2 if node == SPLIT else channels
                 for i, option in enumerate(options):
-                    self.table[k, j, i] = sum(of(layer) for layer in _layers(option.partition(" ")[0], width, size))
+                    self.table[k, j, i] = sum(of(layer) for layer in _layers(option.removesuffix(SECOND), width, size))
         self.around = around - self.roots - self._kept_by(SMALLEST)
 
     def _kept_by(self, edges: Mapping[str, tuple[str, ...]]) -> Floats:
