@@ -110,7 +110,9 @@ class Live:
                 why = ", as the strategy's own choice scored no better than random ones"
                 self.bars.say(f"{label}: chose {cut(event['arch'])}{why if event.get('corrected') else ''}")
             case "settled":
-                self.bars.say(f"{label}: measured latency differs from the prediction, chose {cut(event['arch'])} instead")
+                self.bars.say(
+                    f"{label}: measured latency differs from the prediction, chose {cut(event['arch'])} instead"
+                )
             case "fitted":
                 scores = ", ".join(f"{name} accuracy {percent(score)}" for name, score in event["scores"].items())
                 self.bars.say(f"{label}: {scores}")

@@ -80,7 +80,7 @@ def _page(result: Record) -> Json:
         "fit_curves": curves(result.training_epochs, "the training of the found network"),
         "policy": policy_figures(result, epochs, styles),
         "undecided": undecided(result, epochs),
-        "spent": expected_cost_figure(epochs),
+        "spent": expected_cost_figure(result, epochs),
         "shapes": sizereport.shapes(result),
         "plane": sizereport.plane(result),
         "budget": sizereport.budget(result.about.costs),
@@ -189,8 +189,10 @@ def _decisions(result: Record, epochs: Sequence[SearchEpoch]) -> list[tuple[str,
 
 def _costs(result: Record) -> list[tuple[str, str, str]]:
     about, training, latency = result.about, result.training, result.latency
+    of_what = "every chosen operation counted, reachable or not"
+    of_what = "of what lies on a path from input to output" if result.space.space.alive else of_what
     rows = [
-        ("parameters", f"{about.params:,}", "every chosen operation counted, reachable or not"),
+        ("parameters", f"{about.params:,}", of_what),
         ("MACs", f"{about.macs:,}", f"one image of {'x'.join(map(str, result.shape))}"),
         ("latency, median", f"{latency.median_ms:.3f} ms", f"one image, {latency.runtime}"),
         ("latency, p10 to p90", f"{latency.p10_ms:.3f} to {latency.p90_ms:.3f} ms", "of repeated passes"),

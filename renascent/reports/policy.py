@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from renascent.core.space import Subset
+from renascent.core.thin import has_subsets
 from renascent.costs.scaling import is_size_space
 from renascent.reports.cell import short
 from renascent.reports.plots import COLOURS, HUES, RULE, SOFT, Line, Picture, bare, chart, draw, epoch_axis, tip
@@ -67,8 +68,8 @@ def policy_figures(result: Record, epochs: Sequence[SearchEpoch], styles: Mappin
     return found
 
 
-def expected_cost_figure(epochs: Sequence[SearchEpoch]) -> list[Drawing]:
-    """Draw the expected cost under the policy beside the budget; nothing without a budget."""
+def expected_cost_figure(result: Record, epochs: Sequence[SearchEpoch]) -> list[Drawing]:
+    """Draw the expected cost under the policy, or of what subsets keep, beside the budget; nothing without a budget."""
     recorded = [e for e in epochs if e.costs]
     if not recorded:
         return []
@@ -76,10 +77,12 @@ def expected_cost_figure(epochs: Sequence[SearchEpoch]) -> list[Drawing]:
         Line(name, [(e.epoch, e.costs[name]) for e in recorded], COLOURS[k % 6])
         for k, name in enumerate(recorded[0].costs)
     ]
-    title = "expected cost in each epoch, in times the budget"
-    drawn = chart(lines, title, "expected cost / budget", known={"the budget": 1.0}, base=0.0)
-    caption = "Expected cost of an architecture sampled from the policy. The result is inside the budget."
-    return [(drawn, Markup(caption))]
+    what, of = "expected cost", "an architecture sampled from the policy"
+    if has_subsets(result.space.space):
+        what, of = "cost", "what the policy's mode keeps"
+    title = f"{what} in each epoch, in times the budget"
+    drawn = chart(lines, title, f"{what} / budget", known={"the budget": 1.0}, base=0.0)
+    return [(drawn, Markup(f"{what.capitalize()} of {of}. The result is inside the budget."))]
 
 
 def _kept(rows: Mapping[str, Sequence[Any]], at: Sequence[int], counts: Mapping[str, int]) -> Drawing:

@@ -35,6 +35,8 @@ def test_a_search_of_subsets_is_reported_option_by_option(task, tmp_path):
     epochs = [event for event in read_events(tmp_path / "r") if event["event"] == "epoch"]
     assert re.findall(r"\d ln 2: each of \d", page) == ["1 ln 2: each of 1", "4 ln 2: each of 4"]
     assert "share of the options of each decision that the mode keeps" in page
+    assert "Cost of what the policy's mode keeps" in page
+    assert "of what lies on a path from input to output" in page
     assert all(0 <= nats <= 4 * math.log(2) + 1e-6 for e in epochs for nats in e["entropy"].values())
     (cost,) = json.loads((tmp_path / "r" / "arch.json").read_text())["costs"].values()
     assert cost["promised"] == cost["measured"] <= cost["limit"]
