@@ -250,7 +250,7 @@ def test_more_iterations_than_epochs_are_one_line(watched):
     """Before the first step, as all that a search knows ahead."""
     setup = dataclasses.replace(watched(BayesNAS()).state.setup, epochs=2)
     assert BayesNAS(iterations=2).init(setup).setup is setup
-    with pytest.raises(UserError, match="iterations is 3, and the search has 2 epochs: give at most one an epoch"):
+    with pytest.raises(UserError, match="`iterations` is 3 and `epochs` is 2: give at most one iteration an epoch"):
         BayesNAS(iterations=3).init(setup)
 
 
