@@ -224,13 +224,6 @@ def test_edges_that_lead_nowhere_are_counted_and_removed():
         type(net).graphs = given
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_of_subsets_it_keeps_what_was_planted(subsets, seed):
-    found, planted = subsets(BayesNAS(shrinkage=0.3), seed)
-    assert sum(found.arch[name] == planted[name] for name in planted) >= 3
-    assert all(((p >= 0) & (p <= 1)).all() for p in BayesNAS().probabilities(found.state).values())
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
