@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from renascent.core.errors import UserError
-from renascent.core.fields import NonNegative, Share, Whole, settings
+from renascent.core.fields import Count, NonNegative, Share, Whole, settings
 from renascent.core.schema import ABSENT
 
 
@@ -48,7 +48,7 @@ class WeightRule:
             means the cosine.
         linear: go from `lr` to `lr_end` on a straight line, in the place of the cosine.
         restart_epochs: epochs after which the learning rate is `lr` again and falls anew; 0 means never.
-        restart_factor: how many times as long each such period is as the one before; 0 means as long.
+        restart_factor: how many times as long each such period is as the one before.
 
     References:
         restart_epochs: Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017,
@@ -64,7 +64,7 @@ class WeightRule:
     decay_per_epoch: Share = field(default=0.0, metadata=ABSENT)
     linear: bool = field(default=False, metadata=ABSENT)
     restart_epochs: Whole = field(default=0, metadata=ABSENT)
-    restart_factor: Whole = field(default=0, metadata=ABSENT)
+    restart_factor: Count = field(default=1, metadata=ABSENT)
 
     def __post_init__(self) -> None:
         if self.decay_per_epoch and (self.linear or self.restart_epochs):
@@ -72,7 +72,7 @@ class WeightRule:
                 f"decay_per_epoch is {self.decay_per_epoch}, and {'linear' if self.linear else 'restart_epochs'} says "
                 "otherwise how the learning rate falls: give one of them"
             )
-        if self.restart_factor and not self.restart_epochs:
+        if self.restart_factor > 1 and not self.restart_epochs:
             raise UserError(f"restart_factor is {self.restart_factor}, and nothing restarts: give restart_epochs too")
 
     def optimiser(self, net: nn.Module) -> CroppedSGD:
@@ -96,7 +96,7 @@ class WeightRule:
         """Return how much of the period between two restarts is over, in [0, 1)."""
         length = self.restart_epochs
         while epochs >= length:
-            epochs, length = epochs - length, length * (self.restart_factor or 1)
+            epochs, length = epochs - length, length * self.restart_factor
         return epochs / length
 
     def apply(

@@ -98,7 +98,7 @@ def search(
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
         net = _supernet(space, task, pretrained)
-        state = begin(strategy, Setup(net, task, net.space, rule, seed, goals, start))
+        state = begin(strategy, Setup(net, task, net.space, rule, seed, goals, start, epochs))
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
@@ -135,7 +135,7 @@ def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] |
 def _config(space: SpaceConfig, strategy: OneShot, task: Task, rule: WeightRule) -> dict[str, Any]:
     return {
         "space": name_of(space, RECORDED),
-        "space_config": asdict(space),  # type: ignore[call-overload]
+        "space_config": written(space),
         "strategy": name_of(strategy, STRATEGIES),
         "strategy_config": asdict(strategy),  # type: ignore[call-overload]
         "task": task.describe(),

@@ -15,8 +15,8 @@ from renascent.strategies._goals import costs, exact_usage
 from renascent.strategies._prox import Accelerated, proximal_step
 from renascent.strategies._scales import by_name, chances, existing, joining, scaled, strongest
 
-ADAPTIVE = {"macs": "macs", "memory_access": "memory_access_bytes", "": ""}
-"""The costs that a penalty can follow: Eqs 9 and 10."""
+ADAPTIVE = {"macs": "macs", "memory_access": "memory_access_bytes", "none": "", "": ""}
+"""The costs that a penalty can follow: Eqs 9 and 10. A command line has no empty word."""
 
 PATH = 0.5
 """How far the logarithm of the penalty moves after an epoch for a budget that is missed by all of its limit."""
@@ -38,7 +38,7 @@ class DSONAS:
         weights_per_scale: weight steps to one scale step.
         split: take scale steps on validation data; otherwise on the training stream.
         adaptive: what the penalty grows with: multiply-accumulates alive in a block (macs, Eq. 9), bytes that an
-            operation moves (memory_access, Eq. 10), or nothing. Spaces that know no parts have the same for all.
+            operation moves (memory_access, Eq. 10), or none. Spaces that know no parts have the same for all.
 
     References:
         Zhang, Huang and Wang, You Only Search Once: Single Shot Neural Architecture Search via Direct Sparse
@@ -58,12 +58,13 @@ class DSONAS:
     def init(self, setup: Setup) -> State[None]:
         open_ = joining(setup.net, existing(setup.space))
         extra = {"scales": open_.float(), "speed": torch.zeros(open_.shape), "open": open_}
-        extra["penalty"] = torch.zeros(
-            open_.shape, dtype=torch.float64
-        )  # of no support yet: made ahead of the first scale step
+        # of no support yet: made ahead of the first scale step
+        extra["penalty"] = torch.zeros(open_.shape, dtype=torch.float64)
         extra["sparsity"] = torch.tensor(self.sparsity, dtype=torch.float64)
-        extra["begin"] = torch.tensor(0.0, dtype=torch.float64)
-        return State(setup, setup.weights.optimiser(setup.net), setup.generator(), None, extra=extra)
+        s = State(setup, setup.weights.optimiser(setup.net), setup.generator(), None, extra=extra)
+        if setup.goals:
+            extra["begin"] = self._usage(s).max()
+        return s
 
     def step(self, s: State[None], data: Data, t: Progress) -> Metrics:
         gates = scaled(s.space, self._ahead(s), self._ahead(s) != 0)
@@ -130,16 +131,18 @@ class DSONAS:
         return s.setup.task.loss(s.net, batch, scaled(s.space, ahead, ahead != 0)).loss
 
     def _price(self, s: State[None]) -> None:
-        found = s.net.penalties(ADAPTIVE[self.adaptive], self._kept(s), s.setup.task.size) if self.adaptive else None
+        cost = ADAPTIVE[self.adaptive]
+        found = s.net.penalties(cost, self._kept(s), s.setup.task.size) if cost else None
         whole = existing(s.space).double()
         s.extra["penalty"] = whole if found is None else torch.from_numpy(found) * whole
 
+    def _usage(self, s: State[None]) -> Tensor:
+        """Return how much of each goal's limit is used by what is alive, (goals,)."""
+        return exact_usage(s.setup.goals, s.space.indices(self._kept(s))[None])[0]
+
     def _follow(self, s: State[None], t: Progress) -> Metrics:
         """Move the penalty to where the tightest goal is used as much as a line to its limit wants."""
-        usage = exact_usage(s.setup.goals, s.space.indices(self._kept(s))[None])[0]
-        used = usage.max()
-        if not s.extra["begin"]:
-            s.extra["begin"] = used
+        used = (usage := self._usage(s)).max()
         done = (t.fraction - self.pretrain) / (1 - self.pretrain)
         wanted = s.extra["begin"] + (1 - s.extra["begin"]) * done
         moved = s.extra["sparsity"] * (PATH * (used - wanted)).exp()
