@@ -4,8 +4,8 @@
 
 One process, one thread, channels_last; all steps in turn, round after round. A ratio is taken within its round, and the
 median over rounds is quoted; time is the process's own CPU time. The peak is the most that was allocated at once above
-what was there before the step, kept are the storages that autograd saves, weights left out: as in path_memory.py. A
-line ends in `ok` or `MISS` where there is a bound to keep.
+what was there before the step: what is kept, and what comes and goes above it. Kept are the storages that autograd
+saves, weights left out, in all passes of the step. A line ends in `ok` or `MISS` where there is a bound to keep.
 
 cells: a scale step of BayesNAS on DARTS cells in subset form, with the curvature of its scales and without.
 resnet: a step of ResNet-18's weights at a quarter of its width, with their curvature and without.
@@ -217,7 +217,7 @@ def timed(steps: Steps, rounds: int, repeats: int) -> list[dict[str, float]]:
 
 
 def memory(bench: Bench) -> dict[str, tuple[int, int]]:
-    """Return the bytes at the peak of each step, and those kept for its backward pass."""
+    """Return the bytes at the peak of each step, and those kept for its backward passes, of which there may be two."""
     found = {}
     for name, step in bench.steps.items():
         bench.net.zero_grad(set_to_none=True)
@@ -245,7 +245,6 @@ def measured(bench: Bench, rounds: int, repeats: int) -> dict[str, dict[str, Any
                 for k, what in enumerate(("peak", "kept"))
             }
             rows[f"peak memory {pair}"] = mb | verdict(held[one][0] / held[other][0], most)
-            rows[f"peak and kept memory {pair}"] = verdict(sum(held[one]) / sum(held[other]), most)
     return rows
 
 
