@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from renascent.bench.tables.table import Table as Table
     from renascent.bench.tabular import Constraint as Constraint
     from renascent.bench.tabular import Tabular as Tabular
+    from renascent.core import curvature as curvature
     from renascent.core.codecs.nats_topology import topology_space as topology_space
     from renascent.core.errors import RenascentError as RenascentError
     from renascent.core.errors import UserError as UserError
@@ -99,7 +100,10 @@ def __getattr__(name: str) -> Any:
     if name not in _places():
         raise AttributeError(f"module 'renascent' has no attribute '{name}'")
     module, attribute = _places()[name]
-    value = getattr(importlib.import_module(module), attribute)
+    # a public module is a submodule of its place
+    value = getattr(importlib.import_module(module), attribute, None) or importlib.import_module(
+        f"{module}.{attribute}"
+    )
     globals()[name] = value  # the next look-up is a plain one
     return value
 

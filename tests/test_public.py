@@ -17,7 +17,7 @@ NAMES = {
     *("compare", "standings", "pareto", "hypervolume", "ResNetCifar", "NES", "TAS", "FBNetV2", "TuNAS"),
     *("Distillation", "Distilled", "adapt", "measure", "measure_all", "Lut", "LatencyCost", "cost_of"),
     *("topology_space", "DartsCells", "Proxyless", "ProxylessReinforce", "MBConv", "PyramidTree"),
-    *("FBNet", "BlockLatency", "DSO", "DSONAS", "BayesNAS"),
+    *("FBNet", "BlockLatency", "DSO", "DSONAS", "BayesNAS", "curvature"),
 }
 
 
@@ -35,6 +35,12 @@ def test_no_public_name_is_a_modules() -> None:
     """Importing that module would put itself in the name's place."""
     modules = {path.stem for path in Path(renascent.__file__).parent.iterdir()}
     assert not NAMES & modules
+
+
+def test_the_factor_of_curvature_is_public() -> None:
+    from renascent.core.curvature import signed_factor
+
+    assert renascent.curvature.signed_factor is signed_factor
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -46,10 +46,10 @@ def squared_slopes(logits: Tensor, parameters: Sequence[Tensor], rng: torch.Gene
 
     Raises UserError where there is no row of logits for each image.
     """
-    if logits.dim() != 2:
+    if logits.dim() != 2 or logits.shape[1] < 2:
         raise UserError(
             f"curvature is that of a classification, and the network's output has the shape {tuple(logits.shape)}: "
-            "give a task whose networks return (batch, classes)"
+            "give a task whose networks return (batch, classes), 2 classes or more"
         )
     factor = signed_factor(logits, rng)
     if not logits.requires_grad:

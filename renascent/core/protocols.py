@@ -158,6 +158,7 @@ class Setup:
 
     goals: the budget; what a search finds keeps all of it.
     start: the architecture to start from, where there is one: the reference, scaled to the budget.
+    epochs: passes over the training split; 0 where nobody says.
     """
 
     net: Supernet
@@ -167,6 +168,7 @@ class Setup:
     seed: int = 0
     goals: tuple[Goal, ...] = ()
     start: Arch | None = None
+    epochs: int = 0
 
     def generator(self) -> torch.Generator:
         """Return a generator on the CPU, so that a seed means the same draws on every device."""

@@ -3,7 +3,9 @@
 It is there to be compared with `renascent.core.curvature`, which needs no second forward pass and leaves nothing out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -28,7 +30,7 @@ def recursive_curvature(run: Callable[[], Tensor], parameters: Sequence[Tensor])
     run: computes logits (batch, classes); it is called once.  Normalisation is taken with its statistics held.
     Raises UserError, naming it, for a function that has no rule.
     """
-    with _Squaring():
+    with squared():
         logits = run()
     _refuse_own_functions(logits)
     p = logits.detach().softmax(-1)
@@ -37,7 +39,7 @@ def recursive_curvature(run: Callable[[], Tensor], parameters: Sequence[Tensor])
 
 
 class _Squaring(TorchFunctionMode):
-    """Lets what is computed inside have squared Jacobians in its backward pass, its values as they are."""
+    """What `squared` puts into PyTorch's functions."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -49,6 +51,25 @@ class _Squaring(TorchFunctionMode):
         if name not in UNCHANGED and isinstance(found, Tensor) and found.requires_grad:
             raise UserError(f"'{name}' has no rule for the curvature of the thesis: take the default, not `recursive`")
         return found
+
+
+@contextmanager
+def squared() -> Iterator[None]:
+    """Let what is computed inside have squared Jacobians in its backward pass, its values as they are."""
+    token = _SQUARED.set(True)
+    try:
+        with _Squaring():
+            yield
+    finally:
+        _SQUARED.reset(token)
+
+
+_SQUARED = ContextVar("squared", default=False)
+
+
+def squaring() -> bool:
+    """Return whether this is inside of `squared`: PyTorch's functions only have rules there, and none of our own."""
+    return _SQUARED.get()
 
 
 def _instead(value: Tensor, carrier: Tensor) -> Tensor:
@@ -78,6 +99,11 @@ def _mul(a: Any, b: Any) -> Tensor:
 
 def _div(a: Tensor, b: float) -> Tensor:
     return _mul(a, 1 / b)
+
+
+def _mean(x: Tensor, *axes: Any, **named: Any) -> Tensor:
+    found = x.mean(*axes, **named)
+    return found * (found.numel() / x.numel())
 
 
 def _sub(a: Tensor, b: Tensor) -> Tensor:
@@ -115,12 +141,15 @@ def _avg_pool2d(
     divisor_override: int | None = None,
 ) -> Tensor:
     """Carry h by squared coefficients: each of a window of n is 1 / n."""
+    padded = count_include_pad and padding
     more = (kernel_size, stride, padding, ceil_mode)
-    if ceil_mode or divisor_override:
-        raise UserError("average pooling with ceil_mode or a divisor has no rule for the curvature of the thesis")
+    if (ceil_mode and padded) or divisor_override:
+        raise UserError(
+            "average pooling with a divisor, or with ceil_mode and padding, has no rule for the curvature of the thesis"
+        )
     area = kernel_size**2 if isinstance(kernel_size, int) else kernel_size[0] * kernel_size[1]
     # of a map of ones, the sum over a window is what it counts where padding does not count
-    counted = area if count_include_pad else area * F.avg_pool2d(torch.ones_like(x[:1, :1]), *more, True)
+    counted = area if padded else F.avg_pool2d(torch.ones_like(x[:1, :1]), *more, divisor_override=1)
     return F.avg_pool2d(x, *more, count_include_pad) / counted
 
 
@@ -133,6 +162,7 @@ RULES: Mapping[str, Callable[..., Tensor]] = {
     "rmul": _mul,
     "div": _div,
     "truediv": _div,
+    "mean": _mean,
     "sub": _sub,
 }
 """Function -> what has the gradient that carries h."""

@@ -95,7 +95,7 @@ def refuse_cut(net: Supernet, arch: Arch) -> None:
         left = any(a and b for name in graph.edges for a, b in zip(alive[name], on[name], strict=True))
         if several and not (graph.bypassed or left):
             raise UserError(
-                "no path from input to output is left: give a smaller --sparsity or --shrinkage, or a larger budget"
+                "no path from input to output is left: give a smaller `sparsity` or `shrinkage`, or a larger budget"
             )
 
 

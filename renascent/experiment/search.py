@@ -98,7 +98,7 @@ def search(
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
         net = _supernet(space, task, pretrained)
-        state = begin(strategy, Setup(net, task, net.space, rule, seed, goals, start))
+        state = begin(strategy, Setup(net, task, net.space, rule, seed, goals, start, epochs))
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):

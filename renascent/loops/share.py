@@ -4,7 +4,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,8 +66,7 @@ def share(
     Raises Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
     data = setup.task.streams(setup.seed, batch)
-    setup.net.eval()  # a weight step trains; what compares architectures must not depend on a dropout's draws
-    state = state or begin(strategy, setup)
+    state = state or begin(strategy, replace(setup, epochs=epochs))
     scorer = Scorer(state)
     seconds = drive(
         run,
@@ -108,6 +107,7 @@ def begin(strategy: OneShot, setup: Setup) -> State[Any]:
                 f"decision '{name}' is a Subset, and {kind} takes one option of each decision: "
                 "use Choice or Integer, or another strategy"
             )
+    setup.net.eval()  # a weight step trains; what compares architectures must not depend on a dropout's draws
     return strategy.init(setup)
 
 

@@ -36,6 +36,15 @@ def stage(t: Progress, iterations: int, warmup: float, draws: int) -> Stage:
     return Stage(joint, joint and left <= min(draws, t.steps_per_epoch), left == 1)
 
 
+def restarted(there: Tensor, kept: Tensor) -> dict[str, Tensor]:
+    """Return scales and zero switches at 1 and their momentum at 0, as an iteration begins, by their names.
+
+    there: (decisions, places), where a decision has a place.  kept: (decisions, options), what is not pruned.
+    """
+    found = {"scales": (there[..., None] & kept[:, None]).float(), "zeros": there.float()}
+    return found | {f"{name}_momentum": torch.zeros_like(value) for name, value in found.items()}
+
+
 def switched(net: Supernet) -> Tensor:
     """Return which decisions have a zero switch, (decisions,), bool: those with several operations on one edge."""
     return torch.tensor([len(rows := _edges(net, name)) > 1 and len(set(rows)) == 1 for name in net.space.decisions])

@@ -1,6 +1,7 @@
 """BayesNAS: scales under a re-weighted prior, pruned by the variance that the prior ends with."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -12,11 +13,12 @@ from renascent.core.fields import Count, NonNegative, Positive, Range, settings
 from renascent.core.gates import Gates
 from renascent.core.prior import relevance, switches
 from renascent.core.protocols import Batch, Data, Metrics, Progress, Score, Setup, State
+from renascent.core.recursion import recursive_curvature
 from renascent.core.space import Arch
 from renascent.strategies._bilevel import frozen, gradients, weight_step
 from renascent.strategies._prox import group_soft
 from renascent.strategies._scales import by_name, chances, existing, joining, scaled, strongest
-from renascent.strategies._stages import LARGEST, dependent, stage, switched
+from renascent.strategies._stages import LARGEST, dependent, restarted, stage, switched
 
 
 @settings
@@ -35,6 +37,7 @@ class BayesNAS:
         scale_lr: learning rate of scales.
         scale_momentum: of scales.
         curvature_draws: last steps of each iteration in which curvature is measured, all in its last epoch.
+        recursive: measure it by the thesis's recursion, to be compared: an approximation, of most networks far off.
 
     References:
         Zhou, Yang, Wang and Pan, BayesNAS: A Bayesian Approach for Neural Architecture Search, ICML 2019,
@@ -48,26 +51,28 @@ class BayesNAS:
     scale_lr: NonNegative = 0.1
     scale_momentum: Annotated[float, Range(0, 0.9999)] = 0.9
     curvature_draws: Count = 200
+    recursive: bool = False
 
     takes_one_hot = False
 
     def init(self, setup: Setup) -> State[None]:
+        if 0 < setup.epochs < self.iterations:
+            given = f"iterations is {self.iterations}, and the search has {setup.epochs} epochs"
+            raise UserError(f"{given}: give at most one an epoch")
         net, kept = setup.net, joining(setup.net, existing(setup.space))
         places = torch.tensor([net.places(name) for name in setup.space.decisions])
         there = torch.arange(int(places.max())) < places[:, None]
         whole = torch.ones(kept.shape, dtype=torch.float64)
         extra = {"kept": kept, "there": there, "variance": whole, "omega": whole, "strength": whole * kept}
         extra |= {"zero_variance": whole[:, 0], "zero_omega": whole[:, 0]}
+        extra |= restarted(there, kept)
         s = State(setup, setup.weights.optimiser(net), setup.generator(), None, extra=extra)
-        _begin(s)
+        # a trial that is forgotten: what has no curvature is refused before the search
+        trial = replace(s, rng=setup.generator(), extra=dict(extra))
+        self._scale_step(trial, setup.task.batches("val", 2)[0], measures=True)
         return s
 
     def step(self, s: State[None], data: Data, t: Progress) -> Metrics:
-        if self.iterations * t.steps_per_epoch > t.steps:
-            raise UserError(
-                f"iterations is {self.iterations}, and the search has {t.steps // t.steps_per_epoch} epochs: "
-                "give at most one an epoch"
-            )
         now = stage(t, self.iterations, self.warmup, self.curvature_draws)
         metrics = weight_step(s, data.train.next(), _gates(s, s.extra["scales"], s.extra["zeros"]), t)
         if now.joint:
@@ -88,13 +93,17 @@ class BayesNAS:
     def _scale_step(self, s: State[None], batch: Batch, *, measures: bool) -> Metrics:
         """Move scales and zero switches against the loss, and shrink each group: Eq. 4-1."""
         extra, moving = s.extra, [s.extra[name].clone().requires_grad_() for name in ("scales", "zeros")]
-        recorded = Recorded(s.net)
+        recorded, draws = Recorded(s.net), list[Tensor]()
         with frozen(s.net):
             loss, score = s.setup.task.loss(recorded, batch, _gates(s, *moving))
-        if measures:
-            draws = squared_slopes(recorded.logits, moving, s.rng)
+            if measures and not self.recursive:
+                draws = squared_slopes(recorded.logits, moving, s.rng)
+            slopes = gradients(loss, moving)
+            if measures and self.recursive:  # now that the maps of the other pass are released
+                draws = recursive_curvature(lambda: s.net(batch[0], _gates(s, *moving)), moving)
+        if draws:
             gather(extra, torch.cat([draw.flatten() for draw in draws]))
-        for name, slope in zip(("scales", "zeros"), gradients(loss, moving), strict=True):
+        for name, slope in zip(("scales", "zeros"), slopes, strict=True):
             extra[f"{name}_momentum"] = self.scale_momentum * extra[f"{name}_momentum"] + slope
             extra[name] = extra[name] - self.scale_lr * extra[f"{name}_momentum"]
         shrink = self.scale_lr * self.shrinkage * extra["omega"]
@@ -112,27 +121,16 @@ class BayesNAS:
     def _prune(self, s: State[None]) -> Metrics:
         """Update the prior by what was measured, Eqs 4-2 to 4-5, and prune; scales begin at 1 again."""
         extra = s.extra
-        sizes = [extra["scales"].numel(), extra["zeros"].numel()]
-        own, zeros = (
-            part.view_as(extra[n])
-            for part, n in zip(torch.split(gathered(extra), sizes), ("scales", "zeros"), strict=True)
-        )
-        extra["omega"] = relevance(own, extra["variance"], self.shrinkage, dim=1)
-        extra["zero_omega"] = relevance(zeros, extra["zero_variance"], self._zero, dim=1)
+        own, zeros = torch.split(gathered(extra), [extra["scales"].numel(), extra["zeros"].numel()])
+        extra["omega"] = relevance(own.view_as(extra["scales"]), extra["variance"], self.shrinkage, dim=1)
+        extra["zero_omega"] = relevance(zeros.view_as(extra["zeros"]), extra["zero_variance"], self._zero, dim=1)
         strength = switches(extra["scales"], extra["omega"], dim=1)
         zero = switches(extra["zeros"], extra["zero_omega"], dim=1)
         zero = torch.where(switched(s.net), zero, torch.inf)
         variance, kept, loose = dependent(s.net, extra["kept"], strength, zero)
         extra |= {"variance": variance, "strength": variance, "kept": kept, "zero_variance": zero.clamp(max=LARGEST)}
-        _begin(s)
+        extra |= restarted(extra["there"], kept)
         return {"kept": kept.sum().float(), "led_nowhere": torch.tensor(float(loose))}
-
-
-def _begin(s: State[None]) -> None:
-    """Set every scale that is kept to 1, and momentum to 0."""
-    there, kept = s.extra["there"], s.extra["kept"]
-    s.extra |= {"scales": (there[..., None] & kept[:, None]).float(), "zeros": there.float()}
-    s.extra |= {f"{name}_momentum": torch.zeros_like(s.extra[name]) for name in ("scales", "zeros")}
 
 
 def _gates(s: State[None], scales: Tensor, zeros: Tensor) -> Gates:

@@ -7,8 +7,11 @@ from torch import nn
 
 from renascent.core.curvature import weighted_factor
 from renascent.core.errors import UserError
-from renascent.core.recursion import _Squaring, recursive_curvature
+from renascent.core.recursion import recursive_curvature, squared
 from renascent.nets.cells.darts import DartsCells
+from renascent.nets.cells.mix import accumulate
+from renascent.nets.cells.norm import scaled_norm
+from renascent.nets.cells.probe import probe
 
 
 def hessian_diagonal(loss, parameter):
@@ -81,8 +84,10 @@ LAYERS = {
     "linear": lambda x, w: F.linear(x, w[:8].view(2, 4), w[8:10]),
     "scale": lambda x, w: w[0] * x,
     "quotient and difference": lambda x, w: x / 3 - w[0],
+    "mean": lambda x, w: (w[0] * x).mean((2, 3)),
     "normalisation": lambda x, w: F.batch_norm(x, MEAN, VAR, w[:2], w[2:4]),
     "average": lambda x, w: F.avg_pool2d(w[0] * x, 3, 1, 1, count_include_pad=False),
+    "average of what is there": lambda x, w: F.avg_pool2d(w[0] * x, 3, 2, ceil_mode=True),
     "average with padding": lambda x, w: F.avg_pool2d(w[0] * x, 2, 2, 1),
 }
 
@@ -97,16 +102,38 @@ def test_a_layer_carries_squared_jacobians(name):
     out = layer(x, w)
     h = torch.rand_like(out)
     x_, w_ = x.clone().requires_grad_(), w.clone().requires_grad_()
-    with _Squaring():
+    with squared():
         carried = layer(x_, w_)
     torch.testing.assert_close(carried, out, rtol=1e-12, atol=1e-12)
     jacobians = torch.autograd.functional.jacobian(layer, (x, w))
     found = torch.autograd.grad(carried, (x_, w_), h)
     for k, (slope, jacobian) in enumerate(zip(found, jacobians, strict=True)):
-        if k == 1 and name.startswith("average"):
+        if k == 1 and name.startswith(("average", "mean")):
             continue  # its weight scales what is averaged: two layers, of which each is squared for itself
         wanted = (h.flatten() @ jacobian.reshape(h.numel(), -1) ** 2).view_as(slope)
         torch.testing.assert_close(slope, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_what_has_a_backward_pass_of_its_own_carries_them_too():
+    """A weighted sum, a probe, and normalisation by statistics of the batch, taken as held."""
+    rng = torch.Generator().manual_seed(0)
+    x, y, h = (torch.randn(2, 2, 3, 3, dtype=torch.float64, generator=rng) for _ in range(3))
+    w = torch.tensor([0.7, 0.0, -1.2], dtype=torch.float64)
+    x_, y_, w_ = (each.clone().requires_grad_() for each in (x, y, w))
+    with squared():
+        summed = probe(accumulate(y_, x_, w_[0]), x_, w_, {1: torch.square})
+        normed = scaled_norm(x_, w_[:2], w_[1:])
+    torch.testing.assert_close(summed, y + 0.7 * x)
+    found = torch.autograd.grad(summed, (x_, y_, w_), h)
+    wanted = h * 0.7**2, h, torch.stack([(h * x**2).sum(), (h * x**4).sum(), torch.tensor(0.0)])
+    torch.testing.assert_close(found, wanted)
+    deviation = (x.var((0, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+    z = (x - x.mean((0, 2, 3), keepdim=True)) / deviation
+    torch.testing.assert_close(normed, z * w[:2, None, None] + w[1:, None, None])
+    of_x, of_w = torch.autograd.grad(normed, (x_, w_), h)
+    torch.testing.assert_close(of_x, h * (w[:2, None, None] / deviation) ** 2)
+    scale, shift = (h * z**2).sum((0, 2, 3)), h.sum((0, 2, 3))
+    torch.testing.assert_close(of_w, torch.stack([scale[0], scale[1] + shift[0], shift[1]]))
 
 
 def test_what_has_no_rule_is_named():

@@ -152,7 +152,7 @@ def test_what_a_strategy_derives_is_thinned_by_its_strengths():
 
 def test_an_input_cut_from_its_output_is_refused_in_one_line():
     bound = goals("params<=10")
-    with pytest.raises(UserError, match="no path from input to output is left: give a smaller --sparsity or"):
+    with pytest.raises(UserError, match="no path from input to output is left: give a smaller `sparsity` or"):
         derived(Strong({f"row{k}": [1.0, 0.0, 0.0] for k in range(4)}), state(bound), lambda arch: 1.0, bound)
     net = state().net
     refuse_cut(net, CONFIG.space.arch({"row0": ("channel0",), "row1": (), "row2": (), "row3": ()}))

@@ -32,8 +32,9 @@ def searched(strategy, config: SpaceConfig, std: float, **about) -> Cell:
     torch.manual_seed(0)
     images = torch.randint(256, (24, 1, 8, 8), dtype=torch.uint8)
     task = ImageTask.from_tensors(images, torch.arange(24) % 3)
-    net = config.supernet(1, 3).double()
+    net = config.supernet(1, 3)
     state = strategy.init(Setup(net, task, config.space, WeightRule(lr=0.1), seed=0, **about))
+    net.double()
     if state.policy is not None:
         state.policy.double()
     if hasattr(state.policy, "logits"):

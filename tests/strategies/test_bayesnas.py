@@ -1,5 +1,6 @@
 """BayesNAS: its steps through the real network against the thesis's equations, its stages, and what it prunes."""
 
+import dataclasses
 import math
 
 import pytest
@@ -10,10 +11,15 @@ from renascent.core.curvature import signed_factor
 from renascent.core.dependencies import Graph
 from renascent.core.errors import UserError
 from renascent.core.gates import Gate
-from renascent.core.protocols import Progress, Setup, Supernet, WeightRule
+from renascent.core.protocols import Loss, Progress, Setup, Supernet, WeightRule
 from renascent.core.space import Choice, Space, Subset
+from renascent.nets.cells.darts import DartsCells
+from renascent.nets.cells.dso import DSO
+from renascent.nets.cells.pyramid import PyramidTree
+from renascent.nets.toy import ToySpace
 from renascent.strategies._stages import dependent, stage, switched
 from renascent.strategies.bayesnas import BayesNAS
+from renascent.tasks.images import ImageTask
 from renascent.tasks.toy import ToyTask
 
 
@@ -241,7 +247,58 @@ def test_what_makes_no_sense_is_refused(settings, message):
 
 
 def test_more_iterations_than_epochs_are_one_line(watched):
-    strategy = BayesNAS(iterations=3)
-    held = watched(strategy)
+    """Before the first step, as all that a search knows ahead."""
+    setup = dataclasses.replace(watched(BayesNAS()).state.setup, epochs=2)
+    assert BayesNAS(iterations=2).init(setup).setup is setup
     with pytest.raises(UserError, match="iterations is 3, and the search has 2 epochs: give at most one an epoch"):
-        strategy.step(held.state, held.data, Progress(0, 8, 4))
+        BayesNAS(iterations=3).init(setup)
+
+
+class OneNumber(ToyTask):
+    """A task whose networks give one number for each image."""
+
+    def loss(self, net, batch, gates=None, *, smoothing=0.0):
+        inputs, targets = batch
+        return Loss((net(inputs, gates).sum(1) - targets).pow(2).mean(), torch.tensor(0.0))
+
+    def __init__(self):
+        super().__init__(rows=2, count_each=8)
+        self.classes = 1
+
+
+def test_a_loss_that_is_no_classification_is_refused_ahead_of_the_search(watched):
+    setup = dataclasses.replace(watched(BayesNAS()).state.setup, task=OneNumber(), net=ToySpace(rows=2).supernet(3, 1))
+    with pytest.raises(UserError, match="curvature is that of a classification") as e:
+        BayesNAS().init(setup)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        DSO(channels=4, blocks=(1,), levels=1),
+        DartsCells(channels=2, layers_count=3, nodes=1, decisions="subset"),
+        PyramidTree(blocks=1, final_channels=68, tree="A"),
+    ],
+    ids=lambda config: config.space.name,
+)
+def test_curvature_by_recursion_is_another_and_of_the_same_scales(config):
+    """A scale at zero has one too, by its probe; what has none by one has none by the other."""
+    images = torch.randint(256, (24, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    task, found = ImageTask.from_tensors(images, torch.arange(24) % 3), []
+    torch.manual_seed(0)
+    net = config.supernet(1, 3)
+    for recursive in (False, True):
+        strategy = BayesNAS(recursive=recursive)
+        s = strategy.init(Setup(net, task, config.space))
+        s.extra["scales"][0, 0, 0] = 0.0
+        for _ in range(2):
+            strategy._scale_step(s, task.batches("val", 4)[0], measures=True)
+        found.append(s.extra["curvature_sum"][: s.extra["scales"].numel()])
+    assert torch.equal(found[0] > 0, found[1] > 0)
+    assert bool((found[0] > 0).any()) and not torch.allclose(found[0], found[1], rtol=0.1)
+
+
+def test_a_network_without_rules_for_the_recursion_is_refused_by_name(cell):
+    with pytest.raises(UserError, match="' has no rule for the curvature of the thesis: take the default"):
+        cell(BayesNAS(recursive=True))

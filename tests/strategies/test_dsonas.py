@@ -168,7 +168,7 @@ def test_of_subsets_it_keeps_exactly_what_was_planted(subsets, seed):
 
 
 def test_where_all_is_cut_it_is_one_line(subsets):
-    with pytest.raises(UserError, match="no path from input to output is left: give a smaller --sparsity"):
+    with pytest.raises(UserError, match="no path from input to output is left: give a smaller `sparsity`"):
         subsets(DSONAS(sparsity=100, pretrain=0.0), epochs=1)
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from renascent.core.recursion import squaring
+
 Map = Callable[[Tensor], Tensor]
 Again = tuple[Map, Tensor]
 
@@ -19,6 +21,8 @@ def accumulate(total: Tensor | None, part: Tensor, weight: Tensor | None, again:
     >>> accumulate(None, torch.full((1, 1, 1, 1), 3.0), torch.tensor(2.0)).item()
     6.0
     """
+    if weight is not None and squaring():
+        part, weight = part * weight, None
     if weight is not None:
         return _Weigh.apply(total, part, weight, *(again or (None, None)))  # type: ignore[no-any-return, no-untyped-call]
     return part if total is None else total + part
