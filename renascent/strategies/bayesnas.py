@@ -57,8 +57,8 @@ class BayesNAS:
 
     def init(self, setup: Setup) -> State[None]:
         if 0 < setup.epochs < self.iterations:
-            given = f"iterations is {self.iterations}, and the search has {setup.epochs} epochs"
-            raise UserError(f"{given}: give at most one an epoch")
+            given = f"`iterations` is {self.iterations} and `epochs` is {setup.epochs}"
+            raise UserError(f"{given}: give at most one iteration an epoch")
         net, kept = setup.net, joining(setup.net, existing(setup.space))
         places = torch.tensor([net.places(name) for name in setup.space.decisions])
         there = torch.arange(int(places.max())) < places[:, None]

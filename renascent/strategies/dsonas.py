@@ -15,8 +15,8 @@ from renascent.strategies._goals import costs, exact_usage
 from renascent.strategies._prox import Accelerated, proximal_step
 from renascent.strategies._scales import by_name, chances, existing, joining, scaled, strongest
 
-ADAPTIVE = {"macs": "macs", "memory_access": "memory_access_bytes", "": ""}
-"""The costs that a penalty can follow: Eqs 9 and 10."""
+ADAPTIVE = {"macs": "macs", "memory_access": "memory_access_bytes", "none": "", "": ""}
+"""The costs that a penalty can follow: Eqs 9 and 10. A command line has no empty word."""
 
 PATH = 0.5
 """How far the logarithm of the penalty moves after an epoch for a budget that is missed by all of its limit."""
@@ -38,7 +38,7 @@ class DSONAS:
         weights_per_scale: weight steps to one scale step.
         split: take scale steps on validation data; otherwise on the training stream.
         adaptive: what the penalty grows with: multiply-accumulates alive in a block (macs, Eq. 9), bytes that an
-            operation moves (memory_access, Eq. 10), or nothing. Spaces that know no parts have the same for all.
+            operation moves (memory_access, Eq. 10), or none. Spaces that know no parts have the same for all.
 
     References:
         Zhang, Huang and Wang, You Only Search Once: Single Shot Neural Architecture Search via Direct Sparse
@@ -58,9 +58,8 @@ class DSONAS:
     def init(self, setup: Setup) -> State[None]:
         open_ = joining(setup.net, existing(setup.space))
         extra = {"scales": open_.float(), "speed": torch.zeros(open_.shape), "open": open_}
-        extra["penalty"] = torch.zeros(
-            open_.shape, dtype=torch.float64
-        )  # of no support yet: made ahead of the first scale step
+        # of no support yet: made ahead of the first scale step
+        extra["penalty"] = torch.zeros(open_.shape, dtype=torch.float64)
         extra["sparsity"] = torch.tensor(self.sparsity, dtype=torch.float64)
         extra["begin"] = torch.tensor(0.0, dtype=torch.float64)
         return State(setup, setup.weights.optimiser(setup.net), setup.generator(), None, extra=extra)
@@ -130,7 +129,8 @@ class DSONAS:
         return s.setup.task.loss(s.net, batch, scaled(s.space, ahead, ahead != 0)).loss
 
     def _price(self, s: State[None]) -> None:
-        found = s.net.penalties(ADAPTIVE[self.adaptive], self._kept(s), s.setup.task.size) if self.adaptive else None
+        cost = ADAPTIVE[self.adaptive]
+        found = s.net.penalties(cost, self._kept(s), s.setup.task.size) if cost else None
         whole = existing(s.space).double()
         s.extra["penalty"] = whole if found is None else torch.from_numpy(found) * whole
 

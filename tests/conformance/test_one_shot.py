@@ -149,6 +149,10 @@ def test_it_keeps_exactly_what_was_planted(name, tmp_path):
     found = [run(pruning(name), tmp_path / str(seed), seed=seed, config=TWIN) for seed in SEEDS]
     pairs = [(f.arch, planted(seed)) for seed, f in zip(SEEDS, found, strict=True)]
     assert sum(arch[row] == (best[row],) for arch, best in pairs for row in best) >= 7
+    for f in found:
+        chances = pruning(name).probabilities(f.state)
+        assert all(((p >= 0) & (p <= 1)).all() for p in chances.values())
+        assert f.arch == {row: tuple(f"channel{k}" for k in range(3) if p[k] > 0.5) for row, p in chances.items()}
 
 
 def test_who_takes_one_option_refuses_to_keep_several(kind, tmp_path):
@@ -171,6 +175,21 @@ def test_of_subsets_every_option_has_a_chance_of_its_own(name, tmp_path):
     assert set(epoch["entropy"]) == set(chances) and TWIN.space.parse(epoch["likeliest"])
     assert TWIN.space.parse(derived["arch"]) == found.arch
     assert 0 < sum(map(len, found.arch.values())) <= 2, "each reading costs 16 multiply-accumulates"
+
+
+@pytest.mark.parametrize("bounds", ["macs<=57.6", "params<=72", "macs<=57.6,params<=72"])
+@pytest.mark.parametrize("name", PRUNING)
+def test_a_budget_of_three_tenths_is_kept(name, bounds, tmp_path):
+    """Of the complete network, 12 readings of 16 multiply-accumulates and 20 parameters."""
+    goals = Budget.parse(bounds).goals(TWIN, (3, 4, 4), 4)
+    about = {"epochs": 2, "task": ToyTask(count_each=64), "batch": 32, "config": TWIN, "goals": goals}
+    strategy = dataclasses.replace(pruning(name), **{next(iter(PRUNING[name])): 1e-3})
+    found = run(strategy, tmp_path / "r", **about)
+    row = TWIN.space.indices(found.arch)[None]
+    assert all(goal.exact(row)[0] <= goal.limit for goal in goals)
+    assert 0 < sum(map(len, found.arch.values())) <= 3
+    kept = sum(map(len, strategy.derive(found.state, None).values()))
+    assert kept > 3, "the budget took some away that the strategy would have kept"
 
 
 # --- sizes, in a budget
@@ -275,6 +294,38 @@ def test_killed_and_resumed_it_is_the_same(whole, tmp_path, monkeypatch, saving)
     assert plain(tmp_path / "r") == plain(folder)
     for one, two in zip(again.state.net.parameters(), found.state.net.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+STAGED = {"dso-nas": {"pretrain": 0.4}, "bayesnas": {"iterations": 2, "curvature_draws": 2}}
+"""So that every stage is there in 12 steps: pre-training; plain, joint, measuring and pruned, twice."""
+
+
+STOPS = (2, 3, 4, 5, 6, 8, 11)
+"""Ahead of which steps: those that change the stage of one of them, one in the midst of each, and the last."""
+
+
+@pytest.mark.parametrize("config", [SPACE, TWIN], ids=["choices", "subsets"])
+@pytest.mark.parametrize("name", STAGED)
+def test_killed_in_every_stage_and_at_its_change_it_is_the_same(name, config, tmp_path, monkeypatch):
+    """Subsets in a budget; sums of curvature are part of the state."""
+    monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", -1.0)
+    goals = Budget.parse("macs<=57.6,params<=72").goals(TWIN, (3, 4, 4), 4) if config is TWIN else ()
+    about = {"epochs": 3, "task": ToyTask(count_each=128), "batch": 32, "config": config, "goals": goals}
+    strategy, summed = dataclasses.replace(pruning(name), **STAGED[name]), 0
+    found = run(strategy, tmp_path / "whole", **about)
+    for at in STOPS:
+        with pytest.raises(Killed):
+            run(Mortal(strategy, at), tmp_path / "r", resume=True, **about)
+        summed += "curvature_sum" in Run(tmp_path / "r", {}).restore()["state"]["extra"]
+    assert summed == (2 if name == "bayesnas" else 0)
+    again = run(strategy, tmp_path / "r", resume=True, **about)
+    assert (again.arch, again.score) == (found.arch, found.score)
+    assert plain(tmp_path / "r") == plain(tmp_path / "whole")
+    one, two = again.state.extra, found.state.extra
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    for p, q in zip(again.state.net.parameters(), found.state.net.parameters(), strict=True):
+        assert torch.equal(p, q)
 
 
 def test_hyperparameters_survive_json(kind):

@@ -77,7 +77,7 @@ def test_an_edge_may_outlive_all_that_leads_to_it():
 
 def test_what_is_connected_has_no_unfed_edge_and_no_dead_end():
     rng, removed, cut = np.random.default_rng(2), 0, 0
-    for _ in range(10_000):
+    for _ in range(1000):
         switches = graph(ALL, 10 ** rng.uniform(-3, 0.5, 20))
         left = prune(switches, gammas(switches, [0]))
         try:
@@ -92,7 +92,7 @@ def test_what_is_connected_has_no_unfed_edge_and_no_dead_end():
         assert sources <= targets | {0}
         assert targets <= sources | {4}
     assert removed > 0
-    assert 0 < cut < 5000
+    assert 0 < cut < 500
 
 
 def test_a_graph_that_is_cut_is_one_line():

@@ -92,9 +92,9 @@ def test_on_correlated_designs_it_stays_near_scikit_learn(capsys):
     ard = ARDRegression(fit_intercept=False, max_iter=2000, tol=1e-10).fit(x, y).coef_
     a, b = torch.from_numpy(x.T @ x / n), torch.from_numpy(x.T @ y / n)
     gamma, w, lr = torch.ones(d, dtype=torch.float64), b.clone(), 1 / float(torch.linalg.matrix_norm(a, 2))
-    for _ in range(100):
+    for _ in range(40):
         omega = relevance(a.diagonal()[:, None], gamma, noise / n, dim=1)
-        for _ in range(200):
+        for _ in range(50):
             z = w - lr * (a @ w - b)
             w = z.sign() * (z.abs() - lr * noise / n * omega).clamp_min(0)
         gamma = switches(w[:, None], omega, dim=1)

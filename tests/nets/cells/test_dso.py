@@ -242,9 +242,9 @@ def memory_access(config, arch):
     return sum(memory_access_in(layer) for _, layer in layers)
 
 
-def test_costs_of_200_sub_graphs_are_those_of_the_networks_built():
+def test_costs_of_sub_graphs_are_those_of_the_networks_built():
     rng = np.random.default_rng(0)
-    for config, count in ((ONE, 170), (SHARED, 30)):
+    for config, count in ((ONE, 50), (SHARED, 10)):
         costs = [cost_of(name, config, SHAPE, 5) for name in config.costs]
         archs = [arch_of(config, raw(config, rng)) for _ in range(count)]
         rows = np.stack([config.space.indices(config.space.arch(arch)) for arch in archs])
@@ -253,7 +253,7 @@ def test_costs_of_200_sub_graphs_are_those_of_the_networks_built():
             with torch.device("meta"):
                 net = config.network(arch, 3, 5)
             assert found[k, :2].tolist() == [macs(net, SHAPE), params(net)]
-        assert found[:20, 2].tolist() == [memory_access(config, arch) for arch in archs[:20]]
+        assert found[:10, 2].tolist() == [memory_access(config, arch) for arch in archs[:10]]
 
 
 def test_costs_count_what_is_alive_of_any_rows():
