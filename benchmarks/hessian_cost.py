@@ -66,8 +66,8 @@ class Bench:
 
     def __init__(self, batch: int) -> None:
         torch.manual_seed(0)
-        images = torch.randint(0, 256, (2 * batch, 3, 32, 32), dtype=torch.uint8)
-        self.task = ImageTask.from_tensors(images, torch.arange(2 * batch) % 10)
+        images = torch.randint(0, 256, (4 * max(batch, 10), 3, 32, 32), dtype=torch.uint8)
+        self.task = ImageTask.from_tensors(images, torch.arange(len(images)) % 10)
         self.batch = self.task.streams(0, batch).train.next()
         self.rng, self.t = torch.Generator().manual_seed(0), Progress(0, 1000, 100)
 

@@ -244,7 +244,7 @@ def described(config: SpaceConfig, arch: Arch, budget: str | None) -> dict[str, 
         found["usage"] = round(max(float(goal.exact(row)[0]) / goal.limit for goal in goals), 4)
     if isinstance(costs["macs"], SubsetCost) and len(costs["macs"].each) > 1:
         blocks = costs["macs"].split(row)[0].sum(-1)
-        found["variation_over_blocks"] = round(float(blocks.std() / blocks.mean()), 4)
+        found["variation_over_blocks"] = round(float(blocks.std() / max(blocks.mean(), 1.0)), 4)
     if isinstance(config, PyramidTree):
         found |= {"cells": cells_of(arch), "drawn": config.draw(arch).splitlines()}
     return found
