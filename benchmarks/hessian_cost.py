@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -46,14 +46,21 @@ from renascent.strategies.bayesnas import BayesNAS, _gates
 from renascent.strategies.dsonas import DSONAS
 from renascent.tasks.images import ImageTask
 
-BOUNDS = {
-    "with curvature / without": (2.0, 1.3),
-    "with recursive curvature / without": (3.0, 1.3),
-    "weight step / scales as numbers": (1.10, None),
-    "scale step / forward + backward of activations": (1.10, None),
-    "gates / weight step": (0.05, None),
-}
+Pairs = Mapping[str, tuple[float, float | None]]
 """Step / what it is compared with -> bounds on the ratios of time and of peak memory."""
+
+CURVATURE: Pairs = {"with curvature / without": (2.0, 1.3), "with recursive curvature / without": (3.0, 1.3)}
+
+BOUNDS: dict[str, Pairs] = {
+    "cells": CURVATURE,
+    "resnet": CURVATURE,
+    "dso": {
+        "weight step / scales as numbers": (1.10, None),
+        "scale step / forward + backward of activations": (1.10, None),
+    },
+    "gates": {"gates / weight step": (0.05, None)},
+}
+"""Of each bench."""
 
 Steps = Mapping[str, Callable[[], object]]
 
@@ -216,10 +223,11 @@ def timed(steps: Steps, rounds: int, repeats: int) -> list[dict[str, float]]:
     return found[1:]  # the first round warms up
 
 
-def memory(bench: Bench) -> dict[str, tuple[int, int]]:
+def memory(bench: Bench, names: Iterable[str]) -> dict[str, tuple[int, int]]:
     """Return the bytes at the peak of each step, and those kept for its backward passes, of which there may be two."""
     found = {}
-    for name, step in bench.steps.items():
+    for name in names:
+        step = bench.steps[name]
         bench.net.zero_grad(set_to_none=True)
         most = peak(step)  # type: ignore[arg-type]
         bench.net.zero_grad(set_to_none=True)
@@ -227,23 +235,20 @@ def memory(bench: Bench) -> dict[str, tuple[int, int]]:
     return found
 
 
-def measured(bench: Bench, rounds: int, repeats: int) -> dict[str, dict[str, Any]]:
-    """Return every ratio of the bench that there is a bound for, of time and of memory."""
-    seconds, held = timed(bench.steps, rounds, repeats), memory(bench)
+def measured(bench: Bench, pairs: Pairs, rounds: int, repeats: int) -> dict[str, dict[str, Any]]:
+    """Return ratios of the bench that there are bounds for, of time and of memory."""
+    names = dict.fromkeys(name for pair in pairs for name in pair.split(" / "))
+    seconds = timed({name: bench.steps[name] for name in names}, rounds, repeats)
+    held = memory(bench, names) if any(most for _, most in pairs.values()) else {}
     rows: dict[str, dict[str, Any]] = {}
-    for pair, (bound, most) in BOUNDS.items():
+    for pair, (bound, most) in pairs.items():
         one, other = pair.split(" / ")
-        if one not in held or other not in held:
-            continue
         each = [row[one] / row[other] for row in seconds]
         ms = [round(1000 * statistics.median(row[name] for row in seconds), 2) for name in (one, other)]
         about = {"ms": ms[0], "of_ms": ms[1], "low": round(min(each), 3), "high": round(max(each), 3)}
         rows[pair] = about | verdict(statistics.median(each), bound)
         if most:
-            mb = {
-                f"{what}_mb": [round(held[n][k] / 2**20, 1) for n in (one, other)]
-                for k, what in enumerate(("peak", "kept"))
-            }
+            mb = {f"{n}: peak and kept, MB": [round(size / 2**20, 1) for size in held[n]] for n in (one, other)}
             rows[f"peak memory {pair}"] = mb | verdict(held[one][0] / held[other][0], most)
     return rows
 
@@ -274,7 +279,7 @@ def main(words: list[str] | None = None) -> None:
     for name, make in benches.items():
         if asked.only not in ("", name):
             continue
-        report[name] = measured(make(), asked.rounds, asked.repeats)
+        report[name] = measured(make(), BOUNDS[name], asked.rounds, asked.repeats)
         print(name, *(f"  {line(*row)}" for row in report[name].items()), sep="\n", flush=True)
     if asked.out:
         write_json(asked.out, report)

@@ -6,8 +6,8 @@ It is there to be compared with `renascent.core.curvature`, which needs no secon
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
-from inspect import signature
+from functools import cache, partial
+from inspect import Signature, signature
 from typing import Any
 
 import torch
@@ -61,13 +61,19 @@ class _Squaring(TorchFunctionMode):
     ) -> Any:
         name, given = getattr(func, "__name__", str(func)).strip("_"), kwargs or {}
         if rule := RULES.get(name):
-            bound = signature(partial(rule, ())).bind(*args, **given)
+            bound = _asking(rule).bind(*args, **given)
             bound.apply_defaults()
             return _Carried.apply(partial(func, *args, **given), rule, *bound.args)  # type: ignore[no-untyped-call]
         found = func(*args, **given)
         if name not in UNCHANGED and isinstance(found, Tensor) and found.requires_grad:
             raise UserError(f"'{name}' has no rule for the curvature of the thesis: take the default, not `recursive`")
         return found
+
+
+@cache
+def _asking(rule: Rule) -> Signature:
+    """Return what a rule takes, but for what wants a share."""
+    return signature(partial(rule, ()))
 
 
 @contextmanager
