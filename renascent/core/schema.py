@@ -15,7 +15,8 @@ from renascent.core.files import Json, read_json
 T = TypeVar("T")
 
 ABSENT: Mapping[str, str] = {"key": "absent"}
-"""Metadata of a field whose key is left out of the file where its value is empty."""
+"""Metadata of a field whose key is left out of the file where its value is empty, or the default: files that were
+written before there was such a field are those of its default."""
 
 REST: Mapping[str, str] = {"key": "rest"}
 """Metadata of a field, a dict, that holds all keys of the object that are no fields."""
@@ -66,7 +67,7 @@ def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
         held = written(getattr(value, field.name))
         if field.metadata == REST:
             yield from held.items()
-        elif held or field.metadata != ABSENT:
+        elif field.metadata != ABSENT or (held and held != field.default):
             yield field.name, held
 
 

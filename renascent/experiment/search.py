@@ -135,7 +135,7 @@ def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] |
 def _config(space: SpaceConfig, strategy: OneShot, task: Task, rule: WeightRule) -> dict[str, Any]:
     return {
         "space": name_of(space, RECORDED),
-        "space_config": asdict(space),  # type: ignore[call-overload]
+        "space_config": written(space),
         "strategy": name_of(strategy, STRATEGIES),
         "strategy_config": asdict(strategy),  # type: ignore[call-overload]
         "task": task.describe(),

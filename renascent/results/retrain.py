@@ -249,7 +249,7 @@ class Retraining:
         plain = self._plain(self.result.arch, self.prune)  # the trained one may be in double precision
         data: Any = {"channels": self.task.channels, "size": self.task.size, "classes": self.task.classes}
         if self.network:
-            about["network"] = Network(space_config=asdict(self.network), **data)  # type: ignore[call-overload]
+            about["network"] = Network(space_config=written(self.network), **data)
         lessons = task if teacher is not None and isinstance(task, Distilled) else None
         init = self.init if isinstance(self.init, str) else "given"
         return Training(

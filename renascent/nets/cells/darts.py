@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Annotated
 
 from renascent.core.codecs import darts_cells
@@ -9,6 +10,7 @@ from renascent.core.codecs.darts_cells import KINDS, NONE, OPERATIONS, cells_spa
 from renascent.core.dependencies import Graph
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, OneOf, Whole, settings
+from renascent.core.schema import ABSENT
 from renascent.core.space import Arch, Space
 from renascent.core.spaces import Priced
 from renascent.nets.cells.darts_network import DartsNetwork, Skeleton
@@ -56,7 +58,7 @@ class DartsCells(ChoiceSpace):
     nodes: Count = 4
     operations: Annotated[tuple[str, ...], OneOf("operation", OPERATIONS)] = OPERATIONS
     reduction: Annotated[str, OneOf("reduction", REDUCTIONS)] = "searched"
-    decisions: Annotated[str, OneOf("decisions", DECISIONS)] = "choice"
+    decisions: Annotated[str, OneOf("decisions", DECISIONS)] = field(default="choice", metadata=ABSENT)
     stem: Annotated[str, OneOf("stem", STEMS)] = "cifar"
 
     def __post_init__(self) -> None:

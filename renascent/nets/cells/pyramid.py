@@ -1,6 +1,7 @@
 """PyramidNet whose 3x3 convolutions are trees of decided operations, arXiv:1812.00332, Sec. 4.1."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import field
 from functools import partial
 from itertools import count
 from typing import Annotated, NamedTuple
@@ -12,6 +13,7 @@ from torch.nn import functional
 from renascent.core.dependencies import Graph
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, OneOf, Range, settings
+from renascent.core.schema import ABSENT
 from renascent.core.space import Arch, Choice, Space, Subset, Value
 from renascent.core.spaces import Priced
 from renascent.core.text import aligned
@@ -85,7 +87,7 @@ class PyramidTree(ChoiceSpace):
 
     blocks: Count = 18
     final_channels: Annotated[int, Range(68)] = 400
-    tree: Annotated[str, OneOf("tree", TREES)] = "full"
+    tree: Annotated[str, OneOf("tree", TREES)] = field(default="full", metadata=ABSENT)
 
     def __post_init__(self) -> None:
         if self.final_channels % 4:

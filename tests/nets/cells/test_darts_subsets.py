@@ -8,14 +8,16 @@ import torch
 
 from renascent.core.errors import UserError
 from renascent.core.gates import Gate, one_hot, scales
+from renascent.core.schema import written
 from renascent.core.space import Arch
 from renascent.costs import cost_of, params
 from renascent.nets.cells.darts import DartsCells
 from renascent.nets.cells.listing import Placed, ran
+from renascent.nets.cells.pyramid import PyramidTree
 from renascent.nets.cells.slots import Slot
 from renascent.nets.sizes.counted import memory_access_in
 
-TINY = DartsCells(channels=4, layers_count=3, nodes=3, decisions="subset")
+TINY = DartsCells(channels=4, layers_count=3, nodes=2, decisions="subset")
 SHAPE = (3, 8, 8)
 
 
@@ -56,13 +58,13 @@ def test_the_published_cells_compute_what_they_do_by_choice():
 
 
 def test_what_reads_an_unfed_node_is_taken_out_and_not_computed():
-    net, rng, x, dead = TINY.supernet(3, 5), np.random.default_rng(0), torch.randn(2, *SHAPE), 0
+    net, rng, x, dead = TINY.supernet(3, 5), np.random.default_rng(2), torch.randn(2, *SHAPE), 0
     with torch.no_grad():  # so that what is fed with zeros differs from what is not computed
         for name, p in net.named_parameters():
             if name.endswith("bias"):
                 p.uniform_(0.2, 1.0)
     for _ in range(10):
-        values = raw(rng)[1]
+        values = raw(rng, 0.1)[1]
         arch = arch_of(values)
         alive = TINY.space.arch(arch)
         dead += sum(len(arch[name]) - len(alive[name]) for name in arch)
@@ -121,6 +123,14 @@ def test_paths_are_dropped_one_operation_at_a_time_and_no_skip():
     pooled = torch.nn.functional.max_pool2d(first, 3, 1, 1)
     kept = (cell(x, x, 0.5) - first) / pooled
     assert set(kept.flatten(1).mean(1).round(decimals=6).tolist()) == {0.0, 2.0}
+
+
+def test_what_was_recorded_before_there_was_a_choice_goes_on():
+    """A search of choices, or of the full tree, has the configuration that it had."""
+    for config, name in ((TINY, "decisions"), (PyramidTree(blocks=1, tree="A"), "tree")):
+        assert written(config)[name] == getattr(config, name)
+        assert name not in written(before := dataclasses.replace(config, **{name: getattr(type(config)(), name)}))
+        assert type(config)(**written(before)).space == before.space
 
 
 def test_it_is_drawn_by_node():

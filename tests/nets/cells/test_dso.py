@@ -172,11 +172,11 @@ def dead_ends(config, arch):
     return sum(len(arch[name]) - len(alive[name]) for name in arch)
 
 
-@pytest.mark.parametrize("config", [TINY, SHARED])
-def test_the_supernet_is_what_it_extracts_whatever_is_dead(config):
+@pytest.mark.parametrize(("config", "count"), [(TINY, 20), (SHARED, 5)])
+def test_the_supernet_is_what_it_extracts_whatever_is_dead(config, count):
     net, rng, x = shifted(config.supernet(3, 5)), np.random.default_rng(0), torch.randn(2, *SHAPE)
     dead = 0
-    for _ in range(20):
+    for _ in range(count):
         values = raw(config, rng)
         arch = arch_of(config, values)
         dead += dead_ends(config, arch)
@@ -185,7 +185,7 @@ def test_the_supernet_is_what_it_extracts_whatever_is_dead(config):
         plain = net.extract(arch).train()
         torch.testing.assert_close(plain(x), net(x, whole), rtol=1e-10, atol=1e-10)
         assert torch.equal(plain(x), net.extract(config.space.arch(arch)).train()(x))
-    assert dead > 50
+    assert dead > 2 * count
 
 
 def _kept(config, values):
@@ -244,7 +244,7 @@ def memory_access(config, arch):
 
 def test_costs_of_sub_graphs_are_those_of_the_networks_built():
     rng = np.random.default_rng(0)
-    for config, count in ((ONE, 50), (SHARED, 10)):
+    for config, count in ((ONE, 30), (SHARED, 6)):
         costs = [cost_of(name, config, SHAPE, 5) for name in config.costs]
         archs = [arch_of(config, raw(config, rng)) for _ in range(count)]
         rows = np.stack([config.space.indices(config.space.arch(arch)) for arch in archs])
@@ -253,7 +253,7 @@ def test_costs_of_sub_graphs_are_those_of_the_networks_built():
             with torch.device("meta"):
                 net = config.network(arch, 3, 5)
             assert found[k, :2].tolist() == [macs(net, SHAPE), params(net)]
-        assert found[:10, 2].tolist() == [memory_access(config, arch) for arch in archs[:10]]
+        assert found[:6, 2].tolist() == [memory_access(config, arch) for arch in archs[:6]]
 
 
 def test_costs_count_what_is_alive_of_any_rows():
@@ -409,7 +409,6 @@ def test_it_is_drawn_by_what_each_node_reads():
 
 
 def test_a_reduction_is_the_sum_of_two_convolutions_of_stride_2():
-    """The one of 1x1 is written with a stride of its input: see there."""
     reduction = TINY.supernet(3, 5).net.reductions[0].to(memory_format=torch.channels_last)
     x = torch.randn(4, 3, 7, 8).contiguous(memory_format=torch.channels_last)
     parts = [
