@@ -153,15 +153,23 @@ def one(out: Path, about: Experiment, job: tuple[str, int]) -> dict[str, Any]:
 
 def scored(about: Experiment, method: str, seed: int, out: Path) -> dict[str, Any]:
     """Search cells, and look up in the table what was found."""
-    task = load("cifar10", options=ImageOptions(split="official", limit=about.images, augment_val=True))
-    torch.manual_seed(seed)
-    net = about.space.supernet(3, CLASSES).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folder = out / f"{method}-{seed}"
-    run = Run.start(folder, {"strategy": asdict(FORMS[method]), "seed": seed}, resume=folder.exists(), seed=seed)  # type: ignore[call-overload]
-    found = share(
-        FORMS[method], Setup(net, task, net.space, seed=seed), epochs=about.epochs, batch=about.batch, run=run
-    )
-    told = judge(found, method, seed)
+    return by_table(about.space, FORMS[method], seed, folder, about.images, about.epochs, about.batch)
+
+
+def by_table(
+    space: SpaceConfig, strategy: OneShot, seed: int, folder: Path, images: int, epochs: int, batch: int
+) -> dict[str, Any]:
+    """Search cells of nats-topology, and return what was found, its true accuracy and the supernet's rank correlation.
+
+    images: of the official split; 0: all.
+    """
+    task = load("cifar10", options=ImageOptions(split="official", limit=images, augment_val=True))
+    torch.manual_seed(seed)
+    net = space.supernet(3, CLASSES).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = Run.start(folder, {"strategy": asdict(strategy), "seed": seed}, resume=folder.exists(), seed=seed)  # type: ignore[call-overload]
+    found = share(strategy, Setup(net, task, net.space, seed=seed), epochs=epochs, batch=batch, run=run)
+    told = judge(found, folder.name, seed)
     return {"arch": told["arch"], "accuracy": told["test_accuracy"], "spearman": told["spearman"]}
 
 
@@ -187,20 +195,27 @@ def trained(about: Experiment, method: str, seed: int, out: Path) -> dict[str, A
         arch = result.arch
         ends = [event["costs"] for event in read_events(folder / "search") if event["event"] == "epoch"]
         expected = {"policy_usage": {name: round(usage, 4) for name, usage in ends[-1].items()}}
-    torch.manual_seed(seed)
-    net = config.network(arch, SHAPE[0], CLASSES).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rule = WeightRule(lr=0.1, lr_end=0.0, weight_decay=5e-4, clip=0.0)
     settings = Fit(epochs=about.fit_epochs, batch=128, weights=rule)
-    run = Run.start(folder / "fit", asdict(settings), resume=(folder / "fit").exists(), seed=seed)
-    task = load("cifar10", options=ImageOptions(limit=about.fit_images))
-    split = "train+val" if about.judged_on == "test" else "train"
-    done = fit(net, task, settings, run=run, seed=seed, split=split, evaluate=(about.judged_on,))
     return {
         "arch": config.space.format(arch),
-        "accuracy": round(100 * done.scores[about.judged_on], 2),
+        "accuracy": tested(config, arch, seed, folder / "fit", settings, about.fit_images, about.judged_on),
         "usage": round(usage_of(about, arch), 4),
         **expected,
     }
+
+
+def tested(
+    config: SpaceConfig, arch: Arch, seed: int, folder: Path, settings: Fit, images: int, judged_on: str
+) -> float:
+    """Train a network from the start, on all images where the test's judge it, and return its accuracy in percent."""
+    torch.manual_seed(seed)
+    net = config.network(arch, SHAPE[0], CLASSES).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = Run.start(folder, asdict(settings), resume=folder.exists(), seed=seed)
+    task = load("cifar10", options=ImageOptions(limit=images))
+    split = "train+val" if judged_on == "test" else "train"
+    done = fit(net, task, settings, run=run, seed=seed, split=split, evaluate=(judged_on,))
+    return round(100 * done.scores[judged_on], 2)
 
 
 def random_network(about: Experiment, seed: int, latency: Priced | None) -> Arch:

@@ -15,7 +15,7 @@ from renascent.core.flow import flowing
 from renascent.core.gates import Gate
 from renascent.nets.cells.auxiliary import AuxiliaryHead
 from renascent.nets.cells.darts_network import stem
-from renascent.nets.cells.mix import accumulate
+from renascent.nets.cells.mix import weighted_sums
 from renascent.nets.cells.ops import ConvBN, Norm, drop_paths
 from renascent.nets.context import GateContext
 
@@ -104,9 +104,10 @@ class Block(nn.Module):
     def forward(self, x: Tensor, drop_path: float) -> Tensor:
         """Map (batch, channels, h, w) to the same shape."""
         wired, maps = self._wired(), {INPUT: x}
-        for node, row in wired.items():
-            if node != OUT:
-                out = self.operations[key(node)](_summed(maps, row))
+        for _, level in itertools.groupby((node for node in wired if node != OUT), _level):
+            nodes = list(level)
+            for node, read in zip(nodes, _summed(maps, [wired[node] for node in nodes]), strict=True):
+                out = self.operations[key(node)](read)
                 maps[node] = drop_paths(out, drop_path) if self.training else out
         return x + self._joined(maps, wired[OUT]) if OUT in wired else x
 
@@ -250,9 +251,21 @@ def _times(x: Tensor, scale: Tensor | None, probed: bool) -> Tensor:
     return x if scale is None else (x.detach() if probed else x) * scale
 
 
-def _summed(maps: Mapping[str, Tensor], row: Scaled) -> Tensor:
-    """Return the sum of what a node reads, each times its scale: zeros where it reads probes that nobody asks for."""
-    out: Tensor | None = None
-    for source, scale, probed in row:
-        out = accumulate(out, maps[source].detach() if probed else maps[source], scale)
-    return torch.zeros_like(maps[INPUT]) if out is None else out
+def _level(node: str) -> str:
+    return node.partition(".")[0]
+
+
+def _summed(maps: Mapping[str, Tensor], rows: Sequence[Scaled]) -> Sequence[Tensor]:
+    """Return the sum of what each node of a level reads, times its scale. A probe adds nothing but its gradient."""
+    if all(scale is None for row in rows for _, scale, _ in row):
+        # zeros where a node reads probes that nobody asks for
+        parts = [[maps[source] for source, _, _ in row] for row in rows]
+        return [sum(row[1:], row[0]) if row else torch.zeros_like(maps[INPUT]) for row in parts]
+    scales = [{source: _weight(scale, probed, maps[INPUT]) for source, scale, probed in row} for row in rows]
+    sources, nothing = [source for source in maps if any(source in row for row in scales)], maps[INPUT].new_zeros(())
+    weights = [torch.stack([row.get(source, nothing) for source in sources]) for row in scales]
+    return weighted_sums([maps[source] for source in sources], torch.stack(weights))
+
+
+def _weight(scale: Tensor | None, probed: bool, like: Tensor) -> Tensor:
+    return like.new_ones(()) if scale is None else (scale - scale.detach() if probed else scale).to(like)
