@@ -23,7 +23,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,7 @@ def predictor(asked: argparse.Namespace) -> dict[str, Any]:
 
 def searched(asked: argparse.Namespace) -> dict[str, Any]:
     about, out = QUICK if asked.quick else SEARCHED, Path(asked.folder)
+    about = replace(about, epochs=asked.epochs or about.epochs, seeds=asked.seeds or about.seeds)
     setting = json.loads(json.dumps(asdict(about) | {"strategy": GRADIENT}))
     out.mkdir(parents=True, exist_ok=True)
     if (out / "setting.json").exists() and read_json(out / "setting.json") != setting:
@@ -288,6 +289,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--figures", type=Path, help="exact: folder for drawings of the networks side by side")
     parser.add_argument("--folder", default="runs/hardware_shapes", help="searched: of the runs; kept, to resume")
     parser.add_argument("--minutes", type=float, default=50.0, help="searched: begin no job after this")
+    parser.add_argument("--epochs", type=int, help="searched: of a search, instead of 5")
+    parser.add_argument("--seeds", type=int, help="searched: of the training, instead of 3")
     parser.add_argument("--quick", action="store_true", help="a small part of it")
     asked = parser.parse_args(words)
     torch.set_num_threads(1)

@@ -6,7 +6,7 @@
 
 Every job is a search or a training of minutes that is done once: stop it whenever you like and start it again. What is
 done lies in OUT/EXPERIMENT/JOB.json, the means with 95 % intervals by t in OUT/EXPERIMENT/summary.json. `--quick` is a
-small part of it, to see that it runs.
+small part of it, to see that it runs; `--epochs` and `--fit-epochs` make all of it shorter.
 
 chain: the form by two paths, the exact one and REINFORCE, with the cost term and without (the two by gradient), and
 random networks, all inside latency_ms<=0.6x by a table of this machine, measured first. Each is trained alike on 20,000
@@ -320,10 +320,13 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="regular expression: do jobs with it in METHOD-SEED only")
     parser.add_argument("--minutes", type=float, default=50.0, help="begin no job after this")
     parser.add_argument("--workers", type=int, default=1, help="processes, one thread each")
+    parser.add_argument("--epochs", type=int, help="of a search, instead of the experiment's own")
+    parser.add_argument("--fit-epochs", type=int, help="of a training, likewise")
     parser.add_argument("--quick", action="store_true", help="a small part of it")
     asked = parser.parse_args(words)
     about, out = EXPERIMENTS[asked.experiment], asked.out / asked.experiment
     about = replace(about, **QUICK[asked.experiment], **SMOKE) if asked.quick else about
+    about = replace(about, epochs=asked.epochs or about.epochs, fit_epochs=asked.fit_epochs or about.fit_epochs)
     setting = json.loads(json.dumps(asdict(about) | {"forms": {name: asdict(form) for name, form in FORMS.items()}}))  # type: ignore[call-overload]
     out.mkdir(parents=True, exist_ok=True)
     if (out / "setting.json").exists() and read_json(out / "setting.json") != setting:
