@@ -33,6 +33,21 @@ def group_soft(z: Tensor, threshold: Tensor | float, dim: int) -> Tensor:
     return z * factor.unsqueeze(dim)
 
 
+def heavy_step(
+    z: Tensor, speed: Tensor, gradient: Tensor, penalty: Tensor | float, lr: float, momentum: float
+) -> tuple[Tensor, Tensor]:
+    """Take a step of SGD with momentum, then shrink groups along dimension 1: for loss + sum of penalty ||z||.
+
+    Where a gradient stays, momentum takes 1 / (1 - momentum) steps of it at a time, and the penalty as many: by its
+    single step it would be held to the loss with a weight of (1 - momentum) only.
+
+    z: (decisions, places, ...).  speed, gradient: of its shape.  penalty: a number, or of z's shape without dimension
+    1.  Returns z and speed.
+    """
+    speed = momentum * speed + gradient
+    return group_soft(z - lr * speed, lr / (1 - momentum) * penalty, dim=1), speed
+
+
 class Accelerated(NamedTuple):
     """Where accelerated proximal descent stands, each tensor of one shape.
 

@@ -16,7 +16,7 @@ from renascent.core.protocols import Batch, Data, Metrics, Progress, Score, Setu
 from renascent.core.recursion import recursive_curvature
 from renascent.core.space import Arch
 from renascent.strategies._bilevel import frozen, gradients, weight_step
-from renascent.strategies._prox import group_soft
+from renascent.strategies._prox import heavy_step
 from renascent.strategies._scales import by_name, chances, existing, joining, scaled, strongest
 from renascent.strategies._stages import LARGEST, dependent, restarted, stage, switched
 
@@ -103,14 +103,12 @@ class BayesNAS:
                 draws = recursive_curvature(lambda: s.net(batch[0], _gates(s, *moving)), moving)
         if draws:
             gather(extra, torch.cat([draw.flatten() for draw in draws]))
-        for name, slope in zip(("scales", "zeros"), slopes, strict=True):
-            extra[f"{name}_momentum"] = self.scale_momentum * extra[f"{name}_momentum"] + slope
-            extra[name] = extra[name] - self.scale_lr * extra[f"{name}_momentum"]
-        shrink = self.scale_lr * self.shrinkage * extra["omega"]
-        extra["scales"] = group_soft(extra["scales"], shrink.to(slope), dim=1) * extra["kept"][:, None]
-        shrink = self.scale_lr * self._zero * extra["zero_omega"]
-        moved = group_soft(extra["zeros"], shrink.to(slope), dim=1)
-        extra["zeros"] = torch.where(switched(s.net)[:, None], moved, extra["there"].to(moved))
+        penalties = self.shrinkage * extra["omega"], self._zero * extra["zero_omega"]
+        for name, slope, penalty in zip(("scales", "zeros"), slopes, penalties, strict=True):
+            at, rates = (extra[name], extra[f"{name}_momentum"]), (self.scale_lr, self.scale_momentum)
+            extra[name], extra[f"{name}_momentum"] = heavy_step(*at, slope, penalty.to(slope), *rates)
+        extra["scales"] = extra["scales"] * extra["kept"][:, None]
+        extra["zeros"] = torch.where(switched(s.net)[:, None], extra["zeros"], extra["there"].to(slope))
         extra["strength"] = (extra["scales"] * extra["zeros"][..., None]).double().norm(dim=1)
         return {"val_loss": loss.detach(), "val_score": score}
 

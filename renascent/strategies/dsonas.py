@@ -61,8 +61,10 @@ class DSONAS:
         # of no support yet: made ahead of the first scale step
         extra["penalty"] = torch.zeros(open_.shape, dtype=torch.float64)
         extra["sparsity"] = torch.tensor(self.sparsity, dtype=torch.float64)
-        extra["begin"] = torch.tensor(0.0, dtype=torch.float64)
-        return State(setup, setup.weights.optimiser(setup.net), setup.generator(), None, extra=extra)
+        s = State(setup, setup.weights.optimiser(setup.net), setup.generator(), None, extra=extra)
+        if setup.goals:
+            extra["begin"] = self._usage(s).max()
+        return s
 
     def step(self, s: State[None], data: Data, t: Progress) -> Metrics:
         gates = scaled(s.space, self._ahead(s), self._ahead(s) != 0)
@@ -134,12 +136,13 @@ class DSONAS:
         whole = existing(s.space).double()
         s.extra["penalty"] = whole if found is None else torch.from_numpy(found) * whole
 
+    def _usage(self, s: State[None]) -> Tensor:
+        """Return how much of each goal's limit is used by what is alive, (goals,)."""
+        return exact_usage(s.setup.goals, s.space.indices(self._kept(s))[None])[0]
+
     def _follow(self, s: State[None], t: Progress) -> Metrics:
         """Move the penalty to where the tightest goal is used as much as a line to its limit wants."""
-        usage = exact_usage(s.setup.goals, s.space.indices(self._kept(s))[None])[0]
-        used = usage.max()
-        if not s.extra["begin"]:
-            s.extra["begin"] = used
+        used = (usage := self._usage(s)).max()
         done = (t.fraction - self.pretrain) / (1 - self.pretrain)
         wanted = s.extra["begin"] + (1 - s.extra["begin"]) * done
         moved = s.extra["sparsity"] * (PATH * (used - wanted)).exp()

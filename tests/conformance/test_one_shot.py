@@ -133,7 +133,7 @@ def test_probabilities_sum_to_one_for_every_decision(kind, found):
 TWIN = ToySpace(several=True)
 """The same space, of which each row may be read through any of its channels: a blind guess gets one in 8 right."""
 
-PRUNING = {"dso-nas": {"sparsity": 0.1}, "bayesnas": {"shrinkage": 0.3}}
+PRUNING = {"dso-nas": {"sparsity": 0.1}, "bayesnas": {"shrinkage": 0.03}}
 """Strategies that prune, and how strongly in so few steps."""
 
 TAKING = [name for name in STRATEGIES if getattr(STRATEGIES[name], "takes_subsets", True)]

@@ -59,7 +59,7 @@ def test_a_joint_step_is_momentum_then_the_threshold_and_one_draw_of_curvature(c
         ("scales", "zeros"), slopes, (0.4, 0.2), (extra["omega"][:, None], extra["zero_omega"][:, None]), strict=True
     ):
         z = extra[name] - 0.05 * (0.8 * extra[f"{name}_momentum"] + slope)
-        wanted = z.sign() * (z.abs() - 0.05 * lam * omega).clamp_min(0)
+        wanted = z.sign() * (z.abs() - 0.05 / (1 - 0.8) * lam * omega).clamp_min(0)
         wanted = wanted * extra["kept"][:, None] if name == "scales" else wanted
         torch.testing.assert_close(s.extra[name], wanted, rtol=1e-9, atol=1e-12)
     sums = torch.cat([d.flatten() for d in drawn])
@@ -121,7 +121,7 @@ def test_stages_follow_from_progress():
 
 
 def test_plain_steps_leave_scales_alone_and_what_is_pruned_stays_pruned(cell, streams):
-    strategy, log = BayesNAS(iterations=2, shrinkage=3.33, shrinkage_zero=1e-6, scale_lr=0.15), []
+    strategy, log = BayesNAS(iterations=2, shrinkage=0.333, shrinkage_zero=1e-6, scale_lr=0.15), []
     held = begun(cell, strategy)
     s, kept = held.state, []
     for k in range(8):

@@ -136,12 +136,9 @@ def test_scales_move_after_pre_training_and_by_their_own_data(cell, streams, set
 
 def test_the_penalty_follows_a_line_to_the_limit(cell):
     strategy = DSONAS(sparsity=0.01, pretrain=0.5)
-    held = cell(strategy)
-    s, used = held.state, [2.0, 2.0, 1.0, 9.0]
-    s.setup = dataclasses.replace(
-        s.setup, goals=(Goal("units", 1.0, lambda gates: None, lambda rows: np.array([used[0]])),)
-    )
-    seen = []
+    setup, used = cell(strategy).state.setup, [2.0, 2.0, 1.0, 9.0]
+    goal = Goal("units", 1.0, lambda gates: None, lambda rows: np.array([used[0]]))
+    s, seen = strategy.init(dataclasses.replace(setup, goals=(goal,))), []
     for k in (5, 6, 8, 9):
         strategy._follow(s, Progress(k, 11, 1))
         seen.append(float(s.extra["sparsity"]))

@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import minimize
 from sklearn.linear_model import Lasso
 
-from renascent.strategies._prox import Accelerated, group_soft, proximal_step, soft
+from renascent.strategies._prox import Accelerated, group_soft, heavy_step, proximal_step, soft
 
 
 def begin(scales):
@@ -45,6 +45,21 @@ def test_the_iterate_becomes_the_lasso(momentum, share):
     np.testing.assert_allclose(at.kept, wanted, atol=1e-9, rtol=0)
     assert ((at.kept != 0).numpy() == (wanted != 0)).all()
     assert 0 < (wanted != 0).sum() < len(wanted)
+
+
+@pytest.mark.parametrize("momentum", [0.5, 0.9])
+def test_with_heavy_momentum_it_becomes_the_lasso_too(momentum):
+    """Of the whole penalty: with the threshold of a single step it is that of 1 - momentum of it."""
+    x, y, gamma = lasso()
+    a, b = torch.from_numpy(x), torch.from_numpy(y)
+    lr = len(b) / float(torch.linalg.matrix_norm(a, 2)) ** 2
+    w, speed = torch.ones(a.shape[1], 1, dtype=torch.float64), torch.zeros(a.shape[1], 1, dtype=torch.float64)
+    for _ in range(1000):
+        slope = (a.T @ (a @ w[:, 0] - b) / len(b))[:, None]
+        w, speed = heavy_step(w, speed, slope, gamma, lr, momentum)
+    wanted = Lasso(alpha=gamma, fit_intercept=False, tol=1e-14, max_iter=100_000).fit(x, y).coef_
+    np.testing.assert_allclose(w[:, 0], wanted, atol=1e-9, rtol=0)
+    assert ((w[:, 0] != 0).numpy() == (wanted != 0)).all()
 
 
 def test_under_batch_noise_a_scale_at_zero_has_a_nonzero_look_ahead():

@@ -14,8 +14,8 @@ from renascent.strategies.bayesnas import BayesNAS
 from renascent.strategies.dsonas import DSONAS
 
 STRONGER = {
-    ("bayesnas", "dso-share"): BayesNAS(shrinkage=2.0, warmup=0.1),  # groups of two places, of twice the gradient
-    ("bayesnas", "tree A"): BayesNAS(shrinkage=2.0, warmup=0.1),
+    ("bayesnas", "dso-share"): BayesNAS(shrinkage=0.2, warmup=0.1),  # groups of two places, of twice the gradient
+    ("bayesnas", "tree A"): BayesNAS(shrinkage=0.2, warmup=0.1),
     ("dso-nas", "dso-share"): DSONAS(sparsity=1.0, pretrain=0.1),
 }
 """Where so few steps prune nothing else."""
@@ -37,7 +37,7 @@ BOUNDED = ("dso", "darts-subset")
 STRATEGIES = {
     "dso-nas": DSONAS(sparsity=0.5, pretrain=0.1),
     "dso-nas-memory": DSONAS(sparsity=1.5, adaptive="memory_access", pretrain=0.1),
-    "bayesnas": BayesNAS(shrinkage=0.7, warmup=0.1),
+    "bayesnas": BayesNAS(shrinkage=0.07, warmup=0.1),
 }
 
 
