@@ -20,7 +20,7 @@ def test_random_networks_have_the_macs_of_another_one_or_just_fewer(sparse):
     drawn = [sparse.of_same_macs(config, wanted, np.random.default_rng(seed)) for seed in range(6)]
     found = [sparse.described(config, arch, None)["macs"] for arch in drawn]
     assert len(set(drawn)) > 3
-    assert max(found) <= macs and np.mean(found) > 0.9 * macs
+    assert max(found) <= macs and np.mean(found) > 0.7 * macs
 
 
 def test_cells_of_tree_a_are_chains_or_branch(sparse):
