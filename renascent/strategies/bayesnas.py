@@ -77,7 +77,7 @@ class BayesNAS:
         metrics = weight_step(s, data.train.next(), _gates(s, s.extra["scales"], s.extra["zeros"]), t)
         if now.joint:
             metrics |= self._scale_step(s, data.val.next(), measures=now.measures)
-        if now.ends:
+        if now.ends and bool(metrics["val_loss"].isfinite()):  # what has diverged is told by the loop
             metrics |= self._prune(s)
         return metrics
 

@@ -19,6 +19,7 @@ class Skeleton(NamedTuple):
 
     channels: of the first cells.  nodes: of a cell.  cells: how many.  reductions: which of them halve the map.
     fixed: whether these are GDAS's.  small: the stem's images.
+    pools_normed: whether pools have a normalisation behind them: sums of many that have none grow from node to node.
     """
 
     channels: int
@@ -27,6 +28,7 @@ class Skeleton(NamedTuple):
     reductions: tuple[int, int]
     fixed: bool
     small: bool
+    pools_normed: bool
 
 
 class Inputs(nn.Module):
@@ -51,12 +53,13 @@ class Cell(nn.Module):
     kind: "normal" or "reduce": then edges from both inputs halve the map.
     """
 
-    def __init__(self, kind: str, nodes: int, inputs: Inputs, width: int, place: Place, norm: Norm) -> None:
+    def __init__(self, kind: str, shape: Skeleton, inputs: Inputs, width: int, place: Place, norm: Norm) -> None:
         super().__init__()
-        self.inputs, self.nodes, self.stride = inputs, nodes, 2 if kind == "reduce" else 1
+        self.inputs, self.nodes, self.stride = inputs, shape.nodes, 2 if kind == "reduce" else 1
         self.edges = nn.ModuleDict()
-        for source, target in edges(nodes):
-            build = partial(operation, channels=width, stride=self.stride if source < 2 else 1, norm=norm)
+        make = partial(operation, channels=width, norm=norm, pools_normed=shape.pools_normed)
+        for source, target in edges(shape.nodes):
+            build = partial(make, stride=self.stride if source < 2 else 1)
             placed = place(edge_name(kind, source, target), build)
             if not isinstance(placed, Zero):
                 self.edges[f"{source}-{target}"] = placed
@@ -123,7 +126,7 @@ class DartsNetwork(nn.Module):
                 self.cells.append(FixedReduction(inputs, width, norm))
                 first, last = last, 4 * width
             else:
-                self.cells.append(Cell("reduce" if reduces else "normal", shape.nodes, inputs, width, place, norm))
+                self.cells.append(Cell("reduce" if reduces else "normal", shape, inputs, width, place, norm))
                 first, last = last, shape.nodes * width
             if reduces:
                 self.after_reductions = last

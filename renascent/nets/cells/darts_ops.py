@@ -43,10 +43,12 @@ class FactorisedReduction(nn.Module):
         return self.bn(torch.cat([self.conv_a(x), self.conv_b(shifted)], 1))  # type: ignore[no-any-return]
 
 
-def operation(name: str, channels: int, stride: int = 1, norm: Norm = nn.BatchNorm2d) -> nn.Module:
+def operation(
+    name: str, channels: int, stride: int = 1, norm: Norm = nn.BatchNorm2d, *, pools_normed: bool = False
+) -> nn.Module:
     """Return the operation called `name`, mapping (batch, channels, h, w) to the same width, h and w over `stride`.
 
-    Pools have no normalisation behind them. Raises UserError for a name that is not in `OPERATIONS`.
+    pools_normed: whether pools have a normalisation behind them. Raises UserError for a name not in `OPERATIONS`.
 
     >>> operation("dil_conv_5x5", 4)[1].dilation
     (2, 2)
@@ -55,10 +57,10 @@ def operation(name: str, channels: int, stride: int = 1, norm: Norm = nn.BatchNo
         return Zero(stride)
     if name == "skip_connect":
         return nn.Identity() if stride == 1 else FactorisedReduction(channels, channels, norm)
-    if name == "max_pool_3x3":
-        return nn.MaxPool2d(3, stride, padding=1)
-    if name == "avg_pool_3x3":
-        return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+    if name in ("max_pool_3x3", "avg_pool_3x3"):
+        largest = name == "max_pool_3x3"
+        pool = nn.MaxPool2d(3, stride, 1) if largest else nn.AvgPool2d(3, stride, 1, count_include_pad=False)
+        return nn.Sequential(pool, norm(channels)) if pools_normed else pool
     if name not in OPERATIONS:
         raise unknown("operation", name, OPERATIONS)
     kernel = int(name[-1])
