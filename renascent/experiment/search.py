@@ -1,6 +1,6 @@
 """One whole search: network, run folder, shared-weight loop, result."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from renascent.core.files import is_there
 from renascent.core.fingerprint import fingerprint
 from renascent.core.names import name_of
 from renascent.core.optimiser import check_learns
-from renascent.core.protocols import OneShot, Priced, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
+from renascent.core.protocols import Family, Goal, OneShot, Priced, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
 from renascent.core.schema import written
+from renascent.core.spaces import Ranked
 from renascent.costs.budget import Budget
 from renascent.costs.latency.clock import EAGER
 from renascent.experiment.result import Result
@@ -26,12 +27,12 @@ from renascent.loops.share import begin, share
 from renascent.nets import RECORDED
 from renascent.nets.sizes.inherit import first_k
 from renascent.results.budgeted import prepare, settle, table_of
-from renascent.strategies import STRATEGIES
+from renascent.strategies import NAMED
 
 
 def search(
     space: SpaceConfig,
-    strategy: OneShot,
+    strategy: OneShot | Family,
     task: Task,
     *,
     epochs: int = 100,
@@ -50,6 +51,8 @@ def search(
 ) -> Result:
     """Search `space` for the best architecture on `task` by shared weights, and return it.
 
+    strategy: how to search; or a `Family`, which takes the largest network of a row inside the budget: nothing is then
+    trained, whatever `epochs` says, and the channels of trained weights are put in order, the strongest first.
     epochs: passes over the training split.  batch: images a step draws from each stream.
     weights: how the shared weights learn; the papers' setting unless given.
     out: the run folder, runs/SPACE-STRATEGY-DATA-SEED unless given.  resume: go on with the run in it; where that has
@@ -75,6 +78,7 @@ def search(
     if epochs < 1 or batch < 1:
         raise UserError(f"epochs is {epochs} and batch is {batch}: give at least 1 of each")
     check_seed(seed)
+    epochs = 0 if isinstance(strategy, Family) else epochs
     rule = weights or WeightRule()
     known = truth_of(truth, space.space, truth_problem or task.name) if truth is not None else None
     config = _config(space, strategy, task, rule) | {"epochs": epochs, "batch": batch, "seed": seed}
@@ -94,11 +98,13 @@ def search(
     }
     config |= {key: value for key, value in others.items() if value}
     goals, start = (ready.goals, ready.start) if ready else ((), None)
+    order = _ranked(space, task, pretrained, goals) if isinstance(strategy, Family) else Ranked(pretrained or {}, {})
     task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        net = _supernet(space, task, pretrained)
-        state = begin(strategy, Setup(net, task, net.space, rule, seed, goals, start))
+        net = _supernet(space, task, order.state)
+        setup = Setup(net, task, net.space, rule, seed, goals, start, space.reference, order.strengths)
+        state = begin(strategy, setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
@@ -114,7 +120,15 @@ def search(
             return Result.save_new(folder, space, found, task, goals, seen, table)
 
 
-def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] | None) -> Supernet:
+def _ranked(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] | None, goals: Sequence[Goal]) -> Ranked:
+    """Return what a family goes by. Raises UserError without a budget, and for a space that is not one of sizes."""
+    ranked = space.ranked(pretrained, task.channels, task.classes)
+    if not goals:
+        raise UserError("without a search the largest network inside a budget is taken: give one, such as macs<=0.5x")
+    return ranked
+
+
+def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor]) -> Supernet:
     """Return the network that is searched, on the task's device.
 
     Raises UserError where it does not fit, is not in single precision, or the device cannot be used.
@@ -132,11 +146,11 @@ def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] |
     return net.to(device, memory_format=space.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
-def _config(space: SpaceConfig, strategy: OneShot, task: Task, rule: WeightRule) -> dict[str, Any]:
+def _config(space: SpaceConfig, strategy: OneShot | Family, task: Task, rule: WeightRule) -> dict[str, Any]:
     return {
         "space": name_of(space, RECORDED),
         "space_config": asdict(space),  # type: ignore[call-overload]
-        "strategy": name_of(strategy, STRATEGIES),
+        "strategy": name_of(strategy, NAMED),
         "strategy_config": asdict(strategy),  # type: ignore[call-overload]
         "task": task.describe(),
         "weights": written(rule),

@@ -6,9 +6,10 @@ from typing import Any
 from markupsafe import Markup
 
 from renascent.core.bounds import COSTS
+from renascent.core.decisions import is_depth
 from renascent.core.text import number
 from renascent.costs.counts import cost_of
-from renascent.costs.scaling import is_depth, is_size_space
+from renascent.costs.scaling import is_size_space
 from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.reports.plots import COLOURS, SOFT
 from renascent.reports.policy import Drawing
