@@ -75,10 +75,7 @@ def search(
     Raises BudgetError for a budget that cannot be kept, UserError for a table of another space or without that problem
     and for a folder that cannot be used, Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
-    if epochs < 1 or batch < 1:
-        raise UserError(f"epochs is {epochs} and batch is {batch}: give at least 1 of each")
-    check_seed(seed)
-    epochs = 0 if isinstance(strategy, Family) else epochs
+    epochs = _checked(strategy, epochs, batch, seed)
     rule = weights or WeightRule()
     known = truth_of(truth, space.space, truth_problem or task.name) if truth is not None else None
     config = _config(space, strategy, task, rule) | {"epochs": epochs, "batch": batch, "seed": seed}
@@ -98,7 +95,7 @@ def search(
     }
     config |= {key: value for key, value in others.items() if value}
     goals, start = (ready.goals, ready.start) if ready else ((), None)
-    order = _ranked(space, task, pretrained, goals) if isinstance(strategy, Family) else Ranked(pretrained or {}, {})
+    order = _ranked(space, strategy, task, pretrained, goals)
     task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -120,8 +117,27 @@ def search(
             return Result.save_new(folder, space, found, task, goals, seen, table)
 
 
-def _ranked(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] | None, goals: Sequence[Goal]) -> Ranked:
-    """Return what a family goes by. Raises UserError without a budget, and for a space that is not one of sizes."""
+def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int) -> int:
+    """Return how many epochs are to be trained: none of a family. Raises UserError for numbers that cannot be."""
+    if epochs < 1 or batch < 1:
+        raise UserError(f"epochs is {epochs} and batch is {batch}: give at least 1 of each")
+    check_seed(seed)
+    return 0 if isinstance(strategy, Family) else epochs
+
+
+def _ranked(
+    space: SpaceConfig,
+    strategy: OneShot | Family,
+    task: Task,
+    pretrained: Mapping[str, Tensor] | None,
+    goals: Sequence[Goal],
+) -> Ranked:
+    """Return the weights to start from, for a family with their channels in order.
+
+    Raises UserError for a family without a budget, or of a space that is not one of sizes.
+    """
+    if not isinstance(strategy, Family):
+        return Ranked(pretrained or {}, {})
     ranked = space.ranked(pretrained, task.channels, task.classes)
     if not goals:
         raise UserError("without a search the largest network inside a budget is taken: give one, such as macs<=0.5x")
