@@ -19,6 +19,7 @@ from renascent.reports import sizes as sizereport
 from renascent.reports.cell import cell as draw_cell
 from renascent.reports.cell import short
 from renascent.reports.citations import citations
+from renascent.reports.entropy import policy_entropy
 from renascent.reports.plots import COLOURS, Line, Picture, chart
 from renascent.reports.policy import curves, expected_cost_figure, policy_figures, undecided
 from renascent.reports.render import breakable, render
@@ -110,6 +111,8 @@ def _notes(result: Record, epochs: Sequence[SearchEpoch]) -> Iterator[str]:
             of = f" of {cost.network}, which has the same decisions" if cost.network else ""
             told = "" if cost.measured is not None else "; it was not measured: that device is not here"
             yield f"The budget's {name} is that{of} on {cost.by}{told}."
+    if (moved := policy_entropy(result)) and moved.undecided:
+        yield moved.undecided
     if not epochs and searched(result):
         yield "The events of the search are missing, so there are no curves."
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from renascent.core.bounds import LATENCY
+from renascent.core.errors import UserError
 from renascent.core.text import aligned, number, percent, short
+from renascent.reports.entropy import Entropy, policy_entropy
 from renascent.strategies import FAMILIES
 
 if TYPE_CHECKING:
@@ -23,10 +26,19 @@ def summary(result: Record) -> str:
     cost, training = f"{about.search_seconds:.1f} s", result.training
     if training and (times := multiple(result)):
         cost += f", {times} ({training.seconds:.1f} s)"
-    rows = [*_accuracies(result), *_costs(result), ("search cost", cost), ("folder", str(result.folder))]
+    moved = _entropy(result)
+    policy = [("policy entropy", str(moved))] if moved else []
+    rows = [*_accuracies(result), *_costs(result), *policy, ("search cost", cost), ("folder", str(result.folder))]
     cell = [f"  {line}" for line in result.space.draw(result.arch).splitlines()]
     bounds = [""] * bool(about.costs) + budget_table(about.costs)
-    return "\n".join([title, "", *cell, "", about.arch, "", aligned(rows), *bounds])
+    undecided = ["", moved.undecided] if moved and moved.undecided else []
+    return "\n".join([title, "", *cell, "", about.arch, "", aligned(rows), *bounds, *undecided])
+
+
+def _entropy(result: Record) -> Entropy | None:
+    with suppress(UserError):  # a result can be told where the log of its search cannot be read; the page says so
+        return policy_entropy(result)
+    return None
 
 
 def _accuracies(result: Record) -> list[tuple[str, str]]:
