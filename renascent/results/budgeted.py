@@ -38,6 +38,11 @@ TABLE_FILE = "latency-table.json"
 ATTEMPTS = 5
 """How often a network is derived again, under a tighter bound on latency or a looser one."""
 
+KEPT = (
+    "\nthe reference (the network as published, or your model as given) keeps this budget already: it needs no search"
+)
+"""What is said before a search for a budget that nothing has to be given up for."""
+
 USED = 0.9
 """Share of a bound from which on it counts as used."""
 
@@ -59,7 +64,8 @@ class Budgeted:
     table: Lut | BlockLatency | None = None
 
     def __str__(self) -> str:
-        return feasibility_text(self.rows)
+        kept = all(row.reference is not None and row.reference <= row.limit for row in self.rows)
+        return feasibility_text(self.rows) + KEPT * kept
 
     def keep(self, folder: Path) -> None:
         """Write down what predicts its latency, so that the folder needs no other."""

@@ -27,7 +27,9 @@ class Magnitude:
 
     def family(self, setup: Setup) -> NDArray[np.int64]:
         if setup.reference is None or not setup.channels:
-            raise UserError("magnitude ranks the channels of a trained network: give its weights, or use uniform")
+            raise UserError(
+                "magnitude ranks the channels of a trained network: give its weights (`pretrained`), or use uniform"
+            )
         steps = {name: _steps(setup.space, name, strengths) for name, strengths in setup.channels.items()}
         return nested(setup.space, setup.reference, steps)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from renascent.cli.entry import main
 from renascent.core.protocols import Loss
 from renascent.experiment.recipes import RECIPES
-from renascent.strategies import STRATEGIES
+from renascent.strategies import FAMILIES, STRATEGIES
 from renascent.strategies.gdas import GDAS
 from renascent.tasks import DATASETS
 from renascent.tasks.images import ImageTask
@@ -104,20 +104,25 @@ def test_report_and_export(say: Any, copy: Path) -> None:
 def test_list_names_everything(say: Any) -> None:
     facts = say("list --json").facts
     assert [row["name"] for row in facts["strategies"]] == list(STRATEGIES)
+    assert [row["name"] for row in facts["without a search"]] == list(FAMILIES)
     assert [row["name"] for row in facts["data"]] == list(DATASETS)
     assert [row["name"] for row in facts["recipes"]] == list(RECIPES)
     assert all(row["about"] for rows in facts.values() for row in rows)
-    assert all(row["paper"].startswith("arXiv:") for key in ("spaces", "strategies") for row in facts[key])
+    assert all(
+        row["paper"].startswith("arXiv:") for key in ("spaces", "strategies", "without a search") for row in facts[key]
+    )
     assert say("--json list").facts == facts
     text = say("list").out
-    assert all(name in text for name in [*STRATEGIES, *DATASETS, *RECIPES])
+    assert all(name in text for name in [*STRATEGIES, *FAMILIES, *DATASETS, *RECIPES])
 
 
 def test_help_shows_the_flags_of_what_is_named(say: Any) -> None:
     general, gdas = say("search --help").out, say("search nats-topology --strategy gdas --help").out
     assert "--tau-start" not in general
     assert "renascent search nats-topology --strategy gdas --data digits --help" in general
-    assert all(name in general for name in [*STRATEGIES, *DATASETS, "--lr", "--limit", "--threads", "--json"])
+    assert all(
+        name in general for name in [*STRATEGIES, *FAMILIES, *DATASETS, "--lr", "--limit", "--threads", "--json"]
+    )
     assert all(name in gdas for name in ("--tau-start", "softmax temperature at the first step", "--channels"))
     assert "--hidden" not in gdas
     enas = say("search nats-topology --strategy enas --help").out

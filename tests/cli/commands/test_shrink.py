@@ -195,3 +195,18 @@ def test_its_help_lists_every_flag(say: Any) -> None:
     assert completed.code == 0
     for flag in ("--input", "--budget", "--weights", "--resolution", "--dry-run", "--candidates"):
         assert flag in completed.out
+
+
+def test_a_model_is_scaled_without_a_search_in_what_its_flags_let_change(say: Any) -> None:
+    def scaled(flags: str) -> Any:
+        return say(f"shrink mine:small --data digits --limit 120 --multiple 4 --json {flags}")
+
+    done = scaled("--strategy uniform --budget macs<=0.5x --out widths")
+    assert done.facts["arch"] == "depth.1=2,0=8", done.err
+    assert "found by uniform" not in done.out
+    more = scaled("--strategy uniform --depth --resolution --budget macs<=0.5x,params<=0.9x --out all").facts
+    assert more["arch"] == "resolution=4,depth.1=1,0=12"  # the next step of all is that of depth and resolution
+    strongest = scaled("--strategy magnitude --budget macs<=0.5x --out strongest").facts
+    assert strongest["arch"] == "depth.1=2,0=8"
+    assert Path("strongest/shrink_model.py").exists()
+    assert {json.loads(Path(run, "config.json").read_text())["epochs"] for run in ("widths", "all", "strongest")} == {0}
