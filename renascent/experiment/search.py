@@ -1,6 +1,6 @@
 """One whole search: network, run folder, shared-weight loop, result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from renascent.core.files import is_there
 from renascent.core.fingerprint import fingerprint
 from renascent.core.names import name_of
 from renascent.core.optimiser import check_learns
-from renascent.core.protocols import Family, Goal, OneShot, Priced, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
+from renascent.core.protocols import Family, OneShot, Priced, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
 from renascent.core.schema import written
 from renascent.core.spaces import Ranked
 from renascent.costs.budget import Budget
@@ -82,6 +82,7 @@ def search(
     names = (config["space"], config["strategy"], config["task"]["name"], seed)
     folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
+    order = _ranked(space, strategy, task, pretrained, bounds)
     where: Any = {"latency": latency, "runtime": runtime, "folder": folder, "resume": resume}
     ready = prepare(space, task, bounds, **where) if bounds else None
     table = ready.table if ready else table_of(latency)
@@ -95,7 +96,6 @@ def search(
     }
     config |= {key: value for key, value in others.items() if value}
     goals, start = (ready.goals, ready.start) if ready else ((), None)
-    order = _ranked(space, strategy, task, pretrained, goals)
     task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -130,7 +130,7 @@ def _ranked(
     strategy: OneShot | Family,
     task: Task,
     pretrained: Mapping[str, Tensor] | None,
-    goals: Sequence[Goal],
+    budget: Budget | None,
 ) -> Ranked:
     """Return the weights to start from, for a family with their channels in order.
 
@@ -138,10 +138,9 @@ def _ranked(
     """
     if not isinstance(strategy, Family):
         return Ranked(pretrained or {}, {})
-    ranked = space.ranked(pretrained, task.channels, task.classes)
-    if not goals:
+    if budget is None:
         raise UserError("without a search the largest network inside a budget is taken: give one, such as macs<=0.5x")
-    return ranked
+    return space.ranked(pretrained, task.channels, task.classes)
 
 
 def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor]) -> Supernet:

@@ -25,7 +25,7 @@ REFUSED = {
     "infeasible": (f"{SIZES} --budget 'macs<=1000'", 3, "has macs<=1k: the least is macs<="),
     "no budget": (UNIFORM, 2, "--strategy uniform takes the largest network that a budget allows: give one"),
     "widths alone": (f"{UNIFORM} --budget 'macs<=0.05x'", 3, "no network scaled in this way keeps macs<="),
-    "no weights": (f"{UNIFORM} --budget 'macs<=1x' --strategy magnitude", 2, "give its weights (`pretrained`)"),
+    "no weights": (f"{UNIFORM.replace('uniform', 'magnitude')} --budget 'macs<=1x'", 2, "give its weights (`pretrained`)"),
     "no sizes": (f"{UNIFORM.replace('resnet20', 'nats-topology')} --budget 'macs<=5M'", 2, "no sizes that could be"),
     "one of two": (f"{SIZES} --budget 'macs<=1x,params<=0.001x'", 3, "the least is params<="),
     "no operations": (f"{TOPOLOGY} --budget 'macs<=1'", 3, "the least is macs<="),
