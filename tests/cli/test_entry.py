@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shlex
 import shutil
@@ -51,6 +52,9 @@ def test_search_prints_the_table_and_fills_the_folder(say: Any, tmp_path: Path) 
     assert completed.code == 0
     assert "search: epoch 1/1" in completed.err
     assert "search cost" in completed.out
+    undecided = "The search stayed undecided: its policy's entropy is 1.609 nats at the end, 1.609 at the start"
+    assert undecided in completed.out
+    assert undecided.replace("'", "&#39;") in (folder / "report.html").read_text()
     assert "renascent fit runs/nats-topology-gdas-digits-0" in completed.out
     assert {"config.json", "environment.json", "events.jsonl", "arch.json", "data.json", "report.html"} <= {
         path.name for path in folder.iterdir()
@@ -65,6 +69,8 @@ def test_flags_reach_the_configuration_and_json_is_one_object(say: Any, tmp_path
     facts = completed.facts
     assert completed.out.count("\n") == 1
     assert (facts["folder"], facts["space"], facts["strategy"], facts["fit"]) == ("a", "nats-topology", "gdas", None)
+    assert facts["policy"]["entropy"]["start"] == pytest.approx(math.log(2))
+    assert "a larger arch_lr (--arch-lr) than 0.0003, or more epochs than 1" in facts["policy"]["undecided"]
     config = json.loads((tmp_path / "a" / "config.json").read_text())
     assert config["strategy_config"]["tau_start"] == 5.0
     assert (config["weights"]["lr"], config["weights"]["nesterov"]) == (0.05, False)

@@ -11,6 +11,7 @@ import torch
 
 SIZES = "search resnet20 --no-depths --strategy nes --data digits --limit 120 --batch 32 --epochs 1 --rounds 2"
 UNIFORM = "search resnet20 --data digits --limit 120 --strategy uniform"
+MAGNITUDE = "search resnet20 --data digits --limit 120 --strategy magnitude --budget 'macs<=1x'"
 TOPOLOGY = "search nats-topology --channels 4 --cells 1 --nodes 3 --strategy rsps --candidates 2 --data digits"
 
 
@@ -25,7 +26,7 @@ REFUSED = {
     "infeasible": (f"{SIZES} --budget 'macs<=1000'", 3, "has macs<=1k: the least is macs<="),
     "no budget": (UNIFORM, 2, "--strategy uniform takes the largest network that a budget allows: give one"),
     "widths alone": (f"{UNIFORM} --budget 'macs<=0.05x'", 3, "no network scaled in this way keeps macs<="),
-    "no weights": (f"{UNIFORM.replace('uniform', 'magnitude')} --budget 'macs<=1x'", 2, "give its weights (`pretrained`)"),
+    "no weights": (MAGNITUDE, 2, "magnitude ranks the channels of a trained network: give its weights"),
     "no sizes": (f"{UNIFORM.replace('resnet20', 'nats-topology')} --budget 'macs<=5M'", 2, "no sizes that could be"),
     "one of two": (f"{SIZES} --budget 'macs<=1x,params<=0.001x'", 3, "the least is params<="),
     "no operations": (f"{TOPOLOGY} --budget 'macs<=1'", 3, "the least is macs<="),
