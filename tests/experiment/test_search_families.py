@@ -41,6 +41,7 @@ def test_nothing_is_trained_and_the_rest_is_as_after_a_search(task, weights, tmp
     assert found.config["epochs"] == 0
     assert [event["event"] for event in read_events(found.folder)] == ["derived"]
     assert [event["event"] for event in heard] == ["feasible", "derived"]
+    assert "already" not in heard[0]["table"]
     cost = found.facts["costs"]["macs"]
     assert cost["promised"] == cost["measured"] == macs(found.build(), (1, 8, 8)) <= cost["limit"]
     ranked = SPACE.ranked(weights, 1, 10).state
@@ -75,8 +76,6 @@ def test_a_budget_that_is_kept_already_is_said_and_leaves_the_network_as_it_is(t
     found = scaled(rn.Uniform(), task, tmp_path / "r", "macs<=1x", pretrained=weights, say=heard.append)
     assert found.arch == SPACE.reference
     assert "keeps this budget already" in heard[0]["table"]
-    scaled(rn.Uniform(), task, tmp_path / "s", "macs<=0.9x", pretrained=weights, say=heard.append)
-    assert "already" not in heard[2]["table"]
     # with the channels in another order it computes the same, but for the batches' statistics
     net, given = found.inherit(), SPACE.network(SPACE.reference, 1, 10)
     given.load_state_dict(weights)

@@ -9,13 +9,13 @@ from torch import nn
 
 from renascent.core.errors import UserError
 from renascent.nets.adapt import adapt
-from renascent.nets.sizes.mobile_v2 import MobileNetV2
+from renascent.nets.sizes.mobile_v1 import MobileNetV1
 from renascent.nets.sizes.resnet import ResNetImages
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 
 CONFIGS = {
     "resnet8": ResNetCifar(layers_count=8),
-    "mobilenet-v2": MobileNetV2(small=True, width=0.2),
+    "mobilenet-v1": MobileNetV1(small=True, width=0.1),
     "resnet50": ResNetImages(layers_count=50, small=True, width=0.05),
 }
 
