@@ -57,7 +57,9 @@ class SizedSpace(SpaceConfig):
         """Return the trained reference network, its channels in order; nothing where there is none."""
         if state is None:
             return Ranked({}, {})
-        return ranked(self.network(self.reference, channels_in, classes), state, channels_in)
+        with torch.random.fork_rng([]):  # what is drawn for its weights is overwritten
+            net = self.network(self.reference, channels_in, classes)
+        return ranked(net, state, channels_in)
 
     def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
         """List the layers for the values of all decisions and an input of `shape` (channels, h, w)."""
