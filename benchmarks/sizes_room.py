@@ -38,11 +38,11 @@ from sizes_cifar10 import (
     reference_of,
 )
 
+from renascent.core.decisions import is_depth
 from renascent.core.environment import environment
 from renascent.core.files import write_json
 from renascent.core.space import Arch
 from renascent.costs import macs
-from renascent.costs.scaling import is_depth
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 from renascent.nets.sizes.space import SizedSpace
 

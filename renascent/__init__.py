@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from renascent.nets.cells.nats import NatsTopology as NatsTopology
     from renascent.nets.cells.pyramid import PyramidTree as PyramidTree
     from renascent.nets.sizes.resnet_cifar import ResNetCifar as ResNetCifar
+    from renascent.strategies import FAMILIES as FAMILIES
     from renascent.strategies import STRATEGIES as STRATEGIES
     from renascent.strategies.bayesnas import BayesNAS as BayesNAS
     from renascent.strategies.darts import DARTS as DARTS
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from renascent.strategies.enas import ENAS as ENAS
     from renascent.strategies.fbnetv2 import FBNetV2 as FBNetV2
     from renascent.strategies.gdas import GDAS as GDAS
+    from renascent.strategies.magnitude import Magnitude as Magnitude
     from renascent.strategies.nes import NES as NES
     from renascent.strategies.proxyless import Proxyless as Proxyless
     from renascent.strategies.proxyless_reinforce import ProxylessReinforce as ProxylessReinforce
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from renascent.strategies.trials.rea import REA as REA
     from renascent.strategies.trials.reinforce import REINFORCE as REINFORCE
     from renascent.strategies.tunas import TuNAS as TuNAS
+    from renascent.strategies.uniform import Uniform as Uniform
     from renascent.tasks import DATASETS as DATASETS
     from renascent.tasks.distill import Distillation as Distillation
     from renascent.tasks.distill import Distilled as Distilled

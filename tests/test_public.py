@@ -11,13 +11,13 @@ import renascent
 NAMES = {
     *("search", "Result", "NatsTopology", "GDAS", "DARTS", "DARTSSecondOrder", "SETN", "ENAS", "RSPS", "Fit"),
     *("WeightRule", "ImageTask", "ImageOptions", "load_task", "Space", "Choice", "Integer", "Real", "Subset"),
-    *("Arch", "UserError", "RenascentError", "STRATEGIES", "SPACES", "DATASETS", "RECIPES"),
+    *("Arch", "UserError", "RenascentError", "STRATEGIES", "FAMILIES", "SPACES", "DATASETS", "RECIPES"),
     *("open_table", "Table", "Column", "Problem", "MULTITRIAL", "RandomSearch", "REA", "REINFORCE", "BOHB", "Proposal"),
     *("Outcome", "Tabular", "Trained", "Constraint", "trials", "Simulated", "RealTime", "recorded", "Run", "Contest"),
     *("compare", "standings", "pareto", "hypervolume", "ResNetCifar", "NES", "TAS", "FBNetV2", "TuNAS"),
     *("Distillation", "Distilled", "adapt", "measure", "measure_all", "Lut", "LatencyCost", "cost_of"),
     *("topology_space", "DartsCells", "Proxyless", "ProxylessReinforce", "MBConv", "PyramidTree"),
-    *("FBNet", "BlockLatency", "DSO", "DSONAS", "BayesNAS", "curvature"),
+    *("FBNet", "BlockLatency", "DSO", "DSONAS", "BayesNAS", "curvature", "Uniform", "Magnitude"),
 }
 
 

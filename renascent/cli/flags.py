@@ -221,9 +221,11 @@ def glance(
     >>> glance(["space", "--json", "--seed", "3", "--lr=1"], [])
     (['space'], {'--json': '', '--seed': '3', '--lr': '1'})
     """
+    parts = list(parts)
     alone, given = _split(argv, parts)
     if names is not None and (not alone or alone[0] not in names):
-        more = [Part("", chosen("", table, name)) for table in (names, *others) for name in table]
+        taken = frozenset(flag.key for part in parts for flag in part.flags())
+        more = [Part("", chosen("", table, name), name, taken) for table in (names, *others) for name in table]
         return _split(argv, [*parts, *more])
     return alone, given
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -259,3 +260,12 @@ def checked_scores(name: str, decision: Decision, score: ArrayLike) -> NDArray[n
     if array.shape != shape or np.isnan(array).any():
         raise UserError(f"decision '{name}' cannot have scores {array.tolist()}: give {shape[0]}, none NaN")
     return array
+
+
+def is_depth(name: str) -> bool:
+    """Return whether a decision is how many blocks there are.
+
+    >>> is_depth("depth1"), is_depth("depth.layers"), is_depth("depthwise.conv")
+    (True, True, False)
+    """
+    return re.fullmatch(r"depth(\d*|\..+)", name) is not None

@@ -164,6 +164,8 @@ class Setup:
     goals: the budget; what a search finds keeps all of it.
     start: the architecture to start from, where there is one: the reference, scaled to the budget.
     epochs: passes over the training split; 0 where nobody says.
+    reference: the network as published, or as given.
+    channels: how strong the channels of each width of a trained reference are, (reference's width,): see `Ranked`.
     """
 
     net: Supernet
@@ -174,6 +176,8 @@ class Setup:
     goals: tuple[Goal, ...] = ()
     start: Arch | None = None
     epochs: int = 0
+    reference: Arch | None = None
+    channels: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def generator(self) -> torch.Generator:
         """Return a generator on the CPU, so that a seed means the same draws on every device."""
@@ -247,4 +251,18 @@ class OneShot(Protocol):
         """Return how likely each option of each decision now is, each (options,); for reports.
 
         Of a Subset each option has a chance of its own: above 1/2 where it would be kept.
+        """
+
+
+@runtime_checkable
+class Family(Protocol):
+    """A choice without a search: a row of networks, of which the largest inside the budget is taken.
+
+    A frozen dataclass of settings. Nothing is trained.
+    """
+
+    def family(self, setup: Setup) -> NDArray[np.int64]:
+        """Return the row as option indices, (n, decisions): none is smaller than the one before in any decision.
+
+        Raises UserError where the setup lacks what it goes by.
         """

@@ -38,6 +38,18 @@ class ChainBlock(NamedTuple):
     size: tuple[int, int]
 
 
+class Ranked(NamedTuple):
+    """A trained network whose channels are in order, the strongest first: the first k are the ones to keep.
+
+    state: its weights in that order.
+    strengths: width -> strength of each of its channels, not rising, of mean 1: the squared L2 norm of all weights that
+        make or read a channel, over its mean in the group of channels that must go together.
+    """
+
+    state: Mapping[str, Tensor]
+    strengths: Mapping[str, NDArray[np.float64]]
+
+
 class Supernet(nn.Module, ABC):
     """A network that holds every architecture of `space`, with shared weights."""
 
@@ -168,3 +180,10 @@ class SpaceConfig(ABC):
     def inherit(self, arch: Arch, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the weights whose leading parts `arch` takes, of those of the reference network."""
         return state
+
+    def ranked(self, state: Mapping[str, Tensor] | None, channels_in: int, classes: int) -> Ranked:
+        """Return the trained reference network, its channels in order. state: its weights, None where there are none.
+
+        Raises UserError where a space is not one of sizes, or the weights are of another network.
+        """
+        raise UserError(f"space '{self.space.name}' has no sizes that could be scaled: search it")

@@ -12,6 +12,7 @@ from renascent.core.knapsack import Indices, Knapsack, knapsack
 from renascent.core.protocols import Goal
 from renascent.core.rules import Group
 from renascent.core.space import Arch, Integer, Space, Subset
+from renascent.core.text import number
 
 FILLED = 0.95
 """Share of the tightest bound that a repaired architecture should use: unused budget is lost accuracy."""
@@ -182,6 +183,35 @@ def within(
         raise none_inside(space, goals)
     found = {arch: score(arch) for arch in dict.fromkeys(map(space.from_indices, np.stack(rows)[fits]))}
     return max(found, key=found.__getitem__)
+
+
+def largest(space: Space, goals: Sequence[Goal], rows: Indices) -> Arch:
+    """Return the last of a row of architectures that is inside the budget.
+
+    rows: option indices (n, decisions), none smaller in any decision than the one before.
+    Raises BudgetError, naming the nearest budget that one of them keeps, when none is inside.
+
+    >>> space = Space({"width": Integer((8, 16, 24))})
+    >>> goal = Goal("macs", 16.0, lambda gates: gates, lambda rows: 8.0 * (rows.sum(1) + 1))
+    >>> largest(space, [goal], np.array([[0], [1], [2]]))
+    Arch({'width': 16})
+    """
+    costs = np.stack([goal.exact(rows) for goal in goals])
+    limits = np.array([goal.limit for goal in goals])[:, None]
+    fits = np.flatnonzero((costs <= limits).all(0))
+    if not fits.size:
+        near = costs[:, int((costs / limits).max(0).argmin())].tolist()
+        asked, least = (
+            ",".join(
+                f"{goal.name}<={number(value, short=True, up=True)}" for goal, value in zip(goals, row, strict=True)
+            )
+            for row in ([goal.limit for goal in goals], near)
+        )
+        raise BudgetError(
+            f"no network scaled in this way keeps {asked}: the nearest is {least}; give that, let more be scaled "
+            "(depth, resolution), or search"
+        )
+    return space.from_indices(rows[fits[-1]])
 
 
 def nearest(space: Space, goals: Sequence[Goal], row: Indices) -> Indices:

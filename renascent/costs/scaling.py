@@ -1,11 +1,11 @@
 """The reference network at other sizes: everything times one factor, or as much as a budget allows."""
 
-import re
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from renascent.core.decisions import is_depth
 from renascent.core.protocols import Goal, SpaceConfig
 from renascent.core.space import Arch, Integer, Space
 from renascent.core.within import cheapest
@@ -21,15 +21,6 @@ def is_size_space(config: SpaceConfig) -> bool:
     """Return whether a space has a reference network, and all decisions are sizes of it."""
     sizes = all(isinstance(decision, Integer) for decision in config.space.decisions.values())
     return sizes and config.reference is not None
-
-
-def is_depth(name: str) -> bool:
-    """Return whether a decision is how many blocks there are.
-
-    >>> is_depth("depth1"), is_depth("depth.layers"), is_depth("depthwise.conv")
-    (True, True, False)
-    """
-    return re.fullmatch(r"depth(\d*|\..+)", name) is not None
 
 
 def scaled_to(config: SpaceConfig, reference: Arch, exact: Exact, shares: Sequence[float]) -> dict[str, Arch]:

@@ -16,8 +16,9 @@ from renascent.core.files import is_there
 from renascent.core.fingerprint import fingerprint
 from renascent.core.names import name_of
 from renascent.core.optimiser import check_learns
-from renascent.core.protocols import OneShot, Priced, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
+from renascent.core.protocols import Family, OneShot, Priced, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
 from renascent.core.schema import written
+from renascent.core.spaces import Ranked
 from renascent.costs.budget import Budget
 from renascent.costs.latency.clock import EAGER
 from renascent.experiment.result import Result
@@ -26,12 +27,12 @@ from renascent.loops.share import begin, share
 from renascent.nets import RECORDED
 from renascent.nets.sizes.inherit import first_k
 from renascent.results.budgeted import prepare, settle, table_of
-from renascent.strategies import STRATEGIES
+from renascent.strategies import NAMED
 
 
 def search(
     space: SpaceConfig,
-    strategy: OneShot,
+    strategy: OneShot | Family,
     task: Task,
     *,
     epochs: int = 100,
@@ -50,6 +51,8 @@ def search(
 ) -> Result:
     """Search `space` for the best architecture on `task` by shared weights, and return it.
 
+    strategy: how to search; or a `Family`, which takes the largest network of a row inside the budget: nothing is then
+    trained, whatever `epochs` says, and the channels of trained weights are put in order, the strongest first.
     epochs: passes over the training split.  batch: images a step draws from each stream.
     weights: how the shared weights learn; the papers' setting unless given.
     out: the run folder, runs/SPACE-STRATEGY-DATA-SEED unless given.  resume: go on with the run in it; where that has
@@ -72,15 +75,14 @@ def search(
     Raises BudgetError for a budget that cannot be kept, UserError for a table of another space or without that problem
     and for a folder that cannot be used, Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
-    if epochs < 1 or batch < 1:
-        raise UserError(f"epochs is {epochs} and batch is {batch}: give at least 1 of each")
-    check_seed(seed)
+    epochs = _checked(strategy, epochs, batch, seed)
     rule = weights or WeightRule()
     known = truth_of(truth, space.space, truth_problem or task.name) if truth is not None else None
     config = _config(space, strategy, task, rule) | {"epochs": epochs, "batch": batch, "seed": seed}
     names = (config["space"], config["strategy"], config["task"]["name"], seed)
     folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
+    order = _ranked(space, strategy, task, pretrained, bounds)
     where: Any = {"latency": latency, "runtime": runtime, "folder": folder, "resume": resume}
     ready = prepare(space, task, bounds, **where) if bounds else None
     table = ready.table if ready else table_of(latency)
@@ -97,8 +99,9 @@ def search(
     task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        net = _supernet(space, task, pretrained)
-        state = begin(strategy, Setup(net, task, net.space, rule, seed, goals, start, epochs))
+        net = _supernet(space, task, order.state)
+        setup = Setup(net, task, net.space, rule, seed, goals, start, epochs, space.reference, order.strengths)
+        state = begin(strategy, setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
@@ -114,7 +117,33 @@ def search(
             return Result.save_new(folder, space, found, task, goals, seen, table)
 
 
-def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] | None) -> Supernet:
+def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int) -> int:
+    """Return how many epochs are to be trained: none of a family. Raises UserError for numbers that cannot be."""
+    if epochs < 1 or batch < 1:
+        raise UserError(f"epochs is {epochs} and batch is {batch}: give at least 1 of each")
+    check_seed(seed)
+    return 0 if isinstance(strategy, Family) else epochs
+
+
+def _ranked(
+    space: SpaceConfig,
+    strategy: OneShot | Family,
+    task: Task,
+    pretrained: Mapping[str, Tensor] | None,
+    budget: Budget | None,
+) -> Ranked:
+    """Return the weights to start from, for a family with their channels in order.
+
+    Raises UserError for a family without a budget, or of a space that is not one of sizes.
+    """
+    if not isinstance(strategy, Family):
+        return Ranked(pretrained or {}, {})
+    if budget is None:
+        raise UserError("without a search the largest network inside a budget is taken: give one, such as macs<=0.5x")
+    return space.ranked(pretrained, task.channels, task.classes)
+
+
+def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor]) -> Supernet:
     """Return the network that is searched, on the task's device.
 
     Raises UserError where it does not fit, is not in single precision, or the device cannot be used.
@@ -132,11 +161,11 @@ def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor] |
     return net.to(device, memory_format=space.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
-def _config(space: SpaceConfig, strategy: OneShot, task: Task, rule: WeightRule) -> dict[str, Any]:
+def _config(space: SpaceConfig, strategy: OneShot | Family, task: Task, rule: WeightRule) -> dict[str, Any]:
     return {
         "space": name_of(space, RECORDED),
         "space_config": written(space),
-        "strategy": name_of(strategy, STRATEGIES),
+        "strategy": name_of(strategy, NAMED),
         "strategy_config": asdict(strategy),  # type: ignore[call-overload]
         "task": task.describe(),
         "weights": written(rule),

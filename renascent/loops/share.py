@@ -13,10 +13,10 @@ from torch import Tensor
 
 from renascent.core.errors import Diverged, UserError
 from renascent.core.gates import ONE_HOT_DECISIONS, Gate, one_hot
-from renascent.core.protocols import Batch, Goal, Loss, OneShot, Say, Score, Setup, State
+from renascent.core.protocols import Batch, Family, Goal, Loss, OneShot, Say, Score, Setup, State
 from renascent.core.space import Arch, Integer, Space, Subset
 from renascent.core.thin import has_subsets, random_thin, refuse_cut, thin
-from renascent.core.within import SAMPLES, uniform, within
+from renascent.core.within import SAMPLES, largest, uniform, within
 from renascent.loops._drive import drive
 from renascent.loops.run import Run
 
@@ -47,7 +47,7 @@ class SearchOutcome:
 
 
 def share(
-    strategy: OneShot,
+    strategy: OneShot | Family,
     setup: Setup,
     *,
     epochs: int,
@@ -57,7 +57,7 @@ def share(
     say: Say = lambda event: None,
     truth: Callable[[Arch], float | None] | None = None,
 ) -> SearchOutcome:
-    """Search with shared weights, going on where `run` stopped, and derive the architecture.
+    """Search with shared weights, going on where `run` stopped, and derive the architecture. A `Family` trains nothing.
 
     epochs: passes over the training split.  batch: images a step draws from each stream.
     state: of the strategy, where it is made already.
@@ -65,22 +65,17 @@ def share(
     the event of every epoch, that of the result into the last one; the search does not see it.
     Raises Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
-    data = setup.task.streams(setup.seed, batch)
     state = state or begin(strategy, replace(setup, epochs=epochs))
     scorer = Scorer(state)
-    seconds = drive(
-        run,
-        {"state": state, "train": data.train, "val": data.val},
-        epochs=epochs,
-        steps_per_epoch=data.train.steps_per_epoch,
-        seed=setup.seed,
-        step=lambda t: strategy.step(state, data, t),
-        epoch=lambda means: _policy_facts(strategy, state, truth),
-        say=say,
-    )
+    if isinstance(strategy, Family):
+        run.restore()  # forgets what a session said that was killed
+        seconds = 0.0
+    else:
+        seconds = _trained(strategy, state, epochs, batch, run, say, truth)
     began = time.monotonic()
-    # no loss was computed from what the last step made of the weights
-    scorer.check(_mode(setup.space, strategy.probabilities(state)))
+    if not isinstance(strategy, Family):
+        # no loss was computed from what the last step made of the weights
+        scorer.check(_mode(setup.space, strategy.probabilities(state)))
     arch, corrected = derived(strategy, state, scorer, setup.goals)
     scorer.check(arch)
     score = scorer(arch)
@@ -93,8 +88,39 @@ def share(
     return SearchOutcome(arch, score, seconds, state, **known)
 
 
-def begin(strategy: OneShot, setup: Setup) -> State[Any]:
-    """Return the state of a new search. Raises UserError for decisions of which the strategy would learn nothing."""
+def _trained(
+    strategy: OneShot,
+    state: State[Any],
+    epochs: int,
+    batch: int,
+    run: Run,
+    say: Say,
+    truth: Callable[[Arch], float | None] | None,
+) -> float:
+    """Take all steps, and return the seconds they took."""
+    setup = state.setup
+    data = setup.task.streams(setup.seed, batch)
+    return drive(
+        run,
+        {"state": state, "train": data.train, "val": data.val},
+        epochs=epochs,
+        steps_per_epoch=data.train.steps_per_epoch,
+        seed=setup.seed,
+        step=lambda t: strategy.step(state, data, t),
+        epoch=lambda means: _policy_facts(strategy, state, truth),
+        say=say,
+    )
+
+
+def begin(strategy: OneShot | Family, setup: Setup) -> State[Any]:
+    """Return the state of a new search. Raises UserError for decisions of which the strategy would learn nothing.
+
+    And BudgetError where no member of a family is inside the budget.
+    """
+    setup.net.eval()  # a weight step trains; what compares architectures must not depend on a dropout's draws
+    if isinstance(strategy, Family):
+        largest(setup.space, setup.goals, strategy.family(setup))
+        return State(setup, setup.weights.optimiser(setup.net), setup.generator(), None)
     kind = type(strategy).__name__
     for name, decision in setup.space.decisions.items():
         if name in ONE_HOT_DECISIONS and not getattr(strategy, "takes_one_hot", True):
@@ -107,18 +133,21 @@ def begin(strategy: OneShot, setup: Setup) -> State[Any]:
                 f"decision '{name}' is a Subset, and {kind} takes one option of each decision: "
                 "use Choice or Integer, or another strategy"
             )
-    setup.net.eval()  # a weight step trains; what compares architectures must not depend on a dropout's draws
     return strategy.init(setup)
 
 
-def derived(strategy: OneShot, state: State[Any], score: Score, goals: Sequence[Goal] = ()) -> tuple[Arch, bool]:
+def derived(
+    strategy: OneShot | Family, state: State[Any], score: Score, goals: Sequence[Goal] = ()
+) -> tuple[Arch, bool]:
     """Return the architecture that a strategy derives; with `goals`, the best feasible one under its policy.
 
-    If it scores no better than the mean of random feasible architectures, the best of those replaces it: whether it
-    does so comes second.
+    Of a family, the largest feasible one. If what a strategy derives scores no better than the mean of random feasible
+    architectures, the best of those replaces it: whether it does so comes second.
 
     Raises BudgetError when none is inside.
     """
+    if isinstance(strategy, Family):
+        return largest(state.space, goals, strategy.family(state.setup)), False
     if not goals:
         return strategy.derive(state, score), False
     setup, known = state.setup, functools.cache(score)

@@ -7,7 +7,7 @@ from markupsafe import Markup, escape
 
 from renascent.core.source import arguments, docstring, place_of, references
 from renascent.results.record import Record
-from renascent.strategies import STRATEGIES
+from renascent.strategies import NAMED
 
 FIT, DISTILLATION = "renascent.loops.fit:Fit", "renascent.tasks.distill:Distillation"
 WEIGHTS = "renascent.core.optimiser:WeightRule"
@@ -25,7 +25,7 @@ def citations(result: Record) -> Iterator[Citation]:
 
 def _used(result: Record) -> Iterator[tuple[str, Sequence[str]]]:
     asked, training = result.asked, result.training
-    strategy, _ = STRATEGIES.places.get(asked.strategy, ("", {}))
+    strategy, _ = NAMED.places.get(asked.strategy, ("", {}))
     yield f"strategy {asked.strategy}", references(strategy)
     yield f"space {asked.space}", references(place_of(type(result.space)))
     yield f"data {asked.task.name}", [asked.task.source]

@@ -19,6 +19,7 @@ from renascent.reports import sizes as sizereport
 from renascent.reports.cell import cell as draw_cell
 from renascent.reports.cell import short
 from renascent.reports.citations import citations
+from renascent.reports.entropy import policy_entropy
 from renascent.reports.plots import COLOURS, Line, Picture, chart
 from renascent.reports.policy import curves, expected_cost_figure, policy_figures, undecided
 from renascent.reports.render import breakable, render
@@ -27,8 +28,10 @@ from renascent.reports.summary import (
     baseline_description,
     counted,
     elsewhere,
+    inside_accuracy,
     multiple,
     not_counted,
+    searched,
     table_accuracy,
     training_description,
 )
@@ -108,7 +111,9 @@ def _notes(result: Record, epochs: Sequence[SearchEpoch]) -> Iterator[str]:
             of = f" of {cost.network}, which has the same decisions" if cost.network else ""
             told = "" if cost.measured is not None else "; it was not measured: that device is not here"
             yield f"The budget's {name} is that{of} on {cost.by}{told}."
-    if not epochs:
+    if (moved := policy_entropy(result)) and moved.undecided:
+        yield moved.undecided
+    if not epochs and searched(result):
         yield "The events of the search are missing, so there are no curves."
 
 
@@ -118,7 +123,8 @@ def _tiles(result: Record) -> Iterator[tuple[str, str, str]]:
     for split, score in training.scores.items() if training else ():
         name = "test accuracy" if split == "test" else "validation accuracy"
         yield name, percent(score), _versus(result, training, split) if training else ""
-    yield "accuracy in the search", percent(about.search_score), "with shared weights, on one validation batch"
+    where, weights = inside_accuracy(result)
+    yield where, percent(about.search_score), f"with {weights}, on one validation batch"
     if told := about.truth:
         yield "accuracy in the table", *table_accuracy(told)
     yield "parameters", f"{about.params:,}", ""
@@ -191,12 +197,13 @@ def _costs(result: Record) -> list[tuple[str, str, str]]:
     about, training, latency = result.about, result.training, result.latency
     of_what = "every chosen operation counted, reachable or not"
     of_what = "of what lies on a path from input to output" if result.space.space.alive else of_what
+    spent = "training of the shared weights and the strategy" if searched(result) else "nothing was trained"
     rows = [
         ("parameters", f"{about.params:,}", of_what),
         ("MACs", f"{about.macs:,}", f"one image of {'x'.join(map(str, result.shape))}"),
         ("latency, median", f"{latency.median_ms:.3f} ms", f"one image, {latency.runtime}"),
         ("latency, p10 to p90", f"{latency.p10_ms:.3f} to {latency.p90_ms:.3f} ms", "of repeated passes"),
-        ("search", f"{about.search_seconds:,.1f} s", "training of the shared weights and the strategy"),
+        ("search", f"{about.search_seconds:,.1f} s", spent),
     ]
     if training is None:
         return rows

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from renascent.core.space import Subset
 from renascent.core.thin import has_subsets
 from renascent.costs.scaling import is_size_space
 from renascent.reports.cell import short
+from renascent.reports.entropy import counts, most, subsets
 from renascent.reports.plots import COLOURS, HUES, RULE, SOFT, Line, Picture, bare, chart, draw, epoch_axis, tip
 from renascent.reports.sizefigures import heat
 from renascent.results.facts import Epoch, SearchEpoch
@@ -61,7 +61,7 @@ def policy_figures(result: Record, epochs: Sequence[SearchEpoch], styles: Mappin
     kept = {n: rows.pop(n) for n in list(rows) if isinstance(rows[n][0], tuple)}
     found = [first]
     if kept:
-        found.append(_kept(kept, at, _options(result)))
+        found.append(_kept(kept, at, counts(result)))
     if rows:
         title = "mode of each decision in each epoch"
         found.append((_strips(rows, at, styles, title), _legend(styles)))
@@ -95,8 +95,8 @@ def _kept(rows: Mapping[str, Sequence[Any]], at: Sequence[int], counts: Mapping[
 
 def undecided(result: Record, recorded: Sequence[SearchEpoch]) -> bool:
     """Return whether the policy stayed uniform: every decision has its largest entropy in every epoch."""
-    most = _most(result)
-    pairs = {(most.get(n, 0.0), nats) for e in recorded for n, nats in e.entropy.items()}
+    largest = most(result)
+    pairs = {(largest.get(n, 0.0), nats) for e in recorded for n, nats in e.entropy.items()}
     even = all(abs(nats - largest) < 1e-5 for largest, nats in pairs)
     return bool(pairs) and even and len(pairs) == len(dict(pairs))
 
@@ -128,10 +128,10 @@ def _strips(
 
 def _curves(result: Record, recorded: Sequence[SearchEpoch], names: Sequence[str]) -> Drawing:
     lines = [Line(n, [(e.epoch, e.entropy[n]) for e in recorded], COLOURS[k % 6]) for k, n in enumerate(names)]
-    known = _options(result)
-    counts = sorted({known.get(n, 0) for n in names if n not in _subsets(result)} - {0, 1})
-    even = {f"ln {n}: all {n} options equally likely": math.log(n) for n in counts}
-    if several := sorted({known[n] for n in names if n in _subsets(result)}):
+    known = counts(result)
+    sizes = sorted({known.get(n, 0) for n in names if n not in subsets(result)} - {0, 1})
+    even = {f"ln {n}: all {n} options equally likely": math.log(n) for n in sizes}
+    if several := sorted({known[n] for n in names if n in subsets(result)}):
         even |= {f"{n} ln 2: each of {n} options as likely kept as not": n * math.log(2) for n in several}
     # from zero, unless all that happens is close to undecided
     base = 0.0 if min(y for line in lines for _, y in line.points) < max(even.values(), default=0.0) / 2 else None
@@ -141,14 +141,14 @@ def _curves(result: Record, recorded: Sequence[SearchEpoch], names: Sequence[str
 
 
 def _shades(result: Record, recorded: Sequence[SearchEpoch], names: Sequence[str]) -> Drawing:
-    most = _most(result)
-    rows = {name: [e.entropy[name] / (most.get(name) or math.log(2)) for e in recorded] for name in names}
+    largest = most(result)
+    rows = {name: [e.entropy[name] / (largest.get(name) or math.log(2)) for e in recorded] for name in names}
     title = "entropy of each decision in each epoch, as a share of its largest"
     drawn = heat(
         rows,
         [e.epoch for e in recorded],
         high=1.0,
-        unit="entropy / its largest" if _subsets(result) else "entropy / ln(options)",
+        unit="entropy / its largest" if subsets(result) else "entropy / ln(options)",
         title=title,
     )
     return drawn, Markup("Entropy of each decision: pale is settled, dark is uniform.")
@@ -182,19 +182,3 @@ def _legend(styles: Mapping[object, str]) -> Markup:
     return Markup("Mode of each decision:") + Markup("").join(
         key.format(style, short(option)) for option, style in styles.items()
     )
-
-
-def _options(result: Record) -> dict[str, int]:
-    """Return how many options each decision has; 0 for one of another kind."""
-    return {name: len(getattr(decision, "options", ())) for name, decision in result.space.space.decisions.items()}
-
-
-def _subsets(result: Record) -> set[str]:
-    """Return the decisions that keep any of their options."""
-    return {name for name, decision in result.space.space.decisions.items() if isinstance(decision, Subset)}
-
-
-def _most(result: Record) -> dict[str, float]:
-    """Return the largest entropy of each decision (nats): of a subset, that of as many coins as it has options."""
-    several = _subsets(result)
-    return {n: k * math.log(2) if n in several else math.log(max(k, 1)) for n, k in _options(result).items()}

@@ -6,14 +6,16 @@ from typing import Any
 from markupsafe import Markup
 
 from renascent.core.bounds import COSTS
+from renascent.core.decisions import is_depth
 from renascent.core.text import number
 from renascent.costs.counts import cost_of
-from renascent.costs.scaling import is_depth, is_size_space
+from renascent.costs.scaling import is_size_space
 from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.reports.plots import COLOURS, SOFT
 from renascent.reports.policy import Drawing
 from renascent.reports.sizefigures import Dots, Size, bars, profile
 from renascent.reports.sizefigures import plane as plane_figure
+from renascent.reports.summary import inside_accuracy
 from renascent.results.facts import Cell, Cost
 from renascent.results.record import Record
 
@@ -71,8 +73,9 @@ def plane(result: Record) -> list[Drawing]:
         Dots("scaled", [at[name] for name in scale], SOFT, [f"reference, {name}" for name in scale], joined=True),
         Dots("found", [at["found"]], COLOURS[0]),
     ]
-    unit = "accuracy in the search (%)"
-    words = "With shared weights, on one validation batch: found, and the reference scaled uniformly."
+    where, weights = inside_accuracy(result)
+    unit = f"{where} (%)"
+    words = f"With {weights}, on one validation batch: found, and the reference scaled uniformly."
     drawn = [(plane_figure(series, title=f"{unit} and {cost}", y_unit=unit, **about), Markup(words))]
     if trained := _trained(result, cost, {name: x for name, (x, _) in at.items()}):
         unit = "accuracy, trained (%)"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from renascent.core.bounds import LATENCY
+from renascent.core.errors import UserError
 from renascent.core.text import aligned, number, percent, short
+from renascent.reports.entropy import Entropy, policy_entropy
+from renascent.strategies import FAMILIES
 
 if TYPE_CHECKING:
     from renascent.results.facts import Cost, Training, Truth
@@ -17,19 +21,30 @@ if TYPE_CHECKING:
 def summary(result: Record) -> str:
     """Return the final table: the cell, its accuracy, what it costs, and what finding it cost."""
     about = result.about
-    title = f"{about.space}, found by {about.strategy} on {about.task} (seed {about.seed})"
+    how = "found" if searched(result) else "scaled, without a search,"
+    title = f"{about.space}, {how} by {about.strategy} on {about.task} (seed {about.seed})"
     cost, training = f"{about.search_seconds:.1f} s", result.training
     if training and (times := multiple(result)):
         cost += f", {times} ({training.seconds:.1f} s)"
-    rows = [*_accuracies(result), *_costs(result), ("search cost", cost), ("folder", str(result.folder))]
+    moved = _entropy(result)
+    policy = [("policy entropy", str(moved))] if moved else []
+    rows = [*_accuracies(result), *_costs(result), *policy, ("search cost", cost), ("folder", str(result.folder))]
     cell = [f"  {line}" for line in result.space.draw(result.arch).splitlines()]
     bounds = [""] * bool(about.costs) + budget_table(about.costs)
-    return "\n".join([title, "", *cell, "", about.arch, "", aligned(rows), *bounds])
+    undecided = ["", moved.undecided] if moved and moved.undecided else []
+    return "\n".join([title, "", *cell, "", about.arch, "", aligned(rows), *bounds, *undecided])
+
+
+def _entropy(result: Record) -> Entropy | None:
+    with suppress(UserError):  # a result can be told where the log of its search cannot be read; the page says so
+        return policy_entropy(result)
+    return None
 
 
 def _accuracies(result: Record) -> list[tuple[str, str]]:
     inside = percent(result.about.search_score)
-    rows = [("accuracy in the search", f"{inside} (shared weights, one validation batch)")]
+    where, weights = inside_accuracy(result)
+    rows = [(where, f"{inside} ({weights}, one validation batch)")]
     if told := result.about.truth:
         rows.append(("accuracy in the table", "{} ({})".format(*table_accuracy(told))))
     training = result.training
@@ -46,6 +61,18 @@ def _accuracies(result: Record) -> list[tuple[str, str]]:
             origin = "as it was given" if reference.given else "from fresh weights, without a teacher"
             rows.append(("reference network", f"{percent(reference.scores[split])} ({origin})"))
     return rows
+
+
+def searched(result: Record) -> bool:
+    """Return whether anything was trained to find a result; not where the largest of a row of networks was taken."""
+    return result.about.strategy not in FAMILIES
+
+
+def inside_accuracy(result: Record) -> tuple[str, str]:
+    """Return what the accuracy of a result before its training is called, and with which weights it was."""
+    if searched(result):
+        return "accuracy in the search", "shared weights"
+    return "accuracy before training", "the weights that it starts from"
 
 
 def elsewhere(result: Record, between: str) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from renascent.core.bounds import LATENCY
+from renascent.core.decisions import is_depth
 from renascent.core.errors import BudgetError
 from renascent.core.files import is_there, write_json
-from renascent.core.protocols import Goal, OneShot, Priced, SpaceConfig, Task
+from renascent.core.protocols import Family, Goal, OneShot, Priced, SpaceConfig, Task
 from renascent.core.schema import read_as, written
 from renascent.core.space import Arch
 from renascent.costs import Latency, macs, params
@@ -23,7 +24,7 @@ from renascent.costs.latency.fitted import FittedLatency, Stored, fitted_latency
 from renascent.costs.latency.runtimes import check_runtime
 from renascent.costs.latency.sources import read_latency
 from renascent.costs.latency.table import Lut
-from renascent.costs.scaling import is_depth, scaled
+from renascent.costs.scaling import scaled
 from renascent.loops.share import Scorer, SearchOutcome, derived
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 from renascent.results.facts import Cost
@@ -36,6 +37,11 @@ TABLE_FILE = "latency-table.json"
 
 ATTEMPTS = 5
 """How often a network is derived again, under a tighter bound on latency or a looser one."""
+
+KEPT = (
+    "\nthe reference (the network as published, or your model as given) keeps this budget already: it needs no search"
+)
+"""What is said before a search for a budget that nothing has to be given up for."""
 
 USED = 0.9
 """Share of a bound from which on it counts as used."""
@@ -58,7 +64,8 @@ class Budgeted:
     table: Lut | BlockLatency | None = None
 
     def __str__(self) -> str:
-        return feasibility_text(self.rows)
+        kept = all(row.reference is not None and row.reference <= row.limit for row in self.rows)
+        return feasibility_text(self.rows) + KEPT * kept
 
     def keep(self, folder: Path) -> None:
         """Write down what predicts its latency, so that the folder needs no other."""
@@ -122,7 +129,7 @@ def table_of(latency: Priced | None) -> Lut | BlockLatency | None:
 def settle(
     config: SpaceConfig,
     task: Task,
-    strategy: OneShot,
+    strategy: OneShot | Family,
     found: SearchOutcome,
     goals: Sequence[Goal],
     *,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from renascent.core.names import Names
 
 if TYPE_CHECKING:
-    from renascent.core.protocols import OneShot
+    from renascent.core.protocols import Family, OneShot
 
 STRATEGIES: Names[type[OneShot]] = Names(
     {
@@ -27,3 +27,14 @@ STRATEGIES: Names[type[OneShot]] = Names(
         "bayesnas": "renascent.strategies.bayesnas:BayesNAS",
     }
 )
+
+FAMILIES: Names[type[Family]] = Names(
+    {
+        "uniform": "renascent.strategies.uniform:Uniform",
+        "magnitude": "renascent.strategies.magnitude:Magnitude",
+    }
+)
+"""What needs no search: the reference network made smaller by a rule of one parameter."""
+
+NAMED: Names[type[OneShot | Family]] = Names({**STRATEGIES.places, **FAMILIES.places})
+"""All that `search` takes by name."""

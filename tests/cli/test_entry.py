@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shlex
 import shutil
@@ -17,7 +18,7 @@ from PIL import Image
 from renascent.cli.entry import main
 from renascent.core.protocols import Loss
 from renascent.experiment.recipes import RECIPES
-from renascent.strategies import STRATEGIES
+from renascent.strategies import FAMILIES, STRATEGIES
 from renascent.strategies.gdas import GDAS
 from renascent.tasks import DATASETS
 from renascent.tasks.images import ImageTask
@@ -51,6 +52,9 @@ def test_search_prints_the_table_and_fills_the_folder(say: Any, tmp_path: Path) 
     assert completed.code == 0
     assert "search: epoch 1/1" in completed.err
     assert "search cost" in completed.out
+    undecided = "The search stayed undecided: its policy's entropy is 1.609 nats at the end, 1.609 at the start"
+    assert undecided in completed.out
+    assert undecided.replace("'", "&#39;") in (folder / "report.html").read_text()
     assert "renascent fit runs/nats-topology-gdas-digits-0" in completed.out
     assert {"config.json", "environment.json", "events.jsonl", "arch.json", "data.json", "report.html"} <= {
         path.name for path in folder.iterdir()
@@ -65,6 +69,8 @@ def test_flags_reach_the_configuration_and_json_is_one_object(say: Any, tmp_path
     facts = completed.facts
     assert completed.out.count("\n") == 1
     assert (facts["folder"], facts["space"], facts["strategy"], facts["fit"]) == ("a", "nats-topology", "gdas", None)
+    assert facts["policy"]["entropy"]["start"] == pytest.approx(math.log(2))
+    assert "a larger arch_lr (--arch-lr) than 0.0003, or more epochs than 1" in facts["policy"]["undecided"]
     config = json.loads((tmp_path / "a" / "config.json").read_text())
     assert config["strategy_config"]["tau_start"] == 5.0
     assert (config["weights"]["lr"], config["weights"]["nesterov"]) == (0.05, False)
@@ -104,20 +110,25 @@ def test_report_and_export(say: Any, copy: Path) -> None:
 def test_list_names_everything(say: Any) -> None:
     facts = say("list --json").facts
     assert [row["name"] for row in facts["strategies"]] == list(STRATEGIES)
+    assert [row["name"] for row in facts["without a search"]] == list(FAMILIES)
     assert [row["name"] for row in facts["data"]] == list(DATASETS)
     assert [row["name"] for row in facts["recipes"]] == list(RECIPES)
     assert all(row["about"] for rows in facts.values() for row in rows)
-    assert all(row["paper"].startswith("arXiv:") for key in ("spaces", "strategies") for row in facts[key])
+    assert all(
+        row["paper"].startswith("arXiv:") for key in ("spaces", "strategies", "without a search") for row in facts[key]
+    )
     assert say("--json list").facts == facts
     text = say("list").out
-    assert all(name in text for name in [*STRATEGIES, *DATASETS, *RECIPES])
+    assert all(name in text for name in [*STRATEGIES, *FAMILIES, *DATASETS, *RECIPES])
 
 
 def test_help_shows_the_flags_of_what_is_named(say: Any) -> None:
     general, gdas = say("search --help").out, say("search nats-topology --strategy gdas --help").out
     assert "--tau-start" not in general
     assert "renascent search nats-topology --strategy gdas --data digits --help" in general
-    assert all(name in general for name in [*STRATEGIES, *DATASETS, "--lr", "--limit", "--threads", "--json"])
+    assert all(
+        name in general for name in [*STRATEGIES, *FAMILIES, *DATASETS, "--lr", "--limit", "--threads", "--json"]
+    )
     assert all(name in gdas for name in ("--tau-start", "softmax temperature at the first step", "--channels"))
     assert "--hidden" not in gdas
     enas = say("search nats-topology --strategy enas --help").out

@@ -13,7 +13,7 @@ from renascent.core.source import docstring, references
 from renascent.core.text import aligned
 from renascent.experiment.recipes import SUMMARIES
 from renascent.nets import SPACES
-from renascent.strategies import STRATEGIES
+from renascent.strategies import FAMILIES, STRATEGIES
 from renascent.strategies.trials import MULTITRIAL
 from renascent.tasks import DATASETS, DOWNLOADS
 
@@ -28,6 +28,7 @@ def run() -> Outcome:
     groups = {
         "spaces": _named(SPACES),
         "strategies": _named(STRATEGIES),
+        "without a search": _named(FAMILIES),
         "multi-trial strategies": _named(MULTITRIAL),
         "data": [
             {"name": name, "about": _first(place.partition(":")[0]), "files": flagged(DOWNLOADS[name])}

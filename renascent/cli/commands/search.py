@@ -20,7 +20,7 @@ from renascent.core.errors import UserError
 from renascent.core.fields import Count, Range, Whole, settings
 from renascent.core.names import name_of
 from renascent.nets import SPACES
-from renascent.strategies import STRATEGIES
+from renascent.strategies import FAMILIES, NAMED, STRATEGIES
 from renascent.tasks import DATASETS
 
 EXAMPLE = "renascent search nats-topology --strategy gdas --data digits"
@@ -28,6 +28,8 @@ EXAMPLE = "renascent search nats-topology --strategy gdas --data digits"
 ABOUT = f"""Search a space for the best architecture on your data, by weights that all architectures share.
 
 Strategies: {", ".join(STRATEGIES)}.
+
+Without a search, the largest network that a budget allows, in seconds: {", ".join(FAMILIES)}.
 
 Data sets: {", ".join(DATASETS)}; or a folder of images, one folder in it for each class.
 
@@ -68,8 +70,13 @@ class SearchingFlags:
         return LATENCY in (self.budget or "")
 
     def check(self) -> None:
-        """Raise UserError for missing or unknown data, an unreadable budget, and a runtime that says nothing."""
+        """Raise UserError for missing or unknown data, an unreadable or missing budget, a runtime that says nothing."""
         check_data(self.data)
+        if self.budget is None and self.strategy in FAMILIES:
+            raise UserError(
+                f"--strategy {self.strategy} takes the largest network that a budget allows: give one, such as "
+                '--budget "macs<=0.5x"'
+            )
         if self.budget is not None:
             read_budget(self.budget)
         if self.runtime != "eager" and not self.timed:
@@ -103,13 +110,13 @@ def command(words: Sequence[str]) -> Command:
 
     Raises UserError for names that are in no table.
     """
-    alone, given = glance(words, _common(), SPACES, STRATEGIES)
+    alone, given = glance(words, _common(), SPACES, NAMED)
     recipe = recipe_of(given.get("--recipe"), "search")
     base = recipe.search if recipe else None
     space = chosen("space", SPACES, alone[0] if alone else None, base and base.space)
-    strategy = chosen("strategy", STRATEGIES, given.get("--strategy"), base and base.strategy)
+    strategy = chosen("strategy", NAMED, given.get("--strategy"), base and base.strategy)
     place = alone[0] if alone else space and name_of(space, SPACES)
-    name = given.get("--strategy") or (strategy and name_of(strategy, STRATEGIES))
+    name = given.get("--strategy") or (strategy and name_of(strategy, NAMED))
     main, options, weights = SearchFlags(strategy=name), OPTIONS(), WEIGHTS()
     if base:
         seeds = () if "--seed" in given else base.seeds
@@ -128,7 +135,7 @@ def command(words: Sequence[str]) -> Command:
         },
         needs={
             **({} if space else {"space": f"which space? name one of {', '.join(SPACES)}, as in: {EXAMPLE}"}),
-            "strategy": f"--strategy is missing: give one of {', '.join(STRATEGIES)}, as in: {EXAMPLE}",
+            "strategy": f"--strategy is missing: give one of {', '.join(NAMED)}, as in: {EXAMPLE}",
         },
         check=_check,
         chosen=[place] * bool(space) + ["--strategy", name] * bool(strategy),
@@ -144,8 +151,8 @@ def owned() -> dict[str, list[Part]]:
     """Return every group of flags that some search has, by the choice that brings it; "" brings what all have."""
     common = [part.settings for part in _common()]
     found, spaces = {"": _common()}, {name: chosen("space", SPACES, name) for name in SPACES}
-    for name in STRATEGIES:
-        strategy = chosen("strategy", STRATEGIES, name)
+    for name in NAMED:
+        strategy = chosen("strategy", NAMED, name)
         found[f"--strategy {name}"] = [strategy_part(name, strategy, *common, *more) for more in ((), spaces.values())]
     return found | {name: [Part(f"Space {name}", space)] for name, space in spaces.items()}
 

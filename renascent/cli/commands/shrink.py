@@ -1,6 +1,7 @@
 """`renascent shrink`: make your own model smaller or faster."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from renascent.cli.commands.command import MACHINE, OPTIONS, WEIGHTS, Command, Input, check_data
@@ -9,7 +10,7 @@ from renascent.cli.flags import Part, chosen, glance
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, NonNegative, OneOf, settings
 from renascent.core.source import static
-from renascent.strategies import STRATEGIES
+from renascent.strategies import FAMILIES, NAMED, STRATEGIES
 from renascent.tasks import DATASETS
 
 EXAMPLE = 'renascent shrink my_models:resnet --input 3,32,32 --data photos --budget "macs<=0.5x"'
@@ -20,6 +21,8 @@ The model is what a function of yours returns: any convolutional network or plai
 says which of its layers can change, and why others cannot; `--dry-run` shows that table and stops.
 
 Strategies: {", ".join(STRATEGIES)}; fbnetv2 unless you name one.
+
+Without a search, the largest model that a budget allows, in seconds: {", ".join(FAMILIES)}.
 
 Data sets: {", ".join(DATASETS)}; or a folder of images, one folder in it for each class.
 
@@ -64,7 +67,9 @@ def command(words: Sequence[str]) -> Command:
     options, weights = Part("Data", OPTIONS()), Part("Shared weights (SGD)", WEIGHTS())
     _, given = glance(words, [Part("", ShrinkFlags()), options, weights, MACHINE])
     name = given.get("--strategy", DEFAULT)
-    strategy, main = chosen("strategy", STRATEGIES, name), ShrinkFlags(strategy=name)
+    strategy, main = chosen("strategy", NAMED, name), ShrinkFlags(strategy=name)
+    if name == "uniform":  # what may change by a flag of this command is scaled, too
+        strategy = replace(strategy, depth="--depth" in given, resolution="--resolution" in given)
     return Command(
         parts={
             "flags": Part("Shrink", main),

@@ -14,7 +14,7 @@ from renascent.cli.work.running import DATA_FILE, Source, latency_from, task_on,
 from renascent.core.errors import Interrupted
 from renascent.core.files import Json, write_json
 from renascent.core.names import name_of
-from renascent.core.protocols import OneShot, SpaceConfig, Task, WeightRule
+from renascent.core.protocols import Family, OneShot, SpaceConfig, Task, WeightRule
 from renascent.core.schema import written
 from renascent.core.text import percent
 from renascent.experiment.result import Result
@@ -28,7 +28,7 @@ def run(
     word: str | None,
     *,
     flags: SearchFlags,
-    strategy: OneShot,
+    strategy: OneShot | Family,
     space: SpaceConfig,
     weights: WeightRule,
     options: ImageOptions,
@@ -66,7 +66,7 @@ def run(
 
 def searched(
     space: SpaceConfig,
-    strategy: OneShot,
+    strategy: OneShot | Family,
     task: Task,
     flags: SearchingFlags,
     options: ImageOptions,

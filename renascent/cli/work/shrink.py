@@ -13,7 +13,7 @@ from renascent.cli.work.running import task_on
 from renascent.cli.work.search import searched
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
-from renascent.core.protocols import OneShot, WeightRule
+from renascent.core.protocols import Family, OneShot, WeightRule
 from renascent.experiment.result import Result
 from renascent.nets.adapt import Adapted, NothingToSearch, Untraceable, smaller_sizes
 from renascent.tasks.prepare import ImageOptions
@@ -26,7 +26,7 @@ def run(
     factory: str,
     *,
     flags: ShrinkFlags,
-    strategy: OneShot,
+    strategy: OneShot | Family,
     weights: WeightRule,
     options: ImageOptions,
     machine: Machine,

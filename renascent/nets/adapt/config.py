@@ -6,6 +6,7 @@ from dataclasses import InitVar, replace
 from functools import cached_property
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,13 +16,14 @@ from renascent.core.fingerprint import fingerprint
 from renascent.core.optimiser import check_learns
 from renascent.core.protocols import SpaceConfig
 from renascent.core.space import Arch, Space
+from renascent.core.spaces import Ranked
 from renascent.nets.adapt.checks import copied, resolutions_of, trains_alike, unknown_macs, usable
 from renascent.nets.adapt.coverage import Coverage, NothingToSearch, nothing
 from renascent.nets.adapt.described import drawn
 from renascent.nets.adapt.edits import shrunk
 from renascent.nets.adapt.factory import load_weights, made
 from renascent.nets.adapt.listing import listed
-from renascent.nets.adapt.order import magnitude, ordered
+from renascent.nets.adapt.order import magnitude, ordered, strengths
 from renascent.nets.adapt.plan import Plan, planned
 from renascent.nets.adapt.polynomial import Polynomial
 from renascent.nets.adapt.recipe import recipe
@@ -229,6 +231,20 @@ class Adapted(SpaceConfig):
             return model
         units = {number: group.units for number, group in self.plan.groups.items()}
         return ordered(model, self.plan.axes, magnitude(model, self.plan.axes, units))
+
+    def ranked(self, state: Mapping[str, Tensor] | None, channels_in: int, classes: int) -> Ranked:
+        """Return how strong the model's channels are; `supernet` has them in order.
+
+        Raises UserError where they are to be kept in the order given.
+        """
+        if self.order != "magnitude":
+            raise UserError(
+                f"order is {self.order}, and without a search the strongest are kept: leave it at magnitude"
+            )
+        groups = self.plan.groups
+        found = strengths(self.source, self.plan.axes, {number: group.units for number, group in groups.items()})
+        widths = {name: np.repeat(found[number], groups[number].scale) for name, number in self.plan.widths.items()}
+        return Ranked(state or {}, widths)
 
     def check(self, channels_in: int, classes: int) -> None:
         """Raise UserError unless the model takes these channels and returns as many numbers as there are classes."""

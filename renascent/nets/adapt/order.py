@@ -16,7 +16,21 @@ Orders = Mapping[int, NDArray[np.int64]]
 
 
 def magnitude(model: nn.Module, axes: Axes, units: Mapping[int, int]) -> dict[int, NDArray[np.int64]]:
-    """Return the units of each group by their weights' L2 norm, the largest first; equal ones stay in order.
+    """Return the units of each group by their weights' L2 norm, the largest first; equal ones stay in order."""
+    return {group: np.argsort(-norms, kind="stable") for group, norms in squares(model, axes, units).items()}
+
+
+def strengths(model: nn.Module, axes: Axes, units: Mapping[int, int]) -> dict[int, NDArray[np.float64]]:
+    """Return how strong the units of each group are, the strongest first: squared norms over their mean.
+
+    Fang et al., arXiv:2301.12900, Sec. 3.3. Of a group without any weight that is not zero, all units are alike.
+    """
+    found = {group: -np.sort(-norms) for group, norms in squares(model, axes, units).items()}
+    return {group: norms / norms.mean() if norms.any() else np.ones_like(norms) for group, norms in found.items()}
+
+
+def squares(model: nn.Module, axes: Axes, units: Mapping[int, int]) -> dict[int, NDArray[np.float64]]:
+    """Return the squared L2 norm of all weights of each unit, (units,) of each group.
 
     All weights with at least two axes count, on every axis where the group lies. units: how many each group has.
     """
@@ -29,7 +43,7 @@ def magnitude(model: nn.Module, axes: Axes, units: Mapping[int, int]) -> dict[in
             for group in axis.groups:
                 here = axis.group == group
                 np.add.at(total[group], axis.place[here], squares[here])
-    return {group: np.argsort(-norms, kind="stable") for group, norms in total.items()}
+    return total
 
 
 def ordered(model: nn.Module, axes: Axes, orders: Orders) -> nn.Module:

@@ -6,14 +6,15 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from renascent.core.fields import settings
 from renascent.core.space import Arch, Integer, Space
-from renascent.core.spaces import SpaceConfig
+from renascent.core.spaces import Ranked, SpaceConfig
 from renascent.core.text import aligned
 from renascent.nets.sizes.counted import COUNTED, Sized
 from renascent.nets.sizes.layers import Layer
+from renascent.nets.sizes.ranked import ranked
 from renascent.nets.sizes.resolution import resolutions
 from renascent.nets.sizes.sized import SizedSupernet, widest_arch
 from renascent.nets.sizes.tracing import Step, layers_of, trace
@@ -51,6 +52,14 @@ class SizedSpace(SpaceConfig):
     def cost(self, name: str, shape: tuple[int, int, int], classes: int) -> Sized:
         """Return a cost by its name: a sum over the layers, or their peak."""
         return Sized(self, shape, classes, *COUNTED[name])
+
+    def ranked(self, state: Mapping[str, Tensor] | None, channels_in: int, classes: int) -> Ranked:
+        """Return the trained reference network, its channels in order; nothing where there is none."""
+        if state is None:
+            return Ranked({}, {})
+        with torch.random.fork_rng([]):  # what is drawn for its weights is overwritten
+            net = self.network(self.reference, channels_in, classes)
+        return ranked(net, state, channels_in)
 
     def layers(self, values: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> list[Layer]:
         """List the layers for the values of all decisions and an input of `shape` (channels, h, w)."""

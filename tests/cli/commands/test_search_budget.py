@@ -10,6 +10,8 @@ import pytest
 import torch
 
 SIZES = "search resnet20 --no-depths --strategy nes --data digits --limit 120 --batch 32 --epochs 1 --rounds 2"
+UNIFORM = "search resnet20 --data digits --limit 120 --strategy uniform"
+MAGNITUDE = "search resnet20 --data digits --limit 120 --strategy magnitude --budget 'macs<=1x'"
 TOPOLOGY = "search nats-topology --channels 4 --cells 1 --nodes 3 --strategy rsps --candidates 2 --data digits"
 
 
@@ -22,6 +24,10 @@ REFUSED = {
     "no reference": (f"{TOPOLOGY} --budget 'macs<=0.5x'", 2, "has no reference network, so macs<=0.5x means nothing"),
     "bytes of operations": (f"{TOPOLOGY} --budget 'activation_bytes<=1M'", 2, "is known for spaces of sizes only"),
     "infeasible": (f"{SIZES} --budget 'macs<=1000'", 3, "has macs<=1k: the least is macs<="),
+    "no budget": (UNIFORM, 2, "--strategy uniform takes the largest network that a budget allows: give one"),
+    "widths alone": (f"{UNIFORM} --budget 'macs<=0.05x'", 3, "no network scaled in this way keeps macs<="),
+    "no weights": (MAGNITUDE, 2, "magnitude ranks the channels of a trained network: give its weights"),
+    "no sizes": (f"{UNIFORM.replace('resnet20', 'nats-topology')} --budget 'macs<=5M'", 2, "no sizes that could be"),
     "one of two": (f"{SIZES} --budget 'macs<=1x,params<=0.001x'", 3, "the least is params<="),
     "no operations": (f"{TOPOLOGY} --budget 'macs<=1'", 3, "the least is macs<="),
     "table without bound": (f"{SIZES} --budget 'macs<=1x' --latency-table t", 2, "give --budget latency_ms<=NUMBER"),

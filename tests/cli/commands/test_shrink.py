@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from renascent.cli.commands.shrink import command
 from renascent.experiment.result import Result
 from renascent.nets.adapt import Adapted
 
@@ -195,3 +196,23 @@ def test_its_help_lists_every_flag(say: Any) -> None:
     assert completed.code == 0
     for flag in ("--input", "--budget", "--weights", "--resolution", "--dry-run", "--candidates"):
         assert flag in completed.out
+
+
+def test_a_model_is_scaled_without_a_search_in_what_its_flags_let_change(say: Any) -> None:
+    def scaled(flags: str) -> Any:
+        return say(f"shrink mine:small --data digits --limit 120 --multiple 4 --json {flags}")
+
+    more = scaled("--strategy uniform --depth --resolution --budget macs<=0.5x,params<=0.9x --out all").facts
+    assert more["arch"] == "resolution=4,depth.1=1,0=12"  # the next step of all is that of depth and resolution
+    strongest = scaled("--strategy magnitude --budget macs<=0.5x --out strongest").facts
+    assert strongest["arch"] == "depth.1=2,0=8"
+    assert Path("strongest/shrink_model.py").exists()
+    assert {json.loads(Path(run, "config.json").read_text())["epochs"] for run in ("all", "strongest")} == {0}
+
+
+@pytest.mark.parametrize(
+    ("words", "moved"), [("", (False, False)), ("--depth", (True, False)), ("--resolution", (False, True))]
+)
+def test_uniform_scales_what_is_named(words: str, moved: tuple[bool, bool]) -> None:
+    uniform = command(["mine:small", "--strategy", "uniform", *words.split()]).parts["strategy"].settings
+    assert (uniform.depth, uniform.resolution) == moved

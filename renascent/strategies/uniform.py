@@ -1,0 +1,40 @@
+"""Uniform scaling: every width of the reference network times one factor, and nothing is searched."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renascent.core.decisions import is_depth
+from renascent.core.errors import UserError
+from renascent.core.fields import settings
+from renascent.core.gates import ONE_HOT_DECISIONS
+from renascent.core.protocols import Setup
+from renascent.strategies._families import middles, nested
+
+
+@settings
+class Uniform:
+    """Scale all widths by one factor, the largest that the budget allows. No search.
+
+    Each size is the option nearest to the reference's times the factor, the smaller one of two that are as near. Which
+    factors matter is computed, not sampled: the row holds every network that one factor can give.
+
+    Args:
+        depth: scale the numbers of blocks, too.
+        resolution: scale the size of the input, too.
+
+    References:
+        The width multiplier of Howard et al., MobileNets, 2017, arXiv:1704.04861, Sec. 3.3; one factor for widths,
+        depths and resolution: Tan and Le, EfficientNet, ICML 2019, arXiv:1905.11946, Sec. 3.2.
+    """
+
+    depth: bool = False
+    resolution: bool = False
+
+    def family(self, setup: Setup) -> NDArray[np.int64]:
+        space, reference = setup.space, setup.reference
+        if reference is None:
+            raise UserError(f"space '{space.name}' has no reference network to be scaled: search it")
+        kept = {name for name in space.decisions if is_depth(name) and not self.depth}
+        kept |= set() if self.resolution else ONE_HOT_DECISIONS
+        moved = [name for name in space.decisions if name not in kept]
+        return nested(space, reference, {name: middles(space, name) / float(str(reference[name])) for name in moved})

@@ -1,0 +1,119 @@
+"""Networks without a search: by brute force, no larger one of the same kind is inside the budget."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from renascent.core.errors import BudgetError, UserError
+from renascent.core.protocols import Goal, Setup
+from renascent.core.space import Integer, Space
+from renascent.core.within import largest
+from renascent.costs.budget import Budget
+from renascent.nets.sizes.mobile_v2 import MobileNetV2
+from renascent.nets.sizes.resnet import ResNetImages
+from renascent.nets.sizes.resnet_cifar import ResNetCifar
+from renascent.strategies.magnitude import Magnitude
+from renascent.strategies.uniform import Uniform
+
+SPACES = {
+    "resnet": ResNetCifar(layers_count=14, lowest=16, highest=32),
+    "wider": ResNetImages(layers_count=18, small=True, width=0.1, lowest=32, highest=32),
+    "mobilenet": MobileNetV2(small=True, width=0.1, lowest=16, highest=32, resolution_step=4),
+}
+
+BUDGETS = ("macs<=0.31x", "macs<=0.6x,params<=0.4x", "activation_bytes<=0.55x,macs<=0.9x", "params<=1x")
+
+
+def setup(config, **about):
+    return Setup(None, None, config.space, reference=config.reference, **about)  # type: ignore[arg-type]
+
+
+def near(options, wanted, of=1):
+    """Return the option nearest to `wanted` / `of`, the smaller of two that are as near. In whole numbers: exactly."""
+    return min(options, key=lambda option: (abs(option * of - wanted), option))
+
+
+def row_of(space, values):
+    return tuple(space.options(name).index(values[name]) for name in space.decisions)
+
+
+def check_largest(config, every, rows):
+    """Hold what is taken to all networks of its kind: it is inside, and none of them that is inside is larger."""
+    space = config.space
+    # what is left out has no size
+    known = np.stack([space.indices(arch) for arch in {space.from_indices(np.array(row)) for row in set(every)}])
+    for budget in BUDGETS:
+        goals = Budget.parse(budget).goals(config, (3, 32, 32), 10)
+        inside = known[np.all([goal.exact(known) <= goal.limit for goal in goals], axis=0)]
+        mine = space.indices(largest(space, goals, rows))
+        assert any((row == mine).all() for row in inside), budget
+        assert (inside <= mine).all(), budget
+
+
+@pytest.mark.parametrize(("name", "moved"), [*((name, ()) for name in SPACES), ("mobilenet", ("depth", "resolution"))])
+def test_uniform_takes_the_largest_network_that_one_factor_gives(name, moved):
+    config, of = SPACES[name], 499
+    space, reference = config.space, config.reference
+    kept = {n for n in space.decisions if n.startswith("depth") or n == "resolution"} if not moved else set()
+    every = [
+        row_of(space, {n: v if n in kept else near(space.options(n), v * k, of) for n, v in reference.items()})
+        for k in range(1, 850, 7)
+    ]
+    rows = Uniform(**dict.fromkeys(moved, True)).family(setup(config))
+    assert set(every) <= set(map(tuple, rows.tolist()))
+    check_largest(config, [*every, *map(tuple, rows.tolist())], rows)
+
+
+def test_uniform_makes_no_step_smaller_and_none_twice():
+    rows = Uniform(depth=True, resolution=True).family(setup(SPACES["mobilenet"]))
+    assert (np.diff(rows, axis=0) >= 0).all()
+    assert np.diff(rows, axis=0).any(axis=1).all()
+    assert not rows[0].any()
+    assert (rows[-1] == np.array(SPACES["mobilenet"].space.counts) - 1).all()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_magnitude_takes_the_largest_network_that_one_threshold_gives(name):
+    config, rng = SPACES[name], np.random.default_rng(0)
+    space, reference = config.space, config.reference
+    widths = [n for n in space.decisions if not n.startswith("depth") and n != "resolution"]
+    norms = {n: rng.gamma(2.0, size=reference[n]).round(1) + 0.1 for n in widths}
+    strengths = {n: -np.sort(-values / values.mean()) for n, values in norms.items()}
+    every = []
+    for threshold in [np.inf, *np.unique(np.concatenate(list(strengths.values())))]:
+        kept = {n: near(space.options(n), int((strengths[n] >= threshold).sum())) for n in widths}
+        every.append(row_of(space, {**reference, **kept}))
+    rows = Magnitude().family(setup(config, channels=strengths))
+    assert set(every) == set(map(tuple, rows.tolist()))
+    assert (rows[-1] == space.indices(reference)).all()
+    check_largest(config, every, rows)
+
+
+def test_largest_finds_a_network_behind_dearer_ones():
+    """A narrower network can cost more: where its widths differ, a shortcut is a convolution."""
+    space = Space({"width": Integer((1, 2, 3, 4))})
+    costs = np.array([1.0, 5.0, 2.0, 6.0])
+    goal = Goal("macs", 2.0, lambda gates: gates, lambda rows: costs[rows[:, 0]])
+    assert largest(space, [goal], np.arange(4)[:, None])["width"] == 3
+
+
+def test_what_no_member_keeps_is_refused_with_the_nearest():
+    config = SPACES["resnet"]
+    goals = Budget.parse("macs<=10k,params<=1x").goals(config, (3, 32, 32), 10)
+    rows = Uniform().family(setup(config))
+    least = int(goals[0].exact(rows[:1])[0])
+    with pytest.raises(
+        BudgetError, match=r"keeps macs<=10k,params<=\S+: the nearest is macs<=[\d.]+M,params"
+    ) as refused:
+        largest(config.space, goals, rows)
+    assert refused.value.exit_code == 3
+    assert least <= 1e6 * float(str(refused.value).partition("nearest is macs<=")[2].partition("M")[0])
+
+
+def test_what_a_family_lacks_is_refused():
+    space = Space({"width": Integer((1, 2))})
+    with pytest.raises(UserError, match="has no reference network to be scaled"):
+        Uniform().family(Setup(None, None, space))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="ranks the channels of a trained network: give its weights"):
+        Magnitude().family(setup(SPACES["resnet"]))
