@@ -102,7 +102,7 @@ def refused(importer: str, imported: str) -> str | None:
 def test_every_package_has_its_place() -> None:
     packages = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert packages == set(BELOW)
-    assert {path.name for path in ROOT.iterdir() if path.is_file()} == {"__init__.py", "__main__.py"}
+    assert {path.name for path in ROOT.iterdir() if path.is_file()} == {"__init__.py", "__main__.py", "py.typed"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=PARTS.values())

@@ -57,7 +57,7 @@ def policy_entropy(result: Record) -> Entropy | None:
     if not epochs:
         return None
     held, last, even = result.asked.strategy_config, epochs[-1], most(result)
-    rates = [(name, float(held[name])) for name in RATES if name in held]
+    rates = [(name, float(held[name])) for name in RATES if isinstance(held.get(name), int | float)]
     names = [name for name in last.entropy if name in even]
     if not rates or not names:
         return None

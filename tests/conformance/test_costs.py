@@ -101,7 +101,7 @@ def test_one_hot_exact_and_counted_are_one_number(priced):
 
 def test_costs_are_whole_and_not_negative(priced):
     config, cost, _, _ = priced
-    found = cost.exact(np.stack([config.space.indices(arch) for arch in sample(config, 200)]))
+    found = cost.exact(np.stack([config.space.indices(arch) for arch in sample(config, 60)]))
     assert (found >= 0).all()
     assert (found == np.round(found)).all()
     assert len(set(found)) > 1 or isinstance(config, ToySpace)

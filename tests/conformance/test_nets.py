@@ -24,6 +24,7 @@ SMALLEST = {
     "fbnet": {"blocks": (1, 2, 1, 1, 1, 1, 1)},
     "mbconv": {"small": True, "blocks": (2, 1, 1, 1, 1, 1)},
     "pyramid-tree": {"blocks": 1, "final_channels": 68},
+    "resnet164": {"layers_count": 29},
 }
 """Space -> the same, for parameters that mean something else elsewhere."""
 
@@ -85,7 +86,7 @@ def given(request):
     torch.set_default_dtype(torch.float64)
     try:
         rng = np.random.default_rng(0)
-        archs = [config.space.sample(rng) for _ in range(FEW.get(request.param, 6))]
+        archs = [config.space.sample(rng) for _ in range(FEW.get(request.param, 4))]
         yield config, net, torch.randn(3, *shape), archs
     finally:
         torch.set_default_dtype(torch.float32)
