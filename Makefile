@@ -15,7 +15,7 @@ ifneq ($(wildcard ../shared/data),)
 export RENASCENT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test test-all check bench-quick clean
+.PHONY: demo test test-all check types examples bench-quick clean
 
 .venv/.ok: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -37,7 +37,12 @@ test-all: .venv/.ok
 check: .venv/.ok
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(MAKE) -j 2 types examples
+
+types: .venv/.ok
 	$(BIN)/mypy
+
+examples: .venv/.ok
 	$(BIN)/python -m pytest -q -n 2 tests/test_layers.py renascent
 
 bench-quick: .venv/.ok
