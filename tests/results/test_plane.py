@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from renascent.core.protocols import Goal
+from renascent.core.protocols import Goal, Priced
 from renascent.core.space import Arch, Integer, Space
 from renascent.costs.counts import cost_of
 from renascent.costs.scaling import FACTORS, is_size_space, scaled_to
@@ -19,9 +20,13 @@ from renascent.results.plane import SHARES, plane
 SHAPE, CLASSES = (3, 16, 16), 10
 
 
+@functools.cache
+def cost(config: SizedSpace) -> Priced:
+    return cost_of("macs", config, SHAPE, CLASSES)
+
+
 def macs(config: SizedSpace, arch: Arch) -> float:
-    cost = cost_of("macs", config, SHAPE, CLASSES)
-    return float(cost.exact(config.space.indices(arch)[None])[0])
+    return float(cost(config).exact(config.space.indices(arch)[None])[0])
 
 
 def by_hand(config: ResNetCifar, factor: float, *, depths: bool) -> Arch:
@@ -36,17 +41,18 @@ def by_hand(config: ResNetCifar, factor: float, *, depths: bool) -> Arch:
 
 def test_shares_are_the_largest_scale_that_fits() -> None:
     config = ResNetCifar(layers_count=14)
-    whole, exact = macs(config, config.reference), cost_of("macs", config, SHAPE, CLASSES).exact
+    whole, exact = macs(config, config.reference), cost(config).exact
     found = scaled_to(config, config.reference, exact, SHARES)
     assert list(found) == ["0.1x", "0.25x", "0.5x", "0.75x"]
+    deep, every = (
+        {a: macs(config, a) for a in dict.fromkeys(by_hand(config, f, depths=depths) for f in FACTORS)}
+        for depths in (False, True)
+    )
     for share, arch in zip(SHARES, found.values(), strict=True):
-        deep = [by_hand(config, f, depths=False) for f in FACTORS]
-        fits = [a for a in deep if macs(config, a) <= share * whole]
         # widths alone reach it, or everything is scaled
-        other = [a for a in (by_hand(config, f, depths=True) for f in FACTORS) if macs(config, a) <= share * whole]
+        fits, other = ([a for a, cost in row.items() if cost <= share * whole] for row in (deep, every))
         assert arch == (fits or other)[-1]
-        assert macs(config, arch) <= share * whole
-        assert macs(config, arch) == max(macs(config, a) for a in fits or other)
+        assert macs(config, arch) == max(macs(config, a) for a in fits or other) <= share * whole
 
 
 def test_scaled_to_omits_unreachable_and_repeated_networks() -> None:
