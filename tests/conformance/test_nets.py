@@ -24,7 +24,6 @@ SMALLEST = {
     "fbnet": {"blocks": (1, 2, 1, 1, 1, 1, 1)},
     "mbconv": {"small": True, "blocks": (2, 1, 1, 1, 1, 1)},
     "pyramid-tree": {"blocks": 1, "final_channels": 68},
-    "resnet164": {"layers_count": 29},
 }
 """Space -> the same, for parameters that mean something else elsewhere."""
 
