@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,3 +28,12 @@ def assert_alike() -> Callable[..., None]:
         torch.testing.assert_close(*found, rtol=10 * tolerance, atol=10 * tolerance)
 
     return compare
+
+
+def one_less(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return subsets as option indices (n, decisions), each without one option that it has."""
+    less = rows.copy()
+    for row in less:
+        decision = rng.choice(np.flatnonzero(row))
+        row[decision] -= 1 << rng.choice(np.flatnonzero(row[decision] >> np.arange(62) & 1))
+    return less

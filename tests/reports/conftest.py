@@ -1,14 +1,29 @@
-"""What the tests of figures have in common: a drawing, read back from its SVG."""
+"""What the tests of reports have in common: a drawing, read back from its SVG; and what is known of a search."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 Element = ElementTree.Element
 SVG = "{http://www.w3.org/2000/svg}"
+
+FOUND: dict[str, Any] = {
+    "seed": 7,
+    "task": "digits",
+    "channels": 1,
+    "size": [8, 8],
+    "classes": 10,
+    "search_score": 0.9125,
+    "search_seconds": 60.0,
+    "params": 12345,
+    "macs": 678901,
+    "latency_ms": {"median_ms": 1.234, "p10_ms": 1.1, "p90_ms": 1.5, "runtime": "torch eager, cpu"},
+}
+"""What arch.json says of a search, but for its space, strategy and architecture."""
 
 
 class Drawing:

@@ -10,25 +10,11 @@ from renascent.experiment.result import Result
 from renascent.reports.entropy import policy_entropy
 from renascent.reports.page import write_report
 from renascent.reports.summary import summary
+from tests.reports.conftest import FOUND
 
 WIDTHS = ("width-0", "width-1", "width-2", "width-3", "width-4")
 
-FACTS = {
-    "space": "nats-size",
-    "arch": "8:16:24:32:64",
-    "strategy": "tas",
-    "seed": 7,
-    "task": "digits",
-    "space_config": {},
-    "channels": 1,
-    "size": [8, 8],
-    "classes": 10,
-    "search_score": 0.9125,
-    "search_seconds": 60.0,
-    "params": 12345,
-    "macs": 678901,
-    "latency_ms": {"median_ms": 1.234, "p10_ms": 1.1, "p90_ms": 1.5, "runtime": "torch eager, cpu"},
-}
+FACTS = FOUND | {"space": "nats-size", "arch": "8:16:24:32:64", "strategy": "tas", "space_config": {}}
 
 
 def result(folder: Path, last: list[float], **settings: float) -> Result:

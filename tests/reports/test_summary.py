@@ -6,24 +6,15 @@ from typing import Any
 
 from renascent.experiment.result import Result
 from renascent.reports.summary import summary
+from tests.reports.conftest import FOUND
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
-FACTS: dict[str, Any] = {
+FACTS: dict[str, Any] = FOUND | {
     "space": "nats-topology",
     "arch": CELL,
     "strategy": "gdas",
-    "seed": 7,
-    "task": "digits",
     "space_config": {"channels": 4, "cells": 1},
-    "channels": 1,
-    "size": [8, 8],
-    "classes": 10,
-    "search_score": 0.9125,
-    "search_seconds": 60.0,
-    "params": 12345,
-    "macs": 678901,
-    "latency_ms": {"median_ms": 1.234, "p10_ms": 1.1, "p90_ms": 1.5, "runtime": "torch eager, cpu"},
 }
 
 

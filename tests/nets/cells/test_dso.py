@@ -16,6 +16,7 @@ from renascent.nets.cells.dso import DSO
 from renascent.nets.cells.dso_network import OPERATIONS, complete, living
 from renascent.nets.cells.listing import Placed, ran
 from renascent.nets.sizes.counted import memory_access_in
+from tests.nets.conftest import one_less
 
 TINY = DSO(channels=3, blocks=(1, 1), levels=2)
 ONE = DSO(channels=3, blocks=(1,), levels=2)
@@ -270,10 +271,7 @@ def test_costs_count_what_is_alive_of_any_rows():
 def test_costs_never_rise_when_a_connection_goes():
     rng = np.random.default_rng(0)
     rows = np.stack([(raw(TINY, rng, 0.7).long().numpy() << np.arange(8)).sum(1) for _ in range(1000)])
-    less = rows.copy()
-    for row in less:
-        decision = rng.choice(np.flatnonzero(row))
-        row[decision] -= 1 << rng.choice(np.flatnonzero(row[decision] >> np.arange(8) & 1))
+    less = one_less(rows, rng)
     for name in TINY.costs:
         before, after = (cost_of(name, TINY, SHAPE, 5).exact(each) for each in (rows, less))
         assert (after <= before).all()

@@ -15,6 +15,7 @@ from renascent.nets.cells.listing import Placed, ran
 from renascent.nets.cells.pyramid import PyramidTree
 from renascent.nets.cells.tree_a import TREE
 from renascent.nets.sizes.counted import memory_access_in
+from tests.nets.conftest import one_less
 
 TINY = PyramidTree(blocks=1, final_channels=72, tree="A")
 SHAPE = (3, 8, 8)
@@ -112,10 +113,7 @@ def test_costs_are_those_of_the_networks_built_and_never_rise_when_an_edge_goes(
         wanted = sum(memory_access_in(layer) for _, layer in layers)
         assert cost.exact(row[None]).tolist() == [wanted] == [float(cost(scales(TINY.space, values)))]
     rows = np.stack([raw(rng, 0.7)[0] for _ in range(1000)])
-    less = rows.copy()
-    for row in less:
-        decision = rng.choice(np.flatnonzero(row))
-        row[decision] -= 1 << rng.choice(np.flatnonzero(row[decision] >> np.arange(3) & 1))
+    less = one_less(rows, rng)
     for name in TINY.costs:
         before, after = (cost_of(name, TINY, SHAPE, 5).exact(each) for each in (rows, less))
         assert (after <= before).all()
