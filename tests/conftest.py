@@ -195,9 +195,13 @@ def processes() -> Iterator[Processes]:
 
 def nursery() -> None:
     """Import everything once; then fork a process for every function asked for, and tell, when asked, how it ended."""
-    from renascent.tasks.load import load
-
-    load("digits")  # brings scikit-learn
+    for module in (
+        "torch._dynamo",
+        "matplotlib.pyplot",
+        "renascent.cli.work.search",
+        "renascent.bench.building.builder",
+    ):
+        importlib.import_module(module)
     while line := sys.stdin.readline():
         if (pid := os.fork()) == 0:
             _child(*json.loads(line))

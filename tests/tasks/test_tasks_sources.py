@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from renascent.core.errors import UserError
 from renascent.tasks import DATASETS
@@ -96,6 +97,17 @@ def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=rf"in the data folder {tmp_path}/data: "):
         load("cifar10")
+
+
+def test_digits_are_those_of_scikit_learn(small: Any):
+    task, (images, labels) = load("digits"), load_digits(return_X_y=True)
+    found = [
+        np.concatenate(parts) for parts in zip(*(small.in_order(task, s) for s in ("train+val", "test")), strict=True)
+    ]
+    held = sorted((*image.ravel().tolist(), label) for image, label in zip(*found, strict=True))
+    assert held == sorted(
+        (*row, y) for row, y in zip(np.round(images * 255 / 16).tolist(), labels.tolist(), strict=True)
+    )
 
 
 def test_digits_has_a_fixed_test_split(small: Any):

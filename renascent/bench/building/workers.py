@@ -17,7 +17,7 @@ from renascent.bench.stopping import shielded
 from renascent.core.errors import UserError
 from renascent.core.files import Json
 
-PRELOADED = ("torch._dynamo", "sklearn.datasets")
+PRELOADED = ("torch._dynamo",)
 """What trainings import besides: a server does it once, then it forks. In each process it would take seconds."""
 
 
