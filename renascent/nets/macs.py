@@ -59,6 +59,8 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func._schema.name
+        if _plain(name) in KEEP_SHAPE and not kwargs and args[0].is_meta:
+            return args[0]  # the same shape; the meta device works it out in Python, which takes most of the time
         formula = FORMULAS.get(_plain(name))
         if formula is None and not _free(func, name):
             with self:  # what consists of others is counted by them
@@ -215,6 +217,9 @@ FORMULAS: dict[str, Formula] = {
     "_scaled_dot_product_attention_math_for_mps": _attention,
 }
 """Operation -> what it multiplies."""
+
+KEEP_SHAPE = frozenset(words("relu hardtanh hardswish silu gelu"))
+"""Element-wise operations of one tensor, whose result is as large as it and of its kind."""
 
 FREE = frozenset(
     words("""

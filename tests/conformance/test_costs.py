@@ -1,5 +1,6 @@
 """What every cost must do, on every space: in whole units, never negative, additive where it says so."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -40,7 +41,9 @@ CONFIGS = {
 COUNTS = {"macs": macs, "params": lambda net, shape: params(net)}
 """Costs that are counted on a network in another way, too."""
 
-FEW = {"resnet164": 1, "resnet50": 3, "darts-cells": 2, "fbnet": 1, "mbconv": 1, "pyramid-tree": 1}
+DARTS = [name for name in CONFIGS if name.startswith("darts-cells")]
+
+FEW = {"resnet164": 1, "resnet50": 3, "fbnet": 1, "mbconv": 1, "pyramid-tree": 1} | dict.fromkeys(DARTS, 2)
 """How many architectures of a network of many layers are built."""
 
 
@@ -67,12 +70,20 @@ ADDITIVE = [pair for pair in SUMS if not isinstance(SPACE_OF[pair[0]], SizedSpac
 def priced(request):
     """Return (configuration, its cost, how it is counted on an architecture or None, how many to count)."""
     space, name = request.param
-    config = SPACE_OF[space]
-    shape = (3, 4, 4) if isinstance(config, ToySpace) else SHAPE
-    count, cost = COUNTS.get(name), cost_of(name, config, shape, 5)
+    config, count, cost = SPACE_OF[space], COUNTS.get(name), cost_in(space, name)
     if count is None:
         return config, cost, None, 0
-    return config, cost, lambda arch: count(built(config, arch), input_shape(arch, shape)), FEW.get(space, 6)
+    return config, cost, lambda arch: count(built(config, arch), input_shape(arch, shape_in(space))), FEW.get(space, 6)
+
+
+@functools.cache
+def cost_in(space, name):
+    """Return a cost, counted once for all tests."""
+    return cost_of(name, SPACE_OF[space], shape_in(space), 5)
+
+
+def shape_in(space):
+    return (3, 4, 4) if isinstance(SPACE_OF[space], ToySpace) else SHAPE
 
 
 def built(config, arch):
