@@ -10,6 +10,9 @@ TWO := -n 2 --dist loadscope --no-loadscope-reorder
 # one thread a process: two lose time to each other on small machines
 export OMP_NUM_THREADS ?= 1
 
+# what is imported is compiled once and kept, whatever the environment says: pip leaves it to the first import
+export PYTHONDONTWRITEBYTECODE :=
+
 # real data for the tests that want it, where the folder is there
 ifneq ($(wildcard ../shared/data),)
 export RENASCENT_DATA ?= $(abspath ../shared/data)
