@@ -109,6 +109,7 @@ def _trained(
         step=lambda t: strategy.step(state, data, t),
         epoch=lambda means: _policy_facts(strategy, state, truth),
         say=say,
+        rest=setup.rest,
     )
 
 

@@ -62,7 +62,7 @@ def weight_step(s: State[Any], batch: Batch, gates: Gates, t: Progress, *, smoot
     if loss.requires_grad:  # not where gates have cut all that has weights
         loss.backward()  # type: ignore[no-untyped-call]
     s.net.eval()
-    s.setup.weights.apply(s.optimiser, t.fraction, s.net.crops(gates), epochs=t.epochs)
+    s.setup.weights.apply(s.optimiser, t.rate_fraction, s.net.crops(gates), epochs=t.rate_epochs)
     return {"train_loss": loss.detach(), "train_score": score}
 
 
