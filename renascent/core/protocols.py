@@ -50,7 +50,7 @@ class Loss(NamedTuple):
 
 
 class Stream(Protocol):
-    """An endless, resumable sequence of batches. Its whole state is how many batches it has given."""
+    """An endless, resumable sequence of batches. Its whole state is {"given": how many batches it has given}."""
 
     steps_per_epoch: int
 

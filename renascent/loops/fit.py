@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from renascent.core.errors import Diverged, UserError
 from renascent.core.fields import Count, NonNegative, Range, settings
 from renascent.core.optimiser import check_learns
-from renascent.core.protocols import ALONE, Batch, Loss, Metrics, Progress, Rest, Say, Task, WeightRule
+from renascent.core.protocols import ALONE, Batch, Loss, Metrics, Progress, Rest, Say, Stream, Task, WeightRule
 from renascent.core.schema import ABSENT
 from renascent.loops._drive import Stateful, drive
 from renascent.loops.run import Run
@@ -110,11 +110,11 @@ def fit(
     """
     check_fit(net, settings, task)
     learning, head = _learning(net, settings, task.device)
-    stream, optimiser = task.stream(split, seed, settings.batch), settings.weights.optimiser(learning, momentum)
+    stream = _stream(task, split, seed, settings.batch, rest.epochs)
+    optimiser = settings.weights.optimiser(learning, momentum)
     average = _average(net, settings.ema) if settings.ema else None
     parts: dict[str, Stateful] = {"net": net, "optimiser": optimiser, "stream": stream}
-    parts |= {"average": average} if average else {}
-    parts |= {"auxiliary": head} if head else {}
+    parts |= {name: part for name, part in (("average", average), ("auxiliary", head)) if part}
     # isolate: Dynamo caches per code object and silently falls back to eager after 8 recompilations
     forward = torch.compile(net, isolate_recompiles=True) if settings.compile else net  # type: ignore[call-overload]
     best: nn.Module = average.module if average else net
@@ -148,6 +148,14 @@ def fit(
     scores = {name: _sound(best, task, name) for name in evaluate}
     say(run.event("fitted", scores=scores))
     return Fitted(best, scores, seconds, sum(process_seconds))
+
+
+def _stream(task: Task, split: str, seed: int, batch: int, epochs: int) -> Stream:
+    """Return the training batches of a split, from behind those of the epochs that came before."""
+    stream = task.stream(split, seed, batch)
+    if epochs:
+        stream.load_state_dict({"given": epochs * stream.steps_per_epoch})
+    return stream
 
 
 def _learning(net: nn.Module, settings: Fit, device: torch.device) -> tuple[nn.Module, nn.Module | None]:
