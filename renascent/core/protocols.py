@@ -74,7 +74,10 @@ class Task(ABC):
     """What is to be learnt: data held on a device, and the loss.
 
     channels, size: of one input, (channels, *size).  name: for reports and folders.
+    taught: whether a teacher's answers are in its loss.
     """
+
+    taught = False
 
     name: str
     channels: int
@@ -135,6 +138,8 @@ class Setup:
     reference: the network as published, or as given.
     channels: how strong the channels of each width of a trained reference are, (reference's width,): see `Ranked`.
     rest: of the training that the search is the first part of.
+    sandwich: sizes between the largest and the smallest from which a weight step learns beside these two, the one that
+        the strategy drew and others drawn uniformly; 0: a weight step learns from what the strategy drew alone.
     """
 
     net: Supernet
@@ -148,6 +153,7 @@ class Setup:
     reference: Arch | None = None
     channels: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     rest: Rest = ALONE
+    sandwich: int = 0
 
     def generator(self) -> torch.Generator:
         """Return a generator on the CPU, so that a seed means the same draws on every device."""

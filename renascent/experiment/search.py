@@ -51,6 +51,7 @@ def search(
     runtime: str = "eager",
     pretrained: Mapping[str, Tensor] | None = None,
     finish: int | None = None,
+    sandwich: int = 0,
     say: Say = lambda event: None,
 ) -> Result:
     """Search `space` for the best architecture on `task` by shared weights, and return it.
@@ -77,12 +78,15 @@ def search(
     finish: epochs in which the network found then trains on, alone and on all training images, the search being the
     first part of its training: one learning-rate schedule spans both, momentum is kept for every weight that stays,
     and a model of your own that came with weights teaches throughout. Its folder is that of `Result.fit`.
+    sandwich: in a space of sizes, how many between the largest and the smallest a weight step learns from beside these
+    two (arXiv:1903.05134): what the strategy drew, and others drawn uniformly. All but the largest learn what that
+    answers, or with a teacher what that does. 0: a weight step learns from what the strategy drew alone.
     say: hears every event as it happens.
 
     Raises BudgetError for a budget that cannot be kept, UserError for a table of another space or without that problem
     and for a folder that cannot be used, Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
-    epochs = _checked(strategy, epochs, batch, seed, finish)
+    epochs = _checked(strategy, epochs, batch, seed, finish, sandwich)
     rule, about = weights or WeightRule(), {"batch": batch, "seed": seed}
     then = Finish(space=space, task=task, weights=rule, searched=epochs, epochs=finish or 0, **about)
     task = then.lessons()
@@ -95,15 +99,15 @@ def search(
     where: Any = {"latency": latency, "runtime": runtime, "folder": folder, "resume": resume}
     ready = prepare(space, task, bounds, **where) if bounds else None
     table = ready.table if ready else table_of(latency)
-    config |= _beside(space, known, pretrained, bounds, table, runtime, finish)
+    config |= _beside(space, known, pretrained, bounds, table, runtime, finish, sandwich)
     goals, start = (ready.goals, ready.start) if ready else ((), None)
-    # as the network below: what cannot be had is refused before a folder is made
-    task.streams(seed, batch)
+    task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
     rest = then.rest()
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
         net = _supernet(space, task, order.state)
-        setup = Setup(net, task, net.space, rule, seed, goals, start, epochs, space.reference, order.strengths, rest)
+        more = space.reference, order.strengths, rest, sandwich
+        setup = Setup(net, task, net.space, rule, seed, goals, start, epochs, *more)
         state = begin(strategy, setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
         with run.alone():
@@ -121,12 +125,14 @@ def search(
             return then.train(chosen, resume=resume, say=say)
 
 
-def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int, finish: int | None) -> int:
+def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int, finish: int | None, sandwich: int) -> int:
     """Return how many epochs are to be trained: none of a family. Raises UserError for numbers that cannot be."""
     if epochs < 1 or batch < 1:
         raise UserError(f"epochs is {epochs} and batch is {batch}: give at least 1 of each")
     if finish is not None and finish < 1:
         raise UserError(f"finish is {finish}: give at least 1 epoch, or leave it out")
+    if sandwich < 0:
+        raise UserError(f"sandwich is {sandwich}: give at least 0")
     check_seed(seed)
     return 0 if isinstance(strategy, Family) else epochs
 
@@ -175,6 +181,7 @@ def _beside(
     table: Lut | BlockLatency | None,
     runtime: str,
     finish: int | None,
+    sandwich: int,
 ) -> dict[str, Any]:
     """Return what a configuration says beside, of what was asked for only."""
     found = {
@@ -183,6 +190,7 @@ def _beside(
         "model": space.model_fingerprint,
         "budget": bounds and str(bounds),
         "finish": finish,
+        "sandwich": sandwich,
         "latency_table": table.sha256 if table else None,
         "runtime": runtime if bounds and runtime != "eager" else None,
     }

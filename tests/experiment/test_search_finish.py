@@ -206,7 +206,7 @@ def outcome(folder: Path) -> Any:
 def test_killed_around_the_change_and_resumed_it_is_the_same(tested: Any, tmp_path: Path) -> None:
     torch.manual_seed(7)
     space = rn.adapt(model(), (1, 8, 8), resolutions=(4,))
-    about: dict[str, Any] = {"budget": "macs<=0.4x", "epochs": 1, "finish": 2}
+    about: dict[str, Any] = {"budget": "macs<=0.4x", "epochs": 1, "finish": 2, "sandwich": 2}
     whole = searched(space, rn.RSPS(candidates=3), tested, tmp_path / "whole", **about)
     torn = tmp_path / "torn"
 

@@ -49,6 +49,8 @@ class SearchingFlags:
         finish: epochs in which the network found then trains on, alone; the search is then the first part of its
             training: one learning-rate schedule spans both, momentum is kept, and a model of your own that came with
             weights teaches throughout.
+        sandwich: in a space of sizes, how many between the largest and the smallest a weight step learns from beside
+            these two; what the strategy draws is one of them.
         batch: images a step draws, of each stream.
         seed: of everything random.
         out: the run folder; runs/SPACE-STRATEGY-DATA-SEED if not given.
@@ -61,6 +63,7 @@ class SearchingFlags:
     data: str | None = None
     epochs: Count = 100
     finish: Count | None = None
+    sandwich: Whole = 0
     batch: Count = 64
     seed: Whole = 0
     out: str | None = None

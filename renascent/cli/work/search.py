@@ -114,6 +114,7 @@ def searched(
                 budget=flags.budget,
                 runtime=flags.runtime,
                 finish=flags.finish,
+                sandwich=flags.sandwich,
                 say=hear,
                 **others,
             )
