@@ -21,7 +21,7 @@ def sandwich(s: State[Any], batch: Batch, gates: Gates, *, smoothing: float = 0.
 
     References:
         Yu and Huang, Universally Slimmable Networks and Improved Training Techniques, ICCV 2019, arXiv:1903.05134:
-        the sandwich rule, Sec. 3.2, and in-place distillation, Sec. 3.3.
+        the sandwich rule and in-place distillation.
     """
     setup, counts = s.setup, torch.tensor(s.space.counts)
     whole = one_hot(s.space, s.space.from_indices((counts - 1).tolist()))
