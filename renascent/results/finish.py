@@ -94,7 +94,7 @@ def momentum_of(state: State[Any], arch: Arch) -> Mapping[str, Tensor]:
     Extracting is linear in the shared weights but for what a network draws afresh, which has no momentum:
     it is what extracting gives with momentum in the place of the weights, less what it gives with zeros there.
     """
-    held = {p: state.optimiser.state[p].get("momentum_buffer") for p in state.net.parameters()}
+    held = {p: state.optimiser.state.get(p, {}).get("momentum_buffer") for p in state.net.parameters()}
     with_momentum = _extracted(state, arch, {p: torch.zeros_like(p) if m is None else m for p, m in held.items()})
     constant = _extracted(state, arch, {p: torch.zeros_like(p) for p in held})
     return {name: (value - constant[name]).cpu().contiguous() for name, value in with_momentum.items()}
@@ -102,13 +102,13 @@ def momentum_of(state: State[Any], arch: Arch) -> Mapping[str, Tensor]:
 
 def _extracted(state: State[Any], arch: Arch, values: Mapping[torch.nn.Parameter, Tensor]) -> dict[str, Tensor]:
     """Return the weights of `arch` were the shared ones these `values`; what is drawn is the same each time."""
-    before = {p: p.data for p in values}
+    before = {p: p.clone() for p in values}
     try:
         for p, value in values.items():
-            p.data = value
+            p.copy_(value)
         with torch.random.fork_rng([]):
             torch.manual_seed(0)
             return {name: p.detach() for name, p in state.net.extract(arch).named_parameters()}
     finally:
         for p, value in before.items():
-            p.data = value
+            p.copy_(value)
