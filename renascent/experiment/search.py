@@ -12,6 +12,7 @@ from renascent.bench.tables.table import Table
 from renascent.bench.truth import Truth, truth_of
 from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
+from renascent.core.fields import Range
 from renascent.core.files import is_there
 from renascent.core.fingerprint import fingerprint
 from renascent.core.names import name_of
@@ -131,8 +132,7 @@ def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int, fin
         raise UserError(f"epochs is {epochs} and batch is {batch}: give at least 1 of each")
     if finish is not None and finish < 1:
         raise UserError(f"finish is {finish}: give at least 1 epoch, or leave it out")
-    if sandwich < 0:
-        raise UserError(f"sandwich is {sandwich}: give at least 0")
+    Range(0, 64).check("sandwich", sandwich)
     check_seed(seed)
     return 0 if isinstance(strategy, Family) else epochs
 

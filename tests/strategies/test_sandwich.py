@@ -109,5 +109,5 @@ def test_where_there_are_no_sizes_or_no_search_they_are_refused(task: Any) -> No
         begin(rn.RSPS(), setup_of(cells, task, sandwich=1))
     with pytest.raises(UserError, match="without a search none are: leave sandwich at 0"):
         begin(rn.Uniform(), setup_of(SPACES["sizes"](), task, sandwich=1))
-    with pytest.raises(UserError, match="sandwich is -1: give at least 0"):
+    with pytest.raises(UserError, match="sandwich is -1: give a number from 0 to 64"):
         rn.search(cells, rn.RSPS(), task, sandwich=-1)

@@ -63,7 +63,7 @@ class SearchingFlags:
     data: str | None = None
     epochs: Count = 100
     finish: Count | None = None
-    sandwich: Whole = 0
+    sandwich: Annotated[int, Range(0, 64)] = 0
     batch: Count = 64
     seed: Whole = 0
     out: str | None = None

@@ -119,7 +119,7 @@ def test_a_search_is_the_first_part_of_the_training(say: Any, refused: Any, tmp_
     save_file(mine.small().state_dict(), "trained.safetensors")
     line = f"shrink mine:small --weights trained.safetensors {SEARCH} --out run"
     refused(f"{line} --finish 0", "--finish is '0': give a whole number of at least 1")
-    refused(f"{line} --sandwich -1", "--sandwich is '-1': give a whole number of at least 0")
+    refused(f"{line} --sandwich -1", "--sandwich is '-1': give a whole number from 0 to 64")
     done = say(f"{line} --finish 2")
     assert done.code == 0, done.err
     assert "search: chose" in done.err and "training: epoch 2/2" in done.err
