@@ -113,11 +113,16 @@ class Live:
                 self.bars.say(
                     f"{label}: measured latency differs from the prediction, chose {cut(event['arch'])} instead"
                 )
+            case "finish":
+                self._next()
             case "fitted":
                 scores = ", ".join(f"{name} accuracy {percent(score)}" for name, score in event["scores"].items())
                 self.bars.say(f"{label}: {scores}")
-                self.done += 1
-                self._begin()
+                self._next()
+
+    def _next(self) -> None:
+        self.done += 1
+        self._begin()
 
     def _begin(self) -> None:
         if self.bars.live and self.done < len(self.labels):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 import torch
@@ -75,14 +75,18 @@ class WeightRule:
         if self.restart_factor > 1 and not self.restart_epochs:
             raise UserError(f"restart_factor is {self.restart_factor}, and nothing restarts: give restart_epochs too")
 
-    def optimiser(self, net: nn.Module) -> CroppedSGD:
-        return CroppedSGD(
+    def optimiser(self, net: nn.Module, momentum: Sequence[Tensor] = ()) -> CroppedSGD:
+        """Return an optimiser. momentum: of every weight before the first step, in order of `parameters`; none: 0."""
+        made = CroppedSGD(
             net,
             lr=self.lr,
             momentum=self.momentum,
             nesterov=self.nesterov and self.momentum > 0,
             weight_decay=self.weight_decay,
         )
+        for p, held in zip(net.parameters(), momentum, strict=bool(momentum)):
+            made.state[p]["momentum_buffer"] = torch.empty_like(p).copy_(held)
+        return made
 
     def rate(self, fraction: float, epochs: float = 0.0) -> float:
         """Return the learning rate at `fraction` of the run, after so many epochs, whole or not."""

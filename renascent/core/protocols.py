@@ -14,6 +14,10 @@ from renascent.core.files import Json
 from renascent.core.gates import Gates
 from renascent.core.optimiser import CroppedSGD
 from renascent.core.optimiser import WeightRule as WeightRule
+from renascent.core.progress import ALONE as ALONE
+from renascent.core.progress import Progress as Progress
+from renascent.core.progress import Rest as Rest
+from renascent.core.progress import linear as linear
 from renascent.core.space import Arch, Space
 from renascent.core.spaces import Priced as Priced
 from renascent.core.spaces import SpaceConfig as SpaceConfig
@@ -46,7 +50,7 @@ class Loss(NamedTuple):
 
 
 class Stream(Protocol):
-    """An endless, resumable sequence of batches. Its whole state is how many batches it has given."""
+    """An endless, resumable sequence of batches. Its whole state is {"given": how many batches it has given}."""
 
     steps_per_epoch: int
 
@@ -70,7 +74,10 @@ class Task(ABC):
     """What is to be learnt: data held on a device, and the loss.
 
     channels, size: of one input, (channels, *size).  name: for reports and folders.
+    taught: whether a teacher's answers are in its loss.
     """
+
+    taught = False
 
     name: str
     channels: int
@@ -105,42 +112,6 @@ class Task(ABC):
         """Return one whole split ("train", "val", "test") in order, not augmented; the last batch may be smaller."""
 
 
-def linear(start: float, end: float, fraction: float) -> float:
-    """Return where a value is that moves on a straight line over the search.
-
-    >>> linear(10.0, 0.1, 0.0), round(linear(10.0, 0.1, 1.0), 6)
-    (10.0, 0.1)
-    """
-    return start + (end - start) * fraction
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands. step: steps done before this one.  steps: in the whole run."""
-
-    step: int
-    steps: int
-    steps_per_epoch: int
-
-    @property
-    def fraction(self) -> float:
-        """0 at the first step, 1 at the last."""
-        return self.step / max(self.steps - 1, 1)
-
-    @property
-    def epoch(self) -> int:
-        return self.step // self.steps_per_epoch
-
-    @property
-    def epochs(self) -> float:
-        """Passes over the training images before this step, broken ones too."""
-        return self.step / self.steps_per_epoch
-
-    @property
-    def ends_epoch(self) -> bool:
-        return (self.step + 1) % self.steps_per_epoch == 0
-
-
 @dataclass(frozen=True)
 class Goal:
     """One bound of a budget. name: the cost, its unit in it: macs, latency_ms.  limit: the most allowed.
@@ -166,6 +137,9 @@ class Setup:
     epochs: passes over the training split; 0 where nobody says.
     reference: the network as published, or as given.
     channels: how strong the channels of each width of a trained reference are, (reference's width,): see `Ranked`.
+    rest: of the training that the search is the first part of.
+    sandwich: sizes between the largest and the smallest from which a weight step learns beside these two, the one that
+        the strategy drew and others drawn uniformly; 0: a weight step learns from what the strategy drew alone.
     """
 
     net: Supernet
@@ -178,6 +152,8 @@ class Setup:
     epochs: int = 0
     reference: Arch | None = None
     channels: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    rest: Rest = ALONE
+    sandwich: int = 0
 
     def generator(self) -> torch.Generator:
         """Return a generator on the CPU, so that a seed means the same draws on every device."""

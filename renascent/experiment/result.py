@@ -14,13 +14,14 @@ from renascent.costs import Latency, Lut, measure, params
 from renascent.costs.latency.blocks import BlockLatency
 from renascent.loops.fit import Fit, Fitted
 from renascent.loops.share import Scorer, SearchOutcome
-from renascent.loops.weightsfile import save_weights
+from renascent.loops.weightsfile import save_weights, write_tensors
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
 from renascent.results.budgeted import costs_of
 from renascent.results.facts import About, Asked
+from renascent.results.finish import momentum_of
 from renascent.results.plane import plane
-from renascent.results.record import Record, decided
+from renascent.results.record import MOMENTUM, Record, decided
 from renascent.results.retrain import Retraining, calibrate
 from renascent.results.sealed import write_sealed
 from renascent.results.widening import widened
@@ -76,7 +77,10 @@ class Result(Record):
         inherited = found.state.net.extract(found.arch)
         calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
         save_weights(folder / "shared.safetensors", inherited)
-        write_sealed(folder / "arch.json", written(facts), "shared.safetensors")
+        if asked.finish:
+            write_tensors(folder / MOMENTUM, momentum_of(found.state, found.arch))
+        others = [MOMENTUM] if asked.finish else []
+        write_sealed(folder / "arch.json", written(facts), "shared.safetensors", *others)
         return cls.load(folder, space)
 
     def fit(

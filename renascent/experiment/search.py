@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from renascent.bench.tables.table import Table
-from renascent.bench.truth import truth_of
+from renascent.bench.truth import Truth, truth_of
 from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
+from renascent.core.fields import Range
 from renascent.core.files import is_there
 from renascent.core.fingerprint import fingerprint
 from renascent.core.names import name_of
@@ -20,13 +21,16 @@ from renascent.core.protocols import Family, OneShot, Priced, Say, Setup, SpaceC
 from renascent.core.schema import written
 from renascent.core.spaces import Ranked
 from renascent.costs.budget import Budget
+from renascent.costs.latency.blocks import BlockLatency
 from renascent.costs.latency.clock import EAGER
+from renascent.costs.latency.table import Lut
 from renascent.experiment.result import Result
 from renascent.loops.run import Run, check_seed
 from renascent.loops.share import begin, share
 from renascent.nets import RECORDED
 from renascent.nets.sizes.inherit import first_k
 from renascent.results.budgeted import prepare, settle, table_of
+from renascent.results.finish import Finish
 from renascent.strategies import NAMED
 
 
@@ -47,6 +51,8 @@ def search(
     latency: Priced | None = None,
     runtime: str = "eager",
     pretrained: Mapping[str, Tensor] | None = None,
+    finish: int | None = None,
+    sandwich: int = 0,
     say: Say = lambda event: None,
 ) -> Result:
     """Search `space` for the best architecture on `task` by shared weights, and return it.
@@ -70,15 +76,23 @@ def search(
     or of another device, is not checked by a measurement.
     runtime: what they run with, "eager", "compiled" or "onnxruntime"; a table has its own.
     pretrained: state dict of a trained network of the space, such as the reference: shared weights start from it.
+    finish: epochs in which the network found then trains on, alone and on all training images, the search being the
+    first part of its training: one learning-rate schedule spans both, momentum is kept for every weight that stays,
+    and a model of your own that came with weights teaches throughout. Its folder is that of `Result.fit`.
+    sandwich: in a space of sizes, how many between the largest and the smallest a weight step learns from beside these
+    two (arXiv:1903.05134): what the strategy drew, and others drawn uniformly. All but the largest learn what that
+    answers, or with a teacher what that does. 0: a weight step learns from what the strategy drew alone.
     say: hears every event as it happens.
 
     Raises BudgetError for a budget that cannot be kept, UserError for a table of another space or without that problem
     and for a folder that cannot be used, Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
-    epochs = _checked(strategy, epochs, batch, seed)
-    rule = weights or WeightRule()
+    epochs = _checked(strategy, epochs, batch, seed, finish, sandwich)
+    rule, about = weights or WeightRule(), {"batch": batch, "seed": seed}
+    then = Finish(space=space, task=task, weights=rule, searched=epochs, epochs=finish or 0, **about)
+    task = then.lessons()
     known = truth_of(truth, space.space, truth_problem or task.name) if truth is not None else None
-    config = _config(space, strategy, task, rule) | {"epochs": epochs, "batch": batch, "seed": seed}
+    config = _config(space, strategy, task, rule) | {"epochs": epochs, **about}
     names = (config["space"], config["strategy"], config["task"]["name"], seed)
     folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
@@ -86,26 +100,20 @@ def search(
     where: Any = {"latency": latency, "runtime": runtime, "folder": folder, "resume": resume}
     ready = prepare(space, task, bounds, **where) if bounds else None
     table = ready.table if ready else table_of(latency)
-    others = {
-        "truth": known and known.facts,
-        "pretrained": pretrained and fingerprint(pretrained),
-        "model": space.model_fingerprint,
-        "budget": bounds and str(bounds),
-        "latency_table": table.sha256 if table else None,
-        "runtime": runtime if bounds and runtime != "eager" else None,
-    }
-    config |= {key: value for key, value in others.items() if value}
+    config |= _beside(space, known, pretrained, bounds, table, runtime, finish, sandwich)
     goals, start = (ready.goals, ready.start) if ready else ((), None)
     task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
+    rest = then.rest()
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
         net = _supernet(space, task, order.state)
-        setup = Setup(net, task, net.space, rule, seed, goals, start, epochs, space.reference, order.strengths)
+        more = space.reference, order.strengths, rest, sandwich
+        setup = Setup(net, task, net.space, rule, seed, goals, start, epochs, *more)
         state = begin(strategy, setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
-                return Result.load(folder, space)
+                return then.train(Result.load(folder, space), resume=resume, say=say)
             if ready:
                 ready.keep(folder)
                 say({"event": "feasible", "table": str(ready)})
@@ -114,13 +122,17 @@ def search(
             found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
             if found is not first:
                 say(run.event("settled", arch=space.space.format(found.arch), score=found.score))
-            return Result.save_new(folder, space, found, task, goals, seen, table)
+            chosen = Result.save_new(folder, space, found, task, goals, seen, table)
+            return then.train(chosen, resume=resume, say=say)
 
 
-def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int) -> int:
+def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int, finish: int | None, sandwich: int) -> int:
     """Return how many epochs are to be trained: none of a family. Raises UserError for numbers that cannot be."""
     if epochs < 1 or batch < 1:
         raise UserError(f"epochs is {epochs} and batch is {batch}: give at least 1 of each")
+    if finish is not None and finish < 1:
+        raise UserError(f"finish is {finish}: give at least 1 epoch, or leave it out")
+    Range(0, 64).check("sandwich", sandwich)
     check_seed(seed)
     return 0 if isinstance(strategy, Family) else epochs
 
@@ -159,6 +171,30 @@ def _supernet(space: SpaceConfig, task: Task, pretrained: Mapping[str, Tensor]) 
     if other := {p.dtype for p in net.parameters() if p.is_floating_point() or p.is_complex()} - {torch.float32}:
         raise UserError(f"the network has weights of {', '.join(map(str, other))}: give a model in float32 (.float())")
     return net.to(device, memory_format=space.memory_format)  # type: ignore[call-overload, no-any-return]
+
+
+def _beside(
+    space: SpaceConfig,
+    known: Truth | None,
+    pretrained: Mapping[str, Tensor] | None,
+    bounds: Budget | None,
+    table: Lut | BlockLatency | None,
+    runtime: str,
+    finish: int | None,
+    sandwich: int,
+) -> dict[str, Any]:
+    """Return what a configuration says beside, of what was asked for only."""
+    found = {
+        "truth": known and known.facts,
+        "pretrained": pretrained and fingerprint(pretrained),
+        "model": space.model_fingerprint,
+        "budget": bounds and str(bounds),
+        "finish": finish,
+        "sandwich": sandwich,
+        "latency_table": table.sha256 if table else None,
+        "runtime": runtime if bounds and runtime != "eager" else None,
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def _config(space: SpaceConfig, strategy: OneShot | Family, task: Task, rule: WeightRule) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from renascent.core.devices import enough_memory
 from renascent.core.errors import Diverged, Interrupted, UserError
 from renascent.core.files import Json
-from renascent.core.protocols import Metrics, Progress, Say
+from renascent.core.protocols import ALONE, Metrics, Progress, Rest, Say
 from renascent.loops.run import AGAIN, Run, interruptible
 
 CHECKPOINT_SECONDS = 60.0
@@ -71,11 +71,13 @@ def drive(
     step: Callable[[Progress], Metrics],
     epoch: Callable[[dict[str, float]], Mapping[str, Any]],
     say: Say,
+    rest: Rest = ALONE,
 ) -> float:
     """Take every step that is still to take, and return the seconds spent on all of them, earlier sessions included.
 
     parts: all that changes; saved and restored together, so that a resumed run repeats the others bit for bit.
     epoch: adds to the event of an epoch, given the means of its metrics.
+    rest: of the training that this run is a part of.
 
     Raises Diverged when a metric is not finite, leaving the last good checkpoint; Interrupted after Ctrl-C, leaving a
     checkpoint of this very step; UserError when another process is at work in the folder, or
@@ -94,9 +96,9 @@ def drive(
             run.save({"step": done, "seconds": seconds, **{name: part.state_dict() for name, part in kept.items()}})
 
         for number in range(first, steps):
-            t = Progress(number, steps, steps_per_epoch)
+            t = Progress(number, steps, steps_per_epoch, rest)
             # so that everything random in a step is a function of the seed and its number
-            torch.manual_seed((seed * 1_000_003 + number) % 2**63)
+            torch.manual_seed((seed * 1_000_003 + rest.before + number) % 2**63)
             means.add(step(t))
             asked = interrupt.asked  # once, so that a stop is never without its checkpoint
             due = t.ends_epoch or asked or time.monotonic() - saved > CHECKPOINT_SECONDS

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from renascent.core.errors import Diverged, UserError
 from renascent.core.fields import Count, NonNegative, Range, settings
 from renascent.core.optimiser import check_learns
-from renascent.core.protocols import Batch, Loss, Metrics, Progress, Say, Task, WeightRule
+from renascent.core.protocols import ALONE, Batch, Loss, Metrics, Progress, Rest, Say, Stream, Task, WeightRule
 from renascent.core.schema import ABSENT
 from renascent.loops._drive import Stateful, drive
 from renascent.loops.run import Run
@@ -96,21 +96,25 @@ def fit(
     evaluate: Iterable[str] = ("test",),
     watch: Sequence[str] = (),
     say: Say = lambda event: None,
+    rest: Rest = ALONE,
+    momentum: Sequence[Tensor] = (),
 ) -> Fitted:
     """Train `net` on one split of `task`, going on where `run` stopped, and evaluate it on others.
 
     split: "train" or "train+val".
     watch: splits judged after every epoch too: its event then holds their loss and score.
+    rest: of a longer training that this one is a part of.
+    momentum: of every weight before the first step, in the order of `parameters()`; none: it is zero.
     Raises Diverged when a loss is not finite, Interrupted after Ctrl-C, UserError when `drop_path` or `auxiliary` is
     asked of a network without a place for it.
     """
     check_fit(net, settings, task)
     learning, head = _learning(net, settings, task.device)
-    stream, optimiser = task.stream(split, seed, settings.batch), settings.weights.optimiser(learning)
+    stream = _stream(task, split, seed, settings.batch, rest.epochs)
+    optimiser = settings.weights.optimiser(learning, momentum)
     average = _average(net, settings.ema) if settings.ema else None
     parts: dict[str, Stateful] = {"net": net, "optimiser": optimiser, "stream": stream}
-    parts |= {"average": average} if average else {}
-    parts |= {"auxiliary": head} if head else {}
+    parts |= {name: part for name, part in (("average", average), ("auxiliary", head)) if part}
     # isolate: Dynamo caches per code object and silently falls back to eager after 8 recompilations
     forward = torch.compile(net, isolate_recompiles=True) if settings.compile else net  # type: ignore[call-overload]
     best: nn.Module = average.module if average else net
@@ -124,7 +128,7 @@ def fit(
         with torch.autocast(task.device.type, torch.bfloat16, enabled=settings.bf16):
             loss, score = _loss(task, forward, head, stream.next(), settings)
         loss.backward()  # type: ignore[no-untyped-call]
-        settings.weights.apply(optimiser, t.fraction, epochs=t.epochs)
+        settings.weights.apply(optimiser, t.rate_fraction, epochs=t.rate_epochs)
         if average:
             average.update_parameters(net)
         process_seconds.append(time.process_time() - began)
@@ -139,10 +143,19 @@ def fit(
         step=step,
         epoch=lambda means: _watched(best, task, watch),
         say=say,
+        rest=rest,
     )
     scores = {name: _sound(best, task, name) for name in evaluate}
     say(run.event("fitted", scores=scores))
     return Fitted(best, scores, seconds, sum(process_seconds))
+
+
+def _stream(task: Task, split: str, seed: int, batch: int, epochs: int) -> Stream:
+    """Return the training batches of a split, from behind those of the epochs that came before."""
+    stream = task.stream(split, seed, batch)
+    if epochs:
+        stream.load_state_dict({"given": epochs * stream.steps_per_epoch})
+    return stream
 
 
 def _learning(net: nn.Module, settings: Fit, device: torch.device) -> tuple[nn.Module, nn.Module | None]:

@@ -109,6 +109,7 @@ def _trained(
         step=lambda t: strategy.step(state, data, t),
         epoch=lambda means: _policy_facts(strategy, state, truth),
         say=say,
+        rest=setup.rest,
     )
 
 
@@ -119,10 +120,14 @@ def begin(strategy: OneShot | Family, setup: Setup) -> State[Any]:
     """
     setup.net.eval()  # a weight step trains; what compares architectures must not depend on a dropout's draws
     if isinstance(strategy, Family):
+        if setup.sandwich:
+            raise UserError("sandwich steps train shared weights, and without a search none are: leave sandwich at 0")
         largest(setup.space, setup.goals, strategy.family(setup))
         return State(setup, setup.weights.optimiser(setup.net), setup.generator(), None)
     kind = type(strategy).__name__
     for name, decision in setup.space.decisions.items():
+        if setup.sandwich and not isinstance(decision, Integer):
+            raise UserError(f"sandwich steps are for sizes, and decision '{name}' is none: leave sandwich at 0")
         if name in ONE_HOT_DECISIONS and not getattr(strategy, "takes_one_hot", True):
             raise UserError(
                 f"{kind} does not search '{name}', of which a network follows one option at a time: "

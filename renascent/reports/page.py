@@ -101,9 +101,10 @@ def _page(result: Record) -> Json:
 def _notes(result: Record, epochs: Sequence[SearchEpoch]) -> Iterator[str]:
     """Say what the page cannot show."""
     done, command = result.training_epochs, shlex.join(["renascent", "fit", str(result.folder)])
-    if result.training is None and done:
-        reached = f"epoch {done[-1].epoch} of {done[-1].epochs}"
-        yield f"The training of the found network has reached {reached}; to go on with it: {command} --resume"
+    if result.training is None and (done or result.asked.finish):
+        reached = f"epoch {done[-1].epoch} of {done[-1].epochs}" if done else "no epoch yet"
+        again = "repeat the search's command with --resume" if result.asked.finish else f"{command} --resume"
+        yield f"The training of the found network has reached {reached}; to go on with it: {again}"
     elif result.training is None:
         yield f"The found network was not trained alone yet: {command}"
     for name, cost in result.about.costs.items():
@@ -211,7 +212,8 @@ def _costs(result: Record) -> list[tuple[str, str, str]]:
     for what, count in (("parameters", training.params), ("MACs", training.macs)):
         if training.prune or training.network:
             rows.append((f"{what} as trained", f"{count:,}", other))
-    rows.append(("training once", f"{training.seconds:,.1f} s", counted(training.settings.epochs, "epoch")))
+    name = "training behind the search" if training.searched_epochs else "training once"
+    rows.append((name, f"{training.seconds:,.1f} s", counted(training.settings.epochs, "epoch")))
     if times := multiple(result):
         rows.append(("search as a multiple", times.partition(" ")[0], "times training once"))
     return rows

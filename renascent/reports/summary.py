@@ -24,7 +24,9 @@ def summary(result: Record) -> str:
     how = "found" if searched(result) else "scaled, without a search,"
     title = f"{about.space}, {how} by {about.strategy} on {about.task} (seed {about.seed})"
     cost, training = f"{about.search_seconds:.1f} s", result.training
-    if training and (times := multiple(result)):
+    if training and training.searched_epochs:
+        cost += f", and {training.seconds:.1f} s of training behind it"
+    elif training and (times := multiple(result)):
         cost += f", {times} ({training.seconds:.1f} s)"
     moved = _entropy(result)
     policy = [("policy entropy", str(moved))] if moved else []
@@ -91,12 +93,17 @@ def training_description(training: Training) -> str:
     """Describe a training in one phrase: its epochs, its initial weights and its teacher.
 
     >>> from types import SimpleNamespace as Some
-    >>> training_description(Some(settings=Some(epochs=1), init="shared", teacher=None, distillation=None))
+    >>> plain = {"settings": Some(epochs=1), "init": "shared", "teacher": None, "distillation": None}
+    >>> training_description(Some(**plain, searched_epochs=0))
     "trained alone, 1 epoch, from the search's weights"
+    >>> training_description(Some(**plain, searched_epochs=3))
+    "trained alone, 1 epoch behind 3 of the search on one schedule, from the search's weights"
     """
     starts = {"shared": "the search's weights", "reference": "the reference's leading weights"}
     init, teacher, d = training.init, training.teacher, training.distillation
-    parts = ["trained alone", counted(training.settings.epochs, "epoch")]
+    searched = training.searched_epochs
+    behind = f" behind {searched} of the search on one schedule" if searched else ""
+    parts = ["trained alone", counted(training.settings.epochs, "epoch") + behind]
     if init != "fresh":
         parts.append(f"from {starts.get(init, 'the leading weights of a network given')}")
     if teacher and d:
@@ -164,8 +171,12 @@ def budget_table(costs: Mapping[str, Cost]) -> list[str]:
 
 
 def multiple(result: Record) -> str:
-    """Return how much longer the search took than one training of what it found; nothing where none was timed."""
-    seconds = result.training.seconds if result.training else 0
+    """Return how much longer the search took than one training of what it found; nothing where none was timed.
+
+    Nothing either where the search was the first part of that training.
+    """
+    training = result.training
+    seconds = training.seconds if training and not training.searched_epochs else 0
     return f"{result.about.search_seconds / seconds:.2f} times training the found network once" if seconds else ""
 
 

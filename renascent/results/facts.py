@@ -121,6 +121,7 @@ class Asked:
     seed: int
     truth: Truth | None = None
     budget: str | None = None
+    finish: Whole = 0
     model: Any = None
 
 
@@ -165,6 +166,7 @@ class Training:
     """fit/result.json: what the last `fit` reached, how, and beside what. seconds: of training alone.
 
     network: what was trained, where that is larger than what was searched, say.
+    searched_epochs: of the search that was the first part of this training; 0: it is one of its own.
     """
 
     task: str = ""
@@ -184,6 +186,7 @@ class Training:
     random_cells: list[Cell]
     random_within: str | None = field(default=None, metadata=ABSENT)
     network: Network | None = field(default=None, metadata=ABSENT)
+    searched_epochs: Whole = field(default=0, metadata=ABSENT)
 
     def __post_init__(self) -> None:
         for split in self.scores:

@@ -22,6 +22,9 @@ from renascent.nets.sizes.resolution import input_shape
 from renascent.results.facts import About, Asked, Decided, Epoch, SearchEpoch, Training, read_epochs
 from renascent.results.sealed import KEY, check_seal, read_sealed
 
+MOMENTUM = "momentum.safetensors"
+"""In a run folder: of the optimiser, for the weights that the chosen network has from the search."""
+
 
 class Record:
     """The outcome of a search, in its run folder."""
@@ -160,6 +163,11 @@ class Record:
     def shared(self) -> Mapping[str, Tensor]:
         """The weights that the chosen network has from the search. Raises UserError when their file is damaged."""
         return read_sealed(self.folder / "shared.safetensors", self._seal)
+
+    @property
+    def momentum(self) -> Mapping[str, Tensor]:
+        """The momentum of those weights, where a training follows the search. Raises UserError as `shared`."""
+        return read_sealed(self.folder / MOMENTUM, self._seal)
 
     def trained(self) -> nn.Module:
         """Return the network of the last `fit`, in evaluation mode. Raises UserError before any."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from renascent.core.devices import usable_device
 from renascent.core.errors import UserError, unknown
 from renascent.core.files import Json
 from renascent.core.fingerprint import fingerprint
-from renascent.core.protocols import Say, SpaceConfig, Task
+from renascent.core.protocols import ALONE, Rest, Say, SpaceConfig, Task
 from renascent.core.schema import written
 from renascent.core.space import Arch
 from renascent.costs import params
@@ -45,7 +45,10 @@ REFERENCE = "reference"
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
-    """One retraining of a result and of its baselines: the arguments of `Record.fit`."""
+    """One retraining of a result and of its baselines: the arguments of `Record.fit`.
+
+    rest: of the training that it is a part of.  momentum: of every weight of the chosen network before the first step.
+    """
 
     result: Record
     task: Task
@@ -58,6 +61,8 @@ class Retraining:
     network: SpaceConfig | None
     resume: bool
     say: Say
+    rest: Rest = ALONE
+    momentum: Mapping[str, Tensor] = field(default_factory=dict)
 
     def run(self, random_cells: int) -> Fitted:
         """Train, in this order: the reference if it is needed, the chosen network, random cells. Write what came out.
@@ -155,6 +160,8 @@ class Retraining:
             how["init"] = {"name": "given", "sha256": fingerprint(_tensors(self.init))}
         elif self.init != "fresh":
             how["init"] = {"name": self.init}
+        if self.rest != ALONE:
+            how["rest"] = asdict(self.rest)
         return how
 
     def _lessons(self, taught: nn.Module | None, reference: Fitted | None) -> Task:
@@ -179,8 +186,8 @@ class Retraining:
         """Return the reference trained identically; a user's own model that is trained already, as it is."""
         assert self.reference is not None
         if (own := self.space.trained) is not None:
-            net = own.to(self.task.device).eval()
-            return Fitted(net, {self._splits[1]: accuracy(net, self.task, self._splits[1])}, 0.0)
+            net, (_, split) = own.to(self.task.device).eval(), splits(self.task)
+            return Fitted(net, {split: accuracy(net, self.task, split)}, 0.0)
         net, run = self._begin(self.folder / REFERENCE, self.reference, {}, prune=False)
         return self._finish(net, run, self.reference, self.task, None)
 
@@ -209,7 +216,7 @@ class Retraining:
             **how,
         }
         usable_device(self.task.device)
-        self.task.stream(self._splits[0], self.seed, self.settings.batch)
+        self.task.stream(splits(self.task)[0], self.seed, self.settings.batch)
         with self._seeded():
             net = self._plain(arch, prune).to(memory_format=self.space.memory_format)  # type: ignore[call-overload]
         check_fit(net, self.settings, self.task)
@@ -219,25 +226,20 @@ class Retraining:
 
     def _finish(self, net: nn.Module, run: Run, arch: Arch, task: Task, state: Mapping[str, Tensor] | None) -> Fitted:
         """Train a network, and return it with what it scores; it takes images of its own resolution."""
-        split, judge = self._splits
+        split, judge = splits(self.task)
         with self._seeded():
             seeing = at_resolution(net, arch)
             if state is not None:
                 first_k(net, self._leading(arch, state))
                 calibrate(seeing.to(task.device), task, split, self.seed)
-            fitted = fit(
-                seeing, task, self.settings, run=run, seed=self.seed, split=split, evaluate=(judge,), say=self.say
-            )
+            about: Any = {"split": split, "evaluate": (judge,), "rest": self.rest}
+            about["momentum"] = [self.momentum[name] for name, _ in net.named_parameters()] if self.momentum else ()
+            fitted = fit(seeing, task, self.settings, run=run, seed=self.seed, say=self.say, **about)
         return replace(fitted, net=resized(fitted.net))
 
     def _plain(self, arch: Arch, prune: bool) -> nn.Module:
         """Return the network of an architecture with fresh weights."""
         return self.space.network(arch, self.task.channels, self.task.classes, prune=prune)
-
-    @property
-    def _splits(self) -> tuple[str, str]:
-        """What is trained on, and what is judged: without test images, those held out in the search."""
-        return ("train+val", "test") if self.task.count("test") else ("train", "val")
 
     @contextlib.contextmanager
     def _seeded(self) -> Iterator[None]:
@@ -268,8 +270,14 @@ class Retraining:
             distillation=lessons.settings if lessons else None,
             init=init,
             random_init="fresh" if init == "shared" else init,
+            searched_epochs=self.rest.epochs,
             **about,
         )
+
+
+def splits(task: Task) -> tuple[str, str]:
+    """Return what is trained on, and what is judged: without test images, those held out in the search."""
+    return ("train+val", "test") if task.count("test") else ("train", "val")
 
 
 def calibrate(net: nn.Module, task: Task, split: str, seed: int) -> None:

@@ -23,10 +23,10 @@ EVENTS = "events.jsonl"
 FILES = ("config.json", "data.json", "latency.json", "latency-table.json", EVENTS)
 
 
-def write_sealed(path: Path, facts: Json, weights: str) -> None:
-    """Write a result with the digests of what lies beside it. weights: name of the file that holds its weights."""
+def write_sealed(path: Path, facts: Json, *weights: str) -> None:
+    """Write a result with the digests of what lies beside it. weights: names of the files that hold tensors of it."""
     held = {name: digest for name in FILES if (digest := _digest(path.parent / name)) is not None}
-    held[weights] = fingerprint(read_weights(path.parent / weights))
+    held |= {name: fingerprint(read_weights(path.parent / name)) for name in weights}
     write_json(path, {**facts, KEY: {**held, path.name: _own(facts, held)}})
 
 

@@ -12,6 +12,7 @@ from renascent.core.gates import Gates
 from renascent.core.protocols import Batch, Metrics, Progress, Score, Setup, State
 from renascent.core.space import Arch
 from renascent.strategies._logits import Logits as Logits
+from renascent.strategies._sandwich import sandwich
 
 
 class Bilevel(Protocol):
@@ -53,16 +54,21 @@ def weight_step(s: State[Any], batch: Batch, gates: Gates, t: Progress, *, smoot
     No gradient goes to what `gates` were made of. The network is in training mode for this, and in evaluation mode
     else: what compares architectures has no dropout.
 
+    With `Setup.sandwich`, the gradient is that of several sizes, and the loss that of the largest.
+
     smoothing: share of the target spread evenly over all classes.
     """
     gates = {name: replace(gate, weight=gate.weight.detach()) for name, gate in gates.items()}
     s.optimiser.zero_grad(set_to_none=True)
     s.net.train()
-    loss, score = s.setup.task.loss(s.net, batch, gates, smoothing=smoothing)
-    if loss.requires_grad:  # not where gates have cut all that has weights
-        loss.backward()  # type: ignore[no-untyped-call]
+    if s.setup.sandwich:
+        (loss, score), gates = sandwich(s, batch, gates, smoothing=smoothing)
+    else:
+        loss, score = s.setup.task.loss(s.net, batch, gates, smoothing=smoothing)
+        if loss.requires_grad:  # not where gates have cut all that has weights
+            loss.backward()  # type: ignore[no-untyped-call]
     s.net.eval()
-    s.setup.weights.apply(s.optimiser, t.fraction, s.net.crops(gates), epochs=t.epochs)
+    s.setup.weights.apply(s.optimiser, t.rate_fraction, s.net.crops(gates), epochs=t.rate_epochs)
     return {"train_loss": loss.detach(), "train_score": score}
 
 

@@ -66,7 +66,8 @@ class DARTSSecondOrder:
 
     def step(self, s: State[Logits], data: Data, t: Progress) -> Metrics:
         train = data.train.next()
-        gradient, metrics = unrolled_gradient(s, train, data.val.next(), s.setup.weights.rate(t.fraction, t.epochs))
+        rate = s.setup.weights.rate(t.rate_fraction, t.rate_epochs)
+        gradient, metrics = unrolled_gradient(s, train, data.val.next(), rate)
         apply_gradients(s, [gradient])
         return metrics | weight_step(s, train, soft(s.space, s.policy()), t)
 

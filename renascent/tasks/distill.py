@@ -91,6 +91,8 @@ class Distilled(Task):
     Raises UserError when the teacher cannot answer for these images or these classes.
     """
 
+    taught = True
+
     def __init__(self, task: Task, teacher: nn.Module, settings: Distillation | None = None) -> None:
         self.task, self.settings = task, settings or Distillation()
         self.name, self.channels, self.size, self.classes = task.name, task.channels, task.size, task.classes

@@ -20,6 +20,7 @@ from renascent.costs.budget import Budget
 from renascent.experiment.search import search
 from renascent.loops.fit import Fit
 from renascent.loops.share import begin
+from renascent.nets.adapt import adapt
 from renascent.strategies import STRATEGIES
 from renascent.tasks.images import ImageTask
 from renascent.tasks.load import load
@@ -123,6 +124,24 @@ def test_a_search_its_training_and_its_export_run_there(
     fitted = found[0].fit(task, Fit(epochs=1, batch=16), teacher="reference" if kind else None, init="shared")
     assert 0 <= fitted.scores["test"] <= 1
     assert found[0].export(tmp_path / "net.pt2").exists()
+
+
+@pytest.mark.usefixtures("without_measuring")
+def test_a_search_that_is_the_first_part_of_a_training_runs_there(
+    task: ImageTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a model that teaches itself, and steps of several sizes."""
+    monkeypatch.setattr("renascent.results.retrain.RECALIBRATION_BATCHES", 2)
+    net = torch.nn.Sequential(*(torch.nn.Conv2d(1, 16, 3), torch.nn.ReLU(), torch.nn.Conv2d(16, 10, 6)))
+    space, found = adapt(torch.nn.Sequential(*net, torch.nn.Flatten()), (1, 8, 8)), []
+    for k, each in enumerate((task, load("digits", options=ImageOptions(limit=64), device="cpu"))):
+        about: Any = {"epochs": 2, "finish": 1, "sandwich": 2, "batch": 16, "out": tmp_path / f"r{k}"}
+        found.append(search(space, strategy_of("nes"), each, **about))
+    assert found[0].arch == found[1].arch
+    for one, two in zip(*(each.momentum.values() for each in found), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
+    for one, two in zip(*(each.trained().state_dict().values() for each in found), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
 
 
 def test_uncertain_gates_move_together_and_keep_their_gradient(elsewhere: Any) -> None:

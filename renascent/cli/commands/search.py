@@ -46,6 +46,11 @@ class SearchingFlags:
         strategy: how to search.
         data: name of a data set, or a folder of images.
         epochs: passes over the training images.
+        finish: epochs in which the network found then trains on, alone; the search is then the first part of its
+            training: one learning-rate schedule spans both, momentum is kept, and a model of your own that came with
+            weights teaches throughout.
+        sandwich: in a space of sizes, how many between the largest and the smallest a weight step learns from beside
+            these two; what the strategy draws is one of them.
         batch: images a step draws, of each stream.
         seed: of everything random.
         out: the run folder; runs/SPACE-STRATEGY-DATA-SEED if not given.
@@ -57,6 +62,8 @@ class SearchingFlags:
     strategy: str | None = None
     data: str | None = None
     epochs: Count = 100
+    finish: Count | None = None
+    sandwich: Annotated[int, Range(0, 64)] = 0
     batch: Count = 64
     seed: Whole = 0
     out: str | None = None

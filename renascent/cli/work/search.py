@@ -51,7 +51,7 @@ def run(
         truth_problem=flags.truth_problem,
         latency=latency_from(flags.latency_table, space, (task.channels, *task.size), task.classes),
         pretrained=read_weights(Path(flags.pretrained)) if flags.pretrained else None,
-        following=lambda result: f"renascent fit {result.folder} (trains this network alone)",
+        following=lambda result: next_step(result, "(trains this network alone)"),
     )
     if not flags.seeds:
         return known(flags)
@@ -62,6 +62,12 @@ def run(
     told = ", ".join(f"{percent(score)} with seed {seed}" for seed, score in scores.items())
     facts = {**found[best].facts, "seeds": {str(seed): score for seed, score in scores.items()}}
     return Outcome(facts, f"{found[best].text}\n\nthe best on validation images of {len(scores)} searches: {told}")
+
+
+def next_step(result: Result, training: str) -> str:
+    """Return the command that goes on from a result. training: what is said of it where it is one."""
+    done, folder = result.training is not None, result.folder
+    return f"renascent export {folder} --to onnx" if done else f"renascent fit {folder} {training}"
 
 
 def searched(
@@ -89,7 +95,7 @@ def searched(
             bars.say(f"{first} with {flags.strategy} on {task}; run folder {folder}")
             if flags.timed and not (others.get("latency") or flags.resume):  # the longest silence of a search
                 bars.say(f"measuring the latency of some forty networks first ({flags.runtime})")
-            live = Live(bars, ["search"])
+            live = Live(bars, ["search", "training"] if flags.finish else ["search"])
 
             def hear(event: Json) -> None:
                 if event["event"] == "derived":  # before the result is written: which data it is from
@@ -107,6 +113,8 @@ def searched(
                 resume=flags.resume,
                 budget=flags.budget,
                 runtime=flags.runtime,
+                finish=flags.finish,
+                sandwich=flags.sandwich,
                 say=hear,
                 **others,
             )

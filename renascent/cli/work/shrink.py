@@ -10,7 +10,7 @@ from renascent.cli.commands.shrink import ShrinkFlags
 from renascent.cli.progress import Counted
 from renascent.cli.work.models import hear_threads, remember
 from renascent.cli.work.running import task_on
-from renascent.cli.work.search import searched
+from renascent.cli.work.search import next_step, searched
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
 from renascent.core.protocols import Family, OneShot, WeightRule
@@ -62,7 +62,8 @@ def _written(space: Adapted, result: Result) -> str:
     remember(result.folder, space.factory)
     code = result.folder / CODE_FILE
     write_text(code, space.recipe(result.arch))
-    return f"renascent fit {result.folder} --init shared (trains it on); {code} shrinks your model without renascent"
+    step = next_step(result, "--init shared (trains it on)")
+    return f"{step}; {code} shrinks your model without renascent"
 
 
 def _space(factory: str, flags: ShrinkFlags, shape: tuple[int, int, int]) -> Adapted:

@@ -112,6 +112,34 @@ def test_a_model_is_shrunk_from_its_trained_weights(say: Any, tmp_path: Path) ->
     torch.testing.assert_close(plain.eval()(x), net(x))
 
 
+def test_a_search_is_the_first_part_of_the_training(say: Any, refused: Any, tmp_path: Path) -> None:
+    sys.path.insert(0, str(tmp_path))
+    import mine
+
+    save_file(mine.small().state_dict(), "trained.safetensors")
+    line = f"shrink mine:small --weights trained.safetensors {SEARCH} --out run"
+    refused(f"{line} --finish 0", "--finish is '0': give a whole number of at least 1")
+    refused(f"{line} --sandwich -1", "--sandwich is '-1': give a whole number from 0 to 64")
+    done = say(f"{line} --finish 2")
+    assert done.code == 0, done.err
+    assert "search: chose" in done.err and "training: epoch 2/2" in done.err
+    assert "(trained alone, 2 epochs behind 1 of the search on one schedule, from the search's weights, " in done.out
+    assert "taught by reference" in done.out and "of training behind it" in done.out
+    assert "next: renascent export run --to onnx; run/shrink_model.py shrinks" in done.out
+    assert "training behind the search" in Path("run/report.html").read_text()
+    assert say(f"{line} --finish 2 --resume").out == done.out
+    assert "finish was 2, now None" in say(f"{line} --resume").refusal
+    assert "holds a training already" in say("fit run").refusal
+    small = Result.load("run", model=mine.small).trained()
+    plain = {"weights": load_file("run/fit/weights.safetensors"), "net": small.state_dict()}
+    assert all(torch.equal(plain["weights"][name], value) for name, value in plain["net"].items())
+
+    Path("run/fit/result.json").unlink()
+    assert say("report run").code == 0
+    told = "has reached epoch 2 of 2; to go on with it: repeat the search&#39;s command with --resume"
+    assert told in Path("run/report.html").read_text()
+
+
 def test_a_model_that_changed_since_is_told(say: Any, refused: Any, tmp_path: Path) -> None:
     sys.path.insert(0, str(tmp_path))
     import mine
