@@ -14,6 +14,7 @@ from renascent.core.files import Json
 from renascent.core.gates import Gates
 from renascent.core.optimiser import CroppedSGD
 from renascent.core.optimiser import WeightRule as WeightRule
+from renascent.core.preparation import Preparation
 from renascent.core.space import Arch, Space
 from renascent.core.spaces import Priced as Priced
 from renascent.core.spaces import SpaceConfig as SpaceConfig
@@ -103,6 +104,11 @@ class Task(ABC):
     @abstractmethod
     def batches(self, split: str, batch: int) -> Sequence[Batch]:
         """Return one whole split ("train", "val", "test") in order, not augmented; the last batch may be smaller."""
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """How its images became inputs, for whoever uses the network; None where a task does not say."""
+        return None
 
 
 def linear(start: float, end: float, fraction: float) -> float:

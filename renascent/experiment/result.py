@@ -20,6 +20,8 @@ from renascent.nets.sizes.resolution import at_resolution, input_shape
 from renascent.results.budgeted import costs_of
 from renascent.results.facts import About, Asked
 from renascent.results.plane import plane
+from renascent.results.predict import Prediction, predict
+from renascent.results.prepared import description, preparation_of, prepared
 from renascent.results.record import Record, decided
 from renascent.results.retrain import Retraining, calibrate
 from renascent.results.sealed import write_sealed
@@ -72,6 +74,7 @@ class Result(Record):
             costs=costs_of(space, found.arch, task, goals, seen, table),
             plane=plane(space, found.arch, goals, score, given, task.classes),
             decisions=decided(space),
+            preparation=task.preparation,
         )
         inherited = found.state.net.extract(found.arch)
         calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
@@ -139,16 +142,33 @@ class Result(Record):
         shape = given.channels, *given.size
         return widened(network or self.space, self.arch, shape, given.classes, budget)
 
-    def export(self, path: str | Path) -> Path:
+    def export(self, path: str | Path, *, with_preprocessing: bool = False) -> Path:
         """Write the trained network, or before any `fit` the one with the shared weights, as .pt2 or .onnx.
 
-        The file is run again and compared before it is accepted. Raises UserError for another ending or a failed
-        comparison, MissingExtra when onnx is not installed.
+        Class names and how an image becomes an input are in the file, and in a .json of the same name beside it.
+        The file is run again and compared before it is accepted.
+
+        with_preprocessing: the file takes pictures (batch, h, w, channels) of whole numbers from 0 to 255 and of the
+        size of the data, normalises them itself, and resizes them where its resolution was decided.
+
+        Raises UserError for another ending, a failed comparison, or a run that does not say what was done to its
+        images, MissingExtra when onnx is not installed.
         """
         from renascent.results.export import export  # only here: exporting takes seconds to import
 
-        net = self.trained() if self.fitted else self.inherit().eval()
-        return export(net, self.trained_shape, Path(path))
+        about = description(self, inside=with_preprocessing)
+        if not with_preprocessing:
+            return export(self.deployable(), self.trained_shape, Path(path), about)
+        net, p = prepared(self), preparation_of(self)
+        return export(net, (*p.size, p.channels), Path(path), about)
+
+    def predict(self, *images: str | Path, skip_bad: bool = False, device: str = "cpu") -> list[Prediction]:
+        """Return what the network of `export` says of image files, in their order; of a folder, of all in it.
+
+        skip_bad: leave out what cannot be used.  device: where the network runs.
+        Raises UserError, naming all images that cannot be used, or where the run does not say what it needs.
+        """
+        return predict(self, images, skip_bad=skip_bad, device=device)
 
     def report(self) -> Path:
         """Write report.html into the run folder and return its path."""

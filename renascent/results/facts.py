@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, NonNegative, Range, Whole
+from renascent.core.preparation import Preparation
 from renascent.core.schema import ABSENT, REST, checked
 from renascent.costs import Latency
 from renascent.loops.fit import Fit
@@ -69,6 +70,7 @@ class About:
     """arch.json: what a search found, and what it costs.
 
     not_counted: operations that are not among the macs.  decisions: of a user's model, which only its code could tell.
+    preparation: how the images of the search became inputs; None where its task, or an earlier version, did not say.
     """
 
     space: str
@@ -90,6 +92,7 @@ class About:
     costs: dict[str, Cost] = field(default_factory=dict, metadata=ABSENT)
     plane: list[Point] = field(default_factory=list, metadata=ABSENT)
     decisions: dict[str, Decided] = field(default_factory=dict, metadata=ABSENT)
+    preparation: Preparation | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +168,7 @@ class Training:
     """fit/result.json: what the last `fit` reached, how, and beside what. seconds: of training alone.
 
     network: what was trained, where that is larger than what was searched, say.
+    preparation: as in `About`, of the images of the training.
     """
 
     task: str = ""
@@ -184,6 +188,7 @@ class Training:
     random_cells: list[Cell]
     random_within: str | None = field(default=None, metadata=ABSENT)
     network: Network | None = field(default=None, metadata=ABSENT)
+    preparation: Preparation | None = field(default=None, metadata=ABSENT)
 
     def __post_init__(self) -> None:
         for split in self.scores:

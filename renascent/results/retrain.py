@@ -268,6 +268,7 @@ class Retraining:
             distillation=lessons.settings if lessons else None,
             init=init,
             random_init="fresh" if init == "shared" else init,
+            preparation=self.task.preparation,
             **about,
         )
 
