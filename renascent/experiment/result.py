@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from renascent.core.protocols import Goal, Say, SpaceConfig, Task
 from renascent.core.schema import read_as, written
+from renascent.core.space import Arch
 from renascent.costs import Latency, Lut, measure, params
 from renascent.costs.latency.blocks import BlockLatency
+from renascent.costs.latency.clock import EAGER, Clock, latency_of
 from renascent.loops.fit import Fit, Fitted
 from renascent.loops.share import Scorer, SearchOutcome
 from renascent.loops.weightsfile import save_weights
@@ -19,6 +21,7 @@ from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
 from renascent.results.budgeted import costs_of
 from renascent.results.facts import About, Asked
+from renascent.results.original import original
 from renascent.results.plane import plane
 from renascent.results.predict import Prediction, predict
 from renascent.results.prepared import description, preparation_of, prepared
@@ -42,18 +45,28 @@ class Result(Record):
         goals: Sequence[Goal] = (),
         seen: Latency | None = None,
         table: Lut | BlockLatency | None = None,
+        clock: Clock = EAGER,
     ) -> Result:
         """Measure what a finished search found, and write it to its folder.
 
         goals: the budget it keeps.  seen: its latency, where that was measured for the budget.  table: what predicted
-        it, where a table did; it was then measured as the table was.
+        it, where a table did; it was then measured as the table was.  clock: how it was measured, where it was.
         """
         asked = read_as(Asked, folder / "config.json", "repeat the search")
         net = space.network(found.arch, task.channels, task.classes)
         shape = input_shape(found.arch, (task.channels, *task.size))
-        latency = seen if seen is not None and table is None else measure(net.to(task.device), shape)
+        bounded = seen is not None and table is None
+        latency = seen if bounded and seen else measure(net.to(task.device), shape)
+
+        def timed(one: nn.Module, arch: Arch, size: tuple[int, int, int]) -> Latency | None:
+            if not bounded:
+                return measure(one.to(task.device), size)
+            return latency_of(space, arch, task, clock)
+
         counted = count(net, shape)
         score, given = Scorer(found.state), (task.channels, *task.size)
+        inherited = found.state.net.extract(found.arch)
+        calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
         facts = About(
             space=asked.space,
             arch=space.space.format(found.arch),
@@ -75,9 +88,8 @@ class Result(Record):
             plane=plane(space, found.arch, goals, score, given, task.classes),
             decisions=decided(space),
             preparation=task.preparation,
+            original=original(space, found, inherited, task, asked.seed, timed),
         )
-        inherited = found.state.net.extract(found.arch)
-        calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
         save_weights(folder / "shared.safetensors", inherited)
         write_sealed(folder / "arch.json", written(facts), "shared.safetensors")
         return cls.load(folder, space)

@@ -114,7 +114,7 @@ def search(
             found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
             if found is not first:
                 say(run.event("settled", arch=space.space.format(found.arch), score=found.score))
-            return Result.save_new(folder, space, found, task, goals, seen, table)
+            return Result.save_new(folder, space, found, task, goals, seen, table, clock)
 
 
 def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int) -> int:

@@ -58,6 +58,23 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Original:
+    """The reference of a size space, or the user's model as given, beside what was found, on the same images.
+
+    given: it has the weights it came with, not those of the search.  score: its accuracy on `split`.  found: that of
+    what was found, with the search's weights.
+    """
+
+    params: Whole
+    macs: Whole
+    latency_ms: Latency | None = None
+    given: bool = False
+    split: str
+    score: float
+    found: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decided:
     """A decision about a user's model. when: another decision, and its values where this one matters."""
 
@@ -93,6 +110,7 @@ class About:
     plane: list[Point] = field(default_factory=list, metadata=ABSENT)
     decisions: dict[str, Decided] = field(default_factory=dict, metadata=ABSENT)
     preparation: Preparation | None = field(default=None, metadata=ABSENT)
+    original: Original | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +186,7 @@ class Training:
     """fit/result.json: what the last `fit` reached, how, and beside what. seconds: of training alone.
 
     network: what was trained, where that is larger than what was searched, say.
-    preparation: as in `About`, of the images of the training.
+    preparation: as in `About`, of the images of the training.  given_scores: of the user's model as it was given.
     """
 
     task: str = ""
@@ -189,6 +207,7 @@ class Training:
     random_within: str | None = field(default=None, metadata=ABSENT)
     network: Network | None = field(default=None, metadata=ABSENT)
     preparation: Preparation | None = field(default=None, metadata=ABSENT)
+    given_scores: dict[str, float] = field(default_factory=dict, metadata=ABSENT)
 
     def __post_init__(self) -> None:
         for split in self.scores:

@@ -80,6 +80,8 @@ class Retraining:
             if reference is not None and self.reference is not None:
                 arch, given = self.space.space.format(self.reference), self.space.trained is not None
                 about["reference"] = Reference(arch=arch, scores=reference.scores, given=given)
+            else:
+                about["given_scores"] = self._given_scores()
             facts = written(self._training(chosen, task, name, **about))
             write_sealed(self.folder / "result.json", facts, "weights.safetensors")
         return chosen
@@ -183,6 +185,13 @@ class Retraining:
             return Fitted(net, {self._splits[1]: accuracy(net, self.task, self._splits[1])}, 0.0)
         net, run = self._begin(self.folder / REFERENCE, self.reference, {}, prune=False)
         return self._finish(net, run, self.reference, self.task, None)
+
+    def _given_scores(self) -> dict[str, float]:
+        """Return what a user's model reaches as it was given; nothing where its own weights are not what counts."""
+        known, own, split = self.result.about.original, self.space.given, self._splits[1]
+        if known is None or not known.given or own is None or self.reference is None or self.network:
+            return {}
+        return {split: accuracy(at_resolution(own, self.reference).to(self.task.device), self.task, split)}
 
     def _cells(self, baselines: Baselines, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> list[Cell]:
         """Train random architectures with the same teacher and start, but for the search's shared weights.
