@@ -185,23 +185,28 @@ def keys(*settings: Any) -> frozenset[str]:
     return frozenset(flag.key for each in settings for flag in Part("", each).flags())
 
 
-def signed(words: Mapping[str, str], parts: Iterable[Part]) -> Callable[..., Any]:
+def signed(words: Mapping[str, str], parts: Iterable[Part], *, several: bool = False) -> Callable[..., Any]:
     """Return a function whose signature has positional words and the flags of `parts`; it returns what it gets.
 
-    words: name -> help.
+    words: name -> help.  several: the last word may stand any number of times.
     """
 
     def gather(*given: str | None, **values: Any) -> tuple[list[str | None], dict[str, Any]]:
         return [*given, *[None] * (len(words) - len(given))], values
 
-    places = [_word(name, about) for name, about in words.items()]
+    last = list(words)[-1] if several else ""
+    places = [_word(name, about, several=name == last) for name, about in words.items()]
     groups = [(part, Group(part.title, sort_key=number)) for number, part in enumerate(parts)]
     flags = [flag.parameter(group) for part, group in groups for flag in part.flags()]
     gather.__signature__ = inspect.Signature([*places, *flags])  # type: ignore[attr-defined]
     return gather
 
 
-def _word(name: str, about: str) -> inspect.Parameter:
+def _word(name: str, about: str, *, several: bool) -> inspect.Parameter:
+    if several:
+        return inspect.Parameter(
+            name, inspect.Parameter.VAR_POSITIONAL, annotation=Annotated[str, Parameter(help=about)]
+        )
     kind = Annotated[str | None, Parameter(help=about, show_default=False)]
     return inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY, annotation=kind, default=None)
 

@@ -107,7 +107,8 @@ def _app(name: str, chosen: Command | None) -> App:
         app.command(group)
     for other in [name] if chosen else COMMANDS:
         about = importlib.import_module(COMMANDS.places[other][0].partition(":")[0]).ABOUT
-        takes = signed(chosen.words, [*chosen.parts.values(), OUTPUT]) if chosen else lambda: None
+        flags = [*chosen.parts.values(), OUTPUT] if chosen else []
+        takes = signed(chosen.words, flags, several=chosen.several) if chosen else lambda: None
         groups.get(other.split()[0], app).command(takes, name=other.split()[-1], help=about)
     return app
 

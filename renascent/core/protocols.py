@@ -14,6 +14,7 @@ from renascent.core.files import Json
 from renascent.core.gates import Gates
 from renascent.core.optimiser import CroppedSGD
 from renascent.core.optimiser import WeightRule as WeightRule
+from renascent.core.preparation import Preparation
 from renascent.core.progress import ALONE as ALONE
 from renascent.core.progress import Progress as Progress
 from renascent.core.progress import Rest as Rest
@@ -110,6 +111,11 @@ class Task(ABC):
     @abstractmethod
     def batches(self, split: str, batch: int) -> Sequence[Batch]:
         """Return one whole split ("train", "val", "test") in order, not augmented; the last batch may be smaller."""
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """How its images became inputs, for whoever uses the network; None where a task does not say."""
+        return None
 
 
 @dataclass(frozen=True)

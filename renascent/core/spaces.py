@@ -123,6 +123,11 @@ class SpaceConfig(ABC):
         return None
 
     @property
+    def given(self) -> nn.Module | None:
+        """A copy of a user's model as it was given, trained or not; None for other spaces."""
+        return None
+
+    @property
     def memory_format(self) -> torch.memory_format:
         """Layout of maps that its networks run with."""
         return torch.channels_last

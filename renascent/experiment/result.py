@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from renascent.core.protocols import Goal, Say, SpaceConfig, Task
 from renascent.core.schema import read_as, written
+from renascent.core.space import Arch
 from renascent.costs import Latency, Lut, measure, params
 from renascent.costs.latency.blocks import BlockLatency
+from renascent.costs.latency.clock import EAGER, Clock, latency_of
 from renascent.loops.fit import Fit, Fitted
 from renascent.loops.share import Scorer, SearchOutcome
 from renascent.loops.weightsfile import save_weights, write_tensors
@@ -20,7 +23,10 @@ from renascent.nets.sizes.resolution import at_resolution, input_shape
 from renascent.results.budgeted import costs_of
 from renascent.results.facts import About, Asked
 from renascent.results.finish import momentum_of
+from renascent.results.original import original
 from renascent.results.plane import plane
+from renascent.results.predict import Prediction, predict
+from renascent.results.prepared import description, preparation_of, prepared
 from renascent.results.record import MOMENTUM, Record, decided
 from renascent.results.retrain import Retraining, calibrate
 from renascent.results.sealed import write_sealed
@@ -41,18 +47,23 @@ class Result(Record):
         goals: Sequence[Goal] = (),
         seen: Latency | None = None,
         table: Lut | BlockLatency | None = None,
+        clock: Clock = EAGER,
     ) -> Result:
         """Measure what a finished search found, and write it to its folder.
 
         goals: the budget it keeps.  seen: its latency, where that was measured for the budget.  table: what predicted
-        it, where a table did; it was then measured as the table was.
+        it, where a table did; it was then measured as the table was.  clock: how it was measured, where it was.
         """
         asked = read_as(Asked, folder / "config.json", "repeat the search")
         net = space.network(found.arch, task.channels, task.classes)
         shape = input_shape(found.arch, (task.channels, *task.size))
-        latency = seen if seen is not None and table is None else measure(net.to(task.device), shape)
+        bounded = seen is not None and table is None
+        latency = seen if bounded and seen else measure(net.to(task.device), shape)
+        timed = partial(_timed, space, task, clock if bounded else None)
         counted = count(net, shape)
         score, given = Scorer(found.state), (task.channels, *task.size)
+        inherited = found.state.net.extract(found.arch)
+        calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
         facts = About(
             space=asked.space,
             arch=space.space.format(found.arch),
@@ -73,13 +84,13 @@ class Result(Record):
             costs=costs_of(space, found.arch, task, goals, seen, table),
             plane=plane(space, found.arch, goals, score, given, task.classes),
             decisions=decided(space),
+            preparation=task.preparation,
+            original=original(space, found, inherited, task, asked.seed, timed),
         )
-        inherited = found.state.net.extract(found.arch)
-        calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
         save_weights(folder / "shared.safetensors", inherited)
-        if asked.finish:
-            write_tensors(folder / MOMENTUM, momentum_of(found.state, found.arch))
         others = [MOMENTUM] if asked.finish else []
+        if others:
+            write_tensors(folder / MOMENTUM, momentum_of(found.state, found.arch))
         write_sealed(folder / "arch.json", written(facts), "shared.safetensors", *others)
         return cls.load(folder, space)
 
@@ -143,16 +154,33 @@ class Result(Record):
         shape = given.channels, *given.size
         return widened(network or self.space, self.arch, shape, given.classes, budget)
 
-    def export(self, path: str | Path) -> Path:
+    def export(self, path: str | Path, *, with_preprocessing: bool = False) -> Path:
         """Write the trained network, or before any `fit` the one with the shared weights, as .pt2 or .onnx.
 
-        The file is run again and compared before it is accepted. Raises UserError for another ending or a failed
-        comparison, MissingExtra when onnx is not installed.
+        Class names and how an image becomes an input are in the file, and in a .json of the same name beside it.
+        The file is run again and compared before it is accepted.
+
+        with_preprocessing: the file takes pictures (batch, h, w, channels) of whole numbers from 0 to 255 and of the
+        size of the data, normalises them itself, and resizes them where its resolution was decided.
+
+        Raises UserError for another ending, a failed comparison, or a run that does not say what was done to its
+        images, MissingExtra when onnx is not installed.
         """
         from renascent.results.export import export  # only here: exporting takes seconds to import
 
-        net = self.trained() if self.fitted else self.inherit().eval()
-        return export(net, self.trained_shape, Path(path))
+        about = description(self, inside=with_preprocessing)
+        if not with_preprocessing:
+            return export(self.deployable(), self.trained_shape, Path(path), about)
+        net, p = prepared(self), preparation_of(self)
+        return export(net, (*p.size, p.channels), Path(path), about)
+
+    def predict(self, *images: str | Path, skip_bad: bool = False, device: str = "cpu") -> list[Prediction]:
+        """Return what the network of `export` says of image files, in their order; of a folder, of all in it.
+
+        skip_bad: leave out what cannot be used.  device: where the network runs.
+        Raises UserError, naming all images that cannot be used, or where the run does not say what it needs.
+        """
+        return predict(self, images, skip_bad=skip_bad, device=device)
 
     def report(self) -> Path:
         """Write report.html into the run folder and return its path."""
@@ -164,3 +192,10 @@ class Result(Record):
         from renascent.reports.summary import summary
 
         return summary(self)
+
+
+def _timed(
+    space: SpaceConfig, task: Task, clock: Clock | None, net: nn.Module, arch: Arch, shape: tuple[int, int, int]
+) -> Latency | None:
+    """Return the latency of a network beside the one found, measured as that was: by the budget's clock, if one did."""
+    return latency_of(space, arch, task, clock) if clock else measure(net.to(task.device), shape)

@@ -122,7 +122,7 @@ def search(
             found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
             if found is not first:
                 say(run.event("settled", arch=space.space.format(found.arch), score=found.score))
-            chosen = Result.save_new(folder, space, found, task, goals, seen, table)
+            chosen = Result.save_new(folder, space, found, task, goals, seen, table, clock)
             return then.train(chosen, resume=resume, say=say)
 
 

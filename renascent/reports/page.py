@@ -20,6 +20,7 @@ from renascent.reports.cell import cell as draw_cell
 from renascent.reports.cell import short
 from renascent.reports.citations import citations
 from renascent.reports.entropy import policy_entropy
+from renascent.reports.gain import gains, origin
 from renascent.reports.plots import COLOURS, Line, Picture, chart
 from renascent.reports.policy import curves, expected_cost_figure, policy_figures, undecided
 from renascent.reports.render import breakable, render
@@ -74,6 +75,8 @@ def _page(result: Record) -> Json:
         "started": sessions[0].time if sessions else "",
         "notes": list(_notes(result, epochs)),
         "tiles": list(_tiles(result)),
+        "gains": [gain.cells for gain in gains(result)],
+        "origin": origin(result),
         "drawing": drawing,
         "unreachable": unreachable,
         "strip": strip(result),

@@ -11,6 +11,7 @@ from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
 from renascent.core.text import aligned, number, percent, short
 from renascent.reports.entropy import Entropy, policy_entropy
+from renascent.reports.gain import gain_table
 from renascent.strategies import FAMILIES
 
 if TYPE_CHECKING:
@@ -32,9 +33,11 @@ def summary(result: Record) -> str:
     policy = [("policy entropy", str(moved))] if moved else []
     rows = [*_accuracies(result), *_costs(result), *policy, ("search cost", cost), ("folder", str(result.folder))]
     cell = [f"  {line}" for line in result.space.draw(result.arch).splitlines()]
+    gained = gain_table(result)
+    gained += [""] * bool(gained)
     bounds = [""] * bool(about.costs) + budget_table(about.costs)
     undecided = ["", moved.undecided] if moved and moved.undecided else []
-    return "\n".join([title, "", *cell, "", about.arch, "", aligned(rows), *bounds, *undecided])
+    return "\n".join([title, "", *cell, "", about.arch, "", *gained, aligned(rows), *bounds, *undecided])
 
 
 def _entropy(result: Record) -> Entropy | None:

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from renascent.core.errors import UserError, missing_extra
+from renascent.core.files import Json, is_there, read_json, write_json
 
 Shape = tuple[int, int, int]
-"""Shape (channels, h, w) of one input."""
+"""Shape of one input: (channels, h, w); of a network that takes pictures (h, w, channels)."""
 
 Runner = Callable[[Tensor], Tensor]
-"""What a file computes, (batch, channels, h, w) to its output."""
+"""What a file computes, inputs (batch, *shape) to its output."""
 
 TOLERANCE = 1e-4
 """Largest difference accepted, as a share of the largest output: float32 rounding, with batch norm folded in."""
@@ -34,10 +35,17 @@ SCALES = (1.0, 3.0)
 """Standard deviations of the random inputs of the comparison."""
 
 
-def export(net: nn.Module, shape: Shape, path: Path) -> Path:
+DESCRIPTION = "model.json"
+"""Name of the description among the extra files of a .pt2."""
+
+
+def export(net: nn.Module, shape: Shape, path: Path, about: Json | None = None) -> Path:
     """Write `net` in evaluation mode to a .pt2 or .onnx file that takes any batch size, and return its path.
 
     The file is read again and run beside `net` on random inputs before it takes its name; `net` stays as it is.
+
+    about: what the file says of itself, with a key `format`: each key an entry of ONNX's metadata, its value as JSON;
+    an extra file of a .pt2, `DESCRIPTION`; and a .json of the same name beside the file.
 
     Raises UserError for another ending, a folder that cannot be written, a network that cannot be traced or one that
     the file does not reproduce; MissingExtra when onnx is not installed. After an error no file is left.
@@ -47,16 +55,30 @@ def export(net: nn.Module, shape: Shape, path: Path) -> Path:
         raise UserError(f"cannot export to '{path.name}': give a name that ends in {' or '.join(FORMATS)}")
     if path.suffix == ".onnx":
         _need_onnx()
+    _check_beside(path, about)
     write, load = FORMATS[path.suffix]
     plain = copy.deepcopy(net).cpu().eval()
     # torch.export.save doubts whether a weight in channels_last is whole
     plain = plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     with _quiet(), torch.no_grad(), _beside(path) as scratch:
-        write(_trace(plain, shape), scratch)
+        write(_trace(plain, shape), scratch, about or {})
         with _refusing(f"the file as written cannot be read again ({{}}); use {_other(path)}"):
             run = load(scratch)
         _compare(plain, run, shape, path)
+    if about is not None:
+        write_json(path.with_suffix(".json"), about)
     return path
+
+
+def _check_beside(path: Path, about: Json | None) -> None:
+    """Raise UserError where the name of the description is taken by something else, such as a run's arch.json."""
+    beside = path.with_suffix(".json")
+    if about is None or not is_there(beside):
+        return
+    with contextlib.suppress(UserError):
+        if str(read_json(beside).get("format")).startswith("renascent model"):
+            return
+    raise UserError(f"{beside} is there already and describes no model: give the file another name than {path.name}")
 
 
 @contextlib.contextmanager
@@ -72,11 +94,11 @@ def _refusing(message: str, passing: tuple[type[Exception], ...] = ()) -> Iterat
         raise UserError(message.replace("{}", reason)) from e
 
 
-def _write_pt2(program: ExportedProgram, path: Path) -> None:
+def _write_pt2(program: ExportedProgram, path: Path, about: Json) -> None:
     # the example inputs are the one thing torch would pickle; without them their member of the archive is empty
     program.example_inputs = None
     with _refusing(f"cannot write {path.name} ({{}}): free some space, or give another folder", (OSError,)):
-        torch.export.save(program, path)
+        torch.export.save(program, path, extra_files={DESCRIPTION: json.dumps(about)} if about else None)
     _refuse_pickles(path)
 
 
@@ -84,11 +106,12 @@ def _load_pt2(path: Path) -> Runner:
     return torch.export.load(path).module()
 
 
-def _write_onnx(program: ExportedProgram, path: Path) -> None:
+def _write_onnx(program: ExportedProgram, path: Path, about: Json) -> None:
     names: Any = {"input_names": ["x"], "output_names": ["logits"], "dynamic_shapes": ({0: "batch"},)}
     with _refusing("the network cannot be written as ONNX ({}): export to .pt2 instead", (OSError,)):
         written = torch.onnx.export(program, dynamo=True, verbose=False, **names)
         assert written is not None
+        written.model.metadata_props.update({key: json.dumps(value) for key, value in about.items()})
         written.save(str(path), external_data=False)
 
 
@@ -130,6 +153,8 @@ def _trace(net: nn.Module, shape: Shape) -> ExportedProgram:
 def _inputs(net: nn.Module, shape: Shape, batch: int, scale: float = 1.0, seed: int = 0) -> Tensor:
     dtype = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
     rng = torch.Generator().manual_seed(seed)
+    if getattr(net, "takes", None) is torch.uint8:
+        return torch.randint(0, 256, (batch, *shape), generator=rng, dtype=torch.uint8)
     return (torch.randn(batch, *shape, generator=rng) * scale).to(dtype)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, NonNegative, Range, Whole
+from renascent.core.preparation import Preparation
 from renascent.core.schema import ABSENT, REST, checked
 from renascent.costs import Latency
 from renascent.loops.fit import Fit
@@ -57,6 +58,23 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Original:
+    """The reference of a size space, or the user's model as given, beside what was found, on the same images.
+
+    given: it has the weights it came with, not those of the search.  score: its accuracy on `split`.  found: that of
+    what was found, with the search's weights.
+    """
+
+    params: Whole
+    macs: Whole
+    latency_ms: Latency | None = None
+    given: bool = False
+    split: str
+    score: float
+    found: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decided:
     """A decision about a user's model. when: another decision, and its values where this one matters."""
 
@@ -69,6 +87,7 @@ class About:
     """arch.json: what a search found, and what it costs.
 
     not_counted: operations that are not among the macs.  decisions: of a user's model, which only its code could tell.
+    preparation: how the images of the search became inputs; None where its task, or an earlier version, did not say.
     """
 
     space: str
@@ -90,6 +109,8 @@ class About:
     costs: dict[str, Cost] = field(default_factory=dict, metadata=ABSENT)
     plane: list[Point] = field(default_factory=list, metadata=ABSENT)
     decisions: dict[str, Decided] = field(default_factory=dict, metadata=ABSENT)
+    preparation: Preparation | None = field(default=None, metadata=ABSENT)
+    original: Original | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +188,7 @@ class Training:
 
     network: what was trained, where that is larger than what was searched, say.
     searched_epochs: of the search that was the first part of this training; 0: it is one of its own.
+    preparation: as in `About`, of the images of the training.  given_scores: of the user's model as it was given.
     """
 
     task: str = ""
@@ -187,6 +209,8 @@ class Training:
     random_within: str | None = field(default=None, metadata=ABSENT)
     network: Network | None = field(default=None, metadata=ABSENT)
     searched_epochs: Whole = field(default=0, metadata=ABSENT)
+    preparation: Preparation | None = field(default=None, metadata=ABSENT)
+    given_scores: dict[str, float] = field(default_factory=dict, metadata=ABSENT)
 
     def __post_init__(self) -> None:
         for split in self.scores:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from renascent.core.errors import UserError
 from renascent.core.files import Json, is_there, read_json
+from renascent.core.preparation import Preparation
 from renascent.core.protocols import SpaceConfig, Task
 from renascent.core.schema import checked, read_as
 from renascent.core.space import Arch, Integer
@@ -182,6 +183,15 @@ class Record:
         path = self.folder / "fit" / "weights.safetensors"
         fill(net, read_sealed(path, read_json(path.with_name("result.json"))), path)
         return net.eval()
+
+    def deployable(self) -> nn.Module:
+        """Return the trained network, or before any `fit` the one with the shared weights, in evaluation mode."""
+        return self.trained() if self.training else self.inherit().eval()
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """How images became inputs of the network of `deployable`; None where its task did not say."""
+        return (self.training or self.about).preparation
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.about.arch}, {self.folder})"

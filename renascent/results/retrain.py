@@ -85,8 +85,10 @@ class Retraining:
             if reference is not None and self.reference is not None:
                 arch, given = self.space.space.format(self.reference), self.space.trained is not None
                 about["reference"] = Reference(arch=arch, scores=reference.scores, given=given)
-            facts = written(self._training(chosen, task, name, **about))
-            write_sealed(self.folder / "result.json", facts, "weights.safetensors")
+            else:
+                about["given_scores"] = self._given_scores()
+            done = self._training(chosen, task, name, **about)
+            write_sealed(self.folder / "result.json", written(done), "weights.safetensors")
         return chosen
 
     @property
@@ -191,13 +193,19 @@ class Retraining:
         net, run = self._begin(self.folder / REFERENCE, self.reference, {}, prune=False)
         return self._finish(net, run, self.reference, self.task, None)
 
+    def _given_scores(self) -> dict[str, float]:
+        """Return what a user's model reaches as it was given; nothing where its own weights are not what counts."""
+        known, own, (_, split) = self.result.about.original, self.space.given, splits(self.task)
+        if known is None or not known.given or own is None or self.reference is None or self.network:
+            return {}
+        return {split: accuracy(at_resolution(own, self.reference).to(self.task.device), self.task, split)}
+
     def _cells(self, baselines: Baselines, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> list[Cell]:
         """Train random architectures with the same teacher and start, but for the search's shared weights.
 
         Those were extracted for the chosen architecture; the supernet that has them for others is not kept.
         """
-        found = []
-        how = how if state is not None else {key: value for key, value in how.items() if key != "init"}
+        found, how = [], how if state is not None else {key: value for key, value in how.items() if key != "init"}
         for number, arch in enumerate(baselines.archs, start=1):
             net, run = self._begin(self.folder / f"random-{number}", arch, how, prune=self.prune)
             scores = self._finish(net, run, arch, task, state).scores
@@ -271,6 +279,7 @@ class Retraining:
             init=init,
             random_init="fresh" if init == "shared" else init,
             searched_epochs=self.rest.epochs,
+            preparation=self.task.preparation,
             **about,
         )
 

@@ -14,6 +14,7 @@ from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, Range, settings
 from renascent.core.fingerprint import fingerprint
 from renascent.core.gates import Gates
+from renascent.core.preparation import Preparation
 from renascent.core.protocols import Batch, Data, Loss, Stream, Task
 
 
@@ -153,6 +154,11 @@ class Distilled(Task):
     def batches(self, split: str, batch: int) -> Sequence[Batch]:
         """Return one whole split in order, not augmented."""
         return self.task.batches(split, batch)
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """How the task's images became inputs."""
+        return self.task.preparation
 
     def _check(self) -> None:
         """Ask the teacher about two blank images."""

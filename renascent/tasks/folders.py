@@ -37,7 +37,7 @@ class Faults:
 
     def add(self, reason: str, path: Path, detail: str = "") -> None:
         """Note something that cannot be used. detail: what it has of its own, beside the reason."""
-        name = brief(str(path.relative_to(self.root)), 50)
+        name = brief(str(path.relative_to(self.root) if path.is_relative_to(self.root) else path), 50)
         self.found.setdefault(reason, []).append(f"{name} ({brief(detail)})" if detail else name)
 
     @property
@@ -181,7 +181,7 @@ def _pixels(paths: Sequence[Path], side: int, faults: Faults) -> tuple[Images, l
     check_memory(len(paths) * side * side, *room)
     for number, path in enumerate(paths):
         try:
-            image, notes = read_image(path, side)
+            image, notes = read_image(path, (side, side) if side else None)
         except Unreadable as e:
             faults.add(e.reason, path, e.detail)
             continue

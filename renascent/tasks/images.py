@@ -17,6 +17,7 @@ from renascent.core.devices import enough_memory, usable_device
 from renascent.core.errors import UserError
 from renascent.core.fields import OneOf
 from renascent.core.gates import Gates
+from renascent.core.preparation import Preparation
 from renascent.core.protocols import Batch, Data, Loss, Task
 from renascent.tasks.augment import Augmentation, augment, normalise
 from renascent.tasks.checks import (
@@ -50,6 +51,7 @@ class About(TypedDict, total=False):
     augmentation: Augmentation
     augment_val: bool
     class_names: Sequence[str]
+    resized: bool
     name: str
     source: str
     device: torch.device | str
@@ -68,6 +70,7 @@ class ImageTask(Task):
     augmentation: of training batches.
     augment_val: in a search, augment the validation batches too, as the authors' code of DARTS, GDAS and
     NAS-Bench-201 does (there both halves go through the training transform); otherwise they are plain.
+    resized: images were scaled to cover their size and cut at the centre; otherwise all had it. Kept for later images.
     name, source: for reports: what the data are and where they came from.
     device: where the images are held and networks run; "auto" is the first there is of cuda, mps and cpu.
 
@@ -91,6 +94,7 @@ class ImageTask(Task):
         augmentation: Augmentation | None = None,
         augment_val: bool = False,
         class_names: Sequence[str] = (),
+        resized: bool = False,
         name: str = "images",
         source: str = "tensors given by the user",
         device: torch.device | str = "auto",
@@ -104,7 +108,7 @@ class ImageTask(Task):
         self.size: tuple[int, int] = (size[0], size[1])
         self.device = usable_device(device)
         self.augmentation = Augmentation() if augmentation is None else checked_augmentation(augmentation)
-        self.augment_val = augment_val
+        self.augment_val, self.resized = augment_val, resized
         self.name, self.source = name, source
         self.mean, self.std = statistics(images, self._parts["train"], mean, std)
         with enough_memory(
@@ -196,6 +200,20 @@ class ImageTask(Task):
             "augmentation": asdict(self.augmentation) | {"augment_val": self.augment_val},
             "sha256": self._sha256,
         }
+
+    @property
+    def preparation(self) -> Preparation:
+        """How the images became inputs: what `predict` and exported files need to know."""
+        floats = self._images.dtype != torch.uint8
+        unit = floats and float(self._images.min()) >= 0 and float(self._images.max()) <= 1
+        return Preparation(
+            class_names=self.class_names,
+            size=self.size,
+            resized=self.resized,
+            pixels="unit" if unit else "other" if floats else "uint8",
+            mean=self.mean,
+            std=self.std,
+        )
 
     @cached_property
     def _sha256(self) -> str:

@@ -42,16 +42,26 @@ class Unreadable(UserError):
         self.reason, self.detail = reason, detail
 
 
-def read_image(path: Path, side: int = 0) -> tuple[Image.Image, set[str]]:
+def read_image(path: Path, size: tuple[int, int] | None = None, mode: str = "") -> tuple[Image.Image, set[str]]:
     """Return the image in a file as `shown` does. Raises Unreadable when it cannot be used.
 
-    side: of a square in pixels that it is scaled to cover, and cut to at the centre; 0 keeps its size.
+    size: (w, h) in pixels that it is scaled to cover, and cut to at the centre; its own unless given.
+    mode: "L" or "RGB", which it then becomes; as it is unless given.
     """
     # not by its name: Pillow 13 would map a TIFF on its side into memory with width and height exchanged
     with pillow(), path.open("rb") as file, Image.open(file) as opened:
         image, said = shown(opened)
-        kept = not side or image.size == (side, side)
-        return image if kept else ImageOps.fit(image, (side, side)), said
+        image = image if mode in ("", image.mode) else image.convert(mode)
+        return covering(image, size) if size else image, said
+
+
+def covering(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return an image of another size scaled to cover `size` (w, h) and cut at the centre, bicubic.
+
+    >>> covering(Image.new("L", (8, 4)), (2, 2)).size
+    (2, 2)
+    """
+    return image if image.size == size else ImageOps.fit(image, size)
 
 
 @contextmanager

@@ -99,6 +99,7 @@ def prepare(
         class_names=raw.classes,
         augmentation=replace(default, **given, cutout=options.cutout),
         augment_val=options.augment_val,
+        resized=options.image_size > 0,
         name=name,
         source=raw.source,
         device=device,

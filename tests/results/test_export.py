@@ -136,8 +136,8 @@ def test_a_file_that_disagrees_is_refused(
 
 
 def test_a_file_cut_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def short(program: Any, path: Path) -> None:
-        write(program, path)
+    def short(program: Any, path: Path, about: Any) -> None:
+        write(program, path, about)
         path.write_bytes(path.read_bytes()[:1000])
 
     write, load = module.FORMATS[".pt2"]

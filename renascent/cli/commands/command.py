@@ -39,6 +39,7 @@ class Command:
     Args:
         run: "module:function" that is called with the words and the settings, and returns an Outcome.
         words: name and meaning of each word that it takes.
+        several: whether the last word may stand any number of times.
         parts: its flags; each group is an argument of `run`, by this name.
         needs: words and settings of the group `flags` that cannot be left out, and what is said where they are.
         check: raises UserError for what can be told from `flags`, the words, and the values that were given.
@@ -48,6 +49,7 @@ class Command:
 
     run: str
     words: Mapping[str, str] = field(default_factory=dict)
+    several: bool = False
     parts: Mapping[str, Part] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Any, Sequence[str | None], Mapping[str, Any]], None] = lambda flags, words, values: None
@@ -57,7 +59,7 @@ class Command:
     def refuse(self, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
         """Raise UserError for what is missing, or cannot be."""
         flags = self.parts["flags"].build(values) if "flags" in self.parts else None
-        given = {**dict(zip(self.words, words, strict=True)), **(vars(flags) if flags else {})}
+        given = {**dict(zip(self.words, words, strict=not self.several)), **(vars(flags) if flags else {})}
         for name, message in self.needs.items():
             if given[name] is None:
                 raise UserError(message)

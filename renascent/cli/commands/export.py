@@ -13,7 +13,8 @@ FORMATS = ("onnx", "pt2")
 
 ABOUT = """Export the network that a search found, checked against the original before the file is accepted.
 
-After `renascent fit` it is the trained one; before, the one with the weights of the search."""
+After `renascent fit` it is the trained one; before, the one with the weights of the search. The file says what its
+classes are called, and how an image becomes its input."""
 
 
 @settings
@@ -22,13 +23,17 @@ class ExportFlags:
 
     Args:
         to: onnx (needs the extra renascent[onnx]) or pt2 (torch.export).
-        path: the file to write; DIR/model.onnx or DIR/model.pt2 if not given.
+        path: the file to write; DIR/model.onnx or DIR/model.pt2 if not given. A .json of the same name, which says what
+            the file takes and returns, is put beside it.
+        with_preprocessing: the file takes pictures (batch, height, width, channels) of whole numbers from 0 to 255, of
+            the size of the data, and normalises them itself.
         factory: of a search of your own model, package.module:function that makes it; needed only if it was searched
             elsewhere, or its file has changed since.
     """
 
     to: Annotated[str, OneOf("format", FORMATS)] | None = None
     path: str | None = None
+    with_preprocessing: bool = False
     factory: str | None = None
 
 
@@ -51,7 +56,16 @@ def run(folder: str, *, flags: ExportFlags) -> Outcome:
     from renascent.cli.work.models import loaded
 
     result = loaded(folder, flags.factory)
-    written = result.export(Path(flags.path) if flags.path else Path(folder) / f"model.{flags.to}")
-    weights = "fit" if result.fitted else "search"
-    facts = {"path": str(written), "to": flags.to, "weights": weights, "bytes": written.stat().st_size}
-    return Outcome(facts, f"{written}: {facts['bytes']:,} bytes, with the weights of the {weights}, run and compared")
+    path = Path(flags.path) if flags.path else Path(folder) / f"model.{flags.to}"
+    written = result.export(path, with_preprocessing=flags.with_preprocessing)
+    weights, size = "fit" if result.training else "search", written.stat().st_size
+    beside = written.with_suffix(".json") if result.preparation else None
+    facts = {
+        "path": str(written),
+        "to": flags.to,
+        "weights": weights,
+        "bytes": size,
+        "description": beside and str(beside),
+    }
+    told = f"{beside} says what it takes and returns" if beside else "the run does not say how images were prepared"
+    return Outcome(facts, f"{written}: {size:,} bytes, with the weights of the {weights}, run and compared; {told}")

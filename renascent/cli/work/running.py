@@ -18,6 +18,7 @@ from renascent.costs.latency.sources import is_of_blocks, latency_named
 from renascent.experiment.result import Result
 from renascent.nets import SPACES
 from renascent.reports.entropy import policy_entropy
+from renascent.reports.gain import gain_facts
 from renascent.reports.summary import summary
 from renascent.tasks.images import ImageTask
 from renascent.tasks.load import load
@@ -81,5 +82,7 @@ def told(result: Result, following: str = "") -> Outcome:
     facts = {"folder": str(result.folder), "report": str(page), **result.facts, "fit": result.fitted}
     if moved := policy_entropy(result):
         facts["policy"] = {"entropy": {"start": moved.start, "end": moved.end}, "undecided": moved.undecided}
+    if gained := gain_facts(result):
+        facts["gain"] = gained
     last = f"next: {following}; the report is {page}" if following else f"report: {page}"
     return Outcome(facts, f"{summary(result)}\n\n{last}")

@@ -97,7 +97,12 @@ class Adapted(SpaceConfig):
     @property
     def trained(self) -> nn.Module | None:
         """A copy of the model with its own weights; None where only a function that makes it is known."""
-        return copied(self.source) if self.is_trained else None
+        return self.given if self.is_trained else None
+
+    @property
+    def given(self) -> nn.Module:
+        """A copy of the model with the weights it came with."""
+        return copied(self.source)
 
     @property
     def is_trained(self) -> bool:

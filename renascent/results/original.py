@@ -1,0 +1,60 @@
+"""The network that a search of sizes began with, beside what it found: what both cost, and reach on the same images."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from renascent.core.protocols import SpaceConfig, Task
+from renascent.core.space import Arch
+from renascent.costs import Latency, params
+from renascent.costs.scaling import is_size_space
+from renascent.loops.fit import accuracy
+from renascent.loops.share import SearchOutcome
+from renascent.nets.macs import count
+from renascent.nets.sizes.resolution import at_resolution, input_shape
+from renascent.results.facts import Original
+from renascent.results.retrain import calibrate
+
+SPLIT = "val"
+"""What both are judged on after a search: images that no weights learnt from."""
+
+Timed = Callable[[nn.Module, Arch, tuple[int, int, int]], Latency | None]
+"""Network, architecture and shape of one input -> latency; None where it cannot be measured here."""
+
+
+def original(
+    space: SpaceConfig, found: SearchOutcome, inherited: nn.Module, task: Task, seed: int, timed: Timed
+) -> Original | None:
+    """Compare the reference with what was found; None where a space is not all sizes, or has no reference.
+
+    The reference has its own weights where they were given: a user's model that is known by its function alone, which
+    may be trained or not, has those or the search's, whichever are better.
+
+    inherited: what was found, with the search's weights.  seed: of the images that statistics are estimated on.
+    """
+    reference = space.reference
+    if reference is None or not is_size_space(space):
+        return None
+    own = space.given
+    scores = {True: _score(own, reference, task)} if own is not None else {}
+    if space.trained is None:
+        shared = found.state.net.extract(reference)
+        calibrate(at_resolution(shared, reference), task, "train", seed)
+        scores[False] = _score(shared, reference, task)
+        own = own or shared
+    assert own is not None
+    shape = input_shape(reference, (task.channels, *task.size))
+    given = max(scores, key=lambda known: scores[known])
+    return Original(
+        params=params(own),
+        macs=count(own, shape).macs,
+        latency_ms=timed(own, reference, shape),
+        given=given,
+        split=SPLIT,
+        score=scores[given],
+        found=_score(inherited, found.arch, task),
+    )
+
+
+def _score(net: nn.Module, arch: Arch, task: Task) -> float:
+    return accuracy(at_resolution(net, arch).to(task.device), task, SPLIT)
