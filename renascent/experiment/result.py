@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from renascent.core.protocols import Goal, Say, SpaceConfig, Task
 from renascent.core.schema import read_as, written
-from renascent.core.space import Arch
 from renascent.costs import Latency, Lut, measure, params
+from renascent.costs.latency import clock as timing
 from renascent.costs.latency.blocks import BlockLatency
-from renascent.costs.latency.clock import EAGER, Clock, latency_of
 from renascent.loops.fit import Fit, Fitted
 from renascent.loops.share import Scorer, SearchOutcome
 from renascent.loops.weightsfile import save_weights
@@ -45,7 +44,7 @@ class Result(Record):
         goals: Sequence[Goal] = (),
         seen: Latency | None = None,
         table: Lut | BlockLatency | None = None,
-        clock: Clock = EAGER,
+        clock: timing.Clock = timing.EAGER,
     ) -> Result:
         """Measure what a finished search found, and write it to its folder.
 
@@ -57,12 +56,6 @@ class Result(Record):
         shape = input_shape(found.arch, (task.channels, *task.size))
         bounded = seen is not None and table is None
         latency = seen if bounded and seen else measure(net.to(task.device), shape)
-
-        def timed(one: nn.Module, arch: Arch, size: tuple[int, int, int]) -> Latency | None:
-            if not bounded:
-                return measure(one.to(task.device), size)
-            return latency_of(space, arch, task, clock)
-
         counted = count(net, shape)
         score, given = Scorer(found.state), (task.channels, *task.size)
         inherited = found.state.net.extract(found.arch)
@@ -88,7 +81,7 @@ class Result(Record):
             plane=plane(space, found.arch, goals, score, given, task.classes),
             decisions=decided(space),
             preparation=task.preparation,
-            original=original(space, found, inherited, task, asked.seed, timed),
+            original=original(space, found, inherited, task, asked.seed, clock if bounded else measure),
         )
         save_weights(folder / "shared.safetensors", inherited)
         write_sealed(folder / "arch.json", written(facts), "shared.safetensors")
