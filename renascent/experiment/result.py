@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from renascent.core.protocols import Goal, Say, SpaceConfig, Task
 from renascent.core.schema import read_as, written
-from renascent.core.space import Arch
 from renascent.costs import Latency, Lut, measure, params
+from renascent.costs.latency import clock as timing
 from renascent.costs.latency.blocks import BlockLatency
-from renascent.costs.latency.clock import EAGER, Clock, latency_of
 from renascent.loops.fit import Fit, Fitted
 from renascent.loops.share import Scorer, SearchOutcome
 from renascent.loops.weightsfile import save_weights, write_tensors
@@ -47,7 +45,7 @@ class Result(Record):
         goals: Sequence[Goal] = (),
         seen: Latency | None = None,
         table: Lut | BlockLatency | None = None,
-        clock: Clock = EAGER,
+        clock: timing.Clock = timing.EAGER,
     ) -> Result:
         """Measure what a finished search found, and write it to its folder.
 
@@ -59,7 +57,6 @@ class Result(Record):
         shape = input_shape(found.arch, (task.channels, *task.size))
         bounded = seen is not None and table is None
         latency = seen if bounded and seen else measure(net.to(task.device), shape)
-        timed = partial(_timed, space, task, clock if bounded else None)
         counted = count(net, shape)
         score, given = Scorer(found.state), (task.channels, *task.size)
         inherited = found.state.net.extract(found.arch)
@@ -85,7 +82,7 @@ class Result(Record):
             plane=plane(space, found.arch, goals, score, given, task.classes),
             decisions=decided(space),
             preparation=task.preparation,
-            original=original(space, found, inherited, task, asked.seed, timed),
+            original=original(space, found, inherited, task, asked.seed, clock if bounded else measure),
         )
         save_weights(folder / "shared.safetensors", inherited)
         others = [MOMENTUM] if asked.finish else []
@@ -192,10 +189,3 @@ class Result(Record):
         from renascent.reports.summary import summary
 
         return summary(self)
-
-
-def _timed(
-    space: SpaceConfig, task: Task, clock: Clock | None, net: nn.Module, arch: Arch, shape: tuple[int, int, int]
-) -> Latency | None:
-    """Return the latency of a network beside the one found, measured as that was: by the budget's clock, if one did."""
-    return latency_of(space, arch, task, clock) if clock else measure(net.to(task.device), shape)

@@ -7,6 +7,7 @@ from torch import nn
 from renascent.core.protocols import SpaceConfig, Task
 from renascent.core.space import Arch
 from renascent.costs import Latency, params
+from renascent.costs.latency import clock as timing
 from renascent.costs.scaling import is_size_space
 from renascent.loops.fit import accuracy
 from renascent.loops.share import SearchOutcome
@@ -18,8 +19,8 @@ from renascent.results.retrain import calibrate
 SPLIT = "val"
 """What both are judged on after a search: images that no weights learnt from."""
 
-Timed = Callable[[nn.Module, Arch, tuple[int, int, int]], Latency | None]
-"""Network, architecture and shape of one input -> latency; None where it cannot be measured here."""
+Timed = timing.Clock | Callable[[nn.Module, tuple[int, int, int]], Latency]
+"""How a latency is measured: as a bounded one, or of a network and the shape of one input."""
 
 
 def original(
@@ -31,6 +32,7 @@ def original(
     may be trained or not, has those or the search's, whichever are better.
 
     inherited: what was found, with the search's weights.  seed: of the images that statistics are estimated on.
+    timed: how the latency of what was found was measured.
     """
     reference = space.reference
     if reference is None or not is_size_space(space):
@@ -44,11 +46,15 @@ def original(
         own = own or shared
     assert own is not None
     shape = input_shape(reference, (task.channels, *task.size))
+    if isinstance(timed, timing.Clock):
+        latency = timing.latency_of(space, reference, task, timed)
+    else:
+        latency = timed(own.to(task.device), shape)
     given = max(scores, key=lambda known: scores[known])
     return Original(
         params=params(own),
         macs=count(own, shape).macs,
-        latency_ms=timed(own, reference, shape),
+        latency_ms=latency,
         given=given,
         split=SPLIT,
         score=scores[given],
