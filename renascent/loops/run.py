@@ -9,6 +9,7 @@ A search's folder holds besides, once there is one:
 
 arch.json                the chosen architecture and what it costs
 shared.safetensors       the weights it has from the search
+momentum.safetensors     the momentum of these, where the search was the first part of a training
 data.json                which data, when the command line started the search; `fit` finds the same
 fit/                     a run folder of its own, of the training, with result.json and weights.safetensors;
                          random cells trained identically are runs in fit/random-1, fit/random-2 and so on

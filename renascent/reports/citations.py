@@ -12,6 +12,7 @@ from renascent.strategies import NAMED
 FIT, DISTILLATION = "renascent.loops.fit:Fit", "renascent.tasks.distill:Distillation"
 WEIGHTS = "renascent.core.optimiser:WeightRule"
 CUTOUT, INHERITED = "renascent.tasks.augment:cutout", "renascent.nets.sizes.inherit:first_k"
+SANDWICH = "renascent.strategies._sandwich:sandwich"
 
 Citation = tuple[str, Markup]
 """What was used, and where it comes from, with links."""
@@ -31,6 +32,8 @@ def _used(result: Record) -> Iterator[tuple[str, Sequence[str]]]:
     yield f"data {asked.task.name}", [asked.task.source]
     if asked.task.augmentation.cutout > 0:
         yield "augmentation, cutout", references(CUTOUT)
+    if asked.sandwich:
+        yield "search, sandwich steps", references(SANDWICH)
     if truth := asked.truth:
         yield f"truth table {truth.table}", [truth.source or "given by the user"]
     if training is None:

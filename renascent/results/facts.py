@@ -143,6 +143,7 @@ class Asked:
     truth: Truth | None = None
     budget: str | None = None
     finish: Whole = 0
+    sandwich: Whole = 0
     model: Any = None
 
 

@@ -120,13 +120,15 @@ def test_a_search_is_the_first_part_of_the_training(say: Any, refused: Any, tmp_
     line = f"shrink mine:small --weights trained.safetensors {SEARCH} --out run"
     refused(f"{line} --finish 0", "--finish is '0': give a whole number of at least 1")
     refused(f"{line} --sandwich -1", "--sandwich is '-1': give a whole number from 0 to 64")
+    line += " --sandwich 1"
     done = say(f"{line} --finish 2")
     assert done.code == 0, done.err
     assert "search: chose" in done.err and "training: epoch 2/2" in done.err
     assert "(trained alone, 2 epochs behind 1 of the search on one schedule, from the search's weights, " in done.out
     assert "taught by reference" in done.out and "of training behind it" in done.out
     assert "next: renascent export run --to onnx; run/shrink_model.py shrinks" in done.out
-    assert "training behind the search" in Path("run/report.html").read_text()
+    page = Path("run/report.html").read_text()
+    assert "training behind the search" in page and "1903.05134" in page
     assert say(f"{line} --finish 2 --resume").out == done.out
     assert "finish was 2, now None" in say(f"{line} --resume").refusal
     assert "holds a training already" in say("fit run").refusal
