@@ -208,7 +208,10 @@ class Seconds:
 
 
 def between(points: list[dict[str, Any]], at: float) -> float | None:
-    """Return the test accuracy in percent at so many trainings, on the line between the two nearest points."""
+    """Return the test accuracy in percent at so many trainings, on the line between the two nearest points.
+
+    Outside of the points it is that of the first or last, up to a third shorter or longer; beyond, None.
+    """
     ordered = sorted(points, key=lambda point: point["trainings"])
     x, y = [np.log(point["trainings"]) for point in ordered], [100 * point["test"] for point in ordered]
     inside = len(x) > 1 and x[0] - 0.3 <= np.log(at) <= x[-1] + 0.3
