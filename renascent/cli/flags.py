@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from renascent.core.errors import UserError, unknown
-from renascent.core.fields import Limit, Range
+from renascent.core.fields import AUTO, Limit, OrAuto, Range
 from renascent.core.names import Names, name_of
 from renascent.core.source import arguments, place_of, realised, static
 
@@ -81,6 +81,8 @@ class Flag:
         if not text:
             raise UserError(f"{self.name} is empty: give a value, or leave it out")
         if self.kind in (int, float):
+            if text == AUTO and isinstance(self.limit, OrAuto):
+                return text
             return self._number(text)
         value: Any = text.split(",") if self.several else text
         if self.several:
@@ -254,8 +256,8 @@ def _split(argv: Sequence[str], parts: Iterable[Part]) -> tuple[list[str], dict[
 def _plain(kind: Any) -> tuple[Any, bool, Limit]:
     """Return the type without None, whether None was in it, and the values it takes."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
-        (rest,) = [k for k in typing.get_args(kind) if k is not types.NoneType]
-        return _plain(rest)[0], True, _plain(rest)[2]
+        (rest, *_) = [k for k in typing.get_args(kind) if k is not types.NoneType]  # a number, before its word
+        return _plain(rest)[0], types.NoneType in typing.get_args(kind), _plain(rest)[2]
     if typing.get_origin(kind) is Annotated:
         plain, *marks = typing.get_args(kind)
         return _plain(plain)[0], False, next((mark for mark in marks if isinstance(mark, Limit)), Range())

@@ -35,6 +35,31 @@ class Range:
                 raise UserError(f"{name} is {given}: give a number {self}")
 
 
+AUTO = "auto"
+"""Stands for a number that a strategy chooses itself."""
+
+
+@dataclass(frozen=True)
+class OrAuto(Range):
+    """Which numbers a setting takes, beside the word auto.
+
+    >>> print(OrAuto(0)), "auto" in OrAuto(0), "fast" in OrAuto(0)
+    of at least 0, or auto
+    (None, True, False)
+    """
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, or {AUTO}"
+
+    def __contains__(self, value: float | str) -> bool:
+        return value == AUTO if isinstance(value, str) else super().__contains__(value)
+
+    def check(self, name: str, value: float | str | Sequence[float]) -> None:
+        """Raise UserError for a number that is not taken, and for another word."""
+        if value != AUTO:
+            super().check(name, [value])  # type: ignore[list-item]
+
+
 @dataclass(frozen=True)
 class OneOf:
     """Which names a setting takes, or each of several.  kind: what they are names of.
@@ -81,6 +106,7 @@ Whole = Annotated[int, Range(0)]
 NonNegative = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(1e-6)]
 Share = Annotated[float, Range(0, 1)]
+Rate = Annotated[float | str, OrAuto(0)]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

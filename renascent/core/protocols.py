@@ -140,7 +140,7 @@ class Setup:
 
     goals: the budget; what a search finds keeps all of it.
     start: the architecture to start from, where there is one: the reference, scaled to the budget.
-    epochs: passes over the training split; 0 where nobody says.
+    epochs: passes over the training split; 0 where nobody says.  steps: in all of them, likewise.
     reference: the network as published, or as given.
     channels: how strong the channels of each width of a trained reference are, (reference's width,): see `Ranked`.
     rest: of the training that the search is the first part of.
@@ -160,6 +160,7 @@ class Setup:
     channels: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     rest: Rest = ALONE
     sandwich: int = 0
+    steps: int = 0
 
     def generator(self) -> torch.Generator:
         """Return a generator on the CPU, so that a seed means the same draws on every device."""

@@ -102,12 +102,13 @@ def search(
     table = ready.table if ready else table_of(latency)
     config |= _beside(space, known, pretrained, bounds, table, runtime, finish, sandwich)
     goals, start = (ready.goals, ready.start) if ready else ((), None)
-    task.streams(seed, batch)  # as the network below: what cannot be had is refused before a folder is made
+    # as the network below: what cannot be had is refused before a folder is made
+    steps = epochs * task.streams(seed, batch).train.steps_per_epoch
     rest = then.rest()
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
         net = _supernet(space, task, order.state)
-        more = space.reference, order.strengths, rest, sandwich
+        more = space.reference, order.strengths, rest, sandwich, steps
         setup = Setup(net, task, net.space, rule, seed, goals, start, epochs, *more)
         state = begin(strategy, setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)

@@ -65,7 +65,9 @@ def share(
     the event of every epoch, that of the result into the last one; the search does not see it.
     Raises Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
-    state = state or begin(strategy, replace(setup, epochs=epochs))
+    if state is None:
+        steps = epochs * setup.task.streams(setup.seed, batch).train.steps_per_epoch
+        state = begin(strategy, replace(setup, epochs=epochs, steps=steps))
     scorer = Scorer(state)
     if isinstance(strategy, Family):
         run.restore()  # forgets what a session said that was killed
@@ -264,6 +266,8 @@ def _policy_facts(
     if truth is not None and any(float(p.max() - p.min()) > 1e-9 for p in probabilities.values()):
         known["truth"] = truth(mode)
     facts: dict[str, Any] = {"entropy": entropy, "likeliest": space.format(mode), **known}
+    if state.policy_optimiser:
+        facts["policy_lr"] = state.policy_optimiser.param_groups[0]["lr"]
     if goals := state.setup.goals:
         kept = {name: (p > 0.5 if name in several else p >= 0).nonzero()[:, 0] for name, p in probabilities.items()}
         gates = {name: Gate(p, tuple(kept[name].tolist())) for name, p in probabilities.items()}

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from renascent.core.fields import AUTO
 from renascent.core.space import Subset
 
 if TYPE_CHECKING:
+    from renascent.results.facts import SearchEpoch
     from renascent.results.record import Record
 
 HARDLY = 0.9
@@ -57,12 +59,17 @@ def policy_entropy(result: Record) -> Entropy | None:
     if not epochs:
         return None
     held, last, even = result.asked.strategy_config, epochs[-1], most(result)
-    rates = [(name, float(held[name])) for name in RATES if isinstance(held.get(name), int | float)]
+    rates = [(name, rate) for name in RATES if (rate := _rate(held.get(name), last)) is not None]
     names = [name for name in last.entropy if name in even]
     if not rates or not names:
         return None
     start, end = (sum(of[name] for name in names) / len(names) for of in (even, last.entropy))
     return Entropy(start, end, rates[0], last.epochs)
+
+
+def _rate(given: object, last: SearchEpoch) -> float | None:
+    """Return a learning rate as it was given, or as it was at the end where the strategy chose it itself."""
+    return last.policy_lr if given == AUTO else float(given) if isinstance(given, int | float) else None
 
 
 def counts(result: Record) -> dict[str, int]:

@@ -265,7 +265,7 @@ class SearchEpoch(Epoch):
     """The event of an epoch of a search: what the strategy then thinks.
 
     entropy: of each decision (nats).  likeliest: the mode.  truth: of that, in percent.  costs: expected, in times the
-    budget's limit.  sizes: mean and standard deviation of each.
+    budget's limit.  sizes: mean and standard deviation of each.  policy_lr: then, of the strategy's optimiser.
     """
 
     entropy: dict[str, float]
@@ -273,6 +273,7 @@ class SearchEpoch(Epoch):
     truth: float | None = None
     costs: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, tuple[float, float]] = field(default_factory=dict)
+    policy_lr: float | None = None
 
 
 def read_epochs(kind: type[E], folder: Path) -> list[E]:

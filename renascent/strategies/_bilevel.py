@@ -12,14 +12,22 @@ from renascent.core.gates import Gates
 from renascent.core.protocols import Batch, Metrics, Progress, Score, Setup, State
 from renascent.core.space import Arch
 from renascent.strategies._logits import Logits as Logits
+from renascent.strategies._pace import Pace
 from renascent.strategies._sandwich import sandwich
 
 
-class Bilevel(Protocol):
-    """A strategy whose logits learn by Adam."""
+class Learning(Protocol):
+    """A strategy whose logits learn by Adam. paper: how fast they did in its paper."""
 
     @property
-    def arch_lr(self) -> float: ...
+    def arch_lr(self) -> float | str: ...
+
+    @property
+    def paper(self) -> Pace: ...
+
+
+class Bilevel(Learning, Protocol):
+    """One whose logits decay."""
 
     @property
     def arch_weight_decay(self) -> float: ...
@@ -27,11 +35,12 @@ class Bilevel(Protocol):
 
 def bilevel_state(strategy: Bilevel, setup: Setup) -> State[Logits]:
     """Be the method `init` of logits that learn by Adam as in DARTS, arXiv:1806.09055, A.1: betas 0.5 and 0.999."""
-    return logits_state(setup, strategy.arch_lr, strategy.arch_weight_decay, (0.5, 0.999))
+    return logits_state(strategy, setup, strategy.arch_weight_decay, (0.5, 0.999))
 
 
-def logits_state(setup: Setup, lr: float, weight_decay: float, betas: tuple[float, float]) -> State[Logits]:
+def logits_state(strategy: Learning, setup: Setup, weight_decay: float, betas: tuple[float, float]) -> State[Logits]:
     """Make the state of logits that learn by Adam."""
+    lr = strategy.paper.rate(strategy.arch_lr, setup.steps)
     rng = setup.generator()
     policy = Logits(setup.space, rng)
     optimiser = torch.optim.Adam(policy.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)

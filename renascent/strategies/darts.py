@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from renascent.core.fields import NonNegative, settings
+from renascent.core.fields import AUTO, NonNegative, Rate, settings
 from renascent.core.gates import Gates, soft
 from renascent.core.protocols import Batch, Data, Metrics, Progress, State
 from renascent.strategies._bilevel import (
@@ -18,6 +18,9 @@ from renascent.strategies._bilevel import (
     softmax,
     weight_step,
 )
+from renascent.strategies._pace import Pace
+
+PAPER = Pace(3e-4, 50 * 390)
 
 
 @settings
@@ -25,7 +28,7 @@ class DARTS:
     """Mix all options by a softmax whose logits learn from the validation loss at the present weights.
 
     Args:
-        arch_lr: Adam learning rate of the logits.
+        arch_lr: Adam learning rate of the logits; auto: the paper's, larger the shorter the search.
         arch_weight_decay: L2 penalty on the logits.
 
     References:
@@ -33,9 +36,10 @@ class DARTS:
         Algorithm 1 with xi = 0.
     """
 
-    arch_lr: NonNegative = 3e-4
+    arch_lr: Rate = AUTO
     arch_weight_decay: NonNegative = 1e-3
 
+    paper = PAPER
     takes_one_hot = takes_subsets = False
     init, derive, probabilities = bilevel_state, argmax, softmax
 
@@ -51,16 +55,17 @@ class DARTSSecondOrder:
     The second-order term is an exact Hessian-vector product, not the paper's finite difference.
 
     Args:
-        arch_lr: Adam learning rate of the logits.
+        arch_lr: Adam learning rate of the logits; auto: the paper's, larger the shorter the search.
         arch_weight_decay: L2 penalty on the logits.
 
     References:
         Liu, Simonyan and Yang, DARTS: Differentiable Architecture Search, ICLR 2019, arXiv:1806.09055, Eqs 5-7.
     """
 
-    arch_lr: NonNegative = 3e-4
+    arch_lr: Rate = AUTO
     arch_weight_decay: NonNegative = 1e-3
 
+    paper = PAPER
     takes_one_hot = takes_subsets = False
     init, derive, probabilities = bilevel_state, argmax, softmax
 

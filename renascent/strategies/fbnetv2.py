@@ -2,11 +2,12 @@
 
 from torch import Tensor
 
-from renascent.core.fields import NonNegative, Positive, Share, settings
+from renascent.core.fields import AUTO, NonNegative, Positive, Rate, Share, settings
 from renascent.core.gates import Gates, gumbel_soft
 from renascent.core.protocols import Progress, State
 from renascent.strategies._bilevel import Logits, argmax, bilevel_state, softmax
 from renascent.strategies._goals import log_power
+from renascent.strategies._pace import Pace
 from renascent.strategies._sizes import size_step
 
 
@@ -17,7 +18,7 @@ class FBNetV2:
     The weight step and the architecture step draw once each. The cost is that of the policy, not of the sample.
 
     Args:
-        arch_lr: Adam learning rate of the logits.
+        arch_lr: Adam learning rate of the logits; auto: the paper's, larger the shorter the search.
         arch_weight_decay: L2 penalty on the logits.
         tau_start: temperature of the Gumbel-softmax at the first step.
         tau_end: temperature at the last step; falls exponentially in between.
@@ -31,7 +32,7 @@ class FBNetV2:
         arXiv:2004.05565, Eqs 2-5; loss and settings of FBNet, arXiv:1812.03443, Eq. 2 and Sec. 4.1.
     """
 
-    arch_lr: NonNegative = 1e-2
+    arch_lr: Rate = AUTO
     arch_weight_decay: NonNegative = 5e-4
     tau_start: Positive = 5.0
     tau_end: Positive = 0.09
@@ -39,6 +40,7 @@ class FBNetV2:
     filter_warmup: Share = 0.0
     policy_warmup: Share = 0.1
 
+    paper = Pace(1e-2, 80 * 135)  # FBNet's: a fifth of the images of 100 classes of ImageNet, in batches of 192
     takes_subsets = False
     init, step, derive, probabilities = bilevel_state, size_step, argmax, softmax
 

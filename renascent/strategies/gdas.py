@@ -1,9 +1,10 @@
 """GDAS: sample one candidate an edge, and learn through the sample."""
 
-from renascent.core.fields import NonNegative, Positive, settings
+from renascent.core.fields import AUTO, NonNegative, Positive, Rate, settings
 from renascent.core.gates import Gates, gumbel_hard
 from renascent.core.protocols import Data, Metrics, Progress, State, linear
 from renascent.strategies._bilevel import Logits, arch_step, argmax, bilevel_state, softmax, weight_step
+from renascent.strategies._pace import Pace
 
 
 @settings
@@ -13,7 +14,7 @@ class GDAS:
     One sample serves all copies of a cell; the weight step and the architecture step draw one each.
 
     Args:
-        arch_lr: Adam learning rate of the logits.
+        arch_lr: Adam learning rate of the logits; auto: the paper's, larger the shorter the search.
         arch_weight_decay: L2 penalty on the logits.
         tau_start: softmax temperature at the first step.
         tau_end: softmax temperature at the last step; linear in between.
@@ -23,11 +24,12 @@ class GDAS:
         Eqs 3-5 and Algorithm 1.
     """
 
-    arch_lr: NonNegative = 3e-4
+    arch_lr: Rate = AUTO
     arch_weight_decay: NonNegative = 1e-3
     tau_start: Positive = 10.0
     tau_end: Positive = 0.1
 
+    paper = Pace(3e-4, 240 * 390)
     takes_one_hot = takes_subsets = False
     init, derive, probabilities = bilevel_state, argmax, softmax
 

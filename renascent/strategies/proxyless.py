@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from renascent.core.errors import UserError
-from renascent.core.fields import Count, NonNegative, Range, Share, settings
+from renascent.core.fields import AUTO, Count, NonNegative, Range, Rate, Share, settings
 from renascent.core.gates import Gates, all_paths, one_hot, soft, two_paths
 from renascent.core.protocols import Batch, Data, Metrics, Progress, Setup, State
 from renascent.strategies._bilevel import Logits, arch_due, arch_step, argmax, logits_state, softmax, weight_step
 from renascent.strategies._goals import costs, expected_usage
+from renascent.strategies._pace import Pace
 
 
 @settings
@@ -22,7 +23,8 @@ class Proxyless:
 
     Args:
         paths: options of each decision that an architecture step compares: 2 sampled ones, or 0 for all of them.
-        arch_lr: Adam learning rate of the logits; no momentum, no decay.
+        arch_lr: Adam learning rate of the logits, without momentum or decay; auto: the paper's, larger the shorter the
+            search.
         arch_every: weight steps to one architecture step.
         policy_warmup: share of the search before the logits learn.
         cost_weight: weight of the expected cost over its limit; 0 means that the budget is not looked at.
@@ -34,12 +36,13 @@ class Proxyless:
     """
 
     paths: Annotated[int, Range(0, 2)] = 2
-    arch_lr: NonNegative = 6e-3
+    arch_lr: Rate = AUTO
     arch_every: Count = 1
     policy_warmup: Share = 0.0
     cost_weight: NonNegative = 0.1
     label_smoothing: Annotated[float, Range(0, 0.9999)] = 0.0
 
+    paper = Pace(6e-3, 200 * 703)  # CIFAR-10
     takes_one_hot = takes_subsets = False
     derive, probabilities = argmax, softmax
 
@@ -49,7 +52,7 @@ class Proxyless:
 
     def init(self, setup: Setup) -> State[Logits]:
         # with momentum, what was not drawn would move too
-        return logits_state(setup, self.arch_lr, weight_decay=0.0, betas=(0.0, 0.999))
+        return logits_state(self, setup, weight_decay=0.0, betas=(0.0, 0.999))
 
     def step(self, s: State[Logits], data: Data, t: Progress) -> Metrics:
         path = one_hot(s.space, s.policy.draw(s.rng))

@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from renascent.core.fields import Count, NonNegative, Range, Share, settings
+from renascent.core.fields import AUTO, Count, Range, Rate, Share, settings
 from renascent.core.gates import one_hot
 from renascent.core.protocols import Batch, Data, Metrics, Progress, Setup, State
 from renascent.core.space import Arch
 from renascent.strategies._bilevel import Logits, arch_due, argmax, logits_state, policy_step, softmax, weight_step
 from renascent.strategies._goals import costs, exact_usage
+from renascent.strategies._pace import Pace
 from renascent.strategies._rewards import moving_average, reinforce_loss
 
 
@@ -24,7 +25,8 @@ class ProxylessReinforce:
 
     Args:
         samples: architectures whose rewards make one update of the logits.
-        arch_lr: Adam learning rate of the logits; no momentum, no decay.
+        arch_lr: Adam learning rate of the logits, without momentum or decay; auto: the paper's, larger the shorter the
+            search.
         arch_every: weight steps to one architecture step.
         policy_warmup: share of the search before the logits learn.
         cost_exponent: power of cost / limit in the reward, at most 0; at 0 the budget is not looked at.
@@ -39,7 +41,7 @@ class ProxylessReinforce:
     """
 
     samples: Count = 10
-    arch_lr: NonNegative = 1e-2
+    arch_lr: Rate = AUTO
     arch_every: Count = 1
     policy_warmup: Share = 0.0
     cost_exponent: Annotated[float, Range(-10, 0)] = -0.1
@@ -47,11 +49,12 @@ class ProxylessReinforce:
     baseline_decay: Annotated[float, Range(0.01, 1)] = 0.99
     label_smoothing: Annotated[float, Range(0, 0.9999)] = 0.0
 
+    paper = Pace(1e-2, 200 * 703)  # CIFAR-10
     takes_one_hot = takes_subsets = False
     derive, probabilities = argmax, softmax
 
     def init(self, setup: Setup) -> State[Logits]:
-        return logits_state(setup, self.arch_lr, weight_decay=0.0, betas=(0.0, 0.999))
+        return logits_state(self, setup, weight_decay=0.0, betas=(0.0, 0.999))
 
     def step(self, s: State[Logits], data: Data, t: Progress) -> Metrics:
         path = one_hot(s.space, s.policy.draw(s.rng))

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from torch import Tensor
 
-from renascent.core.fields import NonNegative, Positive, Range, Share, settings
+from renascent.core.fields import AUTO, NonNegative, Positive, Range, Rate, Share, settings
 from renascent.core.gates import Gates, several_sizes
 from renascent.core.protocols import Progress, State, linear
 from renascent.strategies._bilevel import Logits, argmax, bilevel_state, softmax
 from renascent.strategies._goals import exact_usage, piecewise
+from renascent.strategies._pace import Pace
 from renascent.strategies._sizes import size_step
 
 
@@ -20,7 +21,7 @@ class TAS:
     cost; whether it pushes down or up is said by the cost of the architecture that would be derived now.
 
     Args:
-        arch_lr: Adam learning rate of the logits.
+        arch_lr: Adam learning rate of the logits; auto: the paper's, larger the shorter the search.
         arch_weight_decay: L2 penalty on the logits.
         tau_start: temperature of the Gumbel-softmax at the first step.
         tau_end: temperature at the last step; linear in between.
@@ -35,7 +36,7 @@ class TAS:
         its cost loss as in Dong's thesis, Eq. 3.15.
     """
 
-    arch_lr: NonNegative = 1e-3
+    arch_lr: Rate = AUTO
     arch_weight_decay: NonNegative = 1e-3
     tau_start: Positive = 10.0
     tau_end: Positive = 0.1
@@ -45,6 +46,7 @@ class TAS:
     filter_warmup: Share = 0.0
     policy_warmup: Share = 0.0
 
+    paper = Pace(1e-3, 600 * 97)
     takes_subsets = False
     init, step, derive, probabilities = bilevel_state, size_step, argmax, softmax
 

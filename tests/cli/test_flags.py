@@ -9,6 +9,7 @@ import pytest
 
 from renascent.cli.commands import fit, search
 from renascent.cli.flags import Part, glance, outline_of
+from renascent.core.errors import UserError
 from renascent.core.fields import Count, NonNegative, Range, Whole, settings
 from renascent.core.source import arguments
 from renascent.nets import SPACES
@@ -113,6 +114,15 @@ def test_the_numbers_a_flag_takes_are_those_of_its_annotation() -> None:
     assert ranges["steps"] == (int, -none, none)
     assert ranges["names"][0] == tuple[str, ...]
     assert {key for key, flag in flags.items() if flag.optional} == {"b"}
+
+
+def test_a_rate_may_be_the_word_auto() -> None:
+    (flag,) = [flag for flag in Part("", STRATEGIES["gdas"]()).flags() if flag.key == "arch_lr"]
+    assert (flag.kind, flag.default, flag.optional) == (float, "auto", False)
+    assert (flag._read("auto"), flag._read("0.1")) == ("auto", 0.1)
+    for text in ("fast", "-1", "nan"):
+        with pytest.raises(UserError, match=f"--arch-lr is '{text}': give a number of at least 0, or auto"):
+            flag._read(text)
 
 
 def test_glance_reads_values_that_look_like_words() -> None:

@@ -1,6 +1,7 @@
 """Whether a search has decided: the entropy of its policy, beside that of an even one."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,13 @@ def test_a_policy_without_logits_that_learn_has_nothing_to_say(tmp_path: Path) -
     assert "policy entropy" not in summary(found)
     (tmp_path / "events.jsonl").unlink()
     assert policy_entropy(found) is None
+
+
+def test_a_rate_that_the_strategy_chose_is_told_as_the_number_it_was(tmp_path: Path) -> None:
+    found = result(tmp_path, [math.log(8)] * 5, arch_lr="auto")
+    assert policy_entropy(found) is None  # a folder whose epochs do not say
+    events = (tmp_path / "events.jsonl").read_text().replace('"epochs"', '"policy_lr": 0.009, "epochs"')
+    (tmp_path / "events.jsonl").write_text(events)
+    policy = policy_entropy(found)
+    assert policy is not None
+    assert policy.rate == ("arch_lr", 0.009)

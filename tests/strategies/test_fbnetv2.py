@@ -82,4 +82,4 @@ def test_every_size_is_computed(watched):
 
 def test_the_paper_setting():
     s = FBNetV2()
-    assert (s.arch_lr, s.arch_weight_decay, s.tau_start, s.cost_exponent) == (1e-2, 5e-4, 5.0, 0.6)
+    assert (s.paper.paper, s.arch_weight_decay, s.tau_start, s.cost_exponent) == (1e-2, 5e-4, 5.0, 0.6)

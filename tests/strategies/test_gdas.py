@@ -70,4 +70,4 @@ def test_the_temperature_falls_on_a_straight_line(temperatures):
 
 
 def test_the_paper_setting():
-    assert GDAS() == GDAS(arch_lr=3e-4, arch_weight_decay=1e-3, tau_start=10.0, tau_end=0.1)
+    assert GDAS() == GDAS(arch_lr="auto", arch_weight_decay=1e-3, tau_start=10.0, tau_end=0.1)

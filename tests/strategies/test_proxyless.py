@@ -375,7 +375,7 @@ def test_the_exact_form_finds_what_was_planted(tmp_path):
 
 
 def test_the_settings_of_the_paper_and_of_its_authors():
-    assert Proxyless() == Proxyless(paths=2, arch_lr=6e-3, arch_every=1, policy_warmup=0.0, cost_weight=0.1)
+    assert Proxyless() == Proxyless(paths=2, arch_lr="auto", arch_every=1, policy_warmup=0.0, cost_weight=0.1)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_the_optimiser_has_neither_momentum_nor_decay(watched):
 
 
 def test_the_settings_of_the_authors():
-    about = {"samples": 10, "arch_lr": 0.01, "cost_exponent": -0.1, "cost_below": False, "baseline_decay": 0.99}
+    about = {"samples": 10, "arch_lr": "auto", "cost_exponent": -0.1, "cost_below": False, "baseline_decay": 0.99}
     assert ProxylessReinforce() == ProxylessReinforce(**about, arch_every=1, policy_warmup=0.0)
 
 

@@ -157,6 +157,6 @@ def test_it_samples_one_to_eight(samples):
 
 def test_the_paper_setting():
     s = TAS()
-    assert (s.arch_lr, s.arch_weight_decay, s.tau_start, s.tau_end) == (1e-3, 1e-3, 10.0, 0.1)
+    assert (s.paper.paper, s.arch_weight_decay, s.tau_start, s.tau_end) == (1e-3, 1e-3, 10.0, 0.1)
     assert (s.samples, s.cost_weight, s.tolerance) == (2, 2.0, 0.05)
     assert (s.filter_warmup, s.policy_warmup) == (0.0, 0.0)

@@ -145,14 +145,15 @@ def test_warm_up_trains_all_filters_and_leaves_the_policy_alone(sized, streams):
 
 def test_the_rate_grows_once_the_policy_learns():
     strategy = TuNAS(arch_lr=0.01, arch_lr_growth=10.0, policy_warmup=0.2)
-    assert [strategy._rate(f) for f in (0.0, 0.2, 0.6, 1.0)] == pytest.approx([0.01, 0.01, 0.01 * 10**0.5, 0.1])
-    assert TuNAS(policy_warmup=1.0)._rate(1.0) == TuNAS().arch_lr
+    rates = [strategy._rate(Progress(step, 11, 11)) for step in (0, 2, 6, 10)]
+    assert rates == pytest.approx([0.01, 0.01, 0.01 * 10**0.5, 0.1])
+    assert TuNAS(policy_warmup=1.0, arch_lr=0.1)._rate(Progress(1, 2, 2)) == 0.1
 
 
 def test_the_authors_setting():
     s = TuNAS()
     assert (s.cost_weight, s.baseline_decay, s.filter_warmup, s.policy_warmup) == (0.1, 0.95, 0.25, 0.25)
-    assert s.arch_lr == pytest.approx(3e-4 * 4096 / 256)
+    assert s.paper.paper == pytest.approx(3e-4 * 4096 / 256)
 
 
 def test_a_reward_that_is_its_own_baseline_is_refused():

@@ -85,7 +85,7 @@ def _imagenet(space: SpaceConfig, strategy: OneShot, epochs: int, weights: Weigh
 def _tas_cifar(layers: int) -> SearchPart:
     return SearchPart(
         space=ResNetCifar(layers_count=layers),
-        strategy=TAS(),
+        strategy=TAS(arch_lr=1e-3),
         data="cifar10",
         options=ImageOptions(),
         epochs=600,
@@ -169,7 +169,7 @@ SEARCHES: dict[str, SearchPart] = {
     **{f"tas-resnet{layers}": _tas_cifar(layers) for layers in (20, 32, 56, 110, 164)},
     # the space is ours: the widths of stages and inside blocks, not those of every convolution
     **{
-        f"tas-resnet{layers}": _imagenet(ResNetImages(layers_count=layers), TAS(), 120, _sgd(0.1, 1e-4))
+        f"tas-resnet{layers}": _imagenet(ResNetImages(layers_count=layers), TAS(arch_lr=1e-3), 120, _sgd(0.1, 1e-4))
         for layers in (18, 50)
     },
 }
