@@ -141,11 +141,17 @@ def randoms(methods: dict[str, Method]) -> dict[str, Method]:
     return {f"random {name}": Method(method.space, like=name) for name, method in methods.items()}
 
 
-def limited(about: Experiment, epochs: int, fit_epochs: int, images: int) -> Experiment:
-    """Return an experiment with so many epochs, and images, at most."""
-    methods = {name: replace(method, epochs=min(method.epochs, epochs)) for name, method in about.methods.items()}
-    fewer = {"epochs": min(about.epochs, epochs), "fit_epochs": min(about.fit_epochs, fit_epochs)}
-    return replace(about, methods=methods, images=min(about.images or ALL, images) % ALL, **fewer)
+def limited(about: Experiment, asked: argparse.Namespace) -> Experiment:
+    """Return an experiment with as many epochs, images and images a step as are asked for, at most."""
+    methods = {name: replace(method, epochs=min(method.epochs, asked.epochs)) for name, method in about.methods.items()}
+    return replace(
+        about,
+        methods=methods,
+        epochs=min(about.epochs, asked.epochs),
+        fit_epochs=min(about.fit_epochs, asked.fit_epochs),
+        images=min(about.images or ALL, asked.images) % ALL,
+        batch=min(about.batch, asked.batch),
+    )
 
 
 @dataclass(frozen=True)
@@ -369,12 +375,13 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=100, help="of a search, at most")
     parser.add_argument("--fit-epochs", type=int, default=100, help="of a training, at most")
     parser.add_argument("--images", type=int, default=ALL, help="of a search and of a training, at most")
+    parser.add_argument("--batch", type=int, default=ALL, help="of a search, at most: fewer images have as many steps")
     parser.add_argument("--minutes", type=float, default=50.0, help="stop after this, to be resumed")
     parser.add_argument("--quick", action="store_true", help="a small part of it")
     asked = parser.parse_args(words)
     if asked.quick:
         asked.seeds, asked.random, asked.epochs, asked.fit_epochs, asked.images = 2, 2, 2, 1, 200
-    every = {n: limited(e, asked.epochs, asked.fit_epochs, asked.images) for n, e in experiments(asked.quick).items()}
+    every = {name: limited(about, asked) for name, about in experiments(asked.quick).items()}
     end, whole = time.monotonic() + 60 * asked.minutes, {}
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))  # as Ctrl-C: a checkpoint, and out
     signal.setitimer(signal.ITIMER_REAL, 60 * asked.minutes)
