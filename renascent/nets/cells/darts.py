@@ -42,7 +42,7 @@ class DartsCells(ChoiceSpace):
         operations: candidate operations of an edge.
         reduction: whether reduction cells are searched, or the fixed one of GDAS.
         decisions: what is decided of an edge: by `choice` a node keeps two edges of one operation each, as in DARTS; by
-            `subset` each edge keeps any of its operations, or none, and pools have a normalisation behind them.
+            `subset` each edge keeps any of its operations, or none, and pools and the last map are normalised.
         stem: what stands before the cells, one convolution for small images or three of stride 2 for ImageNet's.
 
     References:
@@ -126,7 +126,7 @@ class DartsCells(ChoiceSpace):
         """Build the network, with what `place` puts where an operation is decided."""
         (reductions, cells), small = self.placing, self.stem == "cifar"
         fixed, subset = self.reduction == "fixed", self.decisions == "subset"
-        shape = Skeleton(self.channels, self.nodes, cells, reductions, fixed, small, pools_normed=subset)
+        shape = Skeleton(self.channels, self.nodes, cells, reductions, fixed, small, normed=subset)
         return DartsNetwork(shape, place, norm, channels_in, classes)
 
     def draw(self, arch: Arch) -> str:

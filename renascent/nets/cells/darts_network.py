@@ -19,7 +19,8 @@ class Skeleton(NamedTuple):
 
     channels: of the first cells.  nodes: of a cell.  cells: how many.  reductions: which of them halve the map.
     fixed: whether these are GDAS's.  small: the stem's images.
-    pools_normed: whether pools have a normalisation behind them: sums of many that have none grow from node to node.
+    normed: whether pools, and the map that the classifier reads, have a normalisation behind them: sums of many
+        operations grow from node to node, and a classifier of such a sum does not learn.
     """
 
     channels: int
@@ -28,7 +29,7 @@ class Skeleton(NamedTuple):
     reductions: tuple[int, int]
     fixed: bool
     small: bool
-    pools_normed: bool
+    normed: bool
 
 
 class Inputs(nn.Module):
@@ -57,7 +58,7 @@ class Cell(nn.Module):
         super().__init__()
         self.inputs, self.nodes, self.stride = inputs, shape.nodes, 2 if kind == "reduce" else 1
         self.edges = nn.ModuleDict()
-        make = partial(operation, channels=width, norm=norm, pools_normed=shape.pools_normed)
+        make = partial(operation, channels=width, norm=norm, pools_normed=shape.normed)
         for source, target in edges(shape.nodes):
             build = partial(make, stride=self.stride if source < 2 else 1)
             placed = place(edge_name(kind, source, target), build)
@@ -131,6 +132,7 @@ class DartsNetwork(nn.Module):
             if reduces:
                 self.after_reductions = last
             reduced = reduces
+        self.last_norm = norm(last) if shape.normed else nn.Identity()
         self.classifier = nn.Linear(last, classes)
         self.drop_path = 0.0
 
@@ -143,6 +145,7 @@ class DartsNetwork(nn.Module):
             first, last = last, cell(first, last, self.drop_path)
             if auxiliary is not None and k == max(self.reductions):
                 aside = auxiliary(last)
+        last = self.last_norm(last)
         # unlike mean(), its gradient keeps the memory layout of x, and mixed layouts are slow all the way down
         out: Tensor = self.classifier(F.avg_pool2d(last, (last.shape[2], last.shape[3])).flatten(1))
         return out if aside is None else (out, aside)

@@ -36,8 +36,9 @@ def arch_of(values):
 
 
 def bare(net):
-    """Take out the normalisations behind pools, which the same cells by choice have not."""
-    pools = 0
+    """Take out the normalisations behind pools and of the last map, which the same cells by choice have not."""
+    assert isinstance(net.last_norm, torch.nn.BatchNorm2d)
+    net.last_norm, pools = torch.nn.Identity(), 0
     for cell in net.cells:
         for name, op in cell.edges.items():
             if "Pool" in type(next(iter(op.children()), None)).__name__:
@@ -69,6 +70,18 @@ def test_the_published_cells_compute_what_they_do_by_choice():
     bare(nets[0]).load_state_dict(nets[1].state_dict())
     x = torch.randn(2, *SHAPE)
     torch.testing.assert_close(nets[0](x), nets[1](x), rtol=1e-12, atol=1e-12)
+
+
+def test_the_classifier_reads_a_map_of_the_scale_of_one_however_many_operations_are_summed():
+    config = dataclasses.replace(TINY, nodes=4, layers_count=4)
+    net, x, seen = config.supernet(3, 5), torch.randn(8, *SHAPE), []
+    net.net.last_norm.register_forward_hook(
+        lambda module, given, out: seen.extend([float(given[0].detach().std()), float(out.detach().std())])
+    )
+    net(x, one_hot(config.space, config.space.arch({n: config.space.options(n) for n in config.space.decisions})))
+    before, after = seen
+    assert before > 3
+    assert after == pytest.approx(1, abs=0.1)
 
 
 def test_what_reads_an_unfed_node_is_taken_out_and_not_computed():
