@@ -38,6 +38,8 @@ GROUND = (
         "core.fields",
         "core.files",
         "core.names",
+        "core.outside",
+        "core.source",
         "core.decisions",
         "core.flow",
         "core.arch",
