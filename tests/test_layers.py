@@ -25,6 +25,7 @@ BELOW = {
     "costs": {"core", "nets"},
     "loops": {"core", "strategies"},
     "results": {"core", "nets", "tasks", "costs", "loops"},
+    "testing": {"core", "nets", "tasks", "costs", "strategies", "loops"},
     "bench": {"core", "nets", "tasks", "costs", "strategies", "loops"},
     "reports": {"core", "nets", "tasks", "costs", "strategies", "loops", "results", "bench"},
     "experiment": {"core", "nets", "tasks", "costs", "strategies", "loops", "results", "bench", "reports"},
