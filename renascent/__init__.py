@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from renascent.bench.compare import Contest as Contest
-    from renascent.bench.compare import compare as compare
     from renascent.bench.compare import standings as standings
     from renascent.bench.importers import open_table as open_table
     from renascent.bench.tables.columns import Column as Column
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from renascent.costs.latency.measure import measure as measure
     from renascent.costs.latency.measure import measure_all as measure_all
     from renascent.costs.latency.table import Lut as Lut
+    from renascent.experiment.comparison import Comparison as Comparison
+    from renascent.experiment.comparison import compare as compare
     from renascent.experiment.recipes import RECIPES as RECIPES
     from renascent.experiment.result import Result as Result
     from renascent.experiment.search import search as search

@@ -14,7 +14,7 @@ NAMES = {
     *("Arch", "UserError", "RenascentError", "STRATEGIES", "FAMILIES", "SPACES", "DATASETS", "RECIPES"),
     *("open_table", "Table", "Column", "Problem", "MULTITRIAL", "RandomSearch", "REA", "REINFORCE", "BOHB", "Proposal"),
     *("Outcome", "Tabular", "Trained", "Constraint", "trials", "Simulated", "RealTime", "recorded", "Run", "Contest"),
-    *("compare", "standings", "pareto", "hypervolume", "ResNetCifar", "NES", "TAS", "FBNetV2", "TuNAS"),
+    *("compare", "Comparison", "standings", "pareto", "hypervolume", "ResNetCifar", "NES", "TAS", "FBNetV2", "TuNAS"),
     *("Distillation", "Distilled", "adapt", "measure", "measure_all", "Lut", "LatencyCost", "cost_of"),
     *("topology_space", "DartsCells", "Proxyless", "ProxylessReinforce", "MBConv", "PyramidTree"),
     *("FBNet", "BlockLatency", "DSO", "DSONAS", "BayesNAS", "curvature", "Uniform", "Magnitude"),

@@ -7,7 +7,7 @@ defaults of their own, or that is not imported. So each field becomes one parame
 import inspect
 import math
 import re
-import types
+import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -15,10 +15,12 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from renascent.cli.outlines import outline_of, plain
 from renascent.core.errors import UserError, unknown
 from renascent.core.fields import AUTO, Limit, OrAuto, Range
 from renascent.core.names import Names, name_of
-from renascent.core.source import arguments, place_of, realised, static
+from renascent.core.outside import brought_by, made, value_of
+from renascent.core.source import arguments, realised, static
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,9 @@ class Part:
             if is_dataclass(value):
                 yield from self._flags(value)
             else:
-                kind, optional, span = _plain(f.type)
+                kind, optional, span = plain(f.type)
                 default = None if self.blank else value
-                yield Flag(self._key(f.name), kind, default, optional or self.blank, meanings[f.name], span)
+                yield Flag(self._key(f.name), kind, default, optional or self.blank, meanings.get(f.name, ""), span)
 
     def _build(self, settings: Any, values: Mapping[str, Any]) -> Any:
         changes: dict[str, Any] = {}
@@ -164,22 +166,27 @@ class Part:
         return f"{self.prefix}_{name}".replace("-", "_") if name in self.taken else name
 
 
-def outline_of(settings: object) -> Any:
-    """Return the class of some settings as its source has it: with its docstring, and annotations evaluated."""
-    return static(getattr(type(settings), "stands_for", None) or place_of(type(settings)))
-
-
 def chosen(kind: str, table: Names[Any], name: str | None, recipes: Any = None) -> Any:
     """Return the named settings' defaults, or the recipe's if they are of that name; the recipe's if none is named.
 
-    Raises UserError for an unknown name.
+    Those of another package are imported. Raises UserError for an unknown name, and for what cannot be used.
     """
     if name is None or (recipes is not None and name_of(recipes, table) == name):
         return recipes
-    if name not in table:
+    if name in table:
+        place, settings = table.places[name]
+        return static(place)(**settings)
+    if table.others is None:
         raise unknown(kind, name, table)
-    place, settings = table.places[name]
-    return static(place)(**settings)
+    return made(table.others.find(name, table))
+
+
+def warn_of_hidden(table: Names[Any], name: str | None) -> None:
+    """Say so where a package adds something under a name of ours, which stays ours."""
+    if name is not None and name in table and table.others is not None:
+        for point in table.others.installed.get(name, []):
+            place, package = value_of(point), brought_by(point)
+            print(f"warning: '{name}' is renascent's own; that of {package} is named {place}", file=sys.stderr)
 
 
 def keys(*settings: Any) -> frozenset[str]:
@@ -251,17 +258,6 @@ def _split(argv: Sequence[str], parts: Iterable[Part]) -> tuple[list[str], dict[
             takes = not equals and name not in plain and left and not left[0].startswith("--")
             values[name] = left.pop(0) if takes else value
     return alone, values
-
-
-def _plain(kind: Any) -> tuple[Any, bool, Limit]:
-    """Return the type without None, whether None was in it, and the values it takes."""
-    if typing.get_origin(kind) in (types.UnionType, typing.Union):
-        (rest, *_) = [k for k in typing.get_args(kind) if k is not types.NoneType]  # a number, before its word
-        return _plain(rest)[0], types.NoneType in typing.get_args(kind), _plain(rest)[2]
-    if typing.get_origin(kind) is Annotated:
-        plain, *marks = typing.get_args(kind)
-        return _plain(plain)[0], False, next((mark for mark in marks if isinstance(mark, Limit)), Range())
-    return kind if typing.get_origin(kind) is tuple else typing.get_origin(kind) or kind, False, Range()
 
 
 def _shown(value: Any) -> str:

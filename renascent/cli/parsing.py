@@ -41,7 +41,8 @@ def run(words: Sequence[str]) -> str:
     name = _named(words)
     command = COMMANDS.get(name)
     if callable(command):
-        command = command(words[len(name.split()) :])
+        with output_is_ours():  # what it names of the user's own is imported here
+            command = command(words[len(name.split()) :])
     app = _app(name, command)
     console = Console()
     try:

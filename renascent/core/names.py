@@ -2,8 +2,12 @@
 
 import functools
 import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
+
+from renascent.core.outside import Others
+from renascent.core.source import place_of
 
 T = TypeVar("T")
 
@@ -14,6 +18,7 @@ class Names(Mapping[str, T], Generic[T]):
     """Name -> a class, a class with some of its settings, or a value. To know a name imports nothing.
 
     places: name -> "module:attribute", or that and settings.  use: what is done with each before it is given out.
+    others: what other packages may add; it is no part of the mapping.
 
     >>> table = Names({"ratio": "fractions:Fraction", "half": ("fractions:Fraction", {"denominator": 2})})
     >>> list(table), table["half"](1)
@@ -21,12 +26,16 @@ class Names(Mapping[str, T], Generic[T]):
     """
 
     def __init__(
-        self, places: Mapping[str, str | tuple[str, Settings]], use: Callable[[Any], T] = lambda thing: thing
+        self,
+        places: Mapping[str, str | tuple[str, Settings]],
+        use: Callable[[Any], T] = lambda thing: thing,
+        *,
+        others: Others | None = None,
     ) -> None:
         self.places: dict[str, tuple[str, Settings]] = {
             name: place if isinstance(place, tuple) else (place, {}) for name, place in places.items()
         }
-        self.use = use
+        self.use, self.others = use, others
 
     def __getitem__(self, name: str) -> T:
         place, settings = self.places[name]
@@ -45,16 +54,29 @@ class Names(Mapping[str, T], Generic[T]):
 
 
 def name_of(thing: object, table: Names[Any]) -> str:
-    """Return the name under which a table makes objects like this one; its class's own name when none does.
+    """Return the name under which a table makes objects like this one; "module:Class" where none does.
 
-    A name that stands for a class with some settings goes before one of another setting.
+    A name that stands for a class with some settings goes before one of another setting. A class that cannot be
+    imported, such as one of a notebook, has its own name alone.
 
     >>> from fractions import Fraction
-    >>> name_of(Fraction(3, 2), Names({"half": ("fractions:Fraction", {"denominator": 2})}))
-    'half'
+    >>> table = Names({"half": ("fractions:Fraction", {"denominator": 2})})
+    >>> name_of(Fraction(3, 2), table), name_of(table, table)
+    ('half', 'renascent.core.names:Names')
     """
     kind = type(thing)
-    made = f"{kind.__module__}:{kind.__qualname__}"
+    made = place_of(kind)
     fits = {name: settings for name, (place, settings) in table.places.items() if place == made}
     alike = [name for name, settings in fits.items() if all(getattr(thing, k) == v for k, v in settings.items())]
-    return next(iter(alike or fits), kind.__name__)
+    module = sys.modules.get(kind.__module__)
+    found = kind.__module__ != "__main__" and getattr(module, kind.__qualname__, None) is kind
+    return next(iter(alike or fits), made if found else kind.__name__)
+
+
+def short(name: str) -> str:
+    """Return a name as folders and flags have it: of "module:Class" the class.
+
+    >>> short("my_package:Mine"), short("gdas")
+    ('Mine', 'gdas')
+    """
+    return name.rpartition(":")[2]

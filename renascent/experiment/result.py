@@ -46,11 +46,13 @@ class Result(Record):
         seen: Latency | None = None,
         table: Lut | BlockLatency | None = None,
         clock: timing.Clock = timing.EAGER,
+        cited: Sequence[str] = (),
     ) -> Result:
         """Measure what a finished search found, and write it to its folder.
 
         goals: the budget it keeps.  seen: its latency, where that was measured for the budget.  table: what predicted
         it, where a table did; it was then measured as the table was.  clock: how it was measured, where it was.
+        cited: sources of a strategy of another package.
         """
         asked = read_as(Asked, folder / "config.json", "repeat the search")
         net = space.network(found.arch, task.channels, task.classes)
@@ -83,6 +85,7 @@ class Result(Record):
             decisions=decided(space),
             preparation=task.preparation,
             original=original(space, found, inherited, task, asked.seed, clock if bounded else measure),
+            cited=tuple(cited),
         )
         save_weights(folder / "shared.safetensors", inherited)
         others = [MOMENTUM] if asked.finish else []

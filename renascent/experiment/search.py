@@ -15,10 +15,11 @@ from renascent.core.errors import UserError
 from renascent.core.fields import Range
 from renascent.core.files import is_there
 from renascent.core.fingerprint import fingerprint
-from renascent.core.names import name_of
+from renascent.core.names import name_of, short
 from renascent.core.optimiser import check_learns
 from renascent.core.protocols import Family, OneShot, Priced, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
 from renascent.core.schema import written
+from renascent.core.source import place_of, references
 from renascent.core.spaces import Ranked
 from renascent.costs.budget import Budget
 from renascent.costs.latency.blocks import BlockLatency
@@ -93,7 +94,7 @@ def search(
     task = then.lessons()
     known = truth_of(truth, space.space, truth_problem or task.name) if truth is not None else None
     config = _config(space, strategy, task, rule) | {"epochs": epochs, **about}
-    names = (config["space"], config["strategy"], config["task"]["name"], seed)
+    names = (short(config["space"]), short(config["strategy"]), config["task"]["name"], seed)
     folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
     order = _ranked(space, strategy, task, pretrained, bounds)
@@ -123,8 +124,13 @@ def search(
             found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
             if found is not first:
                 say(run.event("settled", arch=space.space.format(found.arch), score=found.score))
-            chosen = Result.save_new(folder, space, found, task, goals, seen, table, clock)
+            chosen = Result.save_new(folder, space, found, task, goals, seen, table, clock, _sources(strategy))
             return then.train(chosen, resume=resume, say=say)
+
+
+def _sources(strategy: OneShot | Family) -> list[str]:
+    """Return what a strategy of another package cites; ours are looked up when a report is written."""
+    return [] if name_of(strategy, NAMED) in NAMED else references(place_of(type(strategy)))
 
 
 def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int, finish: int | None, sandwich: int) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from renascent.core.errors import unknown
 from renascent.core.names import Names
+from renascent.core.outside import Others, made
 
 if TYPE_CHECKING:
     from renascent.core.protocols import SpaceConfig
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 RESNET_CIFAR = "renascent.nets.sizes.resnet_cifar:ResNetCifar"
 RESNET_IMAGES = "renascent.nets.sizes.resnet:ResNetImages"
 MOBILENET_V2 = "renascent.nets.sizes.mobile_v2:MobileNetV2"
+
+OTHERS = Others(
+    "space",
+    "renascent.spaces",
+    (("space", "supernet", "network", "draw", "reference", "cost", "memory_format"),),
+    "make it a class of SpaceConfig (renascent.core.protocols) that has these",
+)
+"""What other packages may add to the spaces."""
 
 SPACES: Names[Callable[..., SpaceConfig]] = Names(
     {
@@ -37,7 +46,8 @@ SPACES: Names[Callable[..., SpaceConfig]] = Names(
             MOBILENET_V2,
             {"small": True, "width": 0.5, "lowest": 16, "highest": 32, "resolution_step": 4},
         ),
-    }
+    },
+    others=OTHERS,
 )
 
 UNLISTED = ("nats-topology", "dso")
@@ -51,9 +61,21 @@ RECORDED: Names[Callable[..., SpaceConfig]] = Names({**SPACES.places, ADAPTED: "
 """Spaces by the name that a run folder has for them: those by name, and a model of the user's own."""
 
 
-def space_from(name: str, config: Mapping[str, Any]) -> SpaceConfig:
-    """Return the space of a name and its parameters as JSON holds them."""
-    if name not in RECORDED:
+def settings_from(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a space's parameters from JSON, which has lists in the place of tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
+
+
+def space_from(name: str, config: Mapping[str, Any], *, trusted: bool = False) -> SpaceConfig:
+    """Return the space of a name and its parameters as JSON holds them.
+
+    trusted: the user names it, and no file that may come from anywhere, so that it may be another package's.
+    Raises UserError for one that is unknown.
+    """
+    values = settings_from(config)
+    if name in RECORDED:
+        return RECORDED[name](**values)
+    if not trusted:
         raise unknown("space", name, RECORDED)
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items()}
-    return RECORDED[name](**values)
+    space: SpaceConfig = made(OTHERS.find(name), values)
+    return space

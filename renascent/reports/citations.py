@@ -27,7 +27,7 @@ def citations(result: Record) -> Iterator[Citation]:
 def _used(result: Record) -> Iterator[tuple[str, Sequence[str]]]:
     asked, training = result.asked, result.training
     strategy, _ = NAMED.places.get(asked.strategy, ("", {}))
-    yield f"strategy {asked.strategy}", references(strategy)
+    yield f"strategy {asked.strategy}", references(strategy) or result.about.cited
     yield f"space {asked.space}", references(place_of(type(result.space)))
     yield f"data {asked.task.name}", [asked.task.source]
     if asked.task.augmentation.cutout > 0:

@@ -88,6 +88,7 @@ class About:
 
     not_counted: operations that are not among the macs.  decisions: of a user's model, which only its code could tell.
     preparation: how the images of the search became inputs; None where its task, or an earlier version, did not say.
+    cited: what a strategy of another package names as its source, since a report does not import it.
     """
 
     space: str
@@ -111,6 +112,7 @@ class About:
     decisions: dict[str, Decided] = field(default_factory=dict, metadata=ABSENT)
     preparation: Preparation | None = field(default=None, metadata=ABSENT)
     original: Original | None = field(default=None, metadata=ABSENT)
+    cited: tuple[str, ...] = field(default=(), metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)

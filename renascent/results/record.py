@@ -16,10 +16,11 @@ from renascent.core.schema import checked, read_as
 from renascent.core.space import Arch, Integer
 from renascent.costs import Latency
 from renascent.loops.weightsfile import fill
-from renascent.nets import ADAPTED, space_from
+from renascent.nets import ADAPTED, RECORDED, settings_from, space_from
 from renascent.nets.adapt.config import Adapted
 from renascent.nets.adapt.described import Described
 from renascent.nets.sizes.resolution import input_shape
+from renascent.results import outside
 from renascent.results.facts import About, Asked, Decided, Epoch, SearchEpoch, Training, read_epochs
 from renascent.results.sealed import KEY, check_seal, read_sealed
 
@@ -36,6 +37,7 @@ class Record:
         self.about: About = checked(About, facts, path, advice)
         if space is not None and self.about.decisions not in ({}, decided(space)):
             raise UserError(f"the model is no longer the one that was searched in {self.folder}: put it back")
+        space = space or outside.installed(self.about, self.folder)
         try:
             self.space: SpaceConfig = space or self._space()
             self.arch: Arch = self.space.space.parse(self.about.arch)
@@ -59,13 +61,14 @@ class Record:
     def load(
         cls,
         folder: str | Path,
-        space: SpaceConfig | None = None,
+        space: SpaceConfig | type[SpaceConfig] | str | None = None,
         *,
         model: nn.Module | Callable[[], nn.Module] | str | None = None,
     ) -> Self:
         """Read the result of a finished search. Raises UserError when there is none, or it is damaged.
 
-        space: needed only when it is of your own making and so in no name table.
+        space: needed only when it is of your own making and no installed package adds it: the space, or its class, as
+        such or as "package.module:Class", which then has the settings of the search.
         model: of a search of your own model: that model, or the function that makes it, as such or as
         "package.module:function". Without it, the result can be reported and looked at, but no network can be built:
         what a run folder says is not imported.
@@ -76,8 +79,10 @@ class Record:
         if not is_there(path) and is_there(folder / "config.json"):
             raise UserError(f"the search in {folder} has not finished: resume it (`resume=True`)")
         facts = read_json(path)
-        checked(About, facts, path, "repeat the search")  # says more of what is wrong than a digest
+        about = checked(About, facts, path, "repeat the search")  # says more of what is wrong than a digest
         check_seal(path, facts, "repeat the search")
+        if isinstance(space, type | str):
+            space = outside.named(about, folder, space)
         return cls(folder, facts, space or (None if model is None else _adapted(cls(folder, facts), model)))
 
     @property
@@ -178,7 +183,8 @@ class Record:
         if (other := training.network) is None:
             net = self.build(prune=training.prune)
         else:
-            space = space_from(self.about.space, other.space_config)
+            kind = RECORDED[self.about.space] if self.about.space in RECORDED else type(self.space)
+            space = kind(**settings_from(other.space_config))
             net = space.network(self.arch, other.channels, other.classes, prune=training.prune)
         path = self.folder / "fit" / "weights.safetensors"
         fill(net, read_sealed(path, read_json(path.with_name("result.json"))), path)

@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from renascent.core.names import Names
+from renascent.core.outside import Others
 
 if TYPE_CHECKING:
     from renascent.core.protocols import Family, OneShot
+
+GROUP = "renascent.strategies"
+"""Of the entry points by which other packages add strategies, those that ask and tell included."""
+
+ONE_SHOT, FAMILY = ("init", "step", "derive", "probabilities"), ("family",)
+"""What a class has to have: the methods of `OneShot`, and of `Family`."""
 
 STRATEGIES: Names[type[OneShot]] = Names(
     {
@@ -25,16 +32,20 @@ STRATEGIES: Names[type[OneShot]] = Names(
         "proxyless-reinforce": "renascent.strategies.proxyless_reinforce:ProxylessReinforce",
         "dso-nas": "renascent.strategies.dsonas:DSONAS",
         "bayesnas": "renascent.strategies.bayesnas:BayesNAS",
-    }
+    },
+    others=Others("strategy", GROUP, (ONE_SHOT,)),
 )
 
 FAMILIES: Names[type[Family]] = Names(
     {
         "uniform": "renascent.strategies.uniform:Uniform",
         "magnitude": "renascent.strategies.magnitude:Magnitude",
-    }
+    },
+    others=Others("strategy", GROUP, (FAMILY,)),
 )
 """What needs no search: the reference network made smaller by a rule of one parameter."""
 
-NAMED: Names[type[OneShot | Family]] = Names({**STRATEGIES.places, **FAMILIES.places})
+NAMED: Names[type[OneShot | Family]] = Names(
+    {**STRATEGIES.places, **FAMILIES.places}, others=Others("strategy", GROUP, (ONE_SHOT, FAMILY))
+)
 """All that `search` takes by name."""

@@ -40,7 +40,8 @@ def bilevel_state(strategy: Bilevel, setup: Setup) -> State[Logits]:
 
 def logits_state(strategy: Learning, setup: Setup, weight_decay: float, betas: tuple[float, float]) -> State[Logits]:
     """Make the state of logits that learn by Adam."""
-    lr = strategy.paper.rate(strategy.arch_lr, setup.steps)
+    given = strategy.arch_lr  # a strategy that takes numbers alone needs no `paper`
+    lr = strategy.paper.rate(given, setup.steps) if isinstance(given, str) else given
     rng = setup.generator()
     policy = Logits(setup.space, rng)
     optimiser = torch.optim.Adam(policy.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)

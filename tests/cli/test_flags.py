@@ -8,7 +8,8 @@ from typing import Annotated
 import pytest
 
 from renascent.cli.commands import fit, search
-from renascent.cli.flags import Part, glance, outline_of
+from renascent.cli.flags import Part, glance
+from renascent.cli.outlines import outline_of
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, NonNegative, Range, Whole, settings
 from renascent.core.source import arguments

@@ -27,6 +27,7 @@ LINES = {
     "cost resnet20 --help": 0,
     "list": 0,
     "list --json": 0,
+    "completion bash": 0,
     "latency measure mobilenet-v2 --help": 0,
     "latency fit --help": 0,
     "latency show --help": 0,

@@ -14,12 +14,13 @@ from renascent.core.gates import one_hot
 from renascent.core.protocols import Goal, Setup, WeightRule
 from renascent.costs import cost_of
 from renascent.loops import _drive
-from renascent.loops.run import CLOCK_FIELDS, Run, read_events
+from renascent.loops.run import Run
 from renascent.loops.share import share
 from renascent.nets import SPACES
 from renascent.strategies import STRATEGIES
 from renascent.strategies.proxyless import Proxyless
 from renascent.tasks.toy import ToyTask
+from renascent.testing.one_shot import Killed, Mortal, events_of
 
 CONFIGS = {
     "darts-cells": SPACES["darts-cells"](channels=4, layers_count=3, nodes=2),
@@ -64,29 +65,6 @@ def run(strategy, config, folder, goals=(), resume=False):
         return share(strategy, setup, **about)
 
 
-class Killed(Exception):
-    pass
-
-
-class Mortal:
-    """A strategy that dies ahead of one step."""
-
-    def __init__(self, strategy, at):
-        self.strategy, self.at = strategy, at
-
-    def __getattr__(self, name):
-        return getattr(self.strategy, name)
-
-    def step(self, s, data, t):
-        if t.step == self.at:
-            raise Killed
-        return self.strategy.step(s, data, t)
-
-
-def plain(folder):
-    return [{k: v for k, v in event.items() if k not in CLOCK_FIELDS} for event in read_events(folder)]
-
-
 @pytest.mark.parametrize(("space", "name"), [(space, name) for space, names in TRIED.items() for name in names])
 def test_killed_and_resumed_it_finds_the_same_legal_architecture_inside_the_budget(space, name, tmp_path, monkeypatch):
     monkeypatch.setattr(_drive, "CHECKPOINT_SECONDS", -1.0)
@@ -101,7 +79,7 @@ def test_killed_and_resumed_it_finds_the_same_legal_architecture_inside_the_budg
         run(Mortal(strategy, 1), config, tmp_path / "r", goals)
     again = run(strategy, config, tmp_path / "r", goals, resume=True)
     assert (again.arch, again.score) == (found.arch, found.score)
-    assert plain(tmp_path / "r") == plain(tmp_path / "whole")
+    assert events_of(tmp_path / "r") == events_of(tmp_path / "whole")
     x = torch.randn(2, 3, 4, 4)
     gates = one_hot(config.space, found.arch)
     assert torch.equal(again.state.net(x, gates), found.state.net(x, gates))

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from renascent.core.gates import Gate, gumbel_hard, one_hot
+from renascent.core.gates import Gate, gumbel_hard
 from renascent.core.space import Arch, Subset
-from renascent.costs import COSTS, Additive, cost_of, macs, params
+from renascent.costs import COSTS, Additive, cost_of
 from renascent.nets import SPACES
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 from renascent.nets.sizes.space import SizedSpace
 from renascent.nets.toy import ToySpace
+from renascent.testing import spaces
+from renascent.testing.spaces import COUNTS
 
 SHAPE = (3, 8, 8)
 
@@ -37,9 +39,6 @@ CONFIGS = {
     "mobilenet-v1 for small images": SPACES["mobilenet-v1"](small=True, lowest=8, highest=8),
 }
 """Small enough to build, or of settings of their own; a space without an entry is tested as it is by default."""
-
-COUNTS = {"macs": macs, "params": lambda net, shape: params(net)}
-"""Costs that are counted on a network in another way, too."""
 
 DARTS = [name for name in CONFIGS if name.startswith("darts-cells")]
 
@@ -105,23 +104,20 @@ def logits(config, seed):
 def test_one_hot_exact_and_counted_are_one_number(priced):
     config, cost, count, few = priced
     for arch in sample(config, few if count else 20):
-        found = float(cost(one_hot(config.space, arch)))
-        assert cost.exact(config.space.indices(arch)[None]).tolist() == [found]
-        assert count is None or count(arch) == found
+        spaces.prices_exactly(config, cost, arch, count and count(arch))
 
 
 def test_costs_are_whole_and_not_negative(priced):
     config, cost, _, _ = priced
-    found = cost.exact(np.stack([config.space.indices(arch) for arch in sample(config, 60)]))
-    assert (found >= 0).all()
-    assert (found == np.round(found)).all()
+    archs = sample(config, 60)
+    spaces.prices_in_whole_units(config, cost, archs)
+    found = cost.exact(np.stack([config.space.indices(arch) for arch in archs]))
     assert len(set(found)) > 1 or isinstance(config, ToySpace)
 
 
 def test_many_at_once_cost_what_each_does(priced):
     config, cost, _, _ = priced
-    rows = np.stack([config.space.indices(arch) for arch in sample(config, 5)])
-    assert cost.exact(rows).tolist() == [cost.exact(row[None])[0] for row in rows]
+    spaces.prices_many_as_each(config, cost, sample(config, 5))
 
 
 @pytest.mark.parametrize("priced", ADDITIVE, ids="-".join, indirect=True)

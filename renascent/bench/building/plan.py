@@ -82,7 +82,7 @@ class Plan:
         """Return the plan that `to_json` wrote."""
         weights = WeightRule(**description["settings"]["weights"])
         return cls(
-            space=space_from(description["space"], description["space_config"]),
+            space=space_from(description["space"], description["space_config"], trusted=True),
             data=description["data"],
             archs=tuple(description["archs"]),
             options=ImageOptions(**description["options"]),

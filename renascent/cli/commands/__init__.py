@@ -14,6 +14,7 @@ COMMANDS: Names[Command | Callable[[Sequence[str]], Command]] = Names(
         "export": "renascent.cli.commands.export:COMMAND",
         "predict": "renascent.cli.commands.predict:COMMAND",
         "cost": "renascent.cli.commands.cost:command",
+        "completion": "renascent.cli.commands.completion:COMMAND",
         "list": "renascent.cli.commands.listing:COMMAND",
         "latency measure": "renascent.cli.commands.latency_measure:command",
         "latency fit": "renascent.cli.commands.latency_fit:COMMAND",

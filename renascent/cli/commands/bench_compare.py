@@ -1,12 +1,13 @@
 """`renascent bench compare`: multi-trial strategies on a table, many runs of each."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from renascent.cli.commands.bench_query import TABLE
 from renascent.cli.commands.command import Command
-from renascent.cli.flags import Part, chosen, glance, keys
+from renascent.cli.flags import Part, chosen, glance, keys, warn_of_hidden
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, Whole, settings
 from renascent.core.source import static
@@ -14,7 +15,8 @@ from renascent.strategies.trials import MULTITRIAL
 
 ABOUT = f"""Compare multi-trial strategies on a benchmark table: many runs of each, against the table's own clock.
 
-Strategies: {", ".join(MULTITRIAL)}; and optuna:SAMPLER for any sampler of Optuna (extra renascent[optuna]).
+Strategies: {", ".join(MULTITRIAL)}; and optuna:SAMPLER for any sampler of Optuna (extra renascent[optuna]);
+and those of your own, as package.module:Class, or as an installed package calls them (`renascent list`).
 
 Writes DIR/compare.json, DIR/settings.json and DIR/report.html with its figures. A comparison that is stopped goes on
 with `--resume`; until it is finished, its runs lie in DIR/runs.jsonl."""
@@ -70,7 +72,8 @@ def _part(name: str) -> Part:
     sampler = name.partition(":")[2] if name.startswith("optuna:") else ""
     sampled = static("renascent.bench.optuna:OptunaSampler")(sampler=sampler) if sampler else None
     strategy = sampled or chosen("strategy", MULTITRIAL, name)
-    return Part(f"Strategy {name}", strategy, name.replace(":", "-"), keys(strategy))
+    warn_of_hidden(MULTITRIAL, name)
+    return Part(f"Strategy {name}", strategy, re.sub(r"[:.]", "-", name), keys(strategy))
 
 
 def _check(flags: CompareFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:

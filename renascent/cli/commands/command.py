@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from renascent.cli.flags import Part, chosen, glance
+from renascent.cli.flags import Part, chosen, glance, warn_of_hidden
 from renascent.core.errors import UserError, unknown
 from renascent.core.fields import Like, OneOf, Range, settings
 from renascent.core.files import Json
@@ -106,14 +106,13 @@ def of_space(
 ) -> Command:
     """Return a command with the flags of the space that the first of the `given` words names, after its first group.
 
-    Raises UserError for a space that is not in `names`.
+    Raises UserError for a space that is not in `names`, and that no other package brings.
     """
     alone, _ = glance(given, parts.values(), names)
-    if alone and alone[0] not in names:
-        if alone[0] in SPACES:
-            raise UserError(f"{alone[0]} is not among the spaces of this command: give one of {', '.join(names)}")
-        raise unknown("space", alone[0], names)
-    space = {"space": Part(f"Space {alone[0]}", chosen("space", SPACES, alone[0]))} if alone else {}
+    if alone and alone[0] in SPACES and alone[0] not in names:
+        raise UserError(f"{alone[0]} is not among the spaces of this command: give one of {', '.join(names)}")
+    space = {"space": Part(f"Space {alone[0]}", chosen("space", names, alone[0]))} if alone else {}
+    warn_of_hidden(names, alone[0] if alone else None)
     (main, part), *rest = parts.items()
     missing = {"space": f"which space? name one of {', '.join(names)}, as in: {example}", **(needs or {})}
     return Command(parts={main: part, **space, **dict(rest)}, needs=missing, chosen=alone[:1], **about)

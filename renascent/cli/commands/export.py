@@ -29,12 +29,14 @@ class ExportFlags:
             the size of the data, and normalises them itself.
         factory: of a search of your own model, package.module:function that makes it; needed only if it was searched
             elsewhere, or its file has changed since.
+        space: of a search of a space of your own, package.module:Class; not needed where an installed package adds it.
     """
 
     to: Annotated[str, OneOf("format", FORMATS)] | None = None
     path: str | None = None
     with_preprocessing: bool = False
     factory: str | None = None
+    space: str | None = None
 
 
 def _check(flags: ExportFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
@@ -55,7 +57,7 @@ def run(folder: str, *, flags: ExportFlags) -> Outcome:
     """Write the network, and compare it with the original."""
     from renascent.cli.work.models import loaded
 
-    result = loaded(folder, flags.factory)
+    result = loaded(folder, flags.factory, flags.space)
     path = Path(flags.path) if flags.path else Path(folder) / f"model.{flags.to}"
     written = result.export(path, with_preprocessing=flags.with_preprocessing)
     weights, size = "fit" if result.training else "search", written.stat().st_size

@@ -21,7 +21,9 @@ from renascent.core.bounds import read_budget
 from renascent.core.errors import UserError
 from renascent.core.fields import Whole, settings
 from renascent.core.files import read_json
-from renascent.nets import SPACES
+from renascent.core.names import short
+from renascent.core.outside import made
+from renascent.nets import OTHERS, SPACES
 
 ABOUT = """Train the network that a search found on all training images, and test it.
 
@@ -48,6 +50,7 @@ class FitFlags:
         resume: go on with an interrupted training.
         factory: of a search of your own model, package.module:function that makes it; needed only if it was searched
             elsewhere, or its file has changed since.
+        space: of a search of a space of your own, package.module:Class; not needed where an installed package adds it.
         recipe: take a paper's settings (`renascent list`); flags given beside it come first.
     """
 
@@ -60,6 +63,7 @@ class FitFlags:
     seed: Whole = 0
     resume: bool = False
     factory: str | None = None
+    space: str | None = None
     recipe: str | None = None
 
 
@@ -75,7 +79,7 @@ def command(words: Sequence[str]) -> Command:
     distillation = recipe and recipe.distillation
     parts = {
         "flags": Part("Fit", FitFlags(teacher=REFERENCE if distillation else None)),
-        **_network(alone, [*common, OUTPUT]),
+        **_network(alone, given.get("--space"), [*common, OUTPUT]),
         "training": Part("Training", recipe.fit if recipe else FIT()),
         "distillation": Part("Distillation (with a teacher)", distillation or DISTILLATION()),
         "options": options,
@@ -84,16 +88,23 @@ def command(words: Sequence[str]) -> Command:
     return Command(run="renascent.cli.work.fit:run", parts=parts, check=_check, **folder_of("fit"))
 
 
-def _network(words: Sequence[str], others: Sequence[Part]) -> dict[str, Part]:
-    """Return the flags of the space that was searched; nothing where there is none by name."""
+def _network(words: Sequence[str], space: str | None, others: Sequence[Part]) -> dict[str, Part]:
+    """Return the flags of the space that was searched; nothing where there is none by name.
+
+    space: the class of a space of the user's own, which the folder does not choose.
+    """
     name = ""
     with contextlib.suppress(UserError, AttributeError):
         name = str(read_json(Path(words[0]) / "arch.json").get("space")) if words else ""
-    if name not in SPACES:
+    if name in SPACES:
+        settings = chosen("space", SPACES, name)
+    elif kind := OTHERS.find(space) if space else OTHERS.installed_at(name):
+        settings = made(kind)
+    else:
         return {}
     title = f"Network of {name} (as in the search, unless given)"
     taken = keys(*(part.settings for part in others))
-    return {"network": Part(title, chosen("space", SPACES, name), name, taken, blank=True)}
+    return {"network": Part(title, settings, short(name).lower(), taken, blank=True)}
 
 
 def _check(flags: FitFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ class PredictFlags:
         skip_bad: leave out what cannot be used.
         factory: of a search of your own model, package.module:function that makes it; needed only if it was searched
             elsewhere, or its file has changed since.
+        space: of a search of a space of your own, package.module:Class; not needed where an installed package adds it.
         device: cpu, cuda, cuda:1 (the second GPU), mps; auto is the first there is of cuda, mps and cpu.
         threads: of the processor.
     """
@@ -34,6 +35,7 @@ class PredictFlags:
     top: Count = 3
     skip_bad: bool = False
     factory: str | None = None
+    space: str | None = None
     device: Device = "cpu"
     threads: Annotated[int, Range(1, 1024)] = 1
 

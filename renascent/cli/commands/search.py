@@ -14,11 +14,11 @@ from renascent.cli.commands.command import (
     check_data,
     recipe_of,
 )
-from renascent.cli.flags import Part, chosen, glance, keys
+from renascent.cli.flags import Part, chosen, glance, keys, warn_of_hidden
 from renascent.core.bounds import LATENCY, read_budget
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, Range, Whole, settings
-from renascent.core.names import name_of
+from renascent.core.names import name_of, short
 from renascent.nets import SPACES
 from renascent.strategies import FAMILIES, NAMED, STRATEGIES
 from renascent.tasks import DATASETS
@@ -35,7 +35,9 @@ Data sets: {", ".join(DATASETS)}; or a folder of images, one folder in it for ea
 
 First try, nothing to download: `{EXAMPLE} --epochs 10`
 
-Spaces and strategies have flags of their own, shown once they are named: `{EXAMPLE} --help`"""
+Spaces and strategies have flags of their own, shown once they are named: `{EXAMPLE} --help`
+
+Those of your own are named as package.module:Class, or as an installed package calls them (`renascent list`)."""
 
 
 @settings
@@ -122,6 +124,8 @@ def command(words: Sequence[str]) -> Command:
     base = recipe.search if recipe else None
     space = chosen("space", SPACES, alone[0] if alone else None, base and base.space)
     strategy = chosen("strategy", NAMED, given.get("--strategy"), base and base.strategy)
+    warn_of_hidden(SPACES, alone[0] if alone else None)
+    warn_of_hidden(NAMED, given.get("--strategy"))
     place = alone[0] if alone else space and name_of(space, SPACES)
     name = given.get("--strategy") or (strategy and name_of(strategy, NAMED))
     main, options, weights = SearchFlags(strategy=name), OPTIONS(), WEIGHTS()
@@ -167,7 +171,7 @@ def owned() -> dict[str, list[Part]]:
 def strategy_part(name: str, strategy: Any, *others: Any) -> Part:
     """Return the flags of a strategy; those that another group has, too, begin with its name."""
     rest = [settings for settings in (*others, MACHINE.settings, OUTPUT.settings) if settings is not None]
-    return Part(f"Strategy {name}", strategy, name, keys(*rest))
+    return Part(f"Strategy {name}", strategy, short(name).lower(), keys(*rest))
 
 
 def _check(flags: SearchFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:

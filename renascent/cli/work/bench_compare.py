@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from renascent.bench.compare import Contest, check, compare, jobs_of, standings
+from renascent.bench.compare import Contest, check, compare, jobs_of
 from renascent.bench.importers import open_table
-from renascent.bench.stopping import shielded, stoppable
+from renascent.bench.stopping import stoppable
 from renascent.bench.tables.table import Table
 from renascent.bench.unfinished import Unfinished
 from renascent.cli.commands.bench_compare import CompareFlags
@@ -19,10 +19,9 @@ from renascent.cli.commands.command import Outcome
 from renascent.cli.progress import Counted
 from renascent.core.environment import environment
 from renascent.core.errors import Interrupted, RenascentError, UserError
-from renascent.core.files import Json, write_json
+from renascent.core.files import Json
 from renascent.core.text import aligned
-from renascent.reports.bench import write_page
-from renascent.reports.comparison import repeat, sections
+from renascent.experiment.comparison import Comparison
 from renascent.strategies.trials.protocol import Trials
 
 DEFAULT_TRIALS = 100
@@ -49,14 +48,8 @@ def run(*, where: TableFlags, flags: CompareFlags, **strategies: Trials[Any]) ->
         how = {"runs": flags.runs, "seed": flags.seed, "processes": flags.processes or os.cpu_count() or 1}
         try:
             found = compare(strategies, contests, **how, heard=heard, done=held.parts, keep=held.keep)
-            facts = {problem: standings(runs) for problem, runs in found.items()}
-            # all is drawn before anything is written
-            parts = [*sections(strategies, contests, found, facts), repeat(settings)]
-            write_json(folder / "settings.json", settings)
-            page = write_page(folder / "report.html", f"{len(strategies)} strategies on {table.name}", parts)
-            with shielded():
-                write_json(folder / "compare.json", facts)
-                held.remove()
+            comparison = Comparison(found, strategies, contests, settings)
+            page, facts = comparison.report(folder, held.remove), comparison.standings
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted after {ended[0]} of {total} runs; to go on") from None
         except RenascentError:

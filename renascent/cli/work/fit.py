@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from renascent.cli.commands.command import Machine, Outcome, lasting, recipe_of
@@ -11,6 +12,7 @@ from renascent.cli.progress import Counted, Live
 from renascent.cli.work.models import loaded
 from renascent.cli.work.running import remembered, task_on, told
 from renascent.core.errors import UserError
+from renascent.core.files import read_json
 from renascent.core.protocols import SpaceConfig
 from renascent.core.text import cut
 from renascent.experiment.result import Result
@@ -32,9 +34,9 @@ def run(
     network: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Train the network of a search, and those beside it."""
-    result = loaded(folder, flags.factory)
+    result = loaded(folder, flags.factory, flags.space)
     taught = flags.teacher is not None
-    teacher = flags.teacher if flags.teacher in (None, REFERENCE) else loaded(str(flags.teacher), None)
+    teacher = flags.teacher if flags.teacher in (None, REFERENCE) else _teacher(str(flags.teacher), flags, result)
     recipe = recipe_of(flags.recipe, "fit")
     task = _task(flags, result, {**({"cutout": recipe.cutout} if recipe and recipe.cutout else {}), **options}, machine)
     larger = recipe.network_for(result, task, **(network or {})) if recipe else _changed(result, network or {})
@@ -57,6 +59,14 @@ def run(
             say=Live(bars, [*first, "training", *cells]),
         )
         return told(result, f"renascent export {result.folder} --to onnx")
+
+
+def _teacher(folder: str, flags: FitFlags, result: Result) -> Result:
+    """Return the search whose network teaches, which may be of the same space of the user's own."""
+    same = False
+    with contextlib.suppress(UserError, AttributeError):
+        same = read_json(Path(folder) / "arch.json").get("space") == result.about.space
+    return loaded(folder, None, flags.space if same else None)
 
 
 def _changed(result: Result, changes: Mapping[str, Any]) -> SpaceConfig | None:

@@ -58,9 +58,12 @@ def hear_threads() -> None:
     threading.excepthook = told
 
 
-def loaded(folder: str, factory: str | None) -> Result:
-    """Return a result, with its model where that is the user's own. Raises UserError where it is not known whose."""
-    result = Result.load(folder)
+def loaded(folder: str, factory: str | None, space: str | None = None) -> Result:
+    """Return a result, with its model where that is the user's own. Raises UserError where it is not known whose.
+
+    space: "module:Class" of a space of the user's own.
+    """
+    result = Result.load(folder, space)
     if not result.is_adapted:
         if factory is not None:
             raise UserError(f"--factory is for models of your own, not for {result.about.space}: leave it out")

@@ -17,7 +17,7 @@ from renascent.results.predict import Prediction
 def run(folder: str, *images: str, flags: PredictFlags) -> Outcome:
     """Look at pictures; say in a table, or of a folder in a CSV, what they show."""
     device = ready(Machine(device=flags.device, threads=flags.threads))
-    result = loaded(folder, flags.factory)
+    result = loaded(folder, flags.factory, flags.space)
     found = result.predict(*images, skip_bad=flags.skip_bad, device=str(device))
     prepared = result.preparation
     scaled = sum(one.scaled for one in found)

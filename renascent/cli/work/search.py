@@ -13,7 +13,7 @@ from renascent.cli.progress import Counted, Live
 from renascent.cli.work.running import DATA_FILE, Source, latency_from, task_on, told
 from renascent.core.errors import Interrupted
 from renascent.core.files import Json, write_json
-from renascent.core.names import name_of
+from renascent.core.names import name_of, short
 from renascent.core.protocols import Family, OneShot, SpaceConfig, Task, WeightRule
 from renascent.core.schema import written
 from renascent.core.text import percent
@@ -55,7 +55,7 @@ def run(
     )
     if not flags.seeds:
         return known(flags)
-    root = Path(flags.out or f"runs/{name}-{flags.strategy}-{task.name}")
+    root = Path(flags.out or f"runs/{short(name)}-{short(str(flags.strategy))}-{task.name}")
     found = {seed: known(replace(flags, seed=seed, out=str(root / f"seed-{seed}"))) for seed in flags.seeds}
     scores = {seed: float(outcome.facts["search_score"]) for seed, outcome in found.items()}
     best = max(scores, key=lambda seed: scores[seed])
@@ -87,7 +87,7 @@ def searched(
     name: of what is searched, for the folder.  first: what is said before.  following: what to do with the result.
     others: what `search` takes besides.
     """
-    folder = Path(flags.out or f"runs/{name}-{flags.strategy}-{task.name}-{flags.seed}")
+    folder = Path(flags.out or f"runs/{short(name)}-{short(str(flags.strategy))}-{task.name}-{flags.seed}")
     try:
         with Counted() as bars:
             if flags.resume and not (folder / "config.json").exists():  # stopped before there was one, or misspelt

@@ -105,7 +105,7 @@ def test_a_comparison_whose_page_cannot_be_written_is_not_run_again(say, tmp_pat
         def refuse(*_):
             raise UserError("cannot write found/report.html: No space left on device")
 
-        full.setattr("renascent.cli.work.bench_compare.write_page", refuse)
+        full.setattr("renascent.experiment.comparison.write_page", refuse)
         assert say(line).code == 2
     assert say(f"{line} --resume").code == 0
     assert len(chunks[0]) == 4
