@@ -36,6 +36,7 @@ from renascent.reports.summary import (
     table_accuracy,
     training_description,
 )
+from renascent.reports.trainings import compared, unfinished
 from renascent.results.facts import SearchEpoch, Session, Training, Truth
 from renascent.results.record import Record
 
@@ -75,6 +76,7 @@ def _page(result: Record) -> Json:
         "started": sessions[0].time if sessions else "",
         "notes": list(_notes(result, epochs)),
         "tiles": list(_tiles(result)),
+        "trainings": compared(result),
         "gains": [gain.cells for gain in gains(result)],
         "origin": origin(result),
         "drawing": drawing,
@@ -103,13 +105,9 @@ def _page(result: Record) -> Json:
 
 def _notes(result: Record, epochs: Sequence[SearchEpoch]) -> Iterator[str]:
     """Say what the page cannot show."""
-    done, command = result.training_epochs, shlex.join(["renascent", "fit", str(result.folder)])
-    if result.training is None and (done or result.asked.finish):
-        reached = f"epoch {done[-1].epoch} of {done[-1].epochs}" if done else "no epoch yet"
-        again = "repeat the search's command with --resume" if result.asked.finish else f"{command} --resume"
-        yield f"The training of the found network has reached {reached}; to go on with it: {again}"
-    elif result.training is None:
-        yield f"The found network was not trained alone yet: {command}"
+    yield from (left := list(unfinished(result)))
+    if result.training is None and not left:
+        yield f"The found network was not trained alone yet: {shlex.join(['renascent', 'fit', str(result.folder)])}"
     for name, cost in result.about.costs.items():
         if cost.by and (cost.network or cost.measured is None):
             of = f" of {cost.network}, which has the same decisions" if cost.network else ""

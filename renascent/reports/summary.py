@@ -12,6 +12,7 @@ from renascent.core.errors import UserError
 from renascent.core.text import aligned, number, percent, short
 from renascent.reports.entropy import Entropy, policy_entropy
 from renascent.reports.gain import gain_table
+from renascent.reports.trainings import comparison_table
 from renascent.strategies import FAMILIES
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def summary(result: Record) -> str:
     gained += [""] * bool(gained)
     bounds = [""] * bool(about.costs) + budget_table(about.costs)
     undecided = ["", moved.undecided] if moved and moved.undecided else []
-    return "\n".join([title, "", *cell, "", about.arch, "", *gained, aligned(rows), *bounds, *undecided])
+    several = comparison_table(result)
+    several = [""] * bool(several) + several
+    return "\n".join([title, "", *cell, "", about.arch, "", *gained, aligned(rows), *several, *bounds, *undecided])
 
 
 def _entropy(result: Record) -> Entropy | None:
@@ -81,10 +84,11 @@ def inside_accuracy(result: Record) -> tuple[str, str]:
 
 
 def elsewhere(result: Record, between: str) -> str:
-    """Say what a training did otherwise than the search: its data, its network. between: put before each."""
+    """Say a training's name, and what it did otherwise than the search: data, network. between: put before each."""
     training, about = result.training, result.about
     assert training is not None
-    found = [] if training.same_data else [f"on other data than the search's: {training.task}"]
+    found = [f"named '{result.training_name}'"] if result.training_name else []
+    found += [] if training.same_data else [f"on other data than the search's: {training.task}"]
     if other := training.network:
         changed = {k: v for k, v in other.space_config.items() if v != about.space_config.get(k)}
         words = ", ".join(f"{name.replace('_', ' ')} {short(value)}" for name, value in changed.items()) or "other data"

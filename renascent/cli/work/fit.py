@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from renascent.cli.commands.command import Machine, Outcome, lasting, recipe_of
@@ -16,6 +17,7 @@ from renascent.core.text import cut
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
 from renascent.results.retrain import REFERENCE
+from renascent.results.trainings import SEVERAL, training_folder
 from renascent.tasks.distill import Distillation
 from renascent.tasks.images import ImageTask
 from renascent.tasks.prepare import ImageOptions
@@ -34,7 +36,7 @@ def run(
     """Train the network of a search, and those beside it."""
     result = loaded(folder, flags.factory)
     taught = flags.teacher is not None
-    teacher = flags.teacher if flags.teacher in (None, REFERENCE) else loaded(str(flags.teacher), None)
+    teacher = flags.teacher if flags.teacher in (None, REFERENCE) else _teacher(Path(str(flags.teacher)))
     recipe = recipe_of(flags.recipe, "fit")
     task = _task(flags, result, {**({"cutout": recipe.cutout} if recipe and recipe.cutout else {}), **options}, machine)
     larger = recipe.network_for(result, task, **(network or {})) if recipe else _changed(result, network or {})
@@ -42,7 +44,8 @@ def run(
     first = [f"{REFERENCE} network"] if REFERENCE in (flags.teacher, flags.init) else []
     cells = [f"random cell {number + 1} of {flags.random_cells}" for number in range(flags.random_cells)]
     with Counted() as bars:
-        bars.say(f"training {cut(str(result.facts['arch']))} on {task}; folder {result.folder / 'fit'}")
+        place = training_folder(result.folder, flags.name)
+        bars.say(f"training {cut(str(result.facts['arch']))} on {task}; folder {place}")
         result.fit(
             task,
             training,
@@ -53,10 +56,19 @@ def run(
             prune=flags.prune,
             network=larger,
             random_cells=flags.random_cells,
+            name=flags.name,
             resume=flags.resume,
             say=Live(bars, [*first, "training", *cells]),
         )
-        return told(result, f"renascent export {result.folder} --to onnx")
+        named = f" --name {flags.name}" if flags.name else ""
+        return told(result.named(flags.name), f"renascent export {result.folder} --to onnx{named}")
+
+
+def _teacher(folder: Path) -> Result:
+    """Return the trained search in a folder; of DIR/fits/NAME that in DIR, with the training of that name."""
+    if folder.parent.name == SEVERAL and not (folder / "arch.json").exists():
+        return loaded(str(folder.parents[1]), None).named(folder.name)
+    return loaded(str(folder), None)
 
 
 def _changed(result: Result, changes: Mapping[str, Any]) -> SpaceConfig | None:
