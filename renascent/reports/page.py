@@ -12,7 +12,7 @@ from renascent.core.codecs import nats_topology as topology
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
 from renascent.core.schema import checked, written
-from renascent.core.text import number, percent
+from renascent.core.text import counted, number, percent
 from renascent.costs.scaling import is_size_space
 from renascent.loops.run import read_sessions
 from renascent.reports import sizes as sizereport
@@ -27,7 +27,6 @@ from renascent.reports.render import breakable, render
 from renascent.reports.strip import strip
 from renascent.reports.summary import (
     baseline_description,
-    counted,
     elsewhere,
     inside_accuracy,
     multiple,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
-from renascent.core.text import aligned, number, percent, short
+from renascent.core.text import aligned, counted, number, percent, short
 from renascent.reports.entropy import Entropy, policy_entropy
 from renascent.reports.gain import gain_table
 from renascent.reports.trainings import comparison_table
@@ -185,12 +185,3 @@ def multiple(result: Record) -> str:
     training = result.training
     seconds = training.seconds if training and not training.searched_epochs else 0
     return f"{result.about.search_seconds / seconds:.2f} times training the found network once" if seconds else ""
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number of things, in words.
-
-    >>> counted(1, "epoch"), counted(2, "epoch")
-    ('1 epoch', '2 epochs')
-    """
-    return f"{number} {what}{'' if number == 1 else 's'}"
