@@ -18,6 +18,7 @@ from renascent.loops.share import Scorer, SearchOutcome
 from renascent.loops.weightsfile import save_weights, write_tensors
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
+from renascent.reports.live import shown
 from renascent.results.budgeted import costs_of
 from renascent.results.calibration import calibrate
 from renascent.results.facts import About, Asked
@@ -27,7 +28,7 @@ from renascent.results.plane import plane
 from renascent.results.predict import Prediction, predict
 from renascent.results.prepared import description, preparation_of, prepared
 from renascent.results.record import MOMENTUM, Record, decided
-from renascent.results.retrain import Retraining
+from renascent.results.retrain import REFERENCE, Retraining
 from renascent.results.sealed import write_sealed
 from renascent.results.widening import widened
 from renascent.tasks.distill import Distillation
@@ -106,6 +107,7 @@ class Result(Record):
         random_cells: int = 0,
         name: str | None = None,
         resume: bool = False,
+        progress: bool = True,
         say: Say = lambda event: None,
     ) -> Fitted:
         """Train the chosen network on all training images, and evaluate it on the test images.
@@ -121,26 +123,31 @@ class Result(Record):
         the search kept, same teacher, same start (fresh where it is "shared", which nothing but the chosen one has).
         name: of this training among several, each in a folder of its own; `named` chooses one of them afterwards.
         resume: go on with an interrupted training.
+        progress: show on standard error how it goes: bars on a terminal, a line an epoch elsewhere.
 
         The network of what is returned takes images of its own resolution, where that was decided.
         Raises UserError when the folder holds a training of that name already, `task` has other shapes than the
         search's, `network` other decisions, the teacher does not fit it, or the space has no reference.
         """
-        training = Retraining(
-            result=self,
-            task=task,
-            settings=settings or Fit(),
-            teacher=teacher,
-            distillation=distillation,
-            init=init,
-            seed=seed,
-            prune=prune,
-            network=network,
-            resume=resume,
-            say=say,
-            name=name,
-        )
-        return training.run(random_cells)
+        others = [f"random cell {number + 1} of {random_cells}" for number in range(random_cells)]
+        trains_first = REFERENCE in (teacher, init) and (network or self.space).trained is None
+        labels = [*([f"{REFERENCE} network"] if trains_first else []), "training", *others]
+        with shown(labels if progress else [], say) as hear:
+            training = Retraining(
+                result=self,
+                task=task,
+                settings=settings or Fit(),
+                teacher=teacher,
+                distillation=distillation,
+                init=init,
+                seed=seed,
+                prune=prune,
+                network=network,
+                resume=resume,
+                say=hear,
+                name=name,
+            )
+            return training.run(random_cells)
 
     def widened(self, budget: str, task: Task | None = None, network: SpaceConfig | None = None) -> SpaceConfig:
         """Return the space with the most channels whose network of what was found keeps a budget: `network` of `fit`.

@@ -233,7 +233,7 @@ class Retraining:
         check_fit(net, self.settings, self.task)
         # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
         about: Any = {"resume": self.resume, "seed": self.seed, "device": self.task.device}
-        return net, Run.start(folder, config, **about, instead=f"remove {self.folder}, or give it another `name`")
+        return net, Run.start(folder, config, **about, instead=f"remove {self.folder} or give another `name`")
 
     def _finish(self, net: nn.Module, run: Run, arch: Arch, task: Task, state: Mapping[str, Tensor] | None) -> Fitted:
         """Train a network, and return it with what it scores; it takes images of its own resolution."""

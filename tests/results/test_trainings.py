@@ -103,7 +103,7 @@ def test_they_are_compared_in_terminal_and_page(run: Result) -> None:
 
 
 def test_a_name_is_trained_once_and_no_path(run: Result, task: Any) -> None:
-    with pytest.raises(UserError, match=r"already holds a run: resume it .* or give it another `name`"):
+    with pytest.raises(UserError, match=r"already holds a run: resume it .* or give another `name`"):
         run.fit(task, rn.Fit(epochs=2, batch=32), name="long")
     with pytest.raises(UserError, match=r"name is '\.\./x': give up to 64 letters"):
         run.fit(task, name="../x")

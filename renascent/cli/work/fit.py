@@ -8,7 +8,6 @@ from typing import Any
 
 from renascent.cli.commands.command import Machine, Outcome, lasting, recipe_of
 from renascent.cli.commands.fit import FitFlags
-from renascent.cli.progress import Counted, Live
 from renascent.cli.work.models import loaded
 from renascent.cli.work.running import remembered, task_on, told
 from renascent.core.errors import UserError
@@ -16,6 +15,7 @@ from renascent.core.protocols import SpaceConfig
 from renascent.core.text import cut
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
+from renascent.reports.live import Counted
 from renascent.results.retrain import REFERENCE
 from renascent.results.trainings import SEVERAL, training_folder
 from renascent.tasks.distill import Distillation
@@ -41,27 +41,23 @@ def run(
     task = _task(flags, result, {**({"cutout": recipe.cutout} if recipe and recipe.cutout else {}), **options}, machine)
     larger = recipe.network_for(result, task, **(network or {})) if recipe else _changed(result, network or {})
     larger = result.widened(flags.widen, task, larger) if flags.widen else larger
-    first = [f"{REFERENCE} network"] if REFERENCE in (flags.teacher, flags.init) else []
-    cells = [f"random cell {number + 1} of {flags.random_cells}" for number in range(flags.random_cells)]
-    with Counted() as bars:
-        place = training_folder(result.folder, flags.name)
-        bars.say(f"training {cut(str(result.facts['arch']))} on {task}; folder {place}")
-        result.fit(
-            task,
-            training,
-            teacher=teacher,
-            distillation=distillation if taught else None,
-            init=flags.init,
-            seed=flags.seed,
-            prune=flags.prune,
-            network=larger,
-            random_cells=flags.random_cells,
-            name=flags.name,
-            resume=flags.resume,
-            say=Live(bars, [*first, "training", *cells]),
-        )
-        named = f" --name {flags.name}" if flags.name else ""
-        return told(result.named(flags.name), f"renascent export {result.folder} --to onnx{named}")
+    place = training_folder(result.folder, flags.name)
+    Counted().say(f"training {cut(str(result.facts['arch']))} on {task}; folder {place}")
+    result.fit(
+        task,
+        training,
+        teacher=teacher,
+        distillation=distillation if taught else None,
+        init=flags.init,
+        seed=flags.seed,
+        prune=flags.prune,
+        network=larger,
+        random_cells=flags.random_cells,
+        name=flags.name,
+        resume=flags.resume,
+    )
+    named = f" --name {flags.name}" if flags.name else ""
+    return told(result.named(flags.name), f"renascent export {result.folder} --to onnx{named}")
 
 
 def _teacher(folder: Path) -> Result:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from renascent.cli.commands.command import Machine, Outcome
 from renascent.cli.commands.predict import PredictFlags
-from renascent.cli.progress import Counted
 from renascent.cli.work.models import loaded
 from renascent.cli.work.running import ready, weights_of
 from renascent.core.text import aligned, percent
+from renascent.reports.live import Counted
 from renascent.results.predict import Prediction
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from renascent.cli.commands.command import Machine, Outcome
-from renascent.cli.progress import Counted
 from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
 from renascent.core.names import name_of
@@ -19,6 +18,7 @@ from renascent.experiment.result import Result
 from renascent.nets import SPACES
 from renascent.reports.entropy import policy_entropy
 from renascent.reports.gain import gain_facts
+from renascent.reports.live import Counted
 from renascent.reports.summary import summary
 from renascent.reports.trainings import comparison_facts
 from renascent.tasks.images import ImageTask

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.shrink import ShrinkFlags
-from renascent.cli.progress import Counted
 from renascent.cli.work.models import hear_threads, remember
 from renascent.cli.work.running import task_on
 from renascent.cli.work.search import next_step, searched
@@ -16,6 +15,7 @@ from renascent.core.files import Json, write_text
 from renascent.core.protocols import Family, OneShot, WeightRule
 from renascent.experiment.result import Result
 from renascent.nets.adapt import Adapted, NothingToSearch, Untraceable, smaller_sizes
+from renascent.reports.live import Counted
 from renascent.tasks.prepare import ImageOptions
 
 CODE_FILE = "shrink_model.py"
