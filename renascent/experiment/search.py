@@ -104,7 +104,7 @@ def search(
     labels = ["search", *(["training"] if finish else [])] if progress else []
     forked = torch.random.fork_rng([task.device] if task.device.type == "cuda" else [])
     with shown(labels, say) as hear, forked:
-        ready = prepare(space, task, bounds, **where) if bounds else None
+        ready = prepare(space, task, bounds, **where, say=hear) if bounds else None
         table = ready.table if ready else table_of(latency)
         config |= _beside(space, known, pretrained, bounds, table, runtime, finish, sandwich)
         goals, start = (ready.goals, ready.start) if ready else ((), None)

@@ -1,20 +1,22 @@
 """A budget before, during and after a search: refused when it cannot be kept, aimed at, and made sure of."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from renascent.core.bounds import LATENCY
 from renascent.core.decisions import is_depth
 from renascent.core.errors import BudgetError
-from renascent.core.files import is_there, write_json
-from renascent.core.protocols import Family, Goal, OneShot, Priced, SpaceConfig, Task
+from renascent.core.files import is_there, write_json, writing
+from renascent.core.protocols import Family, Goal, OneShot, Priced, Say, SpaceConfig, Task
 from renascent.core.schema import read_as, written
 from renascent.core.space import Arch
 from renascent.costs import Latency, macs, params
-from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible, keepable, tightened
+from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible, infeasible, keepable, tightened
 from renascent.costs.counts import cost_of
 from renascent.costs.latency import clock as timing
 from renascent.costs.latency.blocks import BlockLatency, device_of
@@ -24,6 +26,7 @@ from renascent.costs.latency.fitted import FittedLatency, Stored, fitted_latency
 from renascent.costs.latency.runtimes import check_runtime
 from renascent.costs.latency.sources import read_latency
 from renascent.costs.latency.table import Lut
+from renascent.costs.latency.turns import Watch
 from renascent.costs.scaling import scaled
 from renascent.loops.share import Scorer, SearchOutcome, derived
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
@@ -31,6 +34,12 @@ from renascent.results.facts import Cost
 
 LATENCY_FILE = "latency.json"
 """In a run folder: the latency that was fitted when the search began, so that a resume aims at the same."""
+
+MEASURED_FILE = "latency-networks.part"
+"""In the folder of a run to come: the networks measured so far for that, so that a resume measures the others."""
+
+CLEARLY = 1.25
+"""Times a bound on latency: when the smallest network takes longer than that, it is refused at once."""
 
 TABLE_FILE = "latency-table.json"
 """In a run folder: the table that predicted latency, where one was given."""
@@ -71,6 +80,8 @@ class Budgeted:
         """Write down what predicts its latency, so that the folder needs no other."""
         if self.fitted is not None:
             write_json(folder / LATENCY_FILE, written(self.fitted))
+            with writing(folder):
+                (folder / MEASURED_FILE).unlink(missing_ok=True)
         if self.table is not None:
             self.table.save(folder / TABLE_FILE)
 
@@ -84,12 +95,13 @@ def prepare(
     runtime: str = "eager",
     folder: Path,
     resume: bool,
+    say: Say = lambda event: None,
 ) -> Budgeted:
     """Return a budget as goals. Raises UserError or BudgetError before anything is trained or written.
 
     latency: predicts latency_ms; unless given where it is bounded, random networks are measured, or the table of the
     run that is resumed is read. What was not measured here may be of any device: no measurement checks its prediction.
-    runtime: what runs them, and in the end what was found.
+    runtime: what runs them, and in the end what was found.  say: hears how many are measured.
     """
     shape, fitted = (task.channels, *task.size), None
     if resume and budget.timed and latency is None and is_there(folder / TABLE_FILE):
@@ -102,7 +114,8 @@ def prepare(
         clock = Clock(runtime, table if isinstance(table, Lut) else None)
     if budget.timed and latency is None:
         check_runtime(runtime, task.device)
-        fitted = (stored_latency(folder) if resume else None) or _measured(config, task, clock)
+        path = _measured_file(folder, resume)
+        fitted = (stored_latency(folder) if resume else None) or _measured(config, task, clock, budget, path, say)
         latency = restored(config, shape, task.classes, fitted)
     if not isinstance(latency, LatencyCost | FittedLatency | BlockLatency | None):
         clock = replace(clock, known=False)
@@ -112,7 +125,11 @@ def prepare(
     if latency and reference and any(bound.relative for bound in budget.bounds if bound.name == LATENCY):
         predicted_ms = float(latency.exact(config.space.indices(reference)[None])[0])
         clock = replace(clock, beside=(reference, reference_ms or predicted_ms))
-    rows = feasible(config, goals)
+    try:
+        rows = feasible(config, goals)
+    except BudgetError:
+        _forget(folder)
+        raise
     start = _start(config, goals, shape, task.classes)
     if clock.table is not None and not resume:
         timing.latency_of(config, start, task, clock)  # a runtime that is not here must not be missed at the end
@@ -224,12 +241,42 @@ def stored_latency(folder: Path) -> Stored | None:
     return read_as(Stored, path, "repeat the search") if path.exists() else None
 
 
-def _measured(config: SpaceConfig, task: Task, clock: Clock) -> Stored:
-    """Fit a latency to networks measured on the task's device."""
+def _measured(config: SpaceConfig, task: Task, clock: Clock, budget: Budget, path: Path | None, say: Say) -> Stored:
+    """Fit a latency to networks measured on the task's device. path: of the file that keeps what was measured."""
     shape = (task.channels, *task.size)
+    (bound,) = (bound for bound in budget.bounds if bound.name == LATENCY)
+
+    def refuse(smallest_ms: float, first_ms: float) -> None:
+        if bound.relative and config.reference is None:
+            return
+        limit = bound.value * first_ms if bound.relative else bound.value
+        if smallest_ms > CLEARLY * limit:
+            raise infeasible(config, LATENCY, limit, smallest_ms)
+
+    watch = Watch(path=path, refuse=refuse, show=lambda done, of: say({"event": "measured", "done": done, "of": of}))
+    about: Any = {"device": task.device, "runtime": clock.runtime, "watch": watch}
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
-        cost: FittedLatency = fitted_latency(config, shape, task.classes, device=task.device, runtime=clock.runtime)
+        cost: FittedLatency = fitted_latency(config, shape, task.classes, **about)
     return Stored(cost.weights.tolist(), cost.error, cost.reference_ms)
+
+
+def _measured_file(folder: Path, resume: bool) -> Path | None:
+    """Return the file that keeps what is measured for a search to come; None where another run is in its folder.
+
+    Unless that is resumed, what was measured for an earlier search is removed.
+    """
+    path = folder / MEASURED_FILE
+    others = folder.is_dir() and any(file.suffix != ".part" for file in folder.iterdir())
+    if not resume and not others:
+        path.unlink(missing_ok=True)
+    return path if resume or not others else None
+
+
+def _forget(folder: Path) -> None:
+    """Remove what was measured for a search that cannot be, and its folder if nothing else is in it."""
+    with suppress(OSError):
+        (folder / MEASURED_FILE).unlink()
+        folder.rmdir()
 
 
 def _start(config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int) -> Arch:

@@ -91,7 +91,7 @@ def test_a_latency_that_is_missed_takes_the_next_smaller_network(task, tmp_path,
     def took(net):
         return 1.0 + 1e-4 * sum(p.numel() for p in net.parameters())
 
-    def fitted(config, shape, classes, *, device, runtime):
+    def fitted(config, shape, classes, **_):
         return fitted_latency(config, shape, classes, networks=6, milliseconds=lambda net, s: took(net))
 
     def slower(config, arch, task, clock, limit):

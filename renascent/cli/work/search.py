@@ -21,6 +21,7 @@ from renascent.experiment.search import search
 from renascent.loops.weightsfile import read_weights
 from renascent.nets import SPACES
 from renascent.reports.live import Counted
+from renascent.results.budgeted import MEASURED_FILE
 from renascent.tasks.prepare import ImageOptions
 
 
@@ -118,6 +119,6 @@ def searched(
         )
         return told(result, following(result))
     except KeyboardInterrupt:
-        if (folder / "config.json").exists():
+        if any((folder / name).exists() for name in ("config.json", MEASURED_FILE)):
             raise Interrupted("interrupted; to go on") from None
         raise

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -66,6 +66,7 @@ def measure_all(
     warmup: int = 3,
     runtime: str = "eager",
     device: torch.device | str = "auto",
+    show: Callable[[int, int], object] = lambda done, of: None,
 ) -> list[Latency]:
     """Time several networks against each other, each on inputs of its shape (channels, h, w).
 
@@ -74,6 +75,7 @@ def measure_all(
     median_ms is that of the quieter half of the rounds, p10_ms and p90_ms are those of all passes.
 
     passes: timed in a row, after `warmup` untimed ones, in each round.  device: where the networks are put.
+    show: called with the rounds done, and all of them.
     Raises UserError and MissingExtra as `measure` does, and UserError for a device that cannot be used.
 
     >>> layers = [nn.Conv2d(4, width, 3) for width in (4, 64)]
@@ -89,9 +91,10 @@ def measure_all(
     samples: list[list[list[float]]] = [[] for _ in cases]
     with evaluation_mode([net for net, _ in cases]):
         ready = [prepared(net, shape, batch, runtime, place) for net, shape in cases]
-        for _ in range(rounds):
+        for done in range(1, rounds + 1):
             for found, run in zip(samples, ready, strict=True):
                 found.append(timed(run, passes, warmup, place))
+            show(done, rounds)
     return [summary(found, named(runtime, place)) for found in samples]
 
 
