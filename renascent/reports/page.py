@@ -112,6 +112,8 @@ def _notes(result: Record, epochs: Sequence[SearchEpoch]) -> Iterator[str]:
             of = f" of {cost.network}, which has the same decisions" if cost.network else ""
             told = "" if cost.measured is not None else "; it was not measured: that device is not here"
             yield f"The budget's {name} is that{of} on {cost.by}{told}."
+    if busy := result.latency.busy:
+        yield f"{busy[0].upper()}{busy[1:]}."
     if (moved := policy_entropy(result)) and moved.undecided:
         yield moved.undecided
     if not epochs and searched(result):

@@ -37,10 +37,13 @@ def summary(result: Record) -> str:
     gained = gain_table(result)
     gained += [""] * bool(gained)
     bounds = [""] * bool(about.costs) + budget_table(about.costs)
+    busy = ["", result.latency.busy] if result.latency.busy else []
     undecided = ["", moved.undecided] if moved and moved.undecided else []
     several = comparison_table(result)
     several = [""] * bool(several) + several
-    return "\n".join([title, "", *cell, "", about.arch, "", *gained, aligned(rows), *several, *bounds, *undecided])
+    return "\n".join(
+        [title, "", *cell, "", about.arch, "", *gained, aligned(rows), *several, *bounds, *busy, *undecided]
+    )
 
 
 def _entropy(result: Record) -> Entropy | None:

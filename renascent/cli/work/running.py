@@ -88,6 +88,7 @@ def told(result: Result, following: str = "") -> Outcome:
     facts = {"folder": str(result.folder), "report": str(page), **result.facts, "fit": result.fitted}
     if moved := policy_entropy(result):
         facts["policy"] = {"entropy": {"start": moved.start, "end": moved.end}, "undecided": moved.undecided}
+    facts["latency_busy"] = result.latency.busy or None
     if gained := gain_facts(result):
         facts["gain"] = gained
     if any(name is not None for name in result.trainings):

@@ -24,6 +24,9 @@ from renascent.reports.live import Counted
 from renascent.results.budgeted import MEASURED_FILE
 from renascent.tasks.prepare import ImageOptions
 
+BEGUN = ("config.json", MEASURED_FILE)
+"""Files of which one is in the folder of a search that can be gone on with."""
+
 
 def run(
     word: str | None,
@@ -91,7 +94,8 @@ def searched(
     folder = Path(flags.out or f"runs/{name}-{flags.strategy}-{task.name}-{flags.seed}")
     try:
         say = Counted().say
-        if flags.resume and not (folder / "config.json").exists():  # stopped before there was one, or misspelt
+        begun = any((folder / name).exists() for name in BEGUN)
+        if flags.resume and not begun:  # stopped before there was one, or misspelt
             say(f"there is no run in {folder} yet: it begins")
         say(f"{first} with {flags.strategy} on {task}; run folder {folder}")
         if flags.timed and not (others.get("latency") or flags.resume):  # the longest silence of a search
@@ -119,6 +123,6 @@ def searched(
         )
         return told(result, following(result))
     except KeyboardInterrupt:
-        if any((folder / name).exists() for name in ("config.json", MEASURED_FILE)):
+        if any((folder / name).exists() for name in BEGUN):
             raise Interrupted("interrupted; to go on") from None
         raise

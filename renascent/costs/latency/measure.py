@@ -23,6 +23,10 @@ ROUNDS = 10
 """Rounds in which a network is timed: a slow phase of the machine that is shorter than half of them does not count."""
 
 
+BUSY = 0.25
+"""Spread of passes from which on a machine counts as busy: see docs/latency.md for what was measured at which."""
+
+
 @dataclass(frozen=True)
 class Latency:
     """Milliseconds of one forward pass. p10_ms, p90_ms: the spread around the median.  runtime: what ran it."""
@@ -31,6 +35,26 @@ class Latency:
     p10_ms: float
     p90_ms: float
     runtime: str
+
+    @property
+    def spread(self) -> float:
+        """How much longer than the median the slowest tenth of passes took at least, as a share of it."""
+        return self.p90_ms / self.median_ms - 1 if self.median_ms > 0 else 0.0
+
+    @property
+    def busy(self) -> str:
+        """One line where the spread says that others were at work on the machine; nothing where it does not.
+
+        >>> Latency(1.0, 0.9, 1.2, "by hand").busy, Latency(1.0, 0.9, 1.8, "by hand").busy.partition(":")[0]
+        ('', 'latency was measured on a busy machine')
+        """
+        if self.spread <= BUSY:
+            return ""
+        longer = f"one pass in ten took at least {100 * self.spread:.0f} % longer than the median"
+        return (
+            f"latency was measured on a busy machine: {longer} of {self.median_ms:.3g} ms (up to {100 * BUSY:.0f} % is "
+            "quiet); measure again when it is idle"
+        )
 
 
 def measure(
