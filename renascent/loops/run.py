@@ -13,6 +13,7 @@ momentum.safetensors     the momentum of these, where the search was the first p
 data.json                which data, when the command line started the search; `fit` finds the same
 fit/                     a run folder of its own, of the training, with result.json and weights.safetensors;
                          random cells trained identically are runs in fit/random-1, fit/random-2 and so on
+fits/NAME/               the same of each training that was given a name
 report.html              the page about it all
 """
 
