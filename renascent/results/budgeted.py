@@ -1,12 +1,8 @@
 """A budget before, during and after a search: refused when it cannot be kept, aimed at, and made sure of."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from renascent.core.bounds import LATENCY
 from renascent.core.decisions import is_depth
@@ -16,30 +12,24 @@ from renascent.core.protocols import Family, Goal, OneShot, Priced, Say, SpaceCo
 from renascent.core.schema import read_as, written
 from renascent.core.space import Arch
 from renascent.costs import Latency, macs, params
-from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible, infeasible, keepable, tightened
+from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible, keepable, tightened
 from renascent.costs.counts import cost_of
 from renascent.costs.latency import clock as timing
 from renascent.costs.latency.blocks import BlockLatency, device_of
 from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency
 from renascent.costs.latency.cost import LatencyCost
-from renascent.costs.latency.fitted import FittedLatency, Stored, fitted_latency, restored
+from renascent.costs.latency.fitted import FittedLatency, Stored, restored
 from renascent.costs.latency.runtimes import check_runtime
 from renascent.costs.latency.sources import read_latency
 from renascent.costs.latency.table import Lut
-from renascent.costs.latency.turns import Watch
 from renascent.costs.scaling import scaled
 from renascent.loops.share import Scorer, SearchOutcome, derived
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 from renascent.results.facts import Cost
+from renascent.results.measuring import MEASURED_FILE, forget, measured, measured_file
 
 LATENCY_FILE = "latency.json"
 """In a run folder: the latency that was fitted when the search began, so that a resume aims at the same."""
-
-MEASURED_FILE = "latency-networks.part"
-"""In the folder of a run to come: the networks measured so far for that, so that a resume measures the others."""
-
-CLEARLY = 1.25
-"""Times a bound on latency: when the smallest network takes longer than that, it is refused at once."""
 
 TABLE_FILE = "latency-table.json"
 """In a run folder: the table that predicted latency, where one was given."""
@@ -114,8 +104,8 @@ def prepare(
         clock = Clock(runtime, table if isinstance(table, Lut) else None)
     if budget.timed and latency is None:
         check_runtime(runtime, task.device)
-        path = _measured_file(folder, resume)
-        fitted = (stored_latency(folder) if resume else None) or _measured(config, task, clock, budget, path, say)
+        path = measured_file(folder, resume)
+        fitted = (stored_latency(folder) if resume else None) or measured(config, task, clock, budget, path, say)
         latency = restored(config, shape, task.classes, fitted)
     if not isinstance(latency, LatencyCost | FittedLatency | BlockLatency | None):
         clock = replace(clock, known=False)
@@ -128,7 +118,7 @@ def prepare(
     try:
         rows = feasible(config, goals)
     except BudgetError:
-        _forget(folder)
+        forget(folder)
         raise
     start = _start(config, goals, shape, task.classes)
     if clock.table is not None and not resume:
@@ -239,44 +229,6 @@ def stored_latency(folder: Path) -> Stored | None:
     """Return the latency that was fitted when the search of a folder began; None where none was."""
     path = folder / LATENCY_FILE
     return read_as(Stored, path, "repeat the search") if path.exists() else None
-
-
-def _measured(config: SpaceConfig, task: Task, clock: Clock, budget: Budget, path: Path | None, say: Say) -> Stored:
-    """Fit a latency to networks measured on the task's device. path: of the file that keeps what was measured."""
-    shape = (task.channels, *task.size)
-    (bound,) = (bound for bound in budget.bounds if bound.name == LATENCY)
-
-    def refuse(smallest_ms: float, first_ms: float) -> None:
-        if bound.relative and config.reference is None:
-            return
-        limit = bound.value * first_ms if bound.relative else bound.value
-        if smallest_ms > CLEARLY * limit:
-            raise infeasible(config, LATENCY, limit, smallest_ms)
-
-    watch = Watch(path=path, refuse=refuse, show=lambda done, of: say({"event": "measured", "done": done, "of": of}))
-    about: Any = {"device": task.device, "runtime": clock.runtime, "watch": watch}
-    with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
-        cost: FittedLatency = fitted_latency(config, shape, task.classes, **about)
-    return Stored(cost.weights.tolist(), cost.error, cost.reference_ms)
-
-
-def _measured_file(folder: Path, resume: bool) -> Path | None:
-    """Return the file that keeps what is measured for a search to come; None where another run is in its folder.
-
-    Unless that is resumed, what was measured for an earlier search is removed.
-    """
-    path = folder / MEASURED_FILE
-    others = folder.is_dir() and any(file.suffix != ".part" for file in folder.iterdir())
-    if not resume and not others:
-        path.unlink(missing_ok=True)
-    return path if resume or not others else None
-
-
-def _forget(folder: Path) -> None:
-    """Remove what was measured for a search that cannot be, and its folder if nothing else is in it."""
-    with suppress(OSError):
-        (folder / MEASURED_FILE).unlink()
-        folder.rmdir()
 
 
 def _start(config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int) -> Arch:

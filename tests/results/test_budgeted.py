@@ -25,9 +25,10 @@ from renascent.loops.share import Scorer, SearchOutcome, derived
 from renascent.nets.sizes.counted import Sized
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
-from renascent.results import budgeted as budgeting
-from renascent.results.budgeted import ATTEMPTS, LATENCY_FILE, MEASURED_FILE, costs_of, prepare, settle
+from renascent.results import measuring
+from renascent.results.budgeted import ATTEMPTS, LATENCY_FILE, costs_of, prepare, settle
 from renascent.results.facts import Cost
+from renascent.results.measuring import MEASURED_FILE
 from renascent.strategies.rsps import RSPS
 from renascent.strategies.tas import TAS
 from renascent.tasks.images import ImageTask
@@ -353,7 +354,7 @@ def fits(monkeypatch):
     def weight(net):
         return sum(p.numel() for p in net.parameters())
 
-    monkeypatch.setattr(budgeting, "fitted_latency", fitted)
+    monkeypatch.setattr(measuring, "fitted_latency", fitted)
     monkeypatch.setattr(timing, "latency_of", lambda *about: Latency(80.0, 79.0, 81.0, "by hand"))
     return calls
 
@@ -519,7 +520,7 @@ def counted(monkeypatch):
         return [Latency(ms, ms, ms, "by hand") for ms in took]
 
     monkeypatch.setattr("renascent.costs.latency.turns.measure_all", measured)
-    monkeypatch.setattr(budgeting, "fitted_latency", functools.partial(fitted_latency, networks=12))
+    monkeypatch.setattr(measuring, "fitted_latency", functools.partial(fitted_latency, networks=12))
     return seen
 
 

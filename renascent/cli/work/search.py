@@ -21,7 +21,7 @@ from renascent.experiment.search import search
 from renascent.loops.weightsfile import read_weights
 from renascent.nets import SPACES
 from renascent.reports.live import Counted
-from renascent.results.budgeted import MEASURED_FILE
+from renascent.results.measuring import MEASURED_FILE
 from renascent.tasks.prepare import ImageOptions
 
 BEGUN = ("config.json", MEASURED_FILE)
