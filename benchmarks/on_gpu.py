@@ -37,7 +37,7 @@ from renascent.experiment.result import Result
 from renascent.experiment.search import search
 from renascent.loops.fit import Fit
 from renascent.loops.weightsfile import read_weights
-from renascent.nets.adapt.config import adapt
+from renascent.nets.adapt import adapt
 from renascent.nets.cells.mbconv import MBConv
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.cells.pyramid import PyramidTree

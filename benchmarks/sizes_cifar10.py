@@ -51,7 +51,7 @@ from renascent.experiment.search import search
 from renascent.loops.fit import Fit, accuracy, fit, recalibrate
 from renascent.loops.run import Run
 from renascent.loops.weightsfile import load_weights, read_weights, save_weights
-from renascent.nets.adapt.config import adapt
+from renascent.nets.adapt import adapt
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.mobile_v2 import MobileNetV2
 from renascent.nets.sizes.resnet_cifar import ResNetCifar

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from renascent.loops.trials import Simulated as Simulated
     from renascent.loops.trials import trials as trials
     from renascent.nets import SPACES as SPACES
-    from renascent.nets.adapt.config import adapt as adapt
+    from renascent.nets.adapt.given import adapt as adapt
     from renascent.nets.cells.darts import DartsCells as DartsCells
     from renascent.nets.cells.dso import DSO as DSO
     from renascent.nets.cells.fbnet import FBNet as FBNet

@@ -91,9 +91,13 @@ class Like:
     pattern: str
     meaning: str
 
+    def accepts(self, value: str) -> bool:
+        """Return whether it takes a text."""
+        return re.fullmatch(self.pattern, value, re.ASCII) is not None
+
     def check(self, name: str, value: str) -> None:
         """Raise UserError for other text."""
-        if not re.fullmatch(self.pattern, value, re.ASCII):
+        if not self.accepts(value):
             raise UserError(f"{name} is '{value}': give {self.meaning}")
 
 

@@ -70,6 +70,15 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things, in words.
+
+    >>> counted(1, "epoch"), counted(2, "epoch")
+    ('1 epoch', '2 epochs')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def aligned(rows: Sequence[Sequence[str]], sides: str = "<") -> str:
     """Write rows in columns, each as wide as its widest cell. A row may be shorter than others.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from renascent.core.bounds import LATENCY, Bound, read_budget
 from renascent.core.errors import BudgetError, UserError
 from renascent.core.protocols import Goal, Priced, SpaceConfig
+from renascent.core.space import Arch
 from renascent.core.text import aligned, number
 from renascent.core.thin import full, has_subsets
 from renascent.core.within import Bounded, cheapest
@@ -91,10 +92,7 @@ def feasible(config: SpaceConfig, goals: Sequence[Goal]) -> list[Feasible]:
     rows = [_row(config, goal) for goal in goals]
     for row in rows:
         if row.smallest > row.limit:
-            raise BudgetError(
-                f"no architecture of space '{config.space.name}' has {row.name}<={number(row.limit, short=True)}: "
-                f"the least is {_least(row.name, row.smallest)}"
-            )
+            raise infeasible(config, row.name, row.limit, row.smallest)
     usage = _tightest(config, goals)
     if usage > 1:
         wanted = ",".join(_least(goal.name, goal.limit * usage * (1 + 1e-12)) for goal in goals)
@@ -102,6 +100,21 @@ def feasible(config: SpaceConfig, goals: Sequence[Goal]) -> list[Feasible]:
             f"no architecture of space '{config.space.name}' keeps all bounds together: the nearest is {wanted}"
         )
     return rows
+
+
+def infeasible(config: SpaceConfig, name: str, limit: float, least: float) -> BudgetError:
+    """Return the error for a bound that is below the least that a space can cost."""
+    return BudgetError(
+        f"no architecture of space '{config.space.name}' has {name}<={number(limit, short=True)}: "
+        f"the least is {_least(name, least)}"
+    )
+
+
+def smallest(config: SpaceConfig, cost: Priced) -> Arch:
+    """Return the architecture of a space that costs the least."""
+    terms = (cost.base, cost.table) if isinstance(cost, Additive) and not has_subsets(config.space) else None
+    goal = Goal("cost", 1.0, cost, cost.exact, terms)
+    return config.space.from_indices(cheapest(config.space, [goal]))
 
 
 def keepable(config: SpaceConfig, goals: Sequence[Goal]) -> bool:

@@ -18,7 +18,9 @@ from renascent.loops.share import Scorer, SearchOutcome
 from renascent.loops.weightsfile import save_weights, write_tensors
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
+from renascent.reports.live import shown
 from renascent.results.budgeted import costs_of
+from renascent.results.calibration import calibrate
 from renascent.results.facts import About, Asked
 from renascent.results.finish import momentum_of
 from renascent.results.original import original
@@ -26,7 +28,7 @@ from renascent.results.plane import plane
 from renascent.results.predict import Prediction, predict
 from renascent.results.prepared import description, preparation_of, prepared
 from renascent.results.record import MOMENTUM, Record, decided
-from renascent.results.retrain import Retraining, calibrate
+from renascent.results.retrain import REFERENCE, Retraining
 from renascent.results.sealed import write_sealed
 from renascent.results.widening import widened
 from renascent.tasks.distill import Distillation
@@ -106,7 +108,9 @@ class Result(Record):
         prune: bool = False,
         network: SpaceConfig | None = None,
         random_cells: int = 0,
+        name: str | None = None,
         resume: bool = False,
+        progress: bool = True,
         say: Say = lambda event: None,
     ) -> Fitted:
         """Train the chosen network on all training images, and evaluate it on the test images.
@@ -120,26 +124,33 @@ class Result(Record):
         data may have other sizes and classes than the search's.
         random_cells: so many random architectures are then trained identically, for comparison: inside the budget that
         the search kept, same teacher, same start (fresh where it is "shared", which nothing but the chosen one has).
+        name: of this training among several, each in a folder of its own; `named` chooses one of them afterwards.
         resume: go on with an interrupted training.
+        progress: show on standard error how it goes: bars on a terminal, a line an epoch elsewhere.
 
         The network of what is returned takes images of its own resolution, where that was decided.
-        Raises UserError when the folder holds a training already, `task` has other shapes than the search's,
-        `network` other decisions, the teacher does not fit it, or the space has no reference.
+        Raises UserError when the folder holds a training of that name already, `task` has other shapes than the
+        search's, `network` other decisions, the teacher does not fit it, or the space has no reference.
         """
-        training = Retraining(
-            result=self,
-            task=task,
-            settings=settings or Fit(),
-            teacher=teacher,
-            distillation=distillation,
-            init=init,
-            seed=seed,
-            prune=prune,
-            network=network,
-            resume=resume,
-            say=say,
-        )
-        return training.run(random_cells)
+        others = [f"random cell {number + 1} of {random_cells}" for number in range(random_cells)]
+        trains_first = REFERENCE in (teacher, init) and (network or self.space).trained is None
+        labels = [*([f"{REFERENCE} network"] if trains_first else []), "training", *others]
+        with shown(labels if progress else [], say) as hear:
+            training = Retraining(
+                result=self,
+                task=task,
+                settings=settings or Fit(),
+                teacher=teacher,
+                distillation=distillation,
+                init=init,
+                seed=seed,
+                prune=prune,
+                network=network,
+                resume=resume,
+                say=hear,
+                name=name,
+            )
+            return training.run(random_cells)
 
     def widened(self, budget: str, task: Task | None = None, network: SpaceConfig | None = None) -> SpaceConfig:
         """Return the space with the most channels whose network of what was found keeps a budget: `network` of `fit`.
@@ -154,7 +165,7 @@ class Result(Record):
         shape = given.channels, *given.size
         return widened(network or self.space, self.arch, shape, given.classes, budget)
 
-    def export(self, path: str | Path, *, with_preprocessing: bool = False) -> Path:
+    def export(self, path: str | Path, *, with_preprocessing: bool = False, name: str | None = None) -> Path:
         """Write the trained network, or before any `fit` the one with the shared weights, as .pt2 or .onnx.
 
         Class names and how an image becomes an input are in the file, and in a .json of the same name beside it.
@@ -162,25 +173,29 @@ class Result(Record):
 
         with_preprocessing: the file takes pictures (batch, h, w, channels) of whole numbers from 0 to 255 and of the
         size of the data, normalises them itself, and resizes them where its resolution was decided.
+        name: of the training whose network it is, as in `named`.
 
-        Raises UserError for another ending, a failed comparison, or a run that does not say what was done to its
-        images, MissingExtra when onnx is not installed.
+        Raises UserError for another ending, a failed comparison, a run that does not say what was done to its
+        images, or several trainings and no name, MissingExtra when onnx is not installed.
         """
         from renascent.results.export import export  # only here: exporting takes seconds to import
 
-        about = description(self, inside=with_preprocessing)
+        found = self.named(name or self.name)
+        about = description(found, inside=with_preprocessing)
         if not with_preprocessing:
-            return export(self.deployable(), self.trained_shape, Path(path), about)
-        net, p = prepared(self), preparation_of(self)
+            return export(found.deployable(), found.trained_shape, Path(path), about)
+        net, p = prepared(found), preparation_of(found)
         return export(net, (*p.size, p.channels), Path(path), about)
 
-    def predict(self, *images: str | Path, skip_bad: bool = False, device: str = "cpu") -> list[Prediction]:
+    def predict(
+        self, *images: str | Path, skip_bad: bool = False, device: str = "cpu", name: str | None = None
+    ) -> list[Prediction]:
         """Return what the network of `export` says of image files, in their order; of a folder, of all in it.
 
-        skip_bad: leave out what cannot be used.  device: where the network runs.
+        skip_bad: leave out what cannot be used.  device: where the network runs.  name: of a training, as in `named`.
         Raises UserError, naming all images that cannot be used, or where the run does not say what it needs.
         """
-        return predict(self, images, skip_bad=skip_bad, device=device)
+        return predict(self.named(name or self.name), images, skip_bad=skip_bad, device=device)
 
     def report(self) -> Path:
         """Write report.html into the run folder and return its path."""

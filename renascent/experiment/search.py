@@ -30,6 +30,7 @@ from renascent.loops.run import Run, check_seed
 from renascent.loops.share import begin, share
 from renascent.nets import RECORDED
 from renascent.nets.sizes.inherit import first_k
+from renascent.reports.live import shown
 from renascent.results.budgeted import prepare, settle, table_of
 from renascent.results.finish import Finish
 from renascent.strategies import NAMED
@@ -54,6 +55,7 @@ def search(
     pretrained: Mapping[str, Tensor] | None = None,
     finish: int | None = None,
     sandwich: int = 0,
+    progress: bool = True,
     say: Say = lambda event: None,
 ) -> Result:
     """Search `space` for the best architecture on `task` by shared weights, and return it.
@@ -83,6 +85,7 @@ def search(
     sandwich: in a space of sizes, how many between the largest and the smallest a weight step learns from beside these
     two (arXiv:1903.05134): what the strategy drew, and others drawn uniformly. All but the largest learn what that
     answers, or with a teacher what that does. 0: a weight step learns from what the strategy drew alone.
+    progress: show on standard error how it goes: bars on a terminal, a line an epoch elsewhere.
     say: hears every event as it happens.
 
     Raises BudgetError for a budget that cannot be kept, UserError for a table of another space or without that problem
@@ -99,14 +102,16 @@ def search(
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
     order = _ranked(space, strategy, task, pretrained, bounds)
     where: Any = {"latency": latency, "runtime": runtime, "folder": folder, "resume": resume}
-    ready = prepare(space, task, bounds, **where) if bounds else None
-    table = ready.table if ready else table_of(latency)
-    config |= _beside(space, known, pretrained, bounds, table, runtime, finish, sandwich)
-    goals, start = (ready.goals, ready.start) if ready else ((), None)
-    # as the network below: what cannot be had is refused before a folder is made
-    steps = epochs * task.streams(seed, batch).train.steps_per_epoch
-    rest = then.rest()
-    with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
+    labels = ["search", *(["training"] if finish else [])] if progress else []
+    forked = torch.random.fork_rng([task.device] if task.device.type == "cuda" else [])
+    with shown(labels, say) as hear, forked:
+        ready = prepare(space, task, bounds, **where, say=hear) if bounds else None
+        table = ready.table if ready else table_of(latency)
+        config |= _beside(space, known, pretrained, bounds, table, runtime, finish, sandwich)
+        goals, start = (ready.goals, ready.start) if ready else ((), None)
+        # as the network below: what cannot be had is refused before a folder is made
+        steps = epochs * task.streams(seed, batch).train.steps_per_epoch
+        rest = then.rest()
         torch.manual_seed(seed)
         net = _supernet(space, task, order.state)
         more = space.reference, order.strengths, rest, sandwich, steps
@@ -115,17 +120,18 @@ def search(
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
-                return then.train(Result.load(folder, space), resume=resume, say=say)
+                return then.train(Result.load(folder, space), resume=resume, say=hear)
             if ready:
                 ready.keep(folder)
-                say({"event": "feasible", "table": str(ready)})
-            first = share(strategy, state.setup, state=state, epochs=epochs, batch=batch, run=run, say=say, truth=known)
+                hear({"event": "feasible", "table": str(ready)})
+            how: Any = {"epochs": epochs, "batch": batch, "run": run, "say": hear, "truth": known}
+            first = share(strategy, state.setup, state=state, **how)
             clock = ready.clock if ready else EAGER
             found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
             if found is not first:
-                say(run.event("settled", arch=space.space.format(found.arch), score=found.score))
+                hear(run.event("settled", arch=space.space.format(found.arch), score=found.score))
             chosen = Result.save_new(folder, space, found, task, goals, seen, table, clock, _sources(strategy))
-            return then.train(chosen, resume=resume, say=say)
+            return then.train(chosen, resume=resume, say=hear)
 
 
 def _sources(strategy: OneShot | Family) -> list[str]:

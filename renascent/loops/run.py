@@ -13,6 +13,7 @@ momentum.safetensors     the momentum of these, where the search was the first p
 data.json                which data, when the command line started the search; `fit` finds the same
 fit/                     a run folder of its own, of the training, with result.json and weights.safetensors;
                          random cells trained identically are runs in fit/random-1, fit/random-2 and so on
+fits/NAME/               the same of each training that was given a name
 report.html              the page about it all
 """
 
@@ -37,12 +38,8 @@ from renascent.core.environment import environment
 from renascent.core.errors import UserError
 from renascent.core.files import Json, is_there, parsed, read_bytes, read_json, write_json, writing
 from renascent.core.signals import heard
+from renascent.loops.lock import locked
 from renascent.loops.weightsfile import load_tree, save_tree
-
-try:
-    import fcntl
-except ImportError:  # no Unix: two processes at work in one folder are then not noticed
-    fcntl = None  # type: ignore[assignment]
 
 AGAIN = "put back the files of one run, or remove its folder and start again"
 
@@ -177,25 +174,6 @@ class Run:
                 f"{self.folder} was started with another configuration ({changes}): "
                 f"resume with the same settings, or {instead}"
             )
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep others from the folder until the end of the block or of this process, in whatever way; no file is left.
-
-    Two processes in one run would spoil each other's checkpoints. Raises UserError when one is at work there already.
-    """
-    with contextlib.ExitStack() as after:
-        try:
-            if fcntl is not None:
-                descriptor = os.open(folder, os.O_RDONLY)
-                after.callback(os.close, descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process is at work in {folder}: wait for it, or stop it first") from None
-        except OSError:
-            pass  # a disk without locks, as some in a network are
-        yield
 
 
 def read_events(folder: Path) -> list[Json]:

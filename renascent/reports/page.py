@@ -12,7 +12,7 @@ from renascent.core.codecs import nats_topology as topology
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
 from renascent.core.schema import checked, written
-from renascent.core.text import number, percent
+from renascent.core.text import counted, number, percent
 from renascent.costs.scaling import is_size_space
 from renascent.loops.run import read_sessions
 from renascent.reports import sizes as sizereport
@@ -27,7 +27,6 @@ from renascent.reports.render import breakable, render
 from renascent.reports.strip import strip
 from renascent.reports.summary import (
     baseline_description,
-    counted,
     elsewhere,
     inside_accuracy,
     multiple,
@@ -36,6 +35,7 @@ from renascent.reports.summary import (
     table_accuracy,
     training_description,
 )
+from renascent.reports.trainings import compared, unfinished
 from renascent.results.facts import SearchEpoch, Session, Training, Truth
 from renascent.results.record import Record
 
@@ -75,6 +75,7 @@ def _page(result: Record) -> Json:
         "started": sessions[0].time if sessions else "",
         "notes": list(_notes(result, epochs)),
         "tiles": list(_tiles(result)),
+        "trainings": compared(result),
         "gains": [gain.cells for gain in gains(result)],
         "origin": origin(result),
         "drawing": drawing,
@@ -103,18 +104,16 @@ def _page(result: Record) -> Json:
 
 def _notes(result: Record, epochs: Sequence[SearchEpoch]) -> Iterator[str]:
     """Say what the page cannot show."""
-    done, command = result.training_epochs, shlex.join(["renascent", "fit", str(result.folder)])
-    if result.training is None and (done or result.asked.finish):
-        reached = f"epoch {done[-1].epoch} of {done[-1].epochs}" if done else "no epoch yet"
-        again = "repeat the search's command with --resume" if result.asked.finish else f"{command} --resume"
-        yield f"The training of the found network has reached {reached}; to go on with it: {again}"
-    elif result.training is None:
-        yield f"The found network was not trained alone yet: {command}"
+    yield from (left := list(unfinished(result)))
+    if result.training is None and not left:
+        yield f"The found network was not trained alone yet: {shlex.join(['renascent', 'fit', str(result.folder)])}"
     for name, cost in result.about.costs.items():
         if cost.by and (cost.network or cost.measured is None):
             of = f" of {cost.network}, which has the same decisions" if cost.network else ""
             told = "" if cost.measured is not None else "; it was not measured: that device is not here"
             yield f"The budget's {name} is that{of} on {cost.by}{told}."
+    if busy := result.latency.busy:
+        yield f"{busy[0].upper()}{busy[1:]}."
     if (moved := policy_entropy(result)) and moved.undecided:
         yield moved.undecided
     if not epochs and searched(result):

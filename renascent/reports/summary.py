@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
-from renascent.core.text import aligned, number, percent, short
+from renascent.core.text import aligned, counted, number, percent, short
 from renascent.reports.entropy import Entropy, policy_entropy
 from renascent.reports.gain import gain_table
+from renascent.reports.trainings import comparison_table
 from renascent.strategies import FAMILIES
 
 if TYPE_CHECKING:
@@ -36,8 +37,13 @@ def summary(result: Record) -> str:
     gained = gain_table(result)
     gained += [""] * bool(gained)
     bounds = [""] * bool(about.costs) + budget_table(about.costs)
+    busy = ["", result.latency.busy] if result.latency.busy else []
     undecided = ["", moved.undecided] if moved and moved.undecided else []
-    return "\n".join([title, "", *cell, "", about.arch, "", *gained, aligned(rows), *bounds, *undecided])
+    several = comparison_table(result)
+    several = [""] * bool(several) + several
+    return "\n".join(
+        [title, "", *cell, "", about.arch, "", *gained, aligned(rows), *several, *bounds, *busy, *undecided]
+    )
 
 
 def _entropy(result: Record) -> Entropy | None:
@@ -81,10 +87,11 @@ def inside_accuracy(result: Record) -> tuple[str, str]:
 
 
 def elsewhere(result: Record, between: str) -> str:
-    """Say what a training did otherwise than the search: its data, its network. between: put before each."""
+    """Say a training's name, and what it did otherwise than the search: data, network. between: put before each."""
     training, about = result.training, result.about
     assert training is not None
-    found = [] if training.same_data else [f"on other data than the search's: {training.task}"]
+    found = [f"named '{result.training_name}'"] if result.training_name else []
+    found += [] if training.same_data else [f"on other data than the search's: {training.task}"]
     if other := training.network:
         changed = {k: v for k, v in other.space_config.items() if v != about.space_config.get(k)}
         words = ", ".join(f"{name.replace('_', ' ')} {short(value)}" for name, value in changed.items()) or "other data"
@@ -181,12 +188,3 @@ def multiple(result: Record) -> str:
     training = result.training
     seconds = training.seconds if training and not training.searched_epochs else 0
     return f"{result.about.search_seconds / seconds:.2f} times training the found network once" if seconds else ""
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number of things, in words.
-
-    >>> counted(1, "epoch"), counted(2, "epoch")
-    ('1 epoch', '2 epochs')
-    """
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -4,13 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from renascent.core.bounds import LATENCY
 from renascent.core.decisions import is_depth
 from renascent.core.errors import BudgetError
-from renascent.core.files import is_there, write_json
-from renascent.core.protocols import Family, Goal, OneShot, Priced, SpaceConfig, Task
+from renascent.core.files import is_there, write_json, writing
+from renascent.core.protocols import Family, Goal, OneShot, Priced, Say, SpaceConfig, Task
 from renascent.core.schema import read_as, written
 from renascent.core.space import Arch
 from renascent.costs import Latency, macs, params
@@ -20,7 +18,7 @@ from renascent.costs.latency import clock as timing
 from renascent.costs.latency.blocks import BlockLatency, device_of
 from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency
 from renascent.costs.latency.cost import LatencyCost
-from renascent.costs.latency.fitted import FittedLatency, Stored, fitted_latency, restored
+from renascent.costs.latency.fitted import FittedLatency, Stored, restored
 from renascent.costs.latency.runtimes import check_runtime
 from renascent.costs.latency.sources import read_latency
 from renascent.costs.latency.table import Lut
@@ -28,6 +26,7 @@ from renascent.costs.scaling import scaled
 from renascent.loops.share import Scorer, SearchOutcome, derived
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 from renascent.results.facts import Cost
+from renascent.results.measuring import MEASURED_FILE, forget, measured, measured_file
 
 LATENCY_FILE = "latency.json"
 """In a run folder: the latency that was fitted when the search began, so that a resume aims at the same."""
@@ -71,6 +70,8 @@ class Budgeted:
         """Write down what predicts its latency, so that the folder needs no other."""
         if self.fitted is not None:
             write_json(folder / LATENCY_FILE, written(self.fitted))
+            with writing(folder):
+                (folder / MEASURED_FILE).unlink(missing_ok=True)
         if self.table is not None:
             self.table.save(folder / TABLE_FILE)
 
@@ -84,12 +85,13 @@ def prepare(
     runtime: str = "eager",
     folder: Path,
     resume: bool,
+    say: Say = lambda event: None,
 ) -> Budgeted:
     """Return a budget as goals. Raises UserError or BudgetError before anything is trained or written.
 
     latency: predicts latency_ms; unless given where it is bounded, random networks are measured, or the table of the
     run that is resumed is read. What was not measured here may be of any device: no measurement checks its prediction.
-    runtime: what runs them, and in the end what was found.
+    runtime: what runs them, and in the end what was found.  say: hears how many are measured.
     """
     shape, fitted = (task.channels, *task.size), None
     if resume and budget.timed and latency is None and is_there(folder / TABLE_FILE):
@@ -102,7 +104,8 @@ def prepare(
         clock = Clock(runtime, table if isinstance(table, Lut) else None)
     if budget.timed and latency is None:
         check_runtime(runtime, task.device)
-        fitted = (stored_latency(folder) if resume else None) or _measured(config, task, clock)
+        path = measured_file(folder, resume)
+        fitted = (stored_latency(folder) if resume else None) or measured(config, task, clock, budget, path, say)
         latency = restored(config, shape, task.classes, fitted)
     if not isinstance(latency, LatencyCost | FittedLatency | BlockLatency | None):
         clock = replace(clock, known=False)
@@ -112,7 +115,11 @@ def prepare(
     if latency and reference and any(bound.relative for bound in budget.bounds if bound.name == LATENCY):
         predicted_ms = float(latency.exact(config.space.indices(reference)[None])[0])
         clock = replace(clock, beside=(reference, reference_ms or predicted_ms))
-    rows = feasible(config, goals)
+    try:
+        rows = feasible(config, goals)
+    except BudgetError:
+        forget(folder)
+        raise
     start = _start(config, goals, shape, task.classes)
     if clock.table is not None and not resume:
         timing.latency_of(config, start, task, clock)  # a runtime that is not here must not be missed at the end
@@ -222,14 +229,6 @@ def stored_latency(folder: Path) -> Stored | None:
     """Return the latency that was fitted when the search of a folder began; None where none was."""
     path = folder / LATENCY_FILE
     return read_as(Stored, path, "repeat the search") if path.exists() else None
-
-
-def _measured(config: SpaceConfig, task: Task, clock: Clock) -> Stored:
-    """Fit a latency to networks measured on the task's device."""
-    shape = (task.channels, *task.size)
-    with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
-        cost: FittedLatency = fitted_latency(config, shape, task.classes, device=task.device, runtime=clock.runtime)
-    return Stored(cost.weights.tolist(), cost.error, cost.reference_ms)
 
 
 def _start(config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int) -> Arch:

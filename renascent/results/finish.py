@@ -15,6 +15,7 @@ from renascent.loops.fit import Fit
 from renascent.nets.sizes.resolution import at_resolution
 from renascent.results.record import Record
 from renascent.results.retrain import REFERENCE, Retraining, splits
+from renascent.results.trainings import ended
 from renascent.tasks.distill import Distilled
 
 R = TypeVar("R", bound=Record)
@@ -60,7 +61,7 @@ class Finish:
 
         resume: go on with a training that was begun.
         """
-        if not self.epochs or result.training is not None:
+        if not self.epochs or ended(result.folder, None):
             return result
         say({"event": "finish"})
         steps = self.searched * self.task.streams(self.seed, self.batch).train.steps_per_epoch

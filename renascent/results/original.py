@@ -13,8 +13,8 @@ from renascent.loops.fit import accuracy
 from renascent.loops.share import SearchOutcome
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
+from renascent.results.calibration import calibrate
 from renascent.results.facts import Original
-from renascent.results.retrain import calibrate
 
 SPLIT = "val"
 """What both are judged on after a search: images that no weights learnt from."""

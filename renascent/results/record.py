@@ -1,5 +1,6 @@
 """What the run folder of a finished search says, read and checked, and the networks that it describes."""
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,14 +23,21 @@ from renascent.nets.adapt.described import Described
 from renascent.nets.sizes.resolution import input_shape
 from renascent.results import outside
 from renascent.results.facts import About, Asked, Decided, Epoch, SearchEpoch, Training, read_epochs
-from renascent.results.sealed import KEY, check_seal, read_sealed
+from renascent.results.seal import KEY, check_seal
+from renascent.results.sealed import read_sealed
+from renascent.results.trainings import RESULT, chosen, finished, shown, training_folder
 
 MOMENTUM = "momentum.safetensors"
 """In a run folder: of the optimiser, for the weights that the chosen network has from the search."""
 
 
 class Record:
-    """The outcome of a search, in its run folder."""
+    """The outcome of a search, in its run folder.
+
+    name: of the training that it speaks of; None: of the one without a name, else of the one that ended last.
+    """
+
+    name: str | None = None
 
     def __init__(self, folder: Path, facts: Json, space: SpaceConfig | None = None) -> None:
         self.folder, self.facts, self._seal = Path(folder), {k: v for k, v in facts.items() if k != KEY}, facts
@@ -95,23 +103,44 @@ class Record:
         """The configuration of the search, checked. Raises UserError when its file is damaged."""
         return read_as(Asked, self.folder / "config.json", "repeat the search")
 
+    def named(self, name: str | None) -> Self:
+        """Return the same result, which speaks of the training of that name: what it reports, exports, predicts by.
+
+        None: the training without a name, or the only one that there is.
+
+        Raises UserError where no training of that name has ended, or none is named and there are several.
+        """
+        found = copy.copy(self)
+        found.name = chosen(self.folder, name)
+        return found
+
+    @property
+    def training_name(self) -> str | None:
+        """The name of the training that it speaks of; None: the one without."""
+        return self.name or shown(self.folder)
+
+    @property
+    def fit_folder(self) -> Path:
+        """The run folder of the training that it speaks of."""
+        return training_folder(self.folder, self.training_name)
+
     @property
     def training(self) -> Training | None:
-        """What the last `fit` reached, checked; None before any. Raises UserError when its file is damaged."""
-        path = self.folder / "fit" / "result.json"
-        if not is_there(path):
-            return None
-        facts, advice = read_json(path), "repeat the fit"
-        training = checked(Training, facts, path, advice)
-        check_seal(path, facts, advice)
-        return training
+        """What the training reached, checked; None before any. Raises UserError when its file is damaged."""
+        return _training(self.fit_folder)
+
+    @property
+    def trainings(self) -> dict[str | None, Training]:
+        """What all trainings reached, by name; None is the one without. Raises UserError when a file is damaged."""
+        read = {name: _training(training_folder(self.folder, name)) for name in finished(self.folder)}
+        return {name: training for name, training in read.items() if training is not None}
 
     @property
     def fitted(self) -> Json | None:
-        """What the last `fit` reached, as its file has it; None before any. Raises UserError when that is damaged."""
+        """What the training reached, as its file has it; None before any. Raises UserError when that is damaged."""
         if self.training is None:
             return None
-        return {k: v for k, v in read_json(self.folder / "fit" / "result.json").items() if k != KEY}
+        return {k: v for k, v in read_json(self.fit_folder / RESULT).items() if k != KEY}
 
     @property
     def epochs(self) -> list[SearchEpoch]:
@@ -120,8 +149,8 @@ class Record:
 
     @property
     def training_epochs(self) -> list[Epoch]:
-        """The epochs of the last `fit`, finished or not. Raises UserError when its events are damaged."""
-        return read_epochs(Epoch, self.folder / "fit")
+        """The epochs of the training, finished or not. Raises UserError when its events are damaged."""
+        return read_epochs(Epoch, self.fit_folder)
 
     def searched_on(self, task: Task) -> bool:
         """Return whether `task` has the data of the search; how they are augmented or taught is no part."""
@@ -176,8 +205,9 @@ class Record:
         return read_sealed(self.folder / MOMENTUM, self._seal)
 
     def trained(self) -> nn.Module:
-        """Return the network of the last `fit`, in evaluation mode. Raises UserError before any."""
-        training = self.training
+        """Return the trained network, in evaluation mode. Raises UserError before any, and where several have names."""
+        record = self.named(self.name)
+        training = record.training
         if training is None:
             raise UserError(f"nothing was trained in {self.folder} yet: run `renascent fit {self.folder}` first")
         if (other := training.network) is None:
@@ -186,8 +216,8 @@ class Record:
             kind = RECORDED[self.about.space] if self.about.space in RECORDED else type(self.space)
             space = kind(**settings_from(other.space_config))
             net = space.network(self.arch, other.channels, other.classes, prune=training.prune)
-        path = self.folder / "fit" / "weights.safetensors"
-        fill(net, read_sealed(path, read_json(path.with_name("result.json"))), path)
+        path = record.fit_folder / "weights.safetensors"
+        fill(net, read_sealed(path, read_json(path.with_name(RESULT))), path)
         return net.eval()
 
     def deployable(self) -> nn.Module:
@@ -210,6 +240,17 @@ class Record:
             raise UserError(
                 f"the data have (channels, h, w, classes) = {given}, the search was on {held}: give the same data set"
             )
+
+
+def _training(folder: Path) -> Training | None:
+    """Return what the training in a folder reached; None where none has ended."""
+    path, advice = folder / RESULT, "repeat the fit"
+    if not is_there(path):
+        return None
+    facts = read_json(path)
+    training = checked(Training, facts, path, advice)
+    check_seal(path, facts, advice)
+    return training
 
 
 def decided(space: SpaceConfig) -> dict[str, Decided]:

@@ -19,22 +19,21 @@ from renascent.core.protocols import ALONE, Rest, Say, SpaceConfig, Task
 from renascent.core.schema import written
 from renascent.core.space import Arch
 from renascent.costs import params
-from renascent.loops.fit import Fit, Fitted, accuracy, check_fit, fit, recalibrate
+from renascent.loops.fit import Fit, Fitted, accuracy, check_fit, fit
 from renascent.loops.run import Run, check_seed
 from renascent.loops.weightsfile import save_weights
 from renascent.nets.macs import count
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resolution import at_resolution, input_shape, resized
 from renascent.results.baselines import Baselines
+from renascent.results.calibration import calibrate
 from renascent.results.facts import Cell, Network, Reference, Teacher, Training
 from renascent.results.sealed import write_sealed
+from renascent.results.trainings import RESULT, training_folder
 from renascent.tasks.distill import Distillation, Distilled
 
 if TYPE_CHECKING:
     from renascent.results.record import Record
-
-RECALIBRATION_BATCHES = 50
-"""Training batches, of 64 images, over which the statistics of a network with inherited weights are estimated."""
 
 INITS = ("fresh", "shared", "reference")
 """Where weights start, by name."""
@@ -48,6 +47,7 @@ class Retraining:
     """One retraining of a result and of its baselines: the arguments of `Record.fit`.
 
     rest: of the training that it is a part of.  momentum: of every weight of the chosen network before the first step.
+    name: of the training among several of the result.
     """
 
     result: Record
@@ -63,6 +63,7 @@ class Retraining:
     say: Say
     rest: Rest = ALONE
     momentum: Mapping[str, Tensor] = field(default_factory=dict)
+    name: str | None = None
 
     def run(self, random_cells: int) -> Fitted:
         """Train, in this order: the reference if it is needed, the chosen network, random cells. Write what came out.
@@ -88,13 +89,13 @@ class Retraining:
             else:
                 about["given_scores"] = self._given_scores()
             done = self._training(chosen, task, name, **about)
-            write_sealed(self.folder / "result.json", written(done), "weights.safetensors")
+            write_sealed(self.folder / RESULT, written(done), "weights.safetensors")
         return chosen
 
     @property
     def folder(self) -> Path:
         """The run folder of the chosen network's training."""
-        return self.result.folder / "fit"
+        return training_folder(self.result.folder, self.name)
 
     @property
     def space(self) -> SpaceConfig:
@@ -146,7 +147,9 @@ class Retraining:
         if isinstance(self.teacher, nn.Module):
             net, name = self.teacher, type(self.teacher).__name__
         else:
-            net, name = at_resolution(self.teacher.trained(), self.teacher.arch), str(self.teacher.folder)
+            named, folder = self.teacher.name is not None, self.teacher.folder
+            net = at_resolution(self.teacher.trained(), self.teacher.arch)
+            name = str(self.teacher.fit_folder if named else folder)
         return Distilled(self.task, net, self.distillation).teacher, name  # which refuses one that does not fit
 
     def _how(self, name: str | None, teacher: nn.Module | None) -> Json:
@@ -230,7 +233,7 @@ class Retraining:
         check_fit(net, self.settings, self.task)
         # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
         about: Any = {"resume": self.resume, "seed": self.seed, "device": self.task.device}
-        return net, Run.start(folder, config, **about, instead=f"remove {self.folder}")
+        return net, Run.start(folder, config, **about, instead=f"remove {self.folder} or give another `name`")
 
     def _finish(self, net: nn.Module, run: Run, arch: Arch, task: Task, state: Mapping[str, Tensor] | None) -> Fitted:
         """Train a network, and return it with what it scores; it takes images of its own resolution."""
@@ -287,13 +290,6 @@ class Retraining:
 def splits(task: Task) -> tuple[str, str]:
     """Return what is trained on, and what is judged: without test images, those held out in the search."""
     return ("train+val", "test") if task.count("test") else ("train", "val")
-
-
-def calibrate(net: nn.Module, task: Task, split: str, seed: int) -> None:
-    """Estimate the running statistics of `net`, which takes the data as they are, on training images."""
-    # shuffled: images that lie in order of their classes would give the statistics of the first class
-    stream = task.stream(split, seed, 64)
-    recalibrate(net, (stream.next() for _ in range(RECALIBRATION_BATCHES)))
 
 
 def _tensors(given: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -12,13 +12,13 @@ import renascent as rn
 from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
 from renascent.bench.truth import truth_of
-from renascent.cli.progress import Counted, Live
 from renascent.core.codecs.nats_topology import OPERATIONS, topology_space
 from renascent.core.errors import Interrupted, UserError
 from renascent.core.space import Choice, Space, Subset
 from renascent.experiment.result import Result
 from renascent.loops.run import CLOCK_FIELDS, read_events
 from renascent.nets.cells.nats import NatsTopology
+from renascent.reports.live import Counted, Live
 from renascent.reports.page import write_report
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions

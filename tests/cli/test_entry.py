@@ -276,7 +276,7 @@ def test_fit_resumed_on_other_data_is_refused(say: Any, copy: Path, change: str,
     assert json.loads((copy / "fit" / "result.json").read_text())["task"] == "digits"
     message = say(f"fit run --epochs 1 --resume {change}").refusal
     assert f"{fragment}" in message.partition("another configuration (")[2]
-    assert message.endswith("resume with the same settings, or remove run/fit")
+    assert message.endswith("resume with the same settings, or remove run/fit or give another --name")
 
 
 def test_fit_on_other_data_says_so(say: Any, copy: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,10 @@ LINES = {
     "report --help": 0,
     "export --help": 0,
     "predict --help": 0,
+    "runs --help": 0,
+    "runs": 2,
+    "runs held": 0,
+    "runs held --json": 0,
     "cost resnet20 --help": 0,
     "list": 0,
     "list --json": 0,
@@ -130,6 +135,7 @@ def asked(lines: list[str], folder: Path, *options: str) -> Any:
 
 
 def test_no_torch_is_loaded(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "data" / "before", tmp_path / "held")
     told = asked(list(LINES), tmp_path)
     assert {line: code for line, (code, _, _) in told.items()} == LINES
 

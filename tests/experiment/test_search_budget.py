@@ -18,7 +18,7 @@ from renascent.nets.adapt import Adapted
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.nets.sizes.resolution import input_shape
-from renascent.results import budgeted as budgeting
+from renascent.results import measuring
 from renascent.strategies import STRATEGIES
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
@@ -109,7 +109,7 @@ def without_a_clock():
     def took(net):
         return 1.0 + 1e-3 * sum(p.numel() for p in net.parameters())
 
-    def fitted(config, shape, classes, *, device, runtime):
+    def fitted(config, shape, classes, **_):
         fits.append(shape)
         return fitted_latency(config, shape, classes, networks=6, milliseconds=lambda net, s: took(net))
 
@@ -118,7 +118,7 @@ def without_a_clock():
         return Latency(ms, ms, ms, "by hand")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(budgeting, "fitted_latency", fitted)
+        patch.setattr(measuring, "fitted_latency", fitted)
         patch.setattr(timing, "latency_of", latency)
         yield fits
 

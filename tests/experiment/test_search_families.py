@@ -86,19 +86,19 @@ def test_a_budget_that_is_kept_already_is_said_and_leaves_the_network_as_it_is(t
 def test_a_latency_that_is_missed_takes_the_next_smaller_network(task, tmp_path, monkeypatch):
     from renascent.costs import Latency
     from renascent.costs.latency.fitted import fitted_latency
-    from renascent.results import budgeted
+    from renascent.results import budgeted, measuring
 
     def took(net):
         return 1.0 + 1e-4 * sum(p.numel() for p in net.parameters())
 
-    def fitted(config, shape, classes, *, device, runtime):
+    def fitted(config, shape, classes, **_):
         return fitted_latency(config, shape, classes, networks=6, milliseconds=lambda net, s: took(net))
 
     def slower(config, arch, task, clock, limit):
         ms = 1.3 * took(config.network(arch, 1, 10))
         return Latency(ms, ms, ms, "as its parameters say")
 
-    monkeypatch.setattr(budgeted, "fitted_latency", fitted)
+    monkeypatch.setattr(measuring, "fitted_latency", fitted)
     monkeypatch.setattr(budgeted, "confirmed_latency", slower)
     found = scaled(rn.Uniform(), task, tmp_path / "r", "latency_ms<=5")
     first, last = [event for event in read_events(found.folder) if event["event"] in ("derived", "settled")]

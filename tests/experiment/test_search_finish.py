@@ -24,8 +24,8 @@ from renascent.core.protocols import Data, Metrics, Progress, Setup, State
 from renascent.experiment import result as results
 from renascent.loops.fit import fit
 from renascent.loops.run import CLOCK_FIELDS, Run, read_events
+from renascent.results import calibration, retrain
 from renascent.results import finish as finishing
-from renascent.results import retrain
 from renascent.results.finish import momentum_of
 from renascent.strategies._bilevel import weight_step
 
@@ -57,7 +57,7 @@ class Given:
 @pytest.fixture(autouse=True)
 def few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Estimate statistics on few images: most of the time would go into that."""
-    monkeypatch.setattr(retrain, "RECALIBRATION_BATCHES", 2)
+    monkeypatch.setattr(calibration, "RECALIBRATION_BATCHES", 2)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from renascent.experiment.result import Result
 from renascent.experiment.search import search
 from renascent.loops.fit import Fit
-from renascent.nets.adapt.config import adapt
+from renascent.nets.adapt import adapt
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
 from renascent.reports.gain import gain_facts, gain_table, gains
 from renascent.strategies.uniform import Uniform

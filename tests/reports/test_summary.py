@@ -88,3 +88,10 @@ def test_random_architectures_inside_the_budget_are_called_so(tmp_path: Path) ->
         "trained identically, but from fresh" in text
     )
     assert "weights; the result is +15.00 points from their mean)" in text
+
+
+def test_a_latency_from_a_busy_machine_is_said_so(tmp_path: Path) -> None:
+    busy = FACTS["latency_ms"] | {"p90_ms": 3.0}
+    last = summary(Result(tmp_path, FACTS | {"latency_ms": busy})).splitlines()[-1]
+    assert last.startswith("latency was measured on a busy machine: one pass in ten took at least 143 % longer")
+    assert "busy machine" not in summary(Result(tmp_path, FACTS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import NamedTuple
 
@@ -24,9 +25,10 @@ from renascent.loops.share import Scorer, SearchOutcome, derived
 from renascent.nets.sizes.counted import Sized
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
-from renascent.results import budgeted as budgeting
+from renascent.results import measuring
 from renascent.results.budgeted import ATTEMPTS, LATENCY_FILE, costs_of, prepare, settle
 from renascent.results.facts import Cost
+from renascent.results.measuring import MEASURED_FILE
 from renascent.strategies.rsps import RSPS
 from renascent.strategies.tas import TAS
 from renascent.tasks.images import ImageTask
@@ -345,14 +347,14 @@ def fits(monkeypatch):
     """Fit latencies without a clock, and note how often."""
     calls = []
 
-    def fitted(config, shape, classes, *, device, runtime):
+    def fitted(config, shape, classes, **_):
         calls.append(shape)
         return fitted_latency(config, shape, classes, networks=8, milliseconds=lambda net, s: 1.0 + 1e-3 * weight(net))
 
     def weight(net):
         return sum(p.numel() for p in net.parameters())
 
-    monkeypatch.setattr(budgeting, "fitted_latency", fitted)
+    monkeypatch.setattr(measuring, "fitted_latency", fitted)
     monkeypatch.setattr(timing, "latency_of", lambda *about: Latency(80.0, 79.0, 81.0, "by hand"))
     return calls
 
@@ -385,7 +387,7 @@ def test_all_that_is_measured_runs_with_the_runtime_asked_for(task, tmp_path, fo
         asked.extend(runtime for _ in cases)
         return [Latency(ms, ms, ms, runtime) for ms in (1.0 + 1e-3 * params(net) for net, _ in cases)]
 
-    monkeypatch.setattr("renascent.costs.latency.fitted.measure_all", measured)
+    monkeypatch.setattr("renascent.costs.latency.turns.measure_all", measured)
     monkeypatch.setattr(timing, "measure_all", measured)
     ready = prepare(CONFIG, task, Budget.parse("latency_ms<=0.5x"), runtime=runtime, folder=tmp_path, resume=False)
     strategy, first = found(*ready.goals)
@@ -404,7 +406,7 @@ def test_a_busy_machine_does_not_change_a_share_of_the_reference(task, tmp_path,
         took = [slow[0] * (least + 1e-3 * params(net)) for net, _ in cases]
         return [Latency(ms, ms, ms, "by hand") for ms in took]
 
-    monkeypatch.setattr("renascent.costs.latency.fitted.measure_all", measured)
+    monkeypatch.setattr("renascent.costs.latency.turns.measure_all", measured)
     monkeypatch.setattr(timing, "measure_all", measured)
     ready = prepare(CONFIG, task, Budget.parse(bound), folder=tmp_path, resume=False)
     strategy, first = found(*ready.goals)
@@ -503,8 +505,87 @@ def test_prepare_infeasible_latency_is_refused(task, tmp_path, fits):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def counted(monkeypatch):
+    """Let networks take as long as they have parameters; note how many are measured, and stop after `last` of them."""
+    seen = {"cases": [], "last": 10**9, "slow": 1.0}
+
+    def measured(cases, show, **about):
+        if len(seen["cases"]) >= seen["last"]:
+            raise KeyboardInterrupt
+        seen["cases"].append([params(net) for net, _ in cases])
+        show(1, 1)
+        slow = seen["slow"] if len(seen["cases"]) == 1 else 1.0
+        took = [(slow if k else 1.0) * (8.0 + 1e-3 * n) for k, n in enumerate(seen["cases"][-1])]
+        return [Latency(ms, ms, ms, "by hand") for ms in took]
+
+    monkeypatch.setattr("renascent.costs.latency.turns.measure_all", measured)
+    monkeypatch.setattr(measuring, "fitted_latency", functools.partial(fitted_latency, networks=12))
+    return seen
+
+
+@pytest.mark.parametrize(("bound", "least"), [("latency_ms<=0.1x", "14.65"), ("latency_ms<=2", "14.65")])
+def test_reference_and_smallest_come_first_and_tell_of_what_cannot_be_kept(task, tmp_path, counted, bound, least):
+    folder = tmp_path / "run"
+    with pytest.raises(
+        BudgetError, match=f"no architecture of .* has latency_ms<=.*: the least is latency_ms<={least}"
+    ):
+        prepare(CONFIG, task, Budget.parse(bound), folder=folder, resume=False)
+    widths = CONFIG.space.from_indices([0] * len(CONFIG.space.decisions))
+    ends = [params(CONFIG.network(arch, 1, 4)) for arch in (CONFIG.reference, widths)]
+    assert counted["cases"] == [ends, ends]  # once more, for the machine may have been busy
+    assert not folder.exists()
+
+
+def test_a_machine_that_was_busy_once_refuses_nothing(task, tmp_path, counted):
+    counted["slow"] = 20.0
+    assert prepare(CONFIG, task, Budget.parse("latency_ms<=0.9x"), folder=tmp_path / "run", resume=False).rows
+
+
+def test_a_bound_that_only_the_fit_finds_too_low_leaves_no_file(task, tmp_path, counted):
+    with pytest.raises(BudgetError, match="the least is latency_ms<="):
+        prepare(CONFIG, task, Budget.parse("latency_ms<=13"), folder=tmp_path / "run", resume=False)
+    assert len(counted["cases"]) == 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_networks_measured_are_kept_and_a_resume_measures_the_others(task, tmp_path, counted):
+    folder, heard = tmp_path / "run", []
+    about = {"folder": folder, "say": heard.append}
+    counted["last"] = 2
+    with pytest.raises(KeyboardInterrupt):
+        prepare(CONFIG, task, Budget.parse("latency_ms<=0.9x"), resume=False, **about)
+    first, counted["last"] = list(counted["cases"]), 10**9
+    with (folder / MEASURED_FILE).open("a") as file:
+        file.write('{"group": 2, "fir')  # a kill while it is written
+    counted["cases"].clear()
+    resumed = prepare(CONFIG, task, Budget.parse("latency_ms<=0.9x"), resume=True, **about)
+    second = list(counted["cases"])
+    counted["cases"].clear()
+    whole = prepare(CONFIG, task, Budget.parse("latency_ms<=0.9x"), folder=tmp_path / "other", resume=False)
+    assert first + second == counted["cases"]
+    assert resumed.fitted == whole.fitted
+    assert [(event["done"], event["of"]) for event in heard][-1] == (14, 14)
+    assert [event["done"] for event in heard] == sorted(event["done"] for event in heard)
+    resumed.keep(folder)
+    assert [path.name for path in folder.iterdir()] == [LATENCY_FILE]
+
+
+def test_what_was_measured_of_other_networks_or_for_another_search_is_not_taken(task, tmp_path, counted):
+    budget = Budget.parse("latency_ms<=0.9x")
+    prepare(CONFIG, task, budget, folder=tmp_path, resume=False)
+    for config, resume in ((ResNetCifar(layers_count=8, depths=False, lowest=6), True), (CONFIG, False)):
+        counted["cases"].clear()
+        prepare(config, task, budget, folder=tmp_path, resume=resume)
+        assert len(counted["cases"]) == 3
+    (tmp_path / "notes.txt").touch()  # the folder of something else: nothing is written into it
+    (tmp_path / MEASURED_FILE).unlink()
+    prepare(CONFIG, task, budget, folder=tmp_path, resume=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_prepare_unmeasurable_latency_is_refused(task, tmp_path, monkeypatch):
     unmeasured = Latency(float("nan"), 0, 0, "")
-    monkeypatch.setattr("renascent.costs.latency.fitted.measure_all", lambda cases, **more: [unmeasured for _ in cases])
+    monkeypatch.setattr("renascent.costs.latency.turns.measure_all", lambda cases, **more: [unmeasured for _ in cases])
     with pytest.raises(UserError, match="latency could not be measured on cpu"):
         prepare(NatsSize(), task, Budget.parse("latency_ms<=1"), folder=tmp_path, resume=False)

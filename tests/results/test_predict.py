@@ -22,7 +22,7 @@ from renascent.core.preparation import Preparation
 from renascent.experiment.result import Result
 from renascent.experiment.search import search
 from renascent.loops.fit import Fit
-from renascent.nets.adapt.config import Adapted, adapt
+from renascent.nets.adapt import Adapted, adapt
 from renascent.strategies.uniform import Uniform
 from renascent.tasks.distill import Distilled
 from renascent.tasks.images import ImageTask

@@ -30,7 +30,7 @@ from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resolution import Resizing, resize
 from renascent.reports.summary import summary
 from renascent.results import retrain
-from renascent.results.retrain import calibrate
+from renascent.results.calibration import calibrate
 from renascent.strategies.rsps import RSPS
 from renascent.tasks.distill import Distillation, Distilled
 from renascent.tasks.images import ImageTask

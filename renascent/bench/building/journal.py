@@ -18,7 +18,8 @@ from renascent.core.fields import NonNegative, Whole, settings
 from renascent.core.files import Json, whole_lines, writing
 from renascent.core.schema import checked
 from renascent.core.text import short
-from renascent.loops.run import Run, locked
+from renascent.loops.lock import locked
+from renascent.loops.run import Run
 
 
 @dataclass(frozen=True)

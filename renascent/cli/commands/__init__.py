@@ -13,6 +13,7 @@ COMMANDS: Names[Command | Callable[[Sequence[str]], Command]] = Names(
         "report": "renascent.cli.commands.report:COMMAND",
         "export": "renascent.cli.commands.export:COMMAND",
         "predict": "renascent.cli.commands.predict:COMMAND",
+        "runs": "renascent.cli.commands.runs:COMMAND",
         "cost": "renascent.cli.commands.cost:command",
         "completion": "renascent.cli.commands.completion:COMMAND",
         "list": "renascent.cli.commands.listing:COMMAND",

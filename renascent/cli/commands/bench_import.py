@@ -43,7 +43,7 @@ COMMAND = Command(
 def run(source: str, *, flags: ImportFlags) -> Outcome:
     """Import a benchmark."""
     from renascent.bench.importers.sources import import_table
-    from renascent.cli.progress import Counted
+    from renascent.reports.live import Counted
 
     began, out = time.monotonic(), str(flags.out)
     with Counted() as bar:

@@ -8,6 +8,7 @@ from renascent.cli.commands.command import Command, Outcome, folder_of
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
 from renascent.core.fields import OneOf, settings
+from renascent.results.trainings import NAME
 
 FORMATS = ("onnx", "pt2")
 
@@ -27,6 +28,7 @@ class ExportFlags:
             the file takes and returns, is put beside it.
         with_preprocessing: the file takes pictures (batch, height, width, channels) of whole numbers from 0 to 255, of
             the size of the data, and normalises them itself.
+        name: of the training, as `renascent fit --name` had it; the one without a name, or the only one, if not given.
         factory: of a search of your own model, package.module:function that makes it; needed only if it was searched
             elsewhere, or its file has changed since.
         space: of a search of a space of your own, package.module:Class; not needed where an installed package adds it.
@@ -35,6 +37,7 @@ class ExportFlags:
     to: Annotated[str, OneOf("format", FORMATS)] | None = None
     path: str | None = None
     with_preprocessing: bool = False
+    name: Annotated[str, NAME] | None = None
     factory: str | None = None
     space: str | None = None
 
@@ -56,11 +59,12 @@ COMMAND = Command(
 def run(folder: str, *, flags: ExportFlags) -> Outcome:
     """Write the network, and compare it with the original."""
     from renascent.cli.work.models import loaded
+    from renascent.cli.work.running import weights_of
 
-    result = loaded(folder, flags.factory, flags.space)
+    result = loaded(folder, flags.factory, flags.space).named(flags.name)
     path = Path(flags.path) if flags.path else Path(folder) / f"model.{flags.to}"
     written = result.export(path, with_preprocessing=flags.with_preprocessing)
-    weights, size = "fit" if result.training else "search", written.stat().st_size
+    weights, size = weights_of(result), written.stat().st_size
     beside = written.with_suffix(".json") if result.preparation else None
     facts = {
         "path": str(written),

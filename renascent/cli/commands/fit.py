@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from renascent.cli.commands.command import (
     DISTILLATION,
@@ -24,6 +24,7 @@ from renascent.core.files import read_json
 from renascent.core.names import short
 from renascent.core.outside import made
 from renascent.nets import OTHERS, SPACES
+from renascent.results.trainings import NAME, SEVERAL, training_folder
 
 ABOUT = """Train the network that a search found on all training images, and test it.
 
@@ -39,8 +40,9 @@ class FitFlags:
 
     Args:
         data: name of a data set, or a folder of images; that of the search if not given.
-        teacher: folder of a trained search whose network teaches too, or `reference`: the space's reference network,
-            trained first with the same settings.
+        name: of this training, which then lies in fits/NAME beside others of the same network; `report` compares them.
+        teacher: folder of a trained search whose network teaches too (DIR/fits/NAME: of that training), or `reference`:
+            the space's reference network, trained first with the same settings.
         init: where weights start: `fresh`, `shared` (those of the search), or `reference` (leading slices of its
             weights).
         random_cells: so many random architectures are trained identically, for comparison; inside the search's budget.
@@ -55,6 +57,7 @@ class FitFlags:
     """
 
     data: str | None = None
+    name: Annotated[str, NAME] | None = None
     teacher: str | None = None
     init: str = "fresh"
     random_cells: Whole = 0
@@ -109,9 +112,10 @@ def _network(words: Sequence[str], space: str | None, others: Sequence[Part]) ->
 
 def _check(flags: FitFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
     """Raise UserError for a search that is trained already, for data, and flags without a teacher."""
-    folder = Path(str(words[0])) / "fit"
+    folder = training_folder(Path(str(words[0])), flags.name)
     if (folder / "config.json").exists() and not flags.resume:
-        raise UserError(f"{folder} holds a training already: add --resume to go on with it, or remove it")
+        other = "another --name" if flags.name else f"this one a --name, which puts it into {SEVERAL}/NAME"
+        raise UserError(f"{folder} holds a training already: add --resume to go on with it, or give {other}")
     given = ", ".join(flag.name for flag in Part("", DISTILLATION()).flags() if values.get(flag.key) is not None)
     if given and flags.teacher is None:
         raise UserError(f"{given} without a teacher: add --teacher DIR or --teacher {REFERENCE}")

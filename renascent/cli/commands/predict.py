@@ -8,6 +8,7 @@ from renascent.cli.commands.command import Command, Device, folder_of
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, Range, settings
+from renascent.results.trainings import NAME
 
 ABOUT = """Say which class pictures show, by the network that a search found.
 
@@ -25,6 +26,7 @@ class PredictFlags:
     Args:
         top: so many classes are named for each picture, the most likely first.
         skip_bad: leave out what cannot be used.
+        name: of the training, as `renascent fit --name` had it; the one without a name, or the only one, if not given.
         factory: of a search of your own model, package.module:function that makes it; needed only if it was searched
             elsewhere, or its file has changed since.
         space: of a search of a space of your own, package.module:Class; not needed where an installed package adds it.
@@ -34,6 +36,7 @@ class PredictFlags:
 
     top: Count = 3
     skip_bad: bool = False
+    name: Annotated[str, NAME] | None = None
     factory: str | None = None
     space: str | None = None
     device: Device = "cpu"

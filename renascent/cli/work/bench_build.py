@@ -3,11 +3,11 @@
 from renascent.bench.building import Built, Plan, build, chosen
 from renascent.cli.commands.bench_build import BuildFlags, WhereFlags
 from renascent.cli.commands.command import Machine, Outcome, lasting
-from renascent.cli.progress import Counted
 from renascent.cli.work.running import task_on
 from renascent.core.files import Json
 from renascent.core.protocols import SpaceConfig
 from renascent.loops.fit import Fit
+from renascent.reports.live import Counted
 from renascent.tasks.prepare import ImageOptions
 
 

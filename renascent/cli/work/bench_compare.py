@@ -16,12 +16,12 @@ from renascent.bench.unfinished import Unfinished
 from renascent.cli.commands.bench_compare import CompareFlags
 from renascent.cli.commands.bench_query import TableFlags
 from renascent.cli.commands.command import Outcome
-from renascent.cli.progress import Counted
 from renascent.core.environment import environment
 from renascent.core.errors import Interrupted, RenascentError, UserError
 from renascent.core.files import Json
 from renascent.core.text import aligned
 from renascent.experiment.comparison import Comparison
+from renascent.reports.live import Counted
 from renascent.strategies.trials.protocol import Trials
 
 DEFAULT_TRIALS = 100

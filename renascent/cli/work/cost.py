@@ -60,6 +60,7 @@ def run(word: str | None, arch: str | None, *, flags: CostFlags, space: SpaceCon
             for row in rows
         },
         "latency_ms": asdict(measured) if measured else None,
+        "latency_busy": (measured.busy or None) if measured else None,
         "budget": {row.name: row._asdict() for row in bounds},
         "inside": not over if case.arch and goals else None,
     }
@@ -128,4 +129,5 @@ def _table(case: Case, rows: Sequence[Feasible], measured: Latency | None) -> li
     if measured:
         spread = f"{number(measured.p10_ms, 3)} to {number(measured.p90_ms, 3)} ms in 8 of 10 passes"
         lines += ["", f"measured: {case.label} takes {number(measured.median_ms, 3)} ms ({spread}; {measured.runtime})"]
+        lines += [measured.busy] if measured.busy else []
     return lines

@@ -8,7 +8,6 @@ from typing import Any
 
 from renascent.cli.commands.command import Machine, Outcome, lasting, recipe_of
 from renascent.cli.commands.fit import FitFlags
-from renascent.cli.progress import Counted, Live
 from renascent.cli.work.models import loaded
 from renascent.cli.work.running import remembered, task_on, told
 from renascent.core.errors import UserError
@@ -17,7 +16,9 @@ from renascent.core.protocols import SpaceConfig
 from renascent.core.text import cut
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
+from renascent.reports.live import Counted
 from renascent.results.retrain import REFERENCE
+from renascent.results.trainings import SEVERAL, training_folder
 from renascent.tasks.distill import Distillation
 from renascent.tasks.images import ImageTask
 from renascent.tasks.prepare import ImageOptions
@@ -36,37 +37,41 @@ def run(
     """Train the network of a search, and those beside it."""
     result = loaded(folder, flags.factory, flags.space)
     taught = flags.teacher is not None
-    teacher = flags.teacher if flags.teacher in (None, REFERENCE) else _teacher(str(flags.teacher), flags, result)
+    teacher = flags.teacher if flags.teacher in (None, REFERENCE) else _teacher(Path(str(flags.teacher)), flags, result)
     recipe = recipe_of(flags.recipe, "fit")
     task = _task(flags, result, {**({"cutout": recipe.cutout} if recipe and recipe.cutout else {}), **options}, machine)
     larger = recipe.network_for(result, task, **(network or {})) if recipe else _changed(result, network or {})
     larger = result.widened(flags.widen, task, larger) if flags.widen else larger
-    first = [f"{REFERENCE} network"] if REFERENCE in (flags.teacher, flags.init) else []
-    cells = [f"random cell {number + 1} of {flags.random_cells}" for number in range(flags.random_cells)]
-    with Counted() as bars:
-        bars.say(f"training {cut(str(result.facts['arch']))} on {task}; folder {result.folder / 'fit'}")
-        result.fit(
-            task,
-            training,
-            teacher=teacher,
-            distillation=distillation if taught else None,
-            init=flags.init,
-            seed=flags.seed,
-            prune=flags.prune,
-            network=larger,
-            random_cells=flags.random_cells,
-            resume=flags.resume,
-            say=Live(bars, [*first, "training", *cells]),
-        )
-        return told(result, f"renascent export {result.folder} --to onnx")
+    place = training_folder(result.folder, flags.name)
+    Counted().say(f"training {cut(str(result.facts['arch']))} on {task}; folder {place}")
+    result.fit(
+        task,
+        training,
+        teacher=teacher,
+        distillation=distillation if taught else None,
+        init=flags.init,
+        seed=flags.seed,
+        prune=flags.prune,
+        network=larger,
+        random_cells=flags.random_cells,
+        name=flags.name,
+        resume=flags.resume,
+    )
+    named = f" --name {flags.name}" if flags.name else ""
+    return told(result.named(flags.name), f"renascent export {result.folder} --to onnx{named}")
 
 
-def _teacher(folder: str, flags: FitFlags, result: Result) -> Result:
-    """Return the search whose network teaches, which may be of the same space of the user's own."""
-    same = False
+def _teacher(folder: Path, flags: FitFlags, result: Result) -> Result:
+    """Return the trained search in a folder, which may be of the same space of the user's own.
+
+    Of DIR/fits/NAME that in DIR, with the training of that name.
+    """
+    of_several = folder.parent.name == SEVERAL and not (folder / "arch.json").exists()
+    search, same = folder.parents[1] if of_several else folder, False
     with contextlib.suppress(UserError, AttributeError):
-        same = read_json(Path(folder) / "arch.json").get("space") == result.about.space
-    return loaded(folder, None, flags.space if same else None)
+        same = read_json(search / "arch.json").get("space") == result.about.space
+    found = loaded(str(search), None, flags.space if same else None)
+    return found.named(folder.name) if of_several else found
 
 
 def _changed(result: Result, changes: Mapping[str, Any]) -> SpaceConfig | None:

@@ -13,7 +13,6 @@ from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.latency_fit import FitFlags
 from renascent.cli.commands.latency_measure import MeasureFlags
 from renascent.cli.commands.latency_show import ShowFlags
-from renascent.cli.progress import Counted
 from renascent.cli.work.running import ready
 from renascent.core.environment import processor_name
 from renascent.core.errors import Interrupted, UserError
@@ -32,6 +31,7 @@ from renascent.costs.latency.sources import twin_of
 from renascent.costs.latency.table import Lut, leave_out
 from renascent.loops.run import interruptible
 from renascent.nets import SPACES
+from renascent.reports.live import Counted
 
 
 def measure(word: str | None, *, flags: MeasureFlags, space: SpaceConfig, sampling: Sampling) -> Outcome:

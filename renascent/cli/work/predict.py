@@ -7,17 +7,17 @@ from pathlib import Path
 
 from renascent.cli.commands.command import Machine, Outcome
 from renascent.cli.commands.predict import PredictFlags
-from renascent.cli.progress import Counted
 from renascent.cli.work.models import loaded
-from renascent.cli.work.running import ready
+from renascent.cli.work.running import ready, weights_of
 from renascent.core.text import aligned, percent
+from renascent.reports.live import Counted
 from renascent.results.predict import Prediction
 
 
 def run(folder: str, *images: str, flags: PredictFlags) -> Outcome:
     """Look at pictures; say in a table, or of a folder in a CSV, what they show."""
     device = ready(Machine(device=flags.device, threads=flags.threads))
-    result = loaded(folder, flags.factory, flags.space)
+    result = loaded(folder, flags.factory, flags.space).named(flags.name)
     found = result.predict(*images, skip_bad=flags.skip_bad, device=str(device))
     prepared = result.preparation
     scaled = sum(one.scaled for one in found)
@@ -28,7 +28,7 @@ def run(folder: str, *images: str, flags: PredictFlags) -> Outcome:
             "those of the training had that size already"
         )
     rows = [{"image": str(one.image), "class": one.label, "probabilities": one.probabilities} for one in found]
-    facts = {"folder": folder, "weights": "fit" if result.training else "search", "images": rows}
+    facts = {"folder": folder, "weights": weights_of(result), "images": rows}
     in_folders = any(Path(image).is_dir() for image in images)
     return Outcome(facts, _csv(found) if in_folders else _table(found, flags.top))
 

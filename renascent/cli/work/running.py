@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from renascent.cli.commands.command import Machine, Outcome
-from renascent.cli.progress import Counted
 from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
 from renascent.core.names import name_of
@@ -19,7 +18,9 @@ from renascent.experiment.result import Result
 from renascent.nets import SPACES
 from renascent.reports.entropy import policy_entropy
 from renascent.reports.gain import gain_facts
+from renascent.reports.live import Counted
 from renascent.reports.summary import summary
+from renascent.reports.trainings import comparison_facts
 from renascent.tasks.images import ImageTask
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
@@ -76,13 +77,21 @@ def latency_from(
     return latency_named(table, space, shape, classes)
 
 
+def weights_of(result: Result) -> str:
+    """Return where the weights of the network of a result are from: "search", "fit", or "fit NAME"."""
+    return " ".join(["fit", *filter(None, [result.training_name])]) if result.training else "search"
+
+
 def told(result: Result, following: str = "") -> Outcome:
     """Write the report of a result, and return what is said of it. following: what can be done next."""
     page = result.report()
     facts = {"folder": str(result.folder), "report": str(page), **result.facts, "fit": result.fitted}
     if moved := policy_entropy(result):
         facts["policy"] = {"entropy": {"start": moved.start, "end": moved.end}, "undecided": moved.undecided}
+    facts["latency_busy"] = result.latency.busy or None
     if gained := gain_facts(result):
         facts["gain"] = gained
+    if any(name is not None for name in result.trainings):
+        facts["trainings"] = comparison_facts(result)
     last = f"next: {following}; the report is {page}" if following else f"report: {page}"
     return Outcome(facts, f"{summary(result)}\n\n{last}")

@@ -9,7 +9,6 @@ from typing import Any
 from renascent.bench.importers import open_table
 from renascent.cli.commands.command import Machine, Outcome, lasting
 from renascent.cli.commands.search import SearchFlags, SearchingFlags
-from renascent.cli.progress import Counted, Live
 from renascent.cli.work.running import DATA_FILE, Source, latency_from, task_on, told
 from renascent.core.errors import Interrupted
 from renascent.core.files import Json, write_json
@@ -21,7 +20,12 @@ from renascent.experiment.result import Result
 from renascent.experiment.search import search
 from renascent.loops.weightsfile import read_weights
 from renascent.nets import SPACES
+from renascent.reports.live import Counted
+from renascent.results.measuring import MEASURED_FILE
 from renascent.tasks.prepare import ImageOptions
+
+BEGUN = ("config.json", MEASURED_FILE)
+"""Files of which one is in the folder of a search that can be gone on with."""
 
 
 def run(
@@ -89,37 +93,36 @@ def searched(
     """
     folder = Path(flags.out or f"runs/{short(name)}-{short(str(flags.strategy))}-{task.name}-{flags.seed}")
     try:
-        with Counted() as bars:
-            if flags.resume and not (folder / "config.json").exists():  # stopped before there was one, or misspelt
-                bars.say(f"there is no run in {folder} yet: it begins")
-            bars.say(f"{first} with {flags.strategy} on {task}; run folder {folder}")
-            if flags.timed and not (others.get("latency") or flags.resume):  # the longest silence of a search
-                bars.say(f"measuring the latency of some forty networks first ({flags.runtime})")
-            live = Live(bars, ["search", "training"] if flags.finish else ["search"])
+        say = Counted().say
+        begun = any((folder / name).exists() for name in BEGUN)
+        if flags.resume and not begun:  # stopped before there was one, or misspelt
+            say(f"there is no run in {folder} yet: it begins")
+        say(f"{first} with {flags.strategy} on {task}; run folder {folder}")
+        if flags.timed and not (others.get("latency") or flags.resume):  # the longest silence of a search
+            say(f"measuring the latency of some forty networks first ({flags.runtime})")
 
-            def hear(event: Json) -> None:
-                if event["event"] == "derived":  # before the result is written: which data it is from
-                    write_json(folder / DATA_FILE, written(Source(lasting(str(flags.data)), options)))
-                live(event)
+        def hear(event: Json) -> None:
+            if event["event"] == "derived":  # before the result is written: which data it is from
+                write_json(folder / DATA_FILE, written(Source(lasting(str(flags.data)), options)))
 
-            result = search(
-                space,
-                strategy,
-                task,
-                epochs=flags.epochs,
-                batch=flags.batch,
-                seed=flags.seed,
-                out=folder,
-                resume=flags.resume,
-                budget=flags.budget,
-                runtime=flags.runtime,
-                finish=flags.finish,
-                sandwich=flags.sandwich,
-                say=hear,
-                **others,
-            )
-            return told(result, following(result))
+        result = search(
+            space,
+            strategy,
+            task,
+            epochs=flags.epochs,
+            batch=flags.batch,
+            seed=flags.seed,
+            out=folder,
+            resume=flags.resume,
+            budget=flags.budget,
+            runtime=flags.runtime,
+            finish=flags.finish,
+            sandwich=flags.sandwich,
+            say=hear,
+            **others,
+        )
+        return told(result, following(result))
     except KeyboardInterrupt:
-        if (folder / "config.json").exists():
+        if any((folder / name).exists() for name in BEGUN):
             raise Interrupted("interrupted; to go on") from None
         raise

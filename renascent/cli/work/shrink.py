@@ -7,7 +7,6 @@ from pathlib import Path
 
 from renascent.cli.commands.command import Machine, Outcome, shape_of
 from renascent.cli.commands.shrink import ShrinkFlags
-from renascent.cli.progress import Counted
 from renascent.cli.work.models import hear_threads, remember
 from renascent.cli.work.running import task_on
 from renascent.cli.work.search import next_step, searched
@@ -15,7 +14,8 @@ from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
 from renascent.core.protocols import Family, OneShot, WeightRule
 from renascent.experiment.result import Result
-from renascent.nets.adapt import Adapted, NothingToSearch, Untraceable, smaller_sizes
+from renascent.nets.adapt import Adapted, NothingToSearch, Untraceable, all_smaller, smaller_sizes
+from renascent.reports.live import Counted
 from renascent.tasks.prepare import ImageOptions
 
 CODE_FILE = "shrink_model.py"
@@ -78,11 +78,7 @@ def _space(factory: str, flags: ShrinkFlags, shape: tuple[int, int, int]) -> Ada
         order=flags.order,
     )
     if flags.resolution:
-        sizes = smaller_sizes(space.source, shape)
-        if not sizes:
-            side = " x ".join(map(str, shape[1:]))
-            raise UserError(f"--resolution: the model takes no smaller inputs than {side}: leave it out")
-        space = dataclasses.replace(space, resolutions=sizes)
+        space = dataclasses.replace(space, resolutions=all_smaller(space, "--resolution"))
     try:
         _ = space.plan
     except (Untraceable, NothingToSearch):

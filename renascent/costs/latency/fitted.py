@@ -1,8 +1,7 @@
 """Latency predicted from a few measured networks of a space: what a budget uses where there is no table."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,19 +11,19 @@ from torch import Tensor, nn
 
 from renascent.core.bounds import COSTS
 from renascent.core.devices import usable_device
+from renascent.core.environment import processor_name
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates
 from renascent.core.protocols import Priced, SpaceConfig
 from renascent.core.space import Arch, Subset
+from renascent.costs.budget import smallest
 from renascent.costs.counts import cost_of
-from renascent.costs.latency.measure import measure_all, quiet
+from renascent.costs.latency.runtimes import named
+from renascent.costs.latency.turns import WATCH, Watch, in_turns
 from renascent.nets.sizes.counted import Sized, memory_access_in
 from renascent.nets.sizes.resolution import input_shape
 
 Shape = tuple[int, int, int]
-
-TOGETHER = 10
-"""Networks that are held and measured in turns, beside one more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,49 +60,42 @@ def fitted_latency(
     device: torch.device | str = "auto",
     runtime: str = "eager",
     milliseconds: Callable[[nn.Module, Shape], float] | None = None,
+    watch: Watch = WATCH,
 ) -> FittedLatency:
-    """Measure random networks of a space, of all sizes, and its reference, and fit a latency to them.
+    """Measure random networks of a space, of all sizes, its smallest and its reference, and fit a latency to them.
 
-    networks: how many.  runtime: what runs them, as in `measure`.
+    networks: how many random ones.  runtime: what runs them, as in `measure`.
     milliseconds: measures one; unless given, some are measured in turns, a few dozen passes each.
+    watch: keeps what was measured, shows it, and may refuse a bound once reference and smallest were measured.
     Raises UserError when the device measures nothing usable.
     """
     rng, place = np.random.default_rng([seed, 3]), usable_device(device)
-    reference = config.reference
-    archs = list(dict.fromkeys([*([reference] if reference else []), *_spread_out(config, rng, networks)[::-1]]))
+    reference, costs = config.reference, _costs(config, shape, classes)
+    random = _spread_out(config, rng, networks)[::-1]
+    least = smallest(config, costs[0])
+    first = [reference, least] if reference else [random[0], least]
+    archs = list(dict.fromkeys([*first, *random]))
+    watch = watch if archs[1:2] == [least] else replace(watch, refuse=WATCH.refuse)  # it is the first itself
 
     def built(arch: Arch) -> tuple[nn.Module, Shape]:
         return config.network(arch, shape[0], classes).eval(), input_shape(arch, shape)
 
+    rows = _features(costs, np.stack([config.space.indices(arch) for arch in archs]))
     if milliseconds is None:
-        seen = _in_turns(archs, built, runtime=runtime, device=place)
+        about = {
+            "networks": list(map(config.space.format, archs)),
+            "costs": rows.tolist(),
+            "processor": processor_name(),
+        }
+        about |= {"runtime": named(runtime, place), "model": config.model_fingerprint}
+        seen = in_turns(archs, built, about, watch, runtime=runtime, device=place)
     else:
         seen = np.array([milliseconds(*built(arch)) for arch in archs])
-    costs = _costs(config, shape, classes)
-    rows = _features(costs, np.stack([config.space.indices(arch) for arch in archs]))
     if not (np.isfinite(seen).all() and (seen > 0).all()):
         raise UserError(f"latency could not be measured on {place}: give a look-up table instead")
     left_out = [_fit(np.delete(rows, k, 0), np.delete(seen, k)) for k in range(len(seen))]
     errors = [abs(float(rows[k] @ w) / seen[k] - 1) for k, w in enumerate(left_out)]
     return FittedLatency(costs, _fit(rows, seen), float(np.median(errors)), float(seen[0]) if reference else None)
-
-
-def _in_turns(
-    archs: Sequence[Arch], built: Callable[[Arch], tuple[nn.Module, Shape]], **settings: Any
-) -> NDArray[np.float64]:
-    """Return the milliseconds (n,) of networks, measured some at a time, each in proportion to the first beside it.
-
-    So a phase in which the machine is slow says nothing of those that were measured in it.
-    """
-    found, first = np.ones(len(archs)), []
-    groups = -(-(len(archs) - 1) // TOGETHER)
-    for k in range(groups):
-        picks = range(1 + k, len(archs), groups)
-        cases = [built(archs[0]), *(built(archs[i]) for i in picks)]
-        beside, *others = measure_all(cases, rounds=10, passes=3, warmup=1, **settings)
-        first.append(beside.median_ms)
-        found[list(picks)] = [seen.median_ms / beside.median_ms for seen in others]
-    return found * quiet(first)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -23,6 +23,10 @@ ROUNDS = 10
 """Rounds in which a network is timed: a slow phase of the machine that is shorter than half of them does not count."""
 
 
+BUSY = 0.25
+"""Spread of passes from which on a machine counts as busy: see docs/latency.md for what was measured at which."""
+
+
 @dataclass(frozen=True)
 class Latency:
     """Milliseconds of one forward pass. p10_ms, p90_ms: the spread around the median.  runtime: what ran it."""
@@ -31,6 +35,26 @@ class Latency:
     p10_ms: float
     p90_ms: float
     runtime: str
+
+    @property
+    def spread(self) -> float:
+        """How much longer than the median the slowest tenth of passes took at least, as a share of it."""
+        return self.p90_ms / self.median_ms - 1 if self.median_ms > 0 else 0.0
+
+    @property
+    def busy(self) -> str:
+        """One line where the spread says that others were at work on the machine; nothing where it does not.
+
+        >>> Latency(1.0, 0.9, 1.2, "by hand").busy, Latency(1.0, 0.9, 1.8, "by hand").busy.partition(":")[0]
+        ('', 'latency was measured on a busy machine')
+        """
+        if self.spread <= BUSY:
+            return ""
+        longer = f"one pass in ten took at least {100 * self.spread:.0f} % longer than the median"
+        return (
+            f"latency was measured on a busy machine: {longer} of {self.median_ms:.3g} ms (up to {100 * BUSY:.0f} % is "
+            "quiet); measure again when it is idle"
+        )
 
 
 def measure(
@@ -52,8 +76,15 @@ def measure(
     not installed.
     """
     rounds = max(1, min(ROUNDS, repeats))
-    each = {"passes": math.ceil(repeats / rounds), "warmup": math.ceil(warmup / rounds)}
-    (found,) = measure_all([(net, shape)], batch=batch, rounds=rounds, **each, runtime=runtime, device=device_of(net))
+    (found,) = measure_all(
+        [(net, shape)],
+        batch=batch,
+        rounds=rounds,
+        passes=math.ceil(repeats / rounds),
+        warmup=math.ceil(warmup / rounds),
+        runtime=runtime,
+        device=device_of(net),
+    )
     return found
 
 
@@ -66,6 +97,7 @@ def measure_all(
     warmup: int = 3,
     runtime: str = "eager",
     device: torch.device | str = "auto",
+    show: Callable[[int, int], object] = lambda done, of: None,
 ) -> list[Latency]:
     """Time several networks against each other, each on inputs of its shape (channels, h, w).
 
@@ -74,6 +106,7 @@ def measure_all(
     median_ms is that of the quieter half of the rounds, p10_ms and p90_ms are those of all passes.
 
     passes: timed in a row, after `warmup` untimed ones, in each round.  device: where the networks are put.
+    show: called with the rounds done, and all of them.
     Raises UserError and MissingExtra as `measure` does, and UserError for a device that cannot be used.
 
     >>> layers = [nn.Conv2d(4, width, 3) for width in (4, 64)]
@@ -89,9 +122,10 @@ def measure_all(
     samples: list[list[list[float]]] = [[] for _ in cases]
     with evaluation_mode([net for net, _ in cases]):
         ready = [prepared(net, shape, batch, runtime, place) for net, shape in cases]
-        for _ in range(rounds):
+        for done in range(1, rounds + 1):
             for found, run in zip(samples, ready, strict=True):
                 found.append(timed(run, passes, warmup, place))
+            show(done, rounds)
     return [summary(found, named(runtime, place)) for found in samples]
 
 

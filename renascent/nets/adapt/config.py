@@ -268,24 +268,6 @@ class Adapted(SpaceConfig):
             )
 
 
-def adapt(model: nn.Module, shape: tuple[int, int, int], **settings: Any) -> Adapted:
-    """Return the search space of a model, which is copied. shape: of one input, (channels, h, w).
-
-    settings: fields of `Adapted`. What searches it, is searched and loaded again with `space=` this.
-
-    >>> net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 36, 5))
-    >>> space = adapt(net, (3, 8, 8))
-    >>> space.space.decisions
-    mappingproxy({'0': Integer(options=(8, 16), when=None)})
-    >>> print(space.coverage)
-    decision  now          options  what changes, or why nothing does
-    0         16 channels  8, 16    0, 3
-    3                      fixed    the model's output
-    100% of the MACs can change
-    """
-    return Adapted(shape=shape, model=model, **settings)
-
-
 def _whole(name: str, values: Any) -> tuple[int, ...]:
     try:
         found = tuple(int(value) for value in values)

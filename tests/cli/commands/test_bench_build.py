@@ -12,9 +12,9 @@ import pytest
 from renascent.bench.building.plan import Job
 from renascent.bench.building.work import train
 from renascent.bench.tables.table import Table
-from renascent.cli.progress import Counted
 from renascent.cli.work.bench_build import BuildProgress
 from renascent.core.files import Json
+from renascent.reports.live import Counted
 
 BARE = "bench build nats-topology --data digits"
 SMALL = "--nodes 2 --channels 2 --cells 1 --operations none,skip_connect --limit 200 --batch 32 --epochs 1 --seeds 1"

@@ -12,7 +12,7 @@ from renascent.core.errors import UserError
 from renascent.core.gates import Gate, one_hot
 from renascent.costs import Latency, macs, params
 from renascent.costs.counts import cost_of
-from renascent.costs.latency import fitted
+from renascent.costs.latency import turns
 from renascent.costs.latency.fitted import Stored, fitted_latency, restored
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.nats_size import NatsSize
@@ -128,7 +128,7 @@ def test_a_phase_in_which_the_machine_is_slow_says_nothing_of_the_networks_in_it
         took = [slow[-1] * made_up(net, shape) for net, shape in cases]
         return [Latency(ms, ms, ms, "by hand") for ms in took]
 
-    monkeypatch.setattr(fitted, "measure_all", measured)
+    monkeypatch.setattr(turns, "measure_all", measured)
     fit = fitted_latency(config, SHAPE, CLASSES, networks=40)
     rows = drawn_rows(config)
     np.testing.assert_allclose(fit.exact(rows), made_up_exactly(config, rows), rtol=1e-6)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from renascent.core.errors import MissingExtra, UserError
-from renascent.costs import measure, measure_all
+from renascent.costs import Latency, measure, measure_all
 from renascent.costs.latency import measure as latency
 from renascent.costs.latency.measure import summary, timed
 from renascent.costs.latency.runtimes import prepared
@@ -189,3 +189,18 @@ def test_a_network_that_cannot_be_written_is_told():
 
     with pytest.raises(UserError, match="Erratic cannot be written as ONNX"):
         measure(Erratic(), (2,), runtime="onnxruntime")
+
+
+@pytest.mark.parametrize(("p90_ms", "said"), [(2.0, ""), (2.5, ""), (2.6, "took at least 30 % longer"), (9.0, "350 %")])
+def test_a_spread_above_a_quarter_is_a_busy_machine(p90_ms, said):
+    found = Latency(2.0, 1.9, p90_ms, "by hand")
+    assert found.spread == pytest.approx(p90_ms / 2.0 - 1)
+    assert (said in found.busy) and bool(found.busy) == bool(said)
+    assert "\n" not in found.busy
+
+
+def test_passes_of_which_some_were_disturbed_are_busy_and_even_ones_quiet():
+    even, disturbed = [[1.0, 1.01, 1.1]] * 10, [[1.0, 1.0, 1.9]] * 10
+    assert not summary(even, "by hand").busy
+    assert "90 %" in summary(disturbed, "by hand").busy
+    assert not summary([[1.0, 1.0, 1.0]] * 19 + [[1.0, 1.0, 50.0]], "by hand").busy  # one pass of sixty tells nothing

@@ -256,3 +256,24 @@ def test_every_way_of_looking_at_values_is_seen(how):
 
     with pytest.raises(UserError, match="looks at values"):
         trace(Peek(), SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sizes"), [(True, (16, 20, 24, 28, 32)), ([24], (24, 32)), (False, ()), ((), ())], ids=str
+)
+def test_adapt_takes_smaller_inputs_of_a_model_in_memory(asked, sizes):
+    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+    space = adapt(net, (3, 32, 32), resolutions=asked)
+    assert space.resolutions == sizes
+    assert ("resolution" in space.space.decisions) == bool(sizes)
+    if sizes:
+        arch = space.space.arch(dict(space.reference) | {"resolution": sizes[0]})
+        assert space.network(arch, 3, 5)(torch.zeros(2, 3, sizes[0], sizes[0])).shape == (2, 5)
+
+
+def test_adapt_without_a_smaller_input_is_one_line():
+    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 36, 5))
+    with pytest.raises(
+        UserError, match=r"resolutions is True: the model takes no smaller inputs than 8 x 8: leave it out"
+    ):
+        adapt(net, (3, 8, 8), resolutions=True)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import mean
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from renascent.core.files import Json
 from renascent.core.text import cut, percent
+from renascent.reports.bars import Bars
+
+if TYPE_CHECKING:
+    from renascent.core.protocols import Say  # which loads torch
 
 LINE_SECONDS = 5.0
 """Between two plain lines of countable work."""
@@ -40,10 +35,7 @@ class Counted:
 
     def __init__(self, file: TextIO | None = None) -> None:
         self.console = Console(file=file, stderr=True, highlight=False)
-        times = TimeElapsedColumn(), TimeRemainingColumn(compact=True)
-        words = [TextColumn(f"{{task.{name}}}") for name in ("description", "fields[note]")]
-        columns = SpinnerColumn(), words[0], BarColumn(bar_width=16), MofNCompleteColumn(), *times, words[1]
-        self.bars = Progress(*columns, console=self.console)
+        self.bars = Bars(self.console)
         self.live = self.console.is_terminal and not self.console.is_dumb_terminal
         self.last = time.monotonic()
 
@@ -64,11 +56,14 @@ class Counted:
             self.last = time.monotonic()
             self.say(f"{what} {done}/{of}{note}")
 
-    def bar(self, what: str, done: int, of: int | None, note: str = "") -> None:
-        """Draw the bar of some work, a new one where it has none yet. of: None while that is not known."""
+    def bar(self, what: str, done: int, of: int | None, note: str = "", each: float | None = None) -> None:
+        """Draw the bar of some work, a new one where it has none yet.
+
+        of: None while that is not known.  each: seconds that a piece takes; as long as those so far, unless given.
+        """
         bars = [task.id for task in self.bars.tasks if task.description == what]
-        bar = bars[0] if bars else self.bars.add_task(what, note=note)
-        self.bars.update(bar, total=of, completed=done, note=note)
+        bar = bars[0] if bars else self.bars.add(what)
+        self.bars.update(bar, total=of, completed=done, note=note, each=each)
 
     def say(self, line: str) -> None:
         """Write one line, above the bars."""
@@ -100,10 +95,12 @@ class Live:
         match event["event"]:
             case "epoch" if self.bars.live:
                 note = epoch_note({name: event[name] for name in SHORT if name in event})
-                self.bars.bar(label, event["epoch"], event["epochs"], note)
+                self.bars.bar(label, event["epoch"], event["epochs"], note, event["seconds"] / event["epoch"])
             case "epoch":
                 place = f"{label}: epoch {event['epoch']}/{event['epochs']}"
                 self.bars.say(f"{place}  {epoch_note(event)}  {event['seconds']:.1f} s")
+            case "measured":
+                self.bars.show("latency", event["done"], event["of"], " networks measured")
             case "feasible":
                 self.bars.say(event["table"])
             case "derived":
@@ -127,6 +124,22 @@ class Live:
     def _begin(self) -> None:
         if self.bars.live and self.done < len(self.labels):
             self.bars.bar(self.labels[self.done], 0, None, "first epoch")
+
+
+@contextlib.contextmanager
+def shown(labels: Sequence[str], say: Say) -> Iterator[Say]:
+    """Give a listener that passes events on and shows them. labels: of the trainings, as of `Live`; none: silence."""
+    if not labels:
+        yield say
+        return
+    with Counted() as bars:
+        show = Live(bars, labels)
+
+        def hear(event: Json) -> None:
+            say(event)
+            show(event)
+
+        yield hear
 
 
 def epoch_note(event: Json) -> str:
