@@ -179,6 +179,24 @@ class Run:
             )
 
 
+LOCKS: set[int] = set()
+"""What the locks of this process hang on. A process that is forked must not go on with them when this one is gone."""
+
+
+def _unlock(descriptor: int) -> None:
+    LOCKS.discard(descriptor)
+    os.close(descriptor)
+
+
+def _unlock_all() -> None:
+    for descriptor in tuple(LOCKS):
+        _unlock(descriptor)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_all)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep others from the folder until the end of the block or of this process, in whatever way; no file is left.
@@ -189,7 +207,8 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             if fcntl is not None:
                 descriptor = os.open(folder, os.O_RDONLY)
-                after.callback(os.close, descriptor)
+                LOCKS.add(descriptor)
+                after.callback(_unlock, descriptor)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another process is at work in {folder}: wait for it, or stop it first") from None
