@@ -1,5 +1,6 @@
 """Work done ahead of its use by processes of this machine, its results in order."""
 
+import atexit
 import itertools
 import multiprocessing
 import os
@@ -83,6 +84,7 @@ def _elsewhere(make: Callable[[Places], T], batches: Iterator[Places], workers: 
     except Exception as e:  # where processes are not forked, what they work on is sent to them
         reason = f"{type(e).__name__}: {str(e).partition(chr(10))[0]:.200}"
         raise UserError(f"the processes that read ahead cannot be started ({reason}): give `workers` 0") from None
+    atexit.register(found._shutdown_workers)  # before torch's own, which would wait for processes that nobody ended
     try:
         yield from found
     except RuntimeError as e:
@@ -91,6 +93,7 @@ def _elsewhere(make: Callable[[Places], T], batches: Iterator[Places], workers: 
         reason = str(e).partition("\n")[0]
         raise UserError(f"a process that reads ahead has ended ({reason:.200}): give fewer `workers`") from None
     finally:  # now, and not when the last trace of an error is forgotten
+        atexit.unregister(found._shutdown_workers)
         found._shutdown_workers()
 
 
