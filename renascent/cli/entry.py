@@ -18,8 +18,8 @@ from types import FrameType
 from renascent.core.errors import Interrupted, RenascentError, UserError
 from renascent.core.signals import STOPS, heard
 
-TOO_LARGE = "allocate memory|out of memory|[Ss]torage size|[Oo]verflow"
-"""What torch says of tensors that no memory holds."""
+TOO_LARGE = "allocate memory|out of memory|[Ss]torage size|[Oo]verflow|DataLoader worker"
+"""What torch says of tensors that no memory holds, and of a process that the system has ended for want of it."""
 
 
 class Stop:

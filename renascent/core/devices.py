@@ -1,5 +1,6 @@
 """The device that work is done on."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,6 +28,16 @@ def usable_device(device: torch.device | str = "auto") -> torch.device:
             f"`device` {device!s:.40} cannot be used ({reason:.200}): here there is {', '.join(found)}"
         ) from None
     return ones.device
+
+
+def free_memory(device: torch.device | str) -> float:
+    """Return the bytes that a GPU of CUDA has free; without end for other devices, whose memory is the machine's.
+
+    >>> free_memory("cpu")
+    inf
+    """
+    place = usable_device(device)
+    return float(torch.cuda.mem_get_info(place)[0]) if place.type == "cuda" else math.inf
 
 
 @contextmanager

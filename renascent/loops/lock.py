@@ -17,6 +17,23 @@ except ImportError:  # no Unix: two processes at work in one folder are then not
 INSTANT = 0.05
 """Seconds after which a folder is tried once more: who only asks whether somebody is at work lets go at once."""
 
+LOCKS: set[int] = set()
+"""What the locks of this process hang on. A process that is forked must not go on with them when this one is gone."""
+
+
+def _unlock(descriptor: int) -> None:
+    LOCKS.discard(descriptor)
+    os.close(descriptor)
+
+
+def _unlock_all() -> None:
+    for descriptor in tuple(LOCKS):
+        _unlock(descriptor)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_all)
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
@@ -28,7 +45,8 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             if fcntl is not None:
                 descriptor = os.open(folder, os.O_RDONLY)
-                after.callback(os.close, descriptor)
+                LOCKS.add(descriptor)
+                after.callback(_unlock, descriptor)
                 _lock(descriptor)
         except BlockingIOError:
             raise UserError(f"another process is at work in {folder}: wait for it, or stop it first") from None

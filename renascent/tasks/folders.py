@@ -10,10 +10,11 @@ import numpy as np
 
 from renascent.core.errors import UserError
 from renascent.tasks.augment import Augmentation
-from renascent.tasks.formats import Images, Pair, brief, check_memory, plain
-from renascent.tasks.pixels import Unreadable, read_image
+from renascent.tasks.formats import Images, brief, plain
+from renascent.tasks.photos import Photos, read_photos
 from renascent.tasks.prepare import Raw
 from renascent.tasks.split import split
+from renascent.tasks.streamed import Pictured, Streamed, Streaming
 
 FOLDER_AUGMENTATION = Augmentation(flip=True, pad=4)
 
@@ -54,17 +55,17 @@ class Faults:
         return UserError(f"{what}; repair or remove these, or leave them out with `skip_bad=True`")
 
 
-def read_folder(root: Path, image_size: int = 0, *, skip_bad: bool = False) -> Raw:
+def read_folder(root: Path, image_size: int = 0, *, skip_bad: bool = False, streaming: Streaming | None = None) -> Raw:
     """Read the images of `root`, a folder for each class; without `train/`, a stratified fifth becomes test.
 
     Where one folder has a name of `SPLITS`, all are splits, and no test split is made up. Images look as `pixels.shown`
-    says: grey when every one is, otherwise RGB. What starts with a dot, and files beside the splits, are skipped. All
-    images are held in memory.
+    says: grey when every one is, otherwise RGB. What starts with a dot, and files beside the splits, are skipped.
 
     Args:
         root: The folder.
         image_size: Side in pixels; images are scaled to cover that square and cut at the centre; 0 keeps their size.
         skip_bad: Leave out stray files, images that cannot be read, and classes without an image.
+        streaming: Whether images are held in memory, or looked at and then read again whenever they are used.
 
     Raises:
         UserError: It names all that cannot be used; or what is no split, or a class that train does not have; or there
@@ -75,8 +76,11 @@ def read_folder(root: Path, image_size: int = 0, *, skip_bad: bool = False) -> R
     classes = [path.name for path in _listed(tops["train"], faults) if os.path.isdir(path)]
     items = [(name, *item) for name, top in tops.items() for item in _items(top, faults)]
     _check(tops, classes, items, "class folders")
-    images, kept, said = _pixels([path for _, _, path in items], image_size, faults)
-    items = [items[k] for k in kept]
+    photos = Photos([path for _, _, path in items], image_size)
+    found = read_photos(photos, _shown(root), streaming or Streaming())
+    for fault in found.faults:
+        faults.add(*fault)
+    items = [items[k] for k in found.kept]
     used = {label for name, label, _ in items if name == "train"}
     for label in classes:
         if label not in used:
@@ -86,12 +90,13 @@ def read_folder(root: Path, image_size: int = 0, *, skip_bad: bool = False) -> R
     classes = [label for label in classes if label in used]
     _check(tops, classes, items, "classes with an image")
     left = [f"{faults.count} left out ({faults})"] if faults.found else []
-    notes = [*left, *(f"{what} in {count} of {len(items)} images" for what, count in sorted(said.items()))]
+    notes = [*left, *(f"{what} in {count} of {len(items)} images" for what, count in sorted(found.said.items()))]
     source = ", ".join([f"images of the folder {root.resolve().name!r}", *notes])
-    return _raw(root, _pairs(images, items, classes), tuple(map(plain, classes)), source, whole=tops["train"] == root)
+    pairs = _pairs(found.images, items, classes)
+    return _raw(root, pairs, tuple(map(plain, classes)), source, whole=tops["train"] == root)
 
 
-def _pairs(images: Images, items: Sequence[Item], classes: Sequence[str]) -> dict[str, Pair]:
+def _pairs(images: Images | Streamed, items: Sequence[Item], classes: Sequence[str]) -> dict[str, Pictured]:
     """Return images and labels of each split. images: those of `items`, (n, channels, h, w), split after split."""
     number = {label: k for k, label in enumerate(classes)}
     labels, pairs, start = np.array([number[label] for _, label, _ in items], np.int64), {}, 0
@@ -101,7 +106,7 @@ def _pairs(images: Images, items: Sequence[Item], classes: Sequence[str]) -> dic
     return pairs
 
 
-def _raw(root: Path, pairs: Mapping[str, Pair], classes: tuple[str, ...], source: str, *, whole: bool) -> Raw:
+def _raw(root: Path, pairs: Mapping[str, Pictured], classes: tuple[str, ...], source: str, *, whole: bool) -> Raw:
     """Return the data set. whole: it has no splits, so that one is made."""
     if not whole:
         return Raw(pairs["train"], pairs.get("test"), classes, source, pairs.get("val"))
@@ -172,34 +177,6 @@ def _check(tops: Mapping[str, Path], classes: Sequence[str], items: Sequence[Ite
     for path in (path for _, label, path in items if label not in known):
         has = brief(", ".join(classes), 200)
         raise UserError(f"{_shown(path.parent)} is a class that train/ does not have; it has {has}")
-
-
-def _pixels(paths: Sequence[Path], side: int, faults: Faults) -> tuple[Images, list[int], Counter[str]]:
-    """Return images (n, channels, h, w), the indices of their paths, and how often what is said of images."""
-    images, kept, said = np.empty((0, 0, 0, 0), np.uint8), list[int](), Counter[str]()
-    room = f"the images of {_shown(faults.root)}", "a smaller `image_size`, or a folder of fewer images"
-    check_memory(len(paths) * side * side, *room)
-    for number, path in enumerate(paths):
-        try:
-            image, notes = read_image(path, (side, side) if side else None)
-        except Unreadable as e:
-            faults.add(e.reason, path, e.detail)
-            continue
-        pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
-        if not kept:
-            check_memory(len(paths) * pixels.size, *room)
-            images = np.empty((len(paths), *pixels.shape), np.uint8)
-        elif pixels.shape[1:] != images.shape[2:]:
-            first = f"{_shown(paths[kept[0]])} is {images.shape[3]}x{images.shape[2]}"
-            size = f"{pixels.shape[2]}x{pixels.shape[1]}"
-            raise UserError(f"{_shown(path)} is {size} pixels and {first}; give one size with `image_size`")
-        if len(pixels) > images.shape[1]:  # the first in colour after grey ones
-            check_memory(len(paths) * pixels.size, *room)
-            images = np.repeat(images, 3, axis=1)
-        images[len(kept)] = pixels
-        kept.append(number)
-        said.update(notes)
-    return images[: len(kept)], kept, said
 
 
 def _some(names: Sequence[str]) -> str:

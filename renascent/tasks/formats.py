@@ -2,7 +2,6 @@
 
 import gzip
 import math
-import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from renascent.core.errors import UserError
+from renascent.tasks.memory import check_memory
 
 Images = NDArray[np.uint8]
 """(n, channels, h, w)."""
@@ -136,24 +136,6 @@ def _tiles(path: Path, tile: int, channels: int) -> Images:
         raise damaged(path, f"{width}x{height} pixels is no whole number of {tile}x{tile} tiles")
     cut = pixels.reshape(height // tile, tile, width // tile, tile, channels).transpose(0, 2, 4, 1, 3)
     return np.ascontiguousarray(cut).reshape(-1, channels, tile, tile)
-
-
-def check_memory(needed: int, what: str, smaller: str) -> None:
-    """Raise UserError for more bytes than fit, once as they are and once more while they are put together."""
-    there = memory()
-    if 2 * needed > there:
-        raise UserError(
-            f"{what} take {needed / 2**30:.1f} GiB, twice that while they are read, and this machine has "
-            f"{there / 2**30:.1f} GiB of memory: give {smaller}"
-        )
-
-
-def memory() -> float:
-    """Return the bytes of memory of this machine; without end where the system does not say."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
-        return math.inf
 
 
 @contextmanager

@@ -1,14 +1,13 @@
-"""Image classification, the images held on the device."""
+"""Image classification, the images held on the device, or read again whenever they are used."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any, TypedDict, Unpack
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -29,14 +28,16 @@ from renascent.tasks.checks import (
     checked_names,
     checked_pair,
     checked_parts,
-    collect,
     is_number,
 )
-from renascent.tasks.split import split
+from renascent.tasks.items import gather
+from renascent.tasks.split import ranges, split
 from renascent.tasks.statistics import statistics
+from renascent.tasks.stored import Held, Stored, digest
+from renascent.tasks.streamed import Streamed, Streaming, joined
 from renascent.tasks.streams import Fetch, InOrder, Shuffled, in_chunks
 
-Pair = tuple[Tensor, Tensor]
+Pair = tuple[Tensor | Streamed, Tensor]
 """Images (n, channels, h, w) and labels (n,)."""
 
 SPLITS = (*HELD, "train+val")
@@ -61,7 +62,7 @@ class ImageTask(Task):
     """Image classification with cross-entropy; the score is the accuracy.
 
     images: (n, channels, h, w), uint8 (0 to 255), uint16 (0 to 65535, brought to 8 bits), or float, which is kept as it
-    is (0 is taken for black). No gradient reaches them.
+    is (0 is taken for black). No gradient reaches them. Or `Streamed` ones, which are read whenever they are used.
     labels: (n,), whole numbers from 0.
     parts: indices into `images` of each split: "train", "val" and, if there is one, "test".
     classes: how many; as many as class_names, or one more than the largest label, unless given.
@@ -84,7 +85,7 @@ class ImageTask(Task):
 
     def __init__(
         self,
-        images: Tensor,
+        images: Tensor | Streamed,
         labels: Tensor,
         parts: Mapping[str, Any],
         *,
@@ -99,7 +100,7 @@ class ImageTask(Task):
         source: str = "tensors given by the user",
         device: torch.device | str = "auto",
     ) -> None:
-        images = checked_images(images, "given")
+        images = images if isinstance(images, Streamed) else checked_images(images, "given")
         labels = checked_labels(labels, len(images), "given")
         self._parts = checked_parts(parts, len(images))
         self.class_names = checked_names(labels, self._parts["train"], classes, class_names)
@@ -110,11 +111,13 @@ class ImageTask(Task):
         self.augmentation = Augmentation() if augmentation is None else checked_augmentation(augmentation)
         self.augment_val, self.resized = augment_val, resized
         self.name, self.source = name, source
-        self.mean, self.std = statistics(images, self._parts["train"], mean, std)
-        with enough_memory(
-            f"{images.nbytes / 2**30:.1f} GiB of images on {self.device}", "give fewer, or another device"
-        ):
-            self._images, self._labels = images.to(self.device), labels.to(self.device)
+        self._images: Stored = images if isinstance(images, Streamed) else Held(images)
+        self.mean, self.std = statistics(self._images, self._parts["train"], mean, std)
+        if isinstance(images, Tensor):
+            size_of = f"{images.nbytes / 2**30:.1f} GiB of images on {self.device}"
+            with enough_memory(size_of, "give fewer, or another device, or stream them"):
+                self._images = Held(images.to(self.device))
+        self._labels = labels.to(self.device)
         self._parts = {name: part.to(self.device) for name, part in self._parts.items()}
         self._mean = torch.tensor(self.mean, dtype=torch.float32, device=self.device)
         self._std = torch.tensor(self.std, dtype=torch.float32, device=self.device)
@@ -122,7 +125,7 @@ class ImageTask(Task):
     @classmethod
     def from_tensors(
         cls,
-        x: Tensor,
+        x: Tensor | Streamed,
         y: Tensor,
         *,
         val: Pair | float = 0.5,
@@ -144,11 +147,11 @@ class ImageTask(Task):
         pairs |= {"test": checked_pair(test, "test")} if test is not None else {}
         for name, (images, _) in pairs.items():
             check_same_kind(pairs["train"][0], images, name)
-        parts = _ranges({name: len(labels) for name, (_, labels) in pairs.items()})
+        parts: dict[str, Any] = ranges({name: len(labels) for name, (_, labels) in pairs.items()})
         if is_number(val):
             parts["train"], parts["val"] = split(pairs["train"][1].cpu().numpy(), val, split_seed)
-        images, labels = (torch.cat(both) for both in zip(*pairs.values(), strict=True))
-        return cls(images, labels, parts, **about)
+        images = joined([images for images, _ in pairs.values()])
+        return cls(images, torch.cat([labels for _, labels in pairs.values()]), parts, **about)
 
     @classmethod
     def from_dataset(
@@ -158,29 +161,37 @@ class ImageTask(Task):
         val: Any = 0.5,
         test: Any = None,
         split_seed: int = 0,
+        streamed: bool | None = None,
+        workers: int | None = None,
         **about: Unpack[About],
     ) -> ImageTask:
-        """Return the task of a `torch.utils.data.Dataset` of (image, label), read once from first to last.
+        """Return the task of a `torch.utils.data.Dataset` of (image, label).
 
         An image is a PIL image, which is taken upright and as it looks (`tasks.pixels.shown`); an array (h, w) or
-        (h, w, channels); or a tensor (channels, h, w) or (h, w); all of one size. A random transform inside `dataset`
-        is drawn once and then stays: leave augmentation to `augmentation`. val: a data set of its own, or a fraction or
-        count.
+        (h, w, channels); or a tensor (channels, h, w) or (h, w); all of one size. val: a data set of its own, or a
+        fraction or count.
+        streamed: False: each item is had once and held, so that a random transform inside `dataset` is drawn once and
+        then stays. True: items are looked at, and had again whenever they are used; they have to be the same each time.
+        None: streamed if they would take more than half of the memory. Leave augmentation to `augmentation`.
+        workers: processes that read ahead for each stream; 0: none.
         Raises UserError for items that are something else, and as `from_tensors`.
 
         >>> data = torch.utils.data.TensorDataset(torch.rand(10, 1, 8, 8), torch.arange(10) % 5)
         >>> ImageTask.from_dataset(data).classes
         5
         """
-        held_out = val if is_number(val) else collect(val, "val")
-        x, y = collect(dataset, "train")
-        tested = None if test is None else collect(test, "test")
-        return cls.from_tensors(x, y, val=held_out, test=tested, split_seed=split_seed, **about)
+        given = {"val": val, "train": dataset, "test": test}
+        streaming = Streaming(streamed=streamed, workers=workers, device=about.get("device", "auto"))
+        there = {split: data for split, data in given.items() if data is not None and not is_number(data)}
+        pairs = gather(there, streaming)
+        x, y = pairs["train"]
+        return cls.from_tensors(x, y, val=pairs.get("val", val), test=pairs.get("test"), split_seed=split_seed, **about)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {self.count(name)}" for name in ("train", "val", "test"))
         shape = "x".join(map(str, (self.channels, *self.size)))
-        return f"ImageTask({self.name}: {shape}, {self.classes} classes; {sizes}; on {self.device})"
+        how = "streamed to" if isinstance(self._images, Streamed) else "on"
+        return f"ImageTask({self.name}: {shape}, {self.classes} classes; {sizes}; {how} {self.device})"
 
     def describe(self) -> dict[str, Any]:
         """Return JSON values that say which data these are; equal for equal data, on any device.
@@ -205,7 +216,7 @@ class ImageTask(Task):
     def preparation(self) -> Preparation:
         """How the images became inputs: what `predict` and exported files need to know."""
         floats = self._images.dtype != torch.uint8
-        unit = floats and float(self._images.min()) >= 0 and float(self._images.max()) <= 1
+        unit = floats and self._images.span[0] >= 0 and self._images.span[1] <= 1
         return Preparation(
             class_names=self.class_names,
             size=self.size,
@@ -217,10 +228,7 @@ class ImageTask(Task):
 
     @cached_property
     def _sha256(self) -> str:
-        digest = hashlib.sha256(str((self._images.shape, self._images.dtype)).encode())
-        for part in (self._images, self._labels, *(self._parts[name] for name in sorted(self._parts))):
-            digest.update(part.cpu().contiguous().numpy().data)
-        return digest.hexdigest()
+        return digest(self._images, self._labels, *(self._parts[name] for name in sorted(self._parts)))
 
     def count(self, split: str) -> int:
         """Return how many images a split has; 0 for "test" when there is none."""
@@ -239,7 +247,7 @@ class ImageTask(Task):
 
     def batches(self, split: str, batch: int) -> Sequence[Batch]:
         """Return one whole split in order, plain: "train", "val", "test" or "train+val"."""
-        return InOrder(self._plain, in_chunks(self._part(split), batch))
+        return InOrder(self._plain, in_chunks(self._part(split), batch), self._read)
 
     def loss(
         self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None = None, *, smoothing: float = 0.0
@@ -261,7 +269,7 @@ class ImageTask(Task):
 
     def _stream(self, split: str, seed: int, batch: int, fetch: Fetch) -> Shuffled:
         # Train and val must not be shuffled alike: the same two images would always meet in one step.
-        return Shuffled(fetch, self._part(split), seed=(seed, SPLITS.index(split)), batch=batch)
+        return Shuffled(fetch, self._part(split), seed=(seed, SPLITS.index(split)), batch=batch, read=self._read)
 
     def _part(self, split: str) -> Tensor:
         if split == "train+val":
@@ -271,15 +279,15 @@ class ImageTask(Task):
             raise UserError(f"{self.name} has no {split} images; give some when the task is made")
         return self._parts[split]
 
-    def _augmented(self, indices: Tensor, rng: torch.Generator) -> Batch:
-        x = augment(self._images[indices], self.augmentation, self._mean, self._std, rng)
-        return x, self._labels[indices]
+    def _read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
+        """Give images, as they are stored, and labels of each batch of indices."""
+        asked, indices = itertools.tee(batches)
+        return ((x.to(self.device), self._labels[i]) for x, i in zip(self._images.read(asked), indices, strict=False))
 
-    def _plain(self, indices: Tensor, rng: torch.Generator | None = None) -> Batch:
-        return normalise(self._images[indices], self._mean, self._std), self._labels[indices]
+    def _augmented(self, batch: Batch, rng: torch.Generator) -> Batch:
+        x, y = batch
+        return augment(x, self.augmentation, self._mean, self._std, rng), y
 
-
-def _ranges(counts: Mapping[str, int]) -> dict[str, Any]:
-    """Return the indices of splits that lie one after the other."""
-    ends = np.cumsum(list(counts.values())).tolist()
-    return {name: np.arange(end - count, end) for (name, count), end in zip(counts.items(), ends, strict=True)}
+    def _plain(self, batch: Batch, rng: torch.Generator | None = None) -> Batch:
+        x, y = batch
+        return normalise(x, self._mean, self._std), y

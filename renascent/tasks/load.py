@@ -11,6 +11,7 @@ from renascent.tasks.folders import FOLDER_AUGMENTATION, read_folder
 from renascent.tasks.formats import brief, plain
 from renascent.tasks.images import ImageTask
 from renascent.tasks.prepare import ImageOptions, prepare
+from renascent.tasks.streamed import Streaming
 
 
 def load(
@@ -34,7 +35,7 @@ def load(
     name, options = str(name_or_folder), options or ImageOptions()
     where = Path(folder or os.environ.get("RENASCENT_DATA") or "data")
     if (data := DATASETS.get(name)) is not None:
-        for given in ("image_size", "skip_bad"):
+        for given in ("image_size", "skip_bad", "streamed", "workers"):
             if getattr(options, given):
                 raise UserError(f"`{given}` is for folders of images; {name} has one size and is whole: leave it out")
         official = data.official_split
@@ -44,6 +45,7 @@ def load(
         return prepare(raw, options, data.augmentation, name=name, folder=where, official=official, device=device)
     if not is_folder(name):
         raise unknown("data set", brief(name), [*DATASETS, "or the path of a folder of images"])
-    raw = read_folder(Path(name), options.image_size, skip_bad=options.skip_bad)
+    streaming = Streaming(streamed=options.streamed, workers=options.workers, device=device)
+    raw = read_folder(Path(name), options.image_size, skip_bad=options.skip_bad, streaming=streaming)
     title = plain(Path(name).resolve().name)
     return prepare(raw, options, FOLDER_AUGMENTATION, name=title, folder=where, device=device)

@@ -12,9 +12,9 @@ from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, OneOf, Whole, settings
 from renascent.core.schema import ABSENT
 from renascent.tasks.augment import Augmentation
-from renascent.tasks.formats import Pair
 from renascent.tasks.images import ImageTask
 from renascent.tasks.split import Indices, split, subset
+from renascent.tasks.streamed import Pictured, Streamed, joined
 
 SPLIT_KINDS = ("stratified", "official")
 
@@ -38,6 +38,9 @@ class ImageOptions:
         augment_val: in a search, augment the validation batches too, as the authors' search code does.
         image_size: side in pixels to which the images of a folder are resized; 0 means as they are, all equal.
         skip_bad: go on without what cannot be used in a folder of images, and say what and how much that is.
+        streamed: read the images of a folder again whenever they are used, and hold none; None means where they would
+            take more than half of the memory.
+        workers: processes that read ahead for each stream, 0 for none; None means what suits the machine.
     """
 
     val: NonNegative = 0.5
@@ -50,21 +53,23 @@ class ImageOptions:
     augment_val: bool = False
     image_size: Whole = 0
     skip_bad: bool = field(default=False, metadata=ABSENT)
+    streamed: bool | None = field(default=None, metadata=ABSENT)
+    workers: Whole | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True)
 class Raw:
-    """A data set as read: pairs of images (n, channels, h, w) uint8 and labels (n,).
+    """A data set as read: pairs of images (n, channels, h, w) uint8, in memory or streamed, and labels (n,).
 
     classes: names in the order of the labels.  source: for reports: where it came from, and the citation.
     val: a validation split of its own, if it has one.
     """
 
-    train: Pair
-    test: Pair | None
+    train: Pictured
+    test: Pictured | None
     classes: tuple[str, ...]
     source: str
-    val: Pair | None = None
+    val: Pictured | None = None
 
 
 def prepare(
@@ -93,7 +98,7 @@ def prepare(
     if raw.test is not None:
         parts["test"] = np.arange(ends[-2], ends[-1])
     return ImageTask(
-        torch.from_numpy(np.concatenate([images for images, _ in pairs])),
+        joined([x if isinstance(x, Streamed) else torch.from_numpy(x) for x, _ in pairs]),
         torch.from_numpy(np.concatenate([labels for _, labels in pairs])),
         parts,
         class_names=raw.classes,

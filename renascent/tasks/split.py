@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,16 @@ def subset(labels: NDArray[Any], count: int, seed: int) -> Indices:
             f"the limit is {count} images; give {classes} (one of every class) to {len(labels)}, or 0 for all"
         )
     return np.arange(len(labels)) if count == len(labels) else split(labels, len(labels) - count, seed)[0]
+
+
+def ranges(counts: Mapping[str, int]) -> dict[str, Indices]:
+    """Return the indices of splits that lie one after the other. counts: of each.
+
+    >>> ranges({"train": 2, "val": 1})["val"].tolist()
+    [2]
+    """
+    ends = np.cumsum(list(counts.values())).tolist()
+    return {name: np.arange(end - count, end) for (name, count), end in zip(counts.items(), ends, strict=True)}
 
 
 def official_cifar10_split(folder: Path) -> tuple[Indices, Indices]:

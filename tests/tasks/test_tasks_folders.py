@@ -10,7 +10,7 @@ from PIL import Image
 
 from renascent.core.errors import UserError
 from renascent.loops.run import Run
-from renascent.tasks import formats
+from renascent.tasks import memory
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
 
@@ -243,10 +243,10 @@ def test_more_images_than_the_memory_holds_are_refused_before_they_are_read(
     small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     root = write_folder(small, tmp_path / "pets")
-    monkeypatch.setattr(formats, "memory", lambda: 2.0 * 20 * 6 * 6 * 3 - 1)
+    monkeypatch.setattr(memory, "memory", lambda: 2.0 * 20 * 6 * 6 * 3 - 1)
     with pytest.raises(
         UserError, match=r"twice that while they are read, .*: give a smaller `image_size`, or a folder"
     ):
         load(root)
-    monkeypatch.setattr(formats, "memory", lambda: 2.0 * 20 * 6 * 6 * 3)
+    monkeypatch.setattr(memory, "memory", lambda: 2.0 * 20 * 6 * 6 * 3)
     assert load(root).count("test") == 4

@@ -264,7 +264,7 @@ def test_from_dataset_takes_grey_and_a_validation_set():
         ([(np.zeros(4), 0)], r"a ndarray of shape \(4,\)"),
         ([(np.zeros((4, 4)), "cat")], "has the label 'cat'; give a whole number"),
         ([(np.zeros((4, 4)), 0.5)], "has the label 0.5; give a whole number"),
-        ([(np.zeros((4, 4)), 0), (np.zeros((4, 5)), 1)], r"item 1 .* is \(1, 4, 5\) torch.float64 and item 0 is"),
+        ([(np.zeros((4, 4)), 0), (np.zeros((4, 5)), 1)], r"item 1 .* is \(1, 4, 5\) torch.float64 and item 0 of"),
     ],
 )
 def test_from_dataset_names_the_item_it_cannot_use(dataset: Any, message: str):
