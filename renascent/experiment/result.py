@@ -26,8 +26,9 @@ from renascent.results.plane import plane
 from renascent.results.predict import Prediction, predict
 from renascent.results.prepared import description, preparation_of, prepared
 from renascent.results.record import MOMENTUM, Record, decided
-from renascent.results.retrain import Retraining, calibrate
+from renascent.results.retrain import Retraining
 from renascent.results.sealed import write_sealed
+from renascent.results.trainer import calibrate
 from renascent.results.widening import widened
 from renascent.tasks.distill import Distillation
 

@@ -36,7 +36,8 @@ from renascent.reports.summary import (
     table_accuracy,
     training_description,
 )
-from renascent.results.facts import SearchEpoch, Session, Training, Truth
+from renascent.results.epochs import SearchEpoch
+from renascent.results.facts import Session, Training, Truth
 from renascent.results.record import Record
 
 Rows = list[tuple[str, str]]

@@ -14,7 +14,7 @@ from renascent.loops.share import SearchOutcome
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
 from renascent.results.facts import Original
-from renascent.results.retrain import calibrate
+from renascent.results.trainer import calibrate
 
 SPLIT = "val"
 """What both are judged on after a search: images that no weights learnt from."""

@@ -20,7 +20,8 @@ from renascent.nets import ADAPTED, space_from
 from renascent.nets.adapt.config import Adapted
 from renascent.nets.adapt.described import Described
 from renascent.nets.sizes.resolution import input_shape
-from renascent.results.facts import About, Asked, Decided, Epoch, SearchEpoch, Training, read_epochs
+from renascent.results.epochs import Epoch, SearchEpoch, read_epochs
+from renascent.results.facts import About, Asked, Decided, Training
 from renascent.results.sealed import KEY, check_seal, read_sealed
 
 MOMENTUM = "momentum.safetensors"

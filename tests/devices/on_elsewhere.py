@@ -131,7 +131,7 @@ def test_a_search_that_is_the_first_part_of_a_training_runs_there(
     task: ImageTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a model that teaches itself, and steps of several sizes."""
-    monkeypatch.setattr("renascent.results.retrain.RECALIBRATION_BATCHES", 2)
+    monkeypatch.setattr("renascent.results.trainer.RECALIBRATION_BATCHES", 2)
     net = torch.nn.Sequential(*(torch.nn.Conv2d(1, 16, 3), torch.nn.ReLU(), torch.nn.Conv2d(16, 10, 6)))
     space, found = adapt(torch.nn.Sequential(*net, torch.nn.Flatten()), (1, 8, 8)), []
     for k, each in enumerate((task, load("digits", options=ImageOptions(limit=64), device="cpu"))):

@@ -17,7 +17,7 @@ from renascent.experiment.search import search
 from renascent.loops.fit import Fit, accuracy, recalibrate
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.nats_size import NatsSize
-from renascent.results import retrain
+from renascent.results import trainer
 from renascent.strategies.rsps import RSPS
 from renascent.tasks.augment import Augmentation
 from renascent.tasks.images import ImageTask
@@ -53,14 +53,14 @@ def test_images_in_order_of_their_classes_are_shuffled_for_the_statistics(
         labels.extend(y.tolist() for _, y in held)
         recalibrate(net, held)
 
-    monkeypatch.setattr(retrain, "recalibrate", noted)
+    monkeypatch.setattr(trainer, "recalibrate", noted)
     run(tmp_path / "r", sorted_task())
-    assert len(labels) == retrain.RECALIBRATION_BATCHES
+    assert len(labels) == trainer.RECALIBRATION_BATCHES
     assert all(set(batch) == set(range(CLASSES)) for batch in labels)
 
 
 def test_a_network_that_inherits_knows_all_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrain, "RECALIBRATION_BATCHES", 1)  # so that in order there would be one class only
+    monkeypatch.setattr(trainer, "RECALIBRATION_BATCHES", 1)  # so that in order there would be one class only
     task = sorted_task(1200)
     found = search(SPACE, RSPS(candidates=2), task, epochs=4, batch=32, out=tmp_path / "r")
     net = found.inherit()

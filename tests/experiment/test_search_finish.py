@@ -25,7 +25,7 @@ from renascent.experiment import result as results
 from renascent.loops.fit import fit
 from renascent.loops.run import CLOCK_FIELDS, Run, read_events
 from renascent.results import finish as finishing
-from renascent.results import retrain
+from renascent.results import retrain, trainer
 from renascent.results.finish import momentum_of
 from renascent.strategies._bilevel import weight_step
 
@@ -57,7 +57,7 @@ class Given:
 @pytest.fixture(autouse=True)
 def few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Estimate statistics on few images: most of the time would go into that."""
-    monkeypatch.setattr(retrain, "RECALIBRATION_BATCHES", 2)
+    monkeypatch.setattr(trainer, "RECALIBRATION_BATCHES", 2)
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_killed_around_the_change_and_resumed_it_is_the_same(tested: Any, tmp_pa
     with pytest.raises(Killed):
         go(say=at_the_change)
     assert (torn / "arch.json").exists() and not (torn / "fit").exists()
-    kill(retrain, "calibrate")
+    kill(trainer, "calibrate")
     assert (torn / "fit" / "config.json").exists()
     with pytest.raises(UserError, match="finish was 2, now 3"):
         go(finish=3)
