@@ -18,6 +18,7 @@ from renascent.loops.share import Scorer, SearchOutcome
 from renascent.loops.weightsfile import save_weights, write_tensors
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
+from renascent.results.baselines import UNIFORM, as_measured
 from renascent.results.budgeted import costs_of
 from renascent.results.facts import About, Asked
 from renascent.results.finish import momentum_of
@@ -29,6 +30,7 @@ from renascent.results.record import MOMENTUM, Record, decided
 from renascent.results.retrain import Retraining
 from renascent.results.sealed import write_sealed
 from renascent.results.trainer import calibrate
+from renascent.results.uniform import beside_uniform
 from renascent.results.widening import widened
 from renascent.tasks.distill import Distillation
 
@@ -62,6 +64,7 @@ class Result(Record):
         score, given = Scorer(found.state), (task.channels, *task.size)
         inherited = found.state.net.extract(found.arch)
         calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
+        costs = costs_of(space, found.arch, task, goals, seen, table)
         facts = About(
             space=asked.space,
             arch=space.space.format(found.arch),
@@ -79,10 +82,13 @@ class Result(Record):
             macs=counted.macs,
             not_counted=counted.unknown,
             latency_ms=latency,
-            costs=costs_of(space, found.arch, task, goals, seen, table),
+            costs=costs,
             plane=plane(space, found.arch, goals, score, given, task.classes),
             decisions=decided(space),
             preparation=task.preparation,
+            uniform=beside_uniform(space, as_measured(tuple(goals), costs), given, task.classes)
+            if asked.strategy != UNIFORM
+            else None,
             original=original(space, found, inherited, task, asked.seed, clock if bounded else measure),
         )
         save_weights(folder / "shared.safetensors", inherited)
@@ -104,6 +110,7 @@ class Result(Record):
         prune: bool = False,
         network: SpaceConfig | None = None,
         random_cells: int = 0,
+        uniform: bool = False,
         resume: bool = False,
         say: Say = lambda event: None,
     ) -> Fitted:
@@ -118,6 +125,8 @@ class Result(Record):
         data may have other sizes and classes than the search's.
         random_cells: so many random architectures are then trained identically, for comparison: inside the budget that
         the search kept, same teacher, same start (fresh where it is "shared", which nothing but the chosen one has).
+        uniform: the reference scaled uniformly to the search's budget is then trained identically, for comparison;
+        where the start is "shared" it has your own model's weights, its strongest channels first, or fresh ones.
         resume: go on with an interrupted training.
 
         The network of what is returned takes images of its own resolution, where that was decided.
@@ -137,7 +146,7 @@ class Result(Record):
             resume=resume,
             say=say,
         )
-        return training.run(random_cells)
+        return training.run(random_cells, uniform=uniform)
 
     def widened(self, budget: str, task: Task | None = None, network: SpaceConfig | None = None) -> SpaceConfig:
         """Return the space with the most channels whose network of what was found keeps a budget: `network` of `fit`.

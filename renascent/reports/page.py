@@ -36,6 +36,7 @@ from renascent.reports.summary import (
     table_accuracy,
     training_description,
 )
+from renascent.reports.uniform import uniform_notes, uniform_rows
 from renascent.results.epochs import SearchEpoch
 from renascent.results.facts import Session, Training, Truth
 from renascent.results.record import Record
@@ -91,6 +92,8 @@ def _page(result: Record) -> Json:
         "shapes": sizereport.shapes(result),
         "plane": sizereport.plane(result),
         "budget": sizereport.budget(result.about.costs),
+        "uniform": uniform_rows(result),
+        "uniform_notes": list(uniform_notes(result)),
         "costs": _costs(result),
         "random_cells": _random_cells(result),
         "baseline_description": baseline_description(training, "random ") if training else "",

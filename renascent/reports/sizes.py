@@ -103,6 +103,8 @@ def _trained(result: Record, cost: str, at: dict[str, float]) -> list[Dots]:
     split = next(iter(training.scores))
     random = [(x, 100 * cell.scores[split]) for cell in training.random_cells for x in _price(result, cell, cost)]
     found = [Dots("random", random, SOFT)] if random else []
+    if (beside := training.uniform) and cost in beside.costs:
+        found.append(Dots("uniform", [(beside.costs[cost], 100 * beside.scores[split])], COLOURS[2]))
     if training.reference:
         found.append(Dots("reference", [(at["reference"], 100 * training.reference.scores[split])], COLOURS[1]))
     return [*found, Dots("found", [(at["found"], 100 * training.scores[split])], COLOURS[0])]

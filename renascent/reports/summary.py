@@ -12,6 +12,7 @@ from renascent.core.errors import UserError
 from renascent.core.text import aligned, number, percent, short
 from renascent.reports.entropy import Entropy, policy_entropy
 from renascent.reports.gain import gain_table
+from renascent.reports.uniform import uniform_score, uniform_table
 from renascent.strategies import FAMILIES
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def summary(result: Record) -> str:
     gained = gain_table(result)
     gained += [""] * bool(gained)
     bounds = [""] * bool(about.costs) + budget_table(about.costs)
+    beside = uniform_table(result)
+    bounds += [""] * bool(beside) + beside
     undecided = ["", moved.undecided] if moved and moved.undecided else []
     return "\n".join([title, "", *cell, "", about.arch, "", *gained, aligned(rows), *bounds, *undecided])
 
@@ -62,6 +65,8 @@ def _accuracies(result: Record) -> list[tuple[str, str]]:
         if others := [cell.scores[split] for cell in training.random_cells]:
             what = "random architectures" if training.random_within else "random cells"
             rows.append((what, _compared(score, others, baseline_description(training))))
+        if beside := uniform_score(result, training, split):
+            rows.append(("uniform scaling", beside))
         if reference := training.reference:
             origin = "as it was given" if reference.given else "from fresh weights, without a teacher"
             rows.append(("reference network", f"{percent(reference.scores[split])} ({origin})"))

@@ -78,11 +78,20 @@ class Decided:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scaled:
+    """The reference scaled uniformly to the budget of a search. costs: counted, and as predicted of what is bounded."""
+
+    arch: str
+    costs: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class About:
     """arch.json: what a search found, and what it costs.
 
     not_counted: operations that are not among the macs.  decisions: of a user's model, which only its code could tell.
     preparation: how the images of the search became inputs; None where its task, or an earlier version, did not say.
+    uniform: of a search of sizes inside a budget, what scaling alone gives there.
     """
 
     space: str
@@ -106,6 +115,7 @@ class About:
     decisions: dict[str, Decided] = field(default_factory=dict, metadata=ABSENT)
     preparation: Preparation | None = field(default=None, metadata=ABSENT)
     original: Original | None = field(default=None, metadata=ABSENT)
+    uniform: Scaled | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +179,16 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Uniform:
+    """`Scaled`, trained identically. init: where its weights began.  costs: as there.  scores: of each split."""
+
+    arch: str
+    init: str
+    costs: dict[str, float] = field(default_factory=dict, metadata=ABSENT)
+    scores: dict[str, float] = field(metadata=REST)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Network:
     """Another network of the space that was searched, with the same decisions, and the shape of its data."""
 
@@ -207,11 +227,14 @@ class Training:
     searched_epochs: Whole = field(default=0, metadata=ABSENT)
     preparation: Preparation | None = field(default=None, metadata=ABSENT)
     given_scores: dict[str, float] = field(default_factory=dict, metadata=ABSENT)
+    uniform: Uniform | None = field(default=None, metadata=ABSENT)
 
     def __post_init__(self) -> None:
         for split in self.scores:
             if any(split not in cell.scores for cell in self.random_cells):
                 raise ValueError(f"random_cells: a score of {split} is missing")
+            if self.uniform and split not in self.uniform.scores:
+                raise ValueError(f"uniform.{split} is missing")
             if self.reference and split not in self.reference.scores:
                 raise ValueError(f"reference.scores.{split} is missing")
         if not self.scores:

@@ -1,4 +1,4 @@
-"""Retrain the result of a search: fresh or inherited weights, with or without a teacher, with random baselines."""
+"""Retrain the result of a search: fresh or inherited weights, with or without a teacher, with its baselines."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from renascent.loops.run import check_seed
 from renascent.loops.weightsfile import save_weights
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
-from renascent.results.baselines import Baselines
-from renascent.results.facts import Cell, Network, Reference, Teacher, Training
+from renascent.results.baselines import UNIFORM, Baselines, uniform_of
+from renascent.results.facts import Cell, Network, Reference, Scaled, Teacher, Training, Uniform
 from renascent.results.sealed import write_sealed
 from renascent.results.trainer import Trainer, splits
 from renascent.tasks.distill import Distillation, Distilled
@@ -58,13 +58,15 @@ class Retraining:
     rest: Rest = ALONE
     momentum: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def run(self, random_cells: int) -> Fitted:
-        """Train, in this order: the reference if it is needed, the chosen network, random cells. Write what came out.
+    def run(self, random_cells: int, *, uniform: bool = False) -> Fitted:
+        """Train, in this order: the reference if it is needed, the chosen network, what it is compared with. Write it.
 
+        random_cells: so many random architectures.  uniform: the uniformly scaled network, before those.
         Raises UserError for what cannot be had, before a folder is made.
         """
         self._check()
         baselines = Baselines.of(self.result, self.seed, random_cells)
+        scaled = uniform_of(self.result) if uniform else None
         taught, name = self._given_teacher()
         how = self._how(name, taught)
         net, run = self._trainer.begin(self.folder, self.result.arch, how, prune=self.prune)
@@ -73,9 +75,10 @@ class Retraining:
             task = self._lessons(taught, reference)
             state = self._state(reference)
             chosen = self._trainer.finish(net, run, self.result.arch, task, state)
+            beside = self._uniform(scaled, task, how, state) if scaled else None
             cells = self._cells(baselines, task, how, None if self.init == "shared" else state)
             save_weights(self.folder / "weights.safetensors", chosen.net)
-            about: Json = {"random_cells": cells, "random_within": baselines.budget}
+            about: Json = {"random_cells": cells, "random_within": baselines.budget, "uniform": beside}
             if reference is not None and self.reference is not None:
                 arch, given = self.space.space.format(self.reference), self.space.trained is not None
                 about["reference"] = Reference(arch=arch, scores=reference.scores, given=given)
@@ -94,6 +97,11 @@ class Retraining:
     def space(self) -> SpaceConfig:
         """The space whose networks are trained."""
         return self.network or self.result.space
+
+    @property
+    def _init(self) -> str:
+        """Where weights start, by name."""
+        return self.init if isinstance(self.init, str) else "given"
 
     @property
     def _trainer(self) -> Trainer:
@@ -196,6 +204,21 @@ class Retraining:
             return {}
         return {split: accuracy(at_resolution(own, self.reference).to(self.task.device), self.task, split)}
 
+    def _uniform(self, scaled: Scaled, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> Uniform:
+        """Train the uniformly scaled network with the same teacher and start, but for the search's shared weights.
+
+        In their place it has those of the user's own model, its channels in order, as it would have without a search.
+        """
+        arch, init = self.space.space.parse(scaled.arch), self._init
+        if init == "shared" and self.space.given is not None:
+            init, how = "model", how | {"init": {"name": "model"}}
+            state = self.space.supernet(self.task.channels, self.task.classes).extract(arch).state_dict()
+        elif init == "shared":
+            init, how, state = "fresh", {key: value for key, value in how.items() if key != "init"}, None
+        net, run = self._trainer.begin(self.folder / UNIFORM, arch, how, prune=self.prune)
+        scores = self._trainer.finish(net, run, arch, task, state).scores
+        return Uniform(arch=scaled.arch, init=init, costs=scaled.costs, scores=scores)
+
     def _cells(self, baselines: Baselines, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> list[Cell]:
         """Train random architectures with the same teacher and start, but for the search's shared weights.
 
@@ -214,7 +237,7 @@ class Retraining:
         if self.network:
             about["network"] = Network(space_config=written(self.network), **data)
         lessons = task if teacher is not None and isinstance(task, Distilled) else None
-        init = self.init if isinstance(self.init, str) else "given"
+        init = self._init
         return Training(
             task=self.task.name,
             same_data=self.result.searched_on(self.task),

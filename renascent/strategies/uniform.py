@@ -8,6 +8,7 @@ from renascent.core.errors import UserError
 from renascent.core.fields import settings
 from renascent.core.gates import ONE_HOT_DECISIONS
 from renascent.core.protocols import Setup
+from renascent.core.space import Arch, Space
 from renascent.strategies._families import middles, nested
 
 
@@ -31,9 +32,12 @@ class Uniform:
     resolution: bool = False
 
     def family(self, setup: Setup) -> NDArray[np.int64]:
-        space, reference = setup.space, setup.reference
-        if reference is None:
-            raise UserError(f"space '{space.name}' has no reference network to be scaled: search it")
+        if setup.reference is None:
+            raise UserError(f"space '{setup.space.name}' has no reference network to be scaled: search it")
+        return self.row(setup.space, setup.reference)
+
+    def row(self, space: Space, reference: Arch) -> NDArray[np.int64]:
+        """Return `family` of a space and its reference network, which is all that it goes by."""
         kept = {name for name in space.decisions if is_depth(name) and not self.depth}
         kept |= set() if self.resolution else ONE_HOT_DECISIONS
         moved = [name for name in space.decisions if name not in kept]

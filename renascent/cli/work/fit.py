@@ -40,6 +40,7 @@ def run(
     larger = recipe.network_for(result, task, **(network or {})) if recipe else _changed(result, network or {})
     larger = result.widened(flags.widen, task, larger) if flags.widen else larger
     first = [f"{REFERENCE} network"] if REFERENCE in (flags.teacher, flags.init) else []
+    scaled = ["uniform scaling"] if flags.uniform else []
     cells = [f"random cell {number + 1} of {flags.random_cells}" for number in range(flags.random_cells)]
     with Counted() as bars:
         bars.say(f"training {cut(str(result.facts['arch']))} on {task}; folder {result.folder / 'fit'}")
@@ -53,8 +54,9 @@ def run(
             prune=flags.prune,
             network=larger,
             random_cells=flags.random_cells,
+            uniform=flags.uniform,
             resume=flags.resume,
-            say=Live(bars, [*first, "training", *cells]),
+            say=Live(bars, [*first, "training", *scaled, *cells]),
         )
         return told(result, f"renascent export {result.folder} --to onnx")
 

@@ -20,6 +20,7 @@ from renascent.nets import SPACES
 from renascent.reports.entropy import policy_entropy
 from renascent.reports.gain import gain_facts
 from renascent.reports.summary import summary
+from renascent.reports.uniform import uniform_facts
 from renascent.tasks.images import ImageTask
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
@@ -84,5 +85,7 @@ def told(result: Result, following: str = "") -> Outcome:
         facts["policy"] = {"entropy": {"start": moved.start, "end": moved.end}, "undecided": moved.undecided}
     if gained := gain_facts(result):
         facts["gain"] = gained
+    if beside := uniform_facts(result):
+        facts["beside_uniform"] = beside
     last = f"next: {following}; the report is {page}" if following else f"report: {page}"
     return Outcome(facts, f"{summary(result)}\n\n{last}")
