@@ -65,17 +65,16 @@ class Result(Record):
         inherited = found.state.net.extract(found.arch)
         calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
         costs = costs_of(space, found.arch, task, goals, seen, table)
+        fair = as_measured(tuple(goals), costs)
         facts = About(
-            space=asked.space,
+            **{name: getattr(asked, name) for name in ("space", "strategy", "seed", "space_config")},
             arch=space.space.format(found.arch),
-            strategy=asked.strategy,
-            seed=asked.seed,
             task=asked.task.name,
-            space_config=asked.space_config,
             channels=task.channels,
             size=task.size,
             classes=task.classes,
             search_score=found.score,
+            scored_by=asked.score,
             search_seconds=round(found.seconds, 3),
             truth=replace(asked.truth, accuracy=found.truth) if asked.truth else None,
             params=params(net),
@@ -86,9 +85,7 @@ class Result(Record):
             plane=plane(space, found.arch, goals, score, given, task.classes),
             decisions=decided(space),
             preparation=task.preparation,
-            uniform=beside_uniform(space, as_measured(tuple(goals), costs), given, task.classes)
-            if asked.strategy != UNIFORM
-            else None,
+            uniform=None if asked.strategy == UNIFORM else beside_uniform(space, fair, given, task.classes),
             original=original(space, found, inherited, task, asked.seed, clock if bounded else measure),
         )
         save_weights(folder / "shared.safetensors", inherited)

@@ -24,6 +24,7 @@ from renascent.costs.budget import Budget
 from renascent.costs.latency.blocks import BlockLatency
 from renascent.costs.latency.clock import EAGER
 from renascent.costs.latency.table import Lut
+from renascent.experiment.judging import ACCURACY, judge_of
 from renascent.experiment.result import Result
 from renascent.loops.run import Run, check_seed
 from renascent.loops.share import begin, share
@@ -53,6 +54,7 @@ def search(
     pretrained: Mapping[str, Tensor] | None = None,
     finish: int | None = None,
     sandwich: int = 0,
+    score: str = "accuracy",
     say: Say = lambda event: None,
 ) -> Result:
     """Search `space` for the best architecture on `task` by shared weights, and return it.
@@ -82,6 +84,8 @@ def search(
     sandwich: in a space of sizes, how many between the largest and the smallest a weight step learns from beside these
     two (arXiv:1903.05134): what the strategy drew, and others drawn uniformly. All but the largest learn what that
     answers, or with a teacher what that does. 0: a weight step learns from what the strategy drew alone.
+    score: what candidates are chosen by, on validation images: their "accuracy", or in a search of sizes "agreement",
+    minus the divergence of their answers from those of the model as given: yours, or the reference with `pretrained`.
     say: hears every event as it happens.
 
     Raises BudgetError for a budget that cannot be kept, UserError for a table of another space or without that problem
@@ -99,8 +103,8 @@ def search(
     order = _ranked(space, strategy, task, pretrained, bounds)
     where: Any = {"latency": latency, "runtime": runtime, "folder": folder, "resume": resume}
     ready = prepare(space, task, bounds, **where) if bounds else None
-    table = ready.table if ready else table_of(latency)
-    config |= _beside(space, known, pretrained, bounds, table, runtime, finish, sandwich)
+    table, judge = ready.table if ready else table_of(latency), judge_of(score, space, strategy, task, pretrained)
+    config |= _beside(space, known, pretrained, bounds, table, runtime, finish, sandwich, score)
     goals, start = (ready.goals, ready.start) if ready else ((), None)
     # as the network below: what cannot be had is refused before a folder is made
     steps = epochs * task.streams(seed, batch).train.steps_per_epoch
@@ -108,7 +112,7 @@ def search(
     with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
         torch.manual_seed(seed)
         net = _supernet(space, task, order.state)
-        more = space.reference, order.strengths, rest, sandwich, steps
+        more = space.reference, order.strengths, rest, sandwich, steps, judge
         setup = Setup(net, task, net.space, rule, seed, goals, start, epochs, *more)
         state = begin(strategy, setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
@@ -183,6 +187,7 @@ def _beside(
     runtime: str,
     finish: int | None,
     sandwich: int,
+    score: str,
 ) -> dict[str, Any]:
     """Return what a configuration says beside, of what was asked for only."""
     found = {
@@ -192,6 +197,7 @@ def _beside(
         "budget": bounds and str(bounds),
         "finish": finish,
         "sandwich": sandwich,
+        "score": score if score != ACCURACY else None,
         "latency_table": table.sha256 if table else None,
         "runtime": runtime if bounds and runtime != "eager" else None,
     }

@@ -29,9 +29,10 @@ from renascent.reports.summary import (
     baseline_description,
     counted,
     elsewhere,
-    inside_accuracy,
+    inside_score,
     multiple,
     not_counted,
+    score_text,
     searched,
     table_accuracy,
     training_description,
@@ -131,8 +132,8 @@ def _tiles(result: Record) -> Iterator[tuple[str, str, str]]:
     for split, score in training.scores.items() if training else ():
         name = "test accuracy" if split == "test" else "validation accuracy"
         yield name, percent(score), _versus(result, training, split) if training else ""
-    where, weights = inside_accuracy(result)
-    yield where, percent(about.search_score), f"with {weights}, on one validation batch"
+    where, weights = inside_score(result)
+    yield where, score_text(about.search_score, about.scored_by), f"with {weights}, on one validation batch"
     if told := about.truth:
         yield "accuracy in the table", *table_accuracy(told)
     yield "parameters", f"{about.params:,}", ""

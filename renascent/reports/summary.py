@@ -50,8 +50,8 @@ def _entropy(result: Record) -> Entropy | None:
 
 
 def _accuracies(result: Record) -> list[tuple[str, str]]:
-    inside = percent(result.about.search_score)
-    where, weights = inside_accuracy(result)
+    inside = score_text(result.about.search_score, result.about.scored_by)
+    where, weights = inside_score(result)
     rows = [(where, f"{inside} ({weights}, one validation batch)")]
     if told := result.about.truth:
         rows.append(("accuracy in the table", "{} ({})".format(*table_accuracy(told))))
@@ -78,11 +78,28 @@ def searched(result: Record) -> bool:
     return result.about.strategy not in FAMILIES
 
 
-def inside_accuracy(result: Record) -> tuple[str, str]:
-    """Return what the accuracy of a result before its training is called, and with which weights it was."""
+def inside_score(result: Record) -> tuple[str, str]:
+    """Return what the score of a result before its training is called, and with which weights it was."""
     if searched(result):
-        return "accuracy in the search", "shared weights"
+        agreed = result.about.scored_by == "agreement"
+        name = "agreement with the model as given" if agreed else "accuracy in the search"
+        return name, "shared weights"
     return "accuracy before training", "the weights that it starts from"
+
+
+def score_scale(scored_by: str) -> tuple[str, float]:
+    """Return the unit that scores inside a supernet are shown in, and the factor to it."""
+    return ("nats", 1.0) if scored_by == "agreement" else ("%", 100.0)
+
+
+def score_text(score: float, scored_by: str) -> str:
+    """Write a score inside a supernet.
+
+    >>> score_text(0.91256, "accuracy"), score_text(-0.123456, "agreement")
+    ('91.26 %', '-0.1235 nats')
+    """
+    unit, factor = score_scale(scored_by)
+    return percent(score) if unit == "%" else f"{factor * score:.4f} {unit}"
 
 
 def elsewhere(result: Record, between: str) -> str:

@@ -91,6 +91,7 @@ class About:
 
     not_counted: operations that are not among the macs.  decisions: of a user's model, which only its code could tell.
     preparation: how the images of the search became inputs; None where its task, or an earlier version, did not say.
+    scored_by: what `search_score` and those of `plane` are: accuracy, or agreement (nats).
     uniform: of a search of sizes inside a budget, what scaling alone gives there.
     """
 
@@ -104,6 +105,7 @@ class About:
     size: tuple[Count, Count]
     classes: Count
     search_score: float
+    scored_by: str = field(default="accuracy", metadata=ABSENT)
     search_seconds: NonNegative
     truth: Truth | None = field(default=None, metadata=ABSENT)
     params: Whole
@@ -149,6 +151,7 @@ class Asked:
     budget: str | None = None
     finish: Whole = 0
     sandwich: Whole = 0
+    score: str = "accuracy"
     model: Any = None
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from renascent.core.decisions import is_depth
 from renascent.core.errors import BudgetError, UserError
+from renascent.core.nested import uniform_rows
 from renascent.core.protocols import Goal, SpaceConfig
 from renascent.core.space import Arch
 from renascent.core.within import largest
@@ -14,10 +15,9 @@ from renascent.costs.scaling import is_size_space
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 from renascent.results.facts import Scaled
-from renascent.strategies.uniform import Uniform
 
-WAYS = (Uniform(), Uniform(depth=True), Uniform(depth=True, resolution=True))
-"""How the reference is scaled: widths alone, then more with them."""
+WAYS = ((False, False), (True, False), (True, True))
+"""Whether depths, and the resolution, are scaled with the widths."""
 
 MORE = 2
 """Scaling more is the baseline where it keeps so many times the multiply-accumulates: what bounds latency is often the
@@ -34,9 +34,10 @@ def uniform_within(space: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, 
     reference, inside = space.reference, list[Arch]()
     if reference is None or not goals or not is_size_space(space):
         return None
-    for way in WAYS:
+    for depth, resolution in WAYS:
+        rows = uniform_rows(space.space, reference, depth=depth, resolution=resolution)
         with contextlib.suppress(BudgetError):
-            inside.append(largest(space.space, goals, way.row(space.space, reference)))
+            inside.append(largest(space.space, goals, rows))
     with contextlib.suppress(UserError):  # not of every model it is known what it multiplies
         work = cost_of("macs", space, shape, classes)
         kept = [float(work.exact(space.space.indices(arch)[None])[0]) for arch in inside]

@@ -11,6 +11,7 @@ from renascent.cli.commands.command import (
     WEIGHTS,
     Command,
     Runtime,
+    ScoredBy,
     check_data,
     recipe_of,
 )
@@ -51,6 +52,8 @@ class SearchingFlags:
             weights teaches throughout.
         sandwich: in a space of sizes, how many between the largest and the smallest a weight step learns from beside
             these two; what the strategy draws is one of them.
+        score: what candidates are chosen by: accuracy, or in a search of sizes agreement, how close their answers to
+            validation images are to those of the model as given (`--pretrained`, or your own with `--weights`).
         batch: images a step draws, of each stream.
         seed: of everything random.
         out: the run folder; runs/SPACE-STRATEGY-DATA-SEED if not given.
@@ -64,6 +67,7 @@ class SearchingFlags:
     epochs: Count = 100
     finish: Count | None = None
     sandwich: Annotated[int, Range(0, 64)] = 0
+    score: ScoredBy = "accuracy"
     batch: Count = 64
     seed: Whole = 0
     out: str | None = None
