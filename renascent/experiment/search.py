@@ -24,20 +24,22 @@ from renascent.costs.budget import Budget
 from renascent.costs.latency.blocks import BlockLatency
 from renascent.costs.latency.clock import EAGER
 from renascent.costs.latency.table import Lut
+from renascent.experiment.defaults import default_strategy
+from renascent.experiment.forecast import forecast
 from renascent.experiment.judging import ACCURACY, judge_of
 from renascent.experiment.result import Result
 from renascent.loops.run import Run, check_seed
 from renascent.loops.share import begin, share
 from renascent.nets import RECORDED
 from renascent.nets.sizes.inherit import first_k
-from renascent.results.budgeted import prepare, settle, table_of
+from renascent.results.budgeted import Budgeted, prepare, settle, table_of
 from renascent.results.finish import Finish
 from renascent.strategies import NAMED
 
 
 def search(
     space: SpaceConfig,
-    strategy: OneShot | Family,
+    strategy: OneShot | Family | None,
     task: Task,
     *,
     epochs: int = 100,
@@ -59,7 +61,8 @@ def search(
 ) -> Result:
     """Search `space` for the best architecture on `task` by shared weights, and return it.
 
-    strategy: how to search; or a `Family`, which takes the largest network of a row inside the budget: nothing is then
+    strategy: how to search, None for what is measured to be a good default for the kind of space (experiment/defaults);
+    or a `Family`, which takes the largest network of a row inside the budget: nothing is then
     trained, whatever `epochs` says, and the channels of trained weights are put in order, the strongest first.
     epochs: passes over the training split.  batch: images a step draws from each stream.
     weights: how the shared weights learn; the papers' setting unless given.
@@ -91,6 +94,7 @@ def search(
     Raises BudgetError for a budget that cannot be kept, UserError for a table of another space or without that problem
     and for a folder that cannot be used, Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
+    strategy = strategy or default_strategy(space)
     epochs = _checked(strategy, epochs, batch, seed, finish, sandwich)
     rule, about = weights or WeightRule(), {"batch": batch, "seed": seed}
     then = Finish(space=space, task=task, weights=rule, searched=epochs, epochs=finish or 0, **about)
@@ -119,9 +123,7 @@ def search(
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
                 return then.train(Result.load(folder, space), resume=resume, say=say)
-            if ready:
-                ready.keep(folder)
-                say({"event": "feasible", "table": str(ready)})
+            _announced(ready, folder, forecast(space, strategy, task, steps, batch, goals), say)
             first = share(strategy, state.setup, state=state, epochs=epochs, batch=batch, run=run, say=say, truth=known)
             clock = ready.clock if ready else EAGER
             found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
@@ -129,6 +131,15 @@ def search(
                 say(run.event("settled", arch=space.space.format(found.arch), score=found.score))
             chosen = Result.save_new(folder, space, found, task, goals, seen, table, clock)
             return then.train(chosen, resume=resume, say=say)
+
+
+def _announced(ready: Budgeted | None, folder: Path, expected: str, say: Say) -> None:
+    """Keep what the budget is measured by, and say what is possible inside it and what the search will cost."""
+    if ready:
+        ready.keep(folder)
+        say({"event": "feasible", "table": str(ready)})
+    if expected:
+        say({"event": "forecast", "text": expected})
 
 
 def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int, finish: int | None, sandwich: int) -> int:

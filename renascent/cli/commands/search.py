@@ -20,6 +20,7 @@ from renascent.core.bounds import LATENCY, read_budget
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, Range, Whole, settings
 from renascent.core.names import name_of
+from renascent.experiment.defaults import DEFAULTS, named_default
 from renascent.nets import SPACES
 from renascent.strategies import FAMILIES, NAMED, STRATEGIES
 from renascent.tasks import DATASETS
@@ -28,7 +29,9 @@ EXAMPLE = "renascent search nats-topology --strategy gdas --data digits"
 
 ABOUT = f"""Search a space for the best architecture on your data, by weights that all architectures share.
 
-Strategies: {", ".join(STRATEGIES)}.
+Strategies: {", ".join(STRATEGIES)}. Unless you name one: {DEFAULTS["sizes"].strategy} for sizes, \
+{DEFAULTS["nats-topology"].strategy} for nats-topology, {DEFAULTS["cells"].strategy} for DARTS cells and trees, \
+{DEFAULTS["chains"].strategy} for chains, {DEFAULTS["subsets"].strategy} where any of several are kept.
 
 Without a search, the largest network that a budget allows, in seconds: {", ".join(FAMILIES)}.
 
@@ -44,7 +47,7 @@ class SearchingFlags:
     """What every search by shared weights is asked.
 
     Args:
-        strategy: how to search.
+        strategy: how to search; a default for the kind of space if not given.
         data: name of a data set, or a folder of images.
         epochs: passes over the training images.
         finish: epochs in which the network found then trains on, alone; the search is then the first part of its
@@ -125,9 +128,10 @@ def command(words: Sequence[str]) -> Command:
     recipe = recipe_of(given.get("--recipe"), "search")
     base = recipe.search if recipe else None
     space = chosen("space", SPACES, alone[0] if alone else None, base and base.space)
-    strategy = chosen("strategy", NAMED, given.get("--strategy"), base and base.strategy)
     place = alone[0] if alone else space and name_of(space, SPACES)
-    name = given.get("--strategy") or (strategy and name_of(strategy, NAMED))
+    named = given.get("--strategy") or (None if base or not space else named_default(place, given))
+    strategy = chosen("strategy", NAMED, named, base and base.strategy)
+    name = named or (strategy and name_of(strategy, NAMED))
     main, options, weights = SearchFlags(strategy=name), OPTIONS(), WEIGHTS()
     if base:
         seeds = () if "--seed" in given else base.seeds
@@ -146,7 +150,6 @@ def command(words: Sequence[str]) -> Command:
         },
         needs={
             **({} if space else {"space": f"which space? name one of {', '.join(SPACES)}, as in: {EXAMPLE}"}),
-            "strategy": f"--strategy is missing: give one of {', '.join(NAMED)}, as in: {EXAMPLE}",
         },
         check=_check,
         chosen=[place] * bool(space) + ["--strategy", name] * bool(strategy),
