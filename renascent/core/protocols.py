@@ -40,11 +40,11 @@ P = TypeVar("P", bound=nn.Module | None)
 """What a strategy learns about decisions."""
 
 Score = Callable[[Arch], float]
-"""Architecture -> its score inside the supernet (accuracy in [0, 1]; higher is better)."""
+"""Architecture -> its score inside the supernet (an accuracy in [0, 1] or an agreement; higher is better)."""
 
 
 class Loss(NamedTuple):
-    """loss: scalar to minimise, with gradient.  score: scalar in [0, 1], higher is better, detached."""
+    """loss: scalar to minimise, with gradient.  score: scalar, higher is better, detached; an accuracy is in [0, 1]."""
 
     loss: Tensor
     score: Tensor
@@ -146,6 +146,7 @@ class Setup:
     rest: of the training that the search is the first part of.
     sandwich: sizes between the largest and the smallest from which a weight step learns beside these two, the one that
         the strategy drew and others drawn uniformly; 0: a weight step learns from what the strategy drew alone.
+    judge: the task whose score candidates are chosen by, where that is another than the task's own.
     """
 
     net: Supernet
@@ -161,6 +162,7 @@ class Setup:
     rest: Rest = ALONE
     sandwich: int = 0
     steps: int = 0
+    judge: Task | None = None
 
     def generator(self) -> torch.Generator:
         """Return a generator on the CPU, so that a seed means the same draws on every device."""

@@ -19,6 +19,7 @@ from renascent.loops.weightsfile import save_weights, write_tensors
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
 from renascent.reports.live import shown
+from renascent.results.baselines import UNIFORM, as_measured
 from renascent.results.budgeted import costs_of
 from renascent.results.calibration import calibrate
 from renascent.results.facts import About, Asked
@@ -30,6 +31,7 @@ from renascent.results.prepared import description, preparation_of, prepared
 from renascent.results.record import MOMENTUM, Record, decided
 from renascent.results.retrain import REFERENCE, Retraining
 from renascent.results.sealed import write_sealed
+from renascent.results.uniform import beside_uniform
 from renascent.results.widening import widened
 from renascent.tasks.distill import Distillation
 
@@ -65,27 +67,28 @@ class Result(Record):
         score, given = Scorer(found.state), (task.channels, *task.size)
         inherited = found.state.net.extract(found.arch)
         calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
+        costs = costs_of(space, found.arch, task, goals, seen, table)
+        fair = as_measured(tuple(goals), costs)
         facts = About(
-            space=asked.space,
+            **{name: getattr(asked, name) for name in ("space", "strategy", "seed", "space_config")},
             arch=space.space.format(found.arch),
-            strategy=asked.strategy,
-            seed=asked.seed,
             task=asked.task.name,
-            space_config=asked.space_config,
             channels=task.channels,
             size=task.size,
             classes=task.classes,
             search_score=found.score,
+            scored_by=asked.score,
             search_seconds=round(found.seconds, 3),
             truth=replace(asked.truth, accuracy=found.truth) if asked.truth else None,
             params=params(net),
             macs=counted.macs,
             not_counted=counted.unknown,
             latency_ms=latency,
-            costs=costs_of(space, found.arch, task, goals, seen, table),
+            costs=costs,
             plane=plane(space, found.arch, goals, score, given, task.classes),
             decisions=decided(space),
             preparation=task.preparation,
+            uniform=None if asked.strategy == UNIFORM else beside_uniform(space, fair, given, task.classes),
             original=original(space, found, inherited, task, asked.seed, clock if bounded else measure),
             cited=tuple(cited),
         )
@@ -109,6 +112,7 @@ class Result(Record):
         network: SpaceConfig | None = None,
         random_cells: int = 0,
         name: str | None = None,
+        uniform: bool = False,
         resume: bool = False,
         progress: bool = True,
         say: Say = lambda event: None,
@@ -124,6 +128,8 @@ class Result(Record):
         data may have other sizes and classes than the search's.
         random_cells: so many random architectures are then trained identically, for comparison: inside the budget that
         the search kept, same teacher, same start (fresh where it is "shared", which nothing but the chosen one has).
+        uniform: the reference scaled uniformly to the search's budget is then trained identically, for comparison;
+        where the start is "shared" it has your own model's weights, its strongest channels first, or fresh ones.
         name: of this training among several, each in a folder of its own; `named` chooses one of them afterwards.
         resume: go on with an interrupted training.
         progress: show on standard error how it goes: bars on a terminal, a line an epoch elsewhere.
@@ -134,7 +140,8 @@ class Result(Record):
         """
         others = [f"random cell {number + 1} of {random_cells}" for number in range(random_cells)]
         trains_first = REFERENCE in (teacher, init) and (network or self.space).trained is None
-        labels = [*([f"{REFERENCE} network"] if trains_first else []), "training", *others]
+        scaled = ["uniform scaling"] if uniform else []
+        labels = [*([f"{REFERENCE} network"] if trains_first else []), "training", *scaled, *others]
         with shown(labels if progress else [], say) as hear:
             training = Retraining(
                 result=self,
@@ -150,7 +157,7 @@ class Result(Record):
                 say=hear,
                 name=name,
             )
-            return training.run(random_cells)
+            return training.run(random_cells, uniform=uniform)
 
     def widened(self, budget: str, task: Task | None = None, network: SpaceConfig | None = None) -> SpaceConfig:
         """Return the space with the most channels whose network of what was found keeps a budget: `network` of `fit`.

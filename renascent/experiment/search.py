@@ -25,20 +25,23 @@ from renascent.costs.budget import Budget
 from renascent.costs.latency.blocks import BlockLatency
 from renascent.costs.latency.clock import EAGER
 from renascent.costs.latency.table import Lut
+from renascent.experiment.defaults import default_strategy
+from renascent.experiment.forecast import forecast
+from renascent.experiment.judging import ACCURACY, judge_of
 from renascent.experiment.result import Result
 from renascent.loops.run import Run, check_seed
 from renascent.loops.share import begin, share
 from renascent.nets import RECORDED
 from renascent.nets.sizes.inherit import first_k
 from renascent.reports.live import shown
-from renascent.results.budgeted import prepare, settle, table_of
+from renascent.results.budgeted import Budgeted, prepare, settle, table_of
 from renascent.results.finish import Finish
 from renascent.strategies import NAMED
 
 
 def search(
     space: SpaceConfig,
-    strategy: OneShot | Family,
+    strategy: OneShot | Family | None,
     task: Task,
     *,
     epochs: int = 100,
@@ -55,12 +58,14 @@ def search(
     pretrained: Mapping[str, Tensor] | None = None,
     finish: int | None = None,
     sandwich: int = 0,
+    score: str = "accuracy",
     progress: bool = True,
     say: Say = lambda event: None,
 ) -> Result:
     """Search `space` for the best architecture on `task` by shared weights, and return it.
 
-    strategy: how to search; or a `Family`, which takes the largest network of a row inside the budget: nothing is then
+    strategy: how to search, None for what is measured to be a good default for the kind of space (experiment/defaults);
+    or a `Family`, which takes the largest network of a row inside the budget: nothing is then
     trained, whatever `epochs` says, and the channels of trained weights are put in order, the strongest first.
     epochs: passes over the training split.  batch: images a step draws from each stream.
     weights: how the shared weights learn; the papers' setting unless given.
@@ -85,12 +90,15 @@ def search(
     sandwich: in a space of sizes, how many between the largest and the smallest a weight step learns from beside these
     two (arXiv:1903.05134): what the strategy drew, and others drawn uniformly. All but the largest learn what that
     answers, or with a teacher what that does. 0: a weight step learns from what the strategy drew alone.
+    score: what candidates are chosen by, on validation images: their "accuracy", or in a search of sizes "agreement",
+    minus the divergence of their answers from those of the model as given: yours, or the reference with `pretrained`.
     progress: show on standard error how it goes: bars on a terminal, a line an epoch elsewhere.
     say: hears every event as it happens.
 
     Raises BudgetError for a budget that cannot be kept, UserError for a table of another space or without that problem
     and for a folder that cannot be used, Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
+    strategy = strategy or default_strategy(space)
     epochs = _checked(strategy, epochs, batch, seed, finish, sandwich)
     rule, about = weights or WeightRule(), {"batch": batch, "seed": seed}
     then = Finish(space=space, task=task, weights=rule, searched=epochs, epochs=finish or 0, **about)
@@ -106,24 +114,22 @@ def search(
     forked = torch.random.fork_rng([task.device] if task.device.type == "cuda" else [])
     with shown(labels, say) as hear, forked:
         ready = prepare(space, task, bounds, **where, say=hear) if bounds else None
-        table = ready.table if ready else table_of(latency)
-        config |= _beside(space, known, pretrained, bounds, table, runtime, finish, sandwich)
+        table, judge = ready.table if ready else table_of(latency), judge_of(score, space, strategy, task, pretrained)
+        config |= _beside(space, known, pretrained, bounds, table, runtime, finish, sandwich, score)
         goals, start = (ready.goals, ready.start) if ready else ((), None)
         # as the network below: what cannot be had is refused before a folder is made
         steps = epochs * task.streams(seed, batch).train.steps_per_epoch
         rest = then.rest()
         torch.manual_seed(seed)
         net = _supernet(space, task, order.state)
-        more = space.reference, order.strengths, rest, sandwich, steps
+        more = space.reference, order.strengths, rest, sandwich, steps, judge
         setup = Setup(net, task, net.space, rule, seed, goals, start, epochs, *more)
         state = begin(strategy, setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
                 return then.train(Result.load(folder, space), resume=resume, say=hear)
-            if ready:
-                ready.keep(folder)
-                hear({"event": "feasible", "table": str(ready)})
+            _announced(ready, folder, forecast(space, strategy, task, steps, batch, goals), hear)
             how: Any = {"epochs": epochs, "batch": batch, "run": run, "say": hear, "truth": known}
             first = share(strategy, state.setup, state=state, **how)
             clock = ready.clock if ready else EAGER
@@ -137,6 +143,15 @@ def search(
 def _sources(strategy: OneShot | Family) -> list[str]:
     """Return what a strategy of another package cites; ours are looked up when a report is written."""
     return [] if name_of(strategy, NAMED) in NAMED else references(place_of(type(strategy)))
+
+
+def _announced(ready: Budgeted | None, folder: Path, expected: str, say: Say) -> None:
+    """Keep what the budget is measured by, and say what is possible inside it and what the search will cost."""
+    if ready:
+        ready.keep(folder)
+        say({"event": "feasible", "table": str(ready)})
+    if expected:
+        say({"event": "forecast", "text": expected})
 
 
 def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int, finish: int | None, sandwich: int) -> int:
@@ -195,6 +210,7 @@ def _beside(
     runtime: str,
     finish: int | None,
     sandwich: int,
+    score: str,
 ) -> dict[str, Any]:
     """Return what a configuration says beside, of what was asked for only."""
     found = {
@@ -204,6 +220,7 @@ def _beside(
         "budget": bounds and str(bounds),
         "finish": finish,
         "sandwich": sandwich,
+        "score": score if score != ACCURACY else None,
         "latency_table": table.sha256 if table else None,
         "runtime": runtime if bounds and runtime != "eager" else None,
     }

@@ -216,7 +216,7 @@ def _random_feasible(space: Space, goals: Sequence[Goal], seed: int) -> list[Arc
 
 
 class Scorer:
-    """Score architectures inside the supernet: accuracy on one plain validation batch.
+    """Score architectures inside the supernet: accuracy, or what else the setup judges by, on one validation batch.
 
     It is the same for all, so that candidates differ by their own merit only.
     """
@@ -245,7 +245,7 @@ class Scorer:
 
     @torch.no_grad()
     def _judged(self, arch: Arch) -> Loss:
-        return self.setup.task.loss(self.setup.net, self.batch, one_hot(self.setup.space, arch))
+        return (self.setup.judge or self.setup.task).loss(self.setup.net, self.batch, one_hot(self.setup.space, arch))
 
 
 def _policy_facts(

@@ -10,7 +10,7 @@ from renascent.core.fields import AUTO
 from renascent.core.space import Subset
 
 if TYPE_CHECKING:
-    from renascent.results.facts import SearchEpoch
+    from renascent.results.epochs import SearchEpoch
     from renascent.results.record import Record
 
 HARDLY = 0.9

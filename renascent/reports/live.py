@@ -103,6 +103,8 @@ class Live:
                 self.bars.show("latency", event["done"], event["of"], " networks measured")
             case "feasible":
                 self.bars.say(event["table"])
+            case "forecast":
+                self.bars.say(event["text"])
             case "derived":
                 why = ", as the strategy's own choice scored no better than random ones"
                 self.bars.say(f"{label}: chose {cut(event['arch'])}{why if event.get('corrected') else ''}")

@@ -28,15 +28,18 @@ from renascent.reports.strip import strip
 from renascent.reports.summary import (
     baseline_description,
     elsewhere,
-    inside_accuracy,
+    inside_score,
     multiple,
     not_counted,
+    score_text,
     searched,
     table_accuracy,
     training_description,
 )
 from renascent.reports.trainings import compared, unfinished
-from renascent.results.facts import SearchEpoch, Session, Training, Truth
+from renascent.reports.uniform import uniform_notes, uniform_rows
+from renascent.results.epochs import SearchEpoch
+from renascent.results.facts import Session, Training, Truth
 from renascent.results.record import Record
 
 Rows = list[tuple[str, str]]
@@ -91,6 +94,8 @@ def _page(result: Record) -> Json:
         "shapes": sizereport.shapes(result),
         "plane": sizereport.plane(result),
         "budget": sizereport.budget(result.about.costs),
+        "uniform": uniform_rows(result),
+        "uniform_notes": list(uniform_notes(result)),
         "costs": _costs(result),
         "random_cells": _random_cells(result),
         "baseline_description": baseline_description(training, "random ") if training else "",
@@ -126,8 +131,8 @@ def _tiles(result: Record) -> Iterator[tuple[str, str, str]]:
     for split, score in training.scores.items() if training else ():
         name = "test accuracy" if split == "test" else "validation accuracy"
         yield name, percent(score), _versus(result, training, split) if training else ""
-    where, weights = inside_accuracy(result)
-    yield where, percent(about.search_score), f"with {weights}, on one validation batch"
+    where, weights = inside_score(result)
+    yield where, score_text(about.search_score, about.scored_by), f"with {weights}, on one validation batch"
     if told := about.truth:
         yield "accuracy in the table", *table_accuracy(told)
     yield "parameters", f"{about.params:,}", ""

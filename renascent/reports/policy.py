@@ -15,7 +15,7 @@ from renascent.reports.cell import short
 from renascent.reports.entropy import counts, most, subsets
 from renascent.reports.plots import COLOURS, HUES, RULE, SOFT, Line, Picture, bare, chart, draw, epoch_axis, tip
 from renascent.reports.sizefigures import heat
-from renascent.results.facts import Epoch, SearchEpoch
+from renascent.results.epochs import Epoch, SearchEpoch
 from renascent.results.record import Record
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from renascent.reports.plots import COLOURS, SOFT
 from renascent.reports.policy import Drawing
 from renascent.reports.sizefigures import Dots, Size, bars, profile
 from renascent.reports.sizefigures import plane as plane_figure
-from renascent.reports.summary import inside_accuracy
+from renascent.reports.summary import inside_score, score_scale
 from renascent.results.facts import Cell, Cost
 from renascent.results.record import Record
 
@@ -67,14 +67,15 @@ def plane(result: Record) -> list[Drawing]:
     cost = next(iter(points[0].costs))
     held = result.about.costs.get(cost)
     about: dict[str, Any] = {"x_unit": UNITS.get(cost, "bytes"), "limit": held.limit if held else None}
-    at = {point.name: (point.costs[cost], 100 * point.score) for point in points}
+    scale_unit, factor = score_scale(result.about.scored_by)
+    at = {point.name: (point.costs[cost], factor * point.score) for point in points}
     scale = sorted((name for name in at if name != "found"), key=lambda name: at[name][0])
     series = [
         Dots("scaled", [at[name] for name in scale], SOFT, [f"reference, {name}" for name in scale], joined=True),
         Dots("found", [at["found"]], COLOURS[0]),
     ]
-    where, weights = inside_accuracy(result)
-    unit = f"{where} (%)"
+    where, weights = inside_score(result)
+    unit = f"{where} ({scale_unit})"
     words = f"With {weights}, on one validation batch: found, and the reference scaled uniformly."
     drawn = [(plane_figure(series, title=f"{unit} and {cost}", y_unit=unit, **about), Markup(words))]
     if trained := _trained(result, cost, {name: x for name, (x, _) in at.items()}):
@@ -103,6 +104,8 @@ def _trained(result: Record, cost: str, at: dict[str, float]) -> list[Dots]:
     split = next(iter(training.scores))
     random = [(x, 100 * cell.scores[split]) for cell in training.random_cells for x in _price(result, cell, cost)]
     found = [Dots("random", random, SOFT)] if random else []
+    if (beside := training.uniform) and cost in beside.costs:
+        found.append(Dots("uniform", [(beside.costs[cost], 100 * beside.scores[split])], COLOURS[2]))
     if training.reference:
         found.append(Dots("reference", [(at["reference"], 100 * training.reference.scores[split])], COLOURS[1]))
     return [*found, Dots("found", [(at["found"], 100 * training.scores[split])], COLOURS[0])]

@@ -13,6 +13,7 @@ from renascent.core.text import aligned, counted, number, percent, short
 from renascent.reports.entropy import Entropy, policy_entropy
 from renascent.reports.gain import gain_table
 from renascent.reports.trainings import comparison_table
+from renascent.reports.uniform import uniform_score, uniform_table
 from renascent.strategies import FAMILIES
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def summary(result: Record) -> str:
     gained += [""] * bool(gained)
     bounds = [""] * bool(about.costs) + budget_table(about.costs)
     busy = ["", result.latency.busy] if result.latency.busy else []
+    beside = uniform_table(result)
+    bounds += [""] * bool(beside) + beside
     undecided = ["", moved.undecided] if moved and moved.undecided else []
     several = comparison_table(result)
     several = [""] * bool(several) + several
@@ -53,8 +56,8 @@ def _entropy(result: Record) -> Entropy | None:
 
 
 def _accuracies(result: Record) -> list[tuple[str, str]]:
-    inside = percent(result.about.search_score)
-    where, weights = inside_accuracy(result)
+    inside = score_text(result.about.search_score, result.about.scored_by)
+    where, weights = inside_score(result)
     rows = [(where, f"{inside} ({weights}, one validation batch)")]
     if told := result.about.truth:
         rows.append(("accuracy in the table", "{} ({})".format(*table_accuracy(told))))
@@ -68,6 +71,8 @@ def _accuracies(result: Record) -> list[tuple[str, str]]:
         if others := [cell.scores[split] for cell in training.random_cells]:
             what = "random architectures" if training.random_within else "random cells"
             rows.append((what, _compared(score, others, baseline_description(training))))
+        if beside := uniform_score(result, training, split):
+            rows.append(("uniform scaling", beside))
         if reference := training.reference:
             origin = "as it was given" if reference.given else "from fresh weights, without a teacher"
             rows.append(("reference network", f"{percent(reference.scores[split])} ({origin})"))
@@ -79,11 +84,28 @@ def searched(result: Record) -> bool:
     return result.about.strategy not in FAMILIES
 
 
-def inside_accuracy(result: Record) -> tuple[str, str]:
-    """Return what the accuracy of a result before its training is called, and with which weights it was."""
+def inside_score(result: Record) -> tuple[str, str]:
+    """Return what the score of a result before its training is called, and with which weights it was."""
     if searched(result):
-        return "accuracy in the search", "shared weights"
+        agreed = result.about.scored_by == "agreement"
+        name = "agreement with the model as given" if agreed else "accuracy in the search"
+        return name, "shared weights"
     return "accuracy before training", "the weights that it starts from"
+
+
+def score_scale(scored_by: str) -> tuple[str, float]:
+    """Return the unit that scores inside a supernet are shown in, and the factor to it."""
+    return ("nats", 1.0) if scored_by == "agreement" else ("%", 100.0)
+
+
+def score_text(score: float, scored_by: str) -> str:
+    """Write a score inside a supernet.
+
+    >>> score_text(0.91256, "accuracy"), score_text(-0.123456, "agreement")
+    ('91.26 %', '-0.1235 nats')
+    """
+    unit, factor = score_scale(scored_by)
+    return percent(score) if unit == "%" else f"{factor * score:.4f} {unit}"
 
 
 def elsewhere(result: Record, between: str) -> str:

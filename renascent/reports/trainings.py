@@ -7,7 +7,8 @@ from typing import Any
 from renascent.core.files import Json
 from renascent.core.schema import written
 from renascent.core.text import aligned, number, percent
-from renascent.results.facts import Epoch, Training, read_epochs
+from renascent.results.epochs import Epoch, read_epochs
+from renascent.results.facts import Training
 from renascent.results.record import Record
 from renascent.results.trainings import begun, ended, training_folder
 

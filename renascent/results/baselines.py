@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,10 +17,16 @@ from renascent.core.within import nearest, none_inside, uniform
 from renascent.costs.budget import Budget, tightened
 from renascent.costs.latency.fitted import restored
 from renascent.costs.latency.sources import read_latency
+from renascent.costs.scaling import is_size_space
 from renascent.results.budgeted import TABLE_FILE, stored_latency
+from renascent.results.facts import Cost, Scaled
+from renascent.results.uniform import beside_uniform
 
 if TYPE_CHECKING:
     from renascent.results.record import Record
+
+UNIFORM = "uniform"
+"""The strategy whose result is the uniformly scaled network."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Baselines:
 def goals_of(result: Record) -> tuple[Goal, ...]:
     """Return the budget of a finished search, its latency as predicted; nothing where it had none.
 
-    If the prediction was off by a factor for the result, the latency limit is multiplied by that factor.
+    Its latency limit is that of `as_measured`.
     Raises UserError when the folder lacks what predicted a bounded latency.
     """
     text = result.asked.budget
@@ -70,13 +76,39 @@ def goals_of(result: Record) -> tuple[Goal, ...]:
         latency = read_latency(table, result.space, shape, classes)
     elif budget.timed:
         raise UserError(
-            f"{result.folder} does not hold what its budget {text} was measured by, so there are no random "
-            "architectures inside it: leave random_cells out"
+            f"{result.folder} does not hold what its budget {text} was measured by, so nothing inside it can be "
+            "compared with: leave random_cells and uniform out"
         )
     goals = budget.goals(result.space, shape, classes, latency, stored.reference_ms if stored else None)
-    recorded = result.about.costs.get(LATENCY)
-    # the search moved the predicted limit until the measured latency was feasible: its baselines get the same limit
+    return as_measured(goals, result.about.costs)
+
+
+def as_measured(goals: tuple[Goal, ...], costs: Mapping[str, Cost]) -> tuple[Goal, ...]:
+    """Return a budget for the baselines of a result: its predicted latency limit times what its prediction was off by.
+
+    costs: of the result. The search moved that limit until the measured latency was feasible: they get the same one.
+    """
+    recorded = costs.get(LATENCY)
     return tightened(goals, LATENCY, recorded.promised / recorded.measured) if recorded and recorded.measured else goals
+
+
+def uniform_of(result: Record) -> Scaled:
+    """Return the uniformly scaled network that a result is compared with.
+
+    Raises UserError where there is none: without a budget, in a space that is not one of sizes, where none is inside,
+    and of a result that is that network.
+    """
+    about, text = result.about, result.asked.budget
+    if about.strategy == UNIFORM:
+        raise UserError(f"{result.folder} is the uniformly scaled network itself: leave uniform out")
+    if not is_size_space(result.space) or text is None:
+        what = "has no budget" if text is None else f"is of {about.space}, which has no sizes to scale"
+        raise UserError(f"the search in {result.folder} {what}, so no uniformly scaled network: leave uniform out")
+    shape = about.channels, *about.size
+    found = about.uniform or beside_uniform(result.space, goals_of(result), shape, about.classes)
+    if found is None:
+        raise UserError(f"no uniformly scaled network keeps {text}: leave uniform out")
+    return found
 
 
 def sample_feasible(space: Space, goals: Sequence[Goal], rng: np.random.Generator) -> Arch:

@@ -1,19 +1,14 @@
 """What the files of a run folder say: one frozen dataclass for each object, its fields in the order of the keys."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from renascent.core.errors import UserError
 from renascent.core.fields import Count, NonNegative, Range, Whole
 from renascent.core.preparation import Preparation
-from renascent.core.schema import ABSENT, REST, checked
+from renascent.core.schema import ABSENT, REST
 from renascent.costs import Latency
 from renascent.loops.fit import Fit
-from renascent.loops.run import read_events
 from renascent.tasks.distill import Distillation
-
-E = TypeVar("E", bound="Epoch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +78,22 @@ class Decided:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scaled:
+    """The reference scaled uniformly to the budget of a search. costs: counted, and as predicted of what is bounded."""
+
+    arch: str
+    costs: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class About:
     """arch.json: what a search found, and what it costs.
 
     not_counted: operations that are not among the macs.  decisions: of a user's model, which only its code could tell.
     preparation: how the images of the search became inputs; None where its task, or an earlier version, did not say.
     cited: what a strategy of another package names as its source, since a report does not import it.
+    scored_by: what `search_score` and those of `plane` are: accuracy, or agreement (nats).
+    uniform: of a search of sizes inside a budget, what scaling alone gives there.
     """
 
     space: str
@@ -101,6 +106,7 @@ class About:
     size: tuple[Count, Count]
     classes: Count
     search_score: float
+    scored_by: str = field(default="accuracy", metadata=ABSENT)
     search_seconds: NonNegative
     truth: Truth | None = field(default=None, metadata=ABSENT)
     params: Whole
@@ -113,6 +119,7 @@ class About:
     preparation: Preparation | None = field(default=None, metadata=ABSENT)
     original: Original | None = field(default=None, metadata=ABSENT)
     cited: tuple[str, ...] = field(default=(), metadata=ABSENT)
+    uniform: Scaled | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +153,7 @@ class Asked:
     budget: str | None = None
     finish: Whole = 0
     sandwich: Whole = 0
+    score: str = "accuracy"
     model: Any = None
 
 
@@ -171,6 +179,16 @@ class Cell:
     """A random architecture trained identically. costs: of what is bounded.  scores: of each split."""
 
     arch: str
+    costs: dict[str, float] = field(default_factory=dict, metadata=ABSENT)
+    scores: dict[str, float] = field(metadata=REST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform:
+    """`Scaled`, trained identically. init: where its weights began.  costs: as there.  scores: of each split."""
+
+    arch: str
+    init: str
     costs: dict[str, float] = field(default_factory=dict, metadata=ABSENT)
     scores: dict[str, float] = field(metadata=REST)
 
@@ -214,11 +232,14 @@ class Training:
     searched_epochs: Whole = field(default=0, metadata=ABSENT)
     preparation: Preparation | None = field(default=None, metadata=ABSENT)
     given_scores: dict[str, float] = field(default_factory=dict, metadata=ABSENT)
+    uniform: Uniform | None = field(default=None, metadata=ABSENT)
 
     def __post_init__(self) -> None:
         for split in self.scores:
             if any(split not in cell.scores for cell in self.random_cells):
                 raise ValueError(f"random_cells: a score of {split} is missing")
+            if self.uniform and split not in self.uniform.scores:
+                raise ValueError(f"uniform.{split} is missing")
             if self.reference and split not in self.reference.scores:
                 raise ValueError(f"reference.scores.{split} is missing")
         if not self.scores:
@@ -248,41 +269,3 @@ class Session:
     threads: int
     versions: dict[str, str]
     git: Git | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """The event of an epoch of any training. metrics: means over its steps, and what was judged after it."""
-
-    event: str
-    epoch: Count
-    epochs: Count
-    metrics: dict[str, float] = field(metadata=REST)
-    seconds: float = 0.0
-    time: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchEpoch(Epoch):
-    """The event of an epoch of a search: what the strategy then thinks.
-
-    entropy: of each decision (nats).  likeliest: the mode.  truth: of that, in percent.  costs: expected, in times the
-    budget's limit.  sizes: mean and standard deviation of each.  policy_lr: then, of the strategy's optimiser.
-    """
-
-    entropy: dict[str, float]
-    likeliest: str
-    truth: float | None = None
-    costs: dict[str, float] = field(default_factory=dict)
-    sizes: dict[str, tuple[float, float]] = field(default_factory=dict)
-    policy_lr: float | None = None
-
-
-def read_epochs(kind: type[E], folder: Path) -> list[E]:
-    """Return the events of all epochs of a run. Raises UserError where one is damaged, or lacks what the others say."""
-    path, advice = Path(folder) / "events.jsonl", "it was edited; repeat the run"
-    found = [checked(kind, event, path, advice) for event in read_events(folder) if event["event"] == "epoch"]
-    for name in ("entropy", "costs", "sizes"):
-        if len({frozenset(getattr(epoch, name, ())) for epoch in found}) > 1:
-            raise UserError(f"{path} is damaged ({name} differs in its keys between epochs): repeat the run")
-    return found

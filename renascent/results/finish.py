@@ -14,7 +14,8 @@ from renascent.core.space import Arch
 from renascent.loops.fit import Fit
 from renascent.nets.sizes.resolution import at_resolution
 from renascent.results.record import Record
-from renascent.results.retrain import REFERENCE, Retraining, splits
+from renascent.results.retrain import REFERENCE, Retraining
+from renascent.results.trainer import splits
 from renascent.results.trainings import ended
 from renascent.tasks.distill import Distilled
 

@@ -22,7 +22,8 @@ from renascent.nets.adapt.config import Adapted
 from renascent.nets.adapt.described import Described
 from renascent.nets.sizes.resolution import input_shape
 from renascent.results import outside
-from renascent.results.facts import About, Asked, Decided, Epoch, SearchEpoch, Training, read_epochs
+from renascent.results.epochs import Epoch, SearchEpoch, read_epochs
+from renascent.results.facts import About, Asked, Decided, Training
 from renascent.results.seal import KEY, check_seal
 from renascent.results.sealed import read_sealed
 from renascent.results.trainings import RESULT, chosen, finished, shown, training_folder

@@ -1,17 +1,14 @@
-"""Retrain the result of a search: fresh or inherited weights, with or without a teacher, with random baselines."""
+"""Retrain the result of a search: fresh or inherited weights, with or without a teacher, with its baselines."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
-from renascent.core.devices import usable_device
 from renascent.core.errors import UserError, unknown
 from renascent.core.files import Json
 from renascent.core.fingerprint import fingerprint
@@ -19,16 +16,15 @@ from renascent.core.protocols import ALONE, Rest, Say, SpaceConfig, Task
 from renascent.core.schema import written
 from renascent.core.space import Arch
 from renascent.costs import params
-from renascent.loops.fit import Fit, Fitted, accuracy, check_fit, fit
-from renascent.loops.run import Run, check_seed
+from renascent.loops.fit import Fit, Fitted, accuracy
+from renascent.loops.run import check_seed
 from renascent.loops.weightsfile import save_weights
 from renascent.nets.macs import count
-from renascent.nets.sizes.inherit import first_k
-from renascent.nets.sizes.resolution import at_resolution, input_shape, resized
-from renascent.results.baselines import Baselines
-from renascent.results.calibration import calibrate
-from renascent.results.facts import Cell, Network, Reference, Teacher, Training
+from renascent.nets.sizes.resolution import at_resolution, input_shape
+from renascent.results.baselines import UNIFORM, Baselines, uniform_of
+from renascent.results.facts import Cell, Network, Reference, Scaled, Teacher, Training, Uniform
 from renascent.results.sealed import write_sealed
+from renascent.results.trainer import Trainer, splits
 from renascent.results.trainings import RESULT, training_folder
 from renascent.tasks.distill import Distillation, Distilled
 
@@ -65,24 +61,27 @@ class Retraining:
     momentum: Mapping[str, Tensor] = field(default_factory=dict)
     name: str | None = None
 
-    def run(self, random_cells: int) -> Fitted:
-        """Train, in this order: the reference if it is needed, the chosen network, random cells. Write what came out.
+    def run(self, random_cells: int, *, uniform: bool = False) -> Fitted:
+        """Train, in this order: the reference if it is needed, the chosen network, what it is compared with. Write it.
 
+        random_cells: so many random architectures.  uniform: the uniformly scaled network, before those.
         Raises UserError for what cannot be had, before a folder is made.
         """
         self._check()
         baselines = Baselines.of(self.result, self.seed, random_cells)
+        scaled = uniform_of(self.result) if uniform else None
         taught, name = self._given_teacher()
         how = self._how(name, taught)
-        net, run = self._begin(self.folder, self.result.arch, how, prune=self.prune)
+        net, run = self._trainer.begin(self.folder, self.result.arch, how, prune=self.prune)
         with run.alone():
             reference = self._reference() if REFERENCE in (self.teacher, self.init) else None
             task = self._lessons(taught, reference)
             state = self._state(reference)
-            chosen = self._finish(net, run, self.result.arch, task, state)
+            chosen = self._trainer.finish(net, run, self.result.arch, task, state)
+            beside = self._uniform(scaled, task, how, state) if scaled else None
             cells = self._cells(baselines, task, how, None if self.init == "shared" else state)
             save_weights(self.folder / "weights.safetensors", chosen.net)
-            about: Json = {"random_cells": cells, "random_within": baselines.budget}
+            about: Json = {"random_cells": cells, "random_within": baselines.budget, "uniform": beside}
             if reference is not None and self.reference is not None:
                 arch, given = self.space.space.format(self.reference), self.space.trained is not None
                 about["reference"] = Reference(arch=arch, scores=reference.scores, given=given)
@@ -101,6 +100,17 @@ class Retraining:
     def space(self) -> SpaceConfig:
         """The space whose networks are trained."""
         return self.network or self.result.space
+
+    @property
+    def _init(self) -> str:
+        """Where weights start, by name."""
+        return self.init if isinstance(self.init, str) else "given"
+
+    @property
+    def _trainer(self) -> Trainer:
+        names = ("folder", "space", "network", "task", "settings", "seed", "resume", "say", "rest", "momentum")
+        # what the search's weights are was extracted for its architecture
+        return Trainer(larger=self.init != "shared", **{name: getattr(self, name) for name in names})
 
     @property
     def reference(self) -> Arch | None:
@@ -183,18 +193,14 @@ class Retraining:
             return self.result.shared
         return reference.net.state_dict() if self.init == REFERENCE and reference is not None else None
 
-    def _leading(self, arch: Arch, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return what an architecture takes of a larger network; a user's model knows better than the first of each."""
-        return state if self.init == "shared" else self.space.inherit(arch, state)
-
     def _reference(self) -> Fitted:
         """Return the reference trained identically; a user's own model that is trained already, as it is."""
         assert self.reference is not None
         if (own := self.space.trained) is not None:
             net, (_, split) = own.to(self.task.device).eval(), splits(self.task)
             return Fitted(net, {split: accuracy(net, self.task, split)}, 0.0)
-        net, run = self._begin(self.folder / REFERENCE, self.reference, {}, prune=False)
-        return self._finish(net, run, self.reference, self.task, None)
+        net, run = self._trainer.begin(self.folder / REFERENCE, self.reference, {}, prune=False)
+        return self._trainer.finish(net, run, self.reference, self.task, None)
 
     def _given_scores(self) -> dict[str, float]:
         """Return what a user's model reaches as it was given; nothing where its own weights are not what counts."""
@@ -203,6 +209,21 @@ class Retraining:
             return {}
         return {split: accuracy(at_resolution(own, self.reference).to(self.task.device), self.task, split)}
 
+    def _uniform(self, scaled: Scaled, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> Uniform:
+        """Train the uniformly scaled network with the same teacher and start, but for the search's shared weights.
+
+        In their place it has those of the user's own model, its channels in order, as it would have without a search.
+        """
+        arch, init = self.space.space.parse(scaled.arch), self._init
+        if init == "shared" and self.space.given is not None:
+            init, how = "model", how | {"init": {"name": "model"}}
+            state = self.space.supernet(self.task.channels, self.task.classes).extract(arch).state_dict()
+        elif init == "shared":
+            init, how, state = "fresh", {key: value for key, value in how.items() if key != "init"}, None
+        net, run = self._trainer.begin(self.folder / UNIFORM, arch, how, prune=self.prune)
+        scores = self._trainer.finish(net, run, arch, task, state).scores
+        return Uniform(arch=scaled.arch, init=init, costs=scaled.costs, scores=scores)
+
     def _cells(self, baselines: Baselines, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> list[Cell]:
         """Train random architectures with the same teacher and start, but for the search's shared weights.
 
@@ -210,61 +231,18 @@ class Retraining:
         """
         found, how = [], how if state is not None else {key: value for key, value in how.items() if key != "init"}
         for number, arch in enumerate(baselines.archs, start=1):
-            net, run = self._begin(self.folder / f"random-{number}", arch, how, prune=self.prune)
-            scores = self._finish(net, run, arch, task, state).scores
+            net, run = self._trainer.begin(self.folder / f"random-{number}", arch, how, prune=self.prune)
+            scores = self._trainer.finish(net, run, arch, task, state).scores
             found.append(Cell(arch=self.result.space.space.format(arch), costs=baselines.costs(arch), scores=scores))
         return found
 
-    def _begin(self, folder: Path, arch: Arch, how: Json, *, prune: bool) -> tuple[nn.Module, Run]:
-        """Build a network and open its run folder; what cannot be had is refused before there is one."""
-        config = {
-            "arch": self.space.space.format(arch),
-            "task": self.task.describe(),
-            "settings": written(self.settings),
-            "seed": self.seed,
-            "prune": prune,
-            **({"network": asdict(self.network)} if self.network else {}),  # type: ignore[call-overload]
-            **how,
-        }
-        usable_device(self.task.device)
-        self.task.stream(splits(self.task)[0], self.seed, self.settings.batch)
-        with self._seeded():
-            net = self._plain(arch, prune).to(memory_format=self.space.memory_format)  # type: ignore[call-overload]
-        check_fit(net, self.settings, self.task)
-        # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
-        about: Any = {"resume": self.resume, "seed": self.seed, "device": self.task.device}
-        return net, Run.start(folder, config, **about, instead=f"remove {self.folder} or give another `name`")
-
-    def _finish(self, net: nn.Module, run: Run, arch: Arch, task: Task, state: Mapping[str, Tensor] | None) -> Fitted:
-        """Train a network, and return it with what it scores; it takes images of its own resolution."""
-        split, judge = splits(self.task)
-        with self._seeded():
-            seeing = at_resolution(net, arch)
-            if state is not None:
-                first_k(net, self._leading(arch, state))
-                calibrate(seeing.to(task.device), task, split, self.seed)
-            about: Any = {"split": split, "evaluate": (judge,), "rest": self.rest}
-            about["momentum"] = [self.momentum[name] for name, _ in net.named_parameters()] if self.momentum else ()
-            fitted = fit(seeing, task, self.settings, run=run, seed=self.seed, say=self.say, **about)
-        return replace(fitted, net=resized(fitted.net))
-
-    def _plain(self, arch: Arch, prune: bool) -> nn.Module:
-        """Return the network of an architecture with fresh weights."""
-        return self.space.network(arch, self.task.channels, self.task.classes, prune=prune)
-
-    @contextlib.contextmanager
-    def _seeded(self) -> Iterator[None]:
-        with torch.random.fork_rng([self.task.device] if self.task.device.type == "cuda" else []):
-            torch.manual_seed(self.seed)
-            yield
-
     def _training(self, chosen: Fitted, task: Task, teacher: str | None, **about: Any) -> Training:
-        plain = self._plain(self.result.arch, self.prune)  # the trained one may be in double precision
+        plain = self._trainer.plain(self.result.arch, self.prune)  # the trained one may be in double precision
         data: Any = {"channels": self.task.channels, "size": self.task.size, "classes": self.task.classes}
         if self.network:
             about["network"] = Network(space_config=written(self.network), **data)
         lessons = task if teacher is not None and isinstance(task, Distilled) else None
-        init = self.init if isinstance(self.init, str) else "given"
+        init = self._init
         return Training(
             task=self.task.name,
             same_data=self.result.searched_on(self.task),
@@ -285,11 +263,6 @@ class Retraining:
             preparation=self.task.preparation,
             **about,
         )
-
-
-def splits(task: Task) -> tuple[str, str]:
-    """Return what is trained on, and what is judged: without test images, those held out in the search."""
-    return ("train+val", "test") if task.count("test") else ("train", "val")
 
 
 def _tensors(given: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 
 from renascent.core.errors import UserError
 from renascent.core.fields import settings
+from renascent.core.nested import middles, nested
 from renascent.core.protocols import Setup
 from renascent.core.space import Space
-from renascent.strategies._families import middles, nested
 
 
 @settings

@@ -3,12 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from renascent.core.decisions import is_depth
 from renascent.core.errors import UserError
 from renascent.core.fields import settings
-from renascent.core.gates import ONE_HOT_DECISIONS
+from renascent.core.nested import uniform_rows
 from renascent.core.protocols import Setup
-from renascent.strategies._families import middles, nested
 
 
 @settings
@@ -31,10 +29,6 @@ class Uniform:
     resolution: bool = False
 
     def family(self, setup: Setup) -> NDArray[np.int64]:
-        space, reference = setup.space, setup.reference
-        if reference is None:
-            raise UserError(f"space '{space.name}' has no reference network to be scaled: search it")
-        kept = {name for name in space.decisions if is_depth(name) and not self.depth}
-        kept |= set() if self.resolution else ONE_HOT_DECISIONS
-        moved = [name for name in space.decisions if name not in kept]
-        return nested(space, reference, {name: middles(space, name) / float(str(reference[name])) for name in moved})
+        if setup.reference is None:
+            raise UserError(f"space '{setup.space.name}' has no reference network to be scaled: search it")
+        return uniform_rows(setup.space, setup.reference, depth=self.depth, resolution=self.resolution)

@@ -74,10 +74,22 @@ class Distillation:
     def soft_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the weighted divergence of two sets of logits (batch, classes): a mean over the batch, a scalar."""
         t = self.temperature
-        target = functional.log_softmax(teacher.to(student.dtype) / t, dim=1)
-        answer = functional.log_softmax(student / t, dim=1)
-        divergence = functional.kl_div(answer, target, reduction="batchmean", log_target=True)
-        return self.soft_weight * (t * t if self.temperature_squared else 1.0) * divergence
+        apart = divergence(student / t, teacher.to(student.dtype) / t)
+        return self.soft_weight * (t * t if self.temperature_squared else 1.0) * apart
+
+
+def divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence (nats) of one set of logits (batch, classes) from another.
+
+    KL(softmax(teacher) || softmax(student)), a mean over the batch, a scalar in the student's precision.
+
+    >>> same = torch.tensor([[1.0, 2.0]])
+    >>> float(divergence(same + 3, same)), round(float(divergence(same, 0 * same)), 4)
+    (0.0, 0.1201)
+    """
+    target = functional.log_softmax(teacher.to(student.dtype), dim=1)
+    answer = functional.log_softmax(student, dim=1)
+    return functional.kl_div(answer, target, reduction="batchmean", log_target=True)
 
 
 class Distilled(Task):
@@ -114,6 +126,14 @@ class Distilled(Task):
         """
         if not torch.is_grad_enabled():
             return self.task.loss(net, batch, gates, smoothing=smoothing)
+        own, student = self._heard(net, batch, gates, smoothing)
+        soft = self.settings.soft_loss(student, self.answer(batch[0]))
+        return Loss(self.settings.label_weight * own.loss + soft, own.score)
+
+    def _heard(
+        self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None, smoothing: float
+    ) -> tuple[Loss, Tensor]:
+        """Return the task's own loss, and the logits that it is of, in single precision at least."""
         answers: list[Tensor] = []
 
         def heard(*given: Any) -> Tensor:
@@ -122,9 +142,7 @@ class Distilled(Task):
 
         own = self.task.loss(heard, batch, gates, smoothing=smoothing)
         (student,) = answers
-        student = student.to(torch.promote_types(student.dtype, torch.float32))
-        soft = self.settings.soft_loss(student, self.answer(batch[0]))
-        return Loss(self.settings.label_weight * own.loss + soft, own.score)
+        return own, student.to(torch.promote_types(student.dtype, torch.float32))
 
     @torch.no_grad()
     def answer(self, x: Tensor) -> Tensor:
@@ -176,3 +194,23 @@ class Distilled(Task):
                 f"the teacher returns the shape {found} for 2 images, and the data have {self.classes} classes: "
                 "give one that was trained on the same classes"
             )
+
+
+class Agreeing(Distilled):
+    """A task whose score is how much a network agrees with a teacher: minus the divergence (nats), at most 0.
+
+    The loss is the task's own. The teacher answers a batch once, however many networks are scored on it.
+    """
+
+    def __init__(self, task: Task, teacher: nn.Module) -> None:
+        super().__init__(task, teacher)
+        self._last: tuple[Tensor, Tensor] | None = None
+
+    def loss(
+        self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None = None, *, smoothing: float = 0.0
+    ) -> Loss:
+        """Return the task's own loss, and minus the divergence from the teacher's answers as the score."""
+        own, student = self._heard(net, batch, gates, smoothing)
+        if self._last is None or self._last[0] is not batch[0]:
+            self._last = batch[0], self.answer(batch[0])
+        return Loss(own.loss, -divergence(student.detach(), self._last[1]))

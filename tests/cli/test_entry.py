@@ -155,7 +155,7 @@ def test_other_help_texts(say: Any) -> None:
         ("serch", ["unknown command 'serch'", "did you mean 'search'?"]),
         ("search", ["which space?", "nats-topology"]),
         ("search nats-topolgy --strategy gdas", ["unknown space", "did you mean 'nats-topology'?"]),
-        ("search nats-topology", ["--strategy is missing", "rsps"]),
+        ("search nats-topology", ["--data is missing", "digits"]),
         ("search nats-topology --strategy gads", ["unknown strategy", "did you mean 'gdas'?"]),
         ("search nats-topology --strategy gdas", ["--data is missing", "digits"]),
         ("search nats-topology --strategy gdas --data digit", ["unknown data set", "did you mean 'digits'?"]),

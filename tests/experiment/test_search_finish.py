@@ -24,7 +24,7 @@ from renascent.core.protocols import Data, Metrics, Progress, Setup, State
 from renascent.experiment import result as results
 from renascent.loops.fit import fit
 from renascent.loops.run import CLOCK_FIELDS, Run, read_events
-from renascent.results import calibration, retrain
+from renascent.results import calibration, retrain, trainer
 from renascent.results import finish as finishing
 from renascent.results.finish import momentum_of
 from renascent.strategies._bilevel import weight_step
@@ -234,7 +234,7 @@ def test_killed_around_the_change_and_resumed_it_is_the_same(tested: Any, tmp_pa
     with pytest.raises(Killed):
         go(say=at_the_change)
     assert (torn / "arch.json").exists() and not (torn / "fit").exists()
-    kill(retrain, "calibrate")
+    kill(trainer, "calibrate")
     assert (torn / "fit" / "config.json").exists()
     with pytest.raises(UserError, match="finish was 2, now 3"):
         go(finish=3)

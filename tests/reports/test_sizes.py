@@ -187,9 +187,8 @@ def test_a_page_of_many_decisions_stays_small(folder: Path) -> None:
     space = ResNetCifar(layers_count=110).space
     arch = space.format(ResNetCifar(layers_count=110).reference)
     names = list(space.decisions)
-    edit(
-        folder / "arch.json", lambda f: f | {"space": "resnet110", "space_config": {"layers_count": 110}, "arch": arch}
-    )
+    about = {"space": "resnet110", "space_config": {"layers_count": 110}, "arch": arch}
+    edit(folder / "arch.json", lambda f: f | about | {"uniform": {"arch": arch, "costs": {"params": 1.0}}})
     edit(folder / "config.json", lambda c: c | {"space": "resnet110"})
     events = [
         {

@@ -24,12 +24,12 @@ from renascent.experiment.search import search
 from renascent.loops import _drive
 from renascent.loops.fit import Fit, accuracy, fit
 from renascent.loops.run import Run
-from renascent.loops.weightsfile import load_tree
+from renascent.loops.weightsfile import load_tree, save_weights
 from renascent.nets.adapt import adapt
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resolution import Resizing, resize
 from renascent.reports.summary import summary
-from renascent.results import retrain
+from renascent.results import trainer
 from renascent.results.calibration import calibrate
 from renascent.strategies.rsps import RSPS
 from renascent.tasks.distill import Distillation, Distilled
@@ -113,7 +113,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory, unsealed: Any) -> Path:
     # a small one whatever was found, so that something is cut away and resized
     (folder / "arch.json").write_text(json.dumps(facts | {"arch": "width=4,resolution=6"}))
     net = TinySupernet(Tiny()).extract(Arch({"width": 4, "resolution": 6}))
-    retrain.save_weights(folder / "shared.safetensors", net)
+    save_weights(folder / "shared.safetensors", net)
     return folder
 
 
@@ -239,14 +239,14 @@ class Started:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.states: list[dict[str, Tensor]] = []
         self.tasks: list[Task] = []
-        trained = retrain.fit
+        trained = trainer.fit
 
         def noted(net: nn.Module, task: Task, *args: Any, **about: Any) -> Any:
             self.tasks.append(task)
             self.states.append({k.removeprefix("net."): v.clone() for k, v in net.state_dict().items()})
             return trained(net, task, *args, **about)
 
-        monkeypatch.setattr(retrain, "fit", noted)
+        monkeypatch.setattr(trainer, "fit", noted)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from renascent.core.errors import UserError
 from renascent.core.fingerprint import fingerprint
 from renascent.loops.fit import judge
-from renascent.tasks.distill import Distillation, Distilled
+from renascent.tasks.distill import Agreeing, Distillation, Distilled
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
 from renascent.tasks.toy import ToyTask
@@ -242,3 +243,21 @@ def test_a_teacher_of_something_else(teacher: nn.Module, message: str) -> None:
 def test_settings_that_cannot_be(about: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Distillation(**about)  # type: ignore[arg-type]
+
+
+def test_agreement_is_minus_torchs_divergence_and_the_teacher_answers_a_batch_once() -> None:
+    torch.manual_seed(3)
+    task, asked = load("digits", options=ImageOptions(limit=60)), list[int]()
+    teacher, student = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).double() for _ in range(2))
+    same, agreeing = copy.deepcopy(teacher), Agreeing(task, teacher)
+    teacher.register_forward_hook(lambda *given: asked.append(1))
+    first, second, *_ = task.batches("val", 10)
+    for x, y in (first, first, second):
+        with torch.no_grad():
+            p, q = (net(x.double()).log_softmax(1) for net in (same, student))
+        expected = nn.functional.kl_div(q, p, reduction="batchmean", log_target=True)
+        found = agreeing.loss(lambda x: student(x.double()), (x, y))
+        assert abs(float(found.score) + float(expected)) < 1e-12
+        assert float(found.score) < 0 and not found.score.requires_grad and found.loss.requires_grad
+    assert len(asked) == 2
+    assert float(agreeing.loss(lambda x: same(x.double()), second).score) == pytest.approx(0, abs=1e-12)

@@ -20,6 +20,7 @@ WEIGHTS, DISTILLATION = static("renascent.core.optimiser:WeightRule"), static("r
 """Classes of settings, as their sources have them."""
 
 Runtime = Annotated[str, OneOf("runtime", static("renascent.costs.latency.runtimes:RUNTIMES"))]
+ScoredBy = Annotated[str, OneOf("score", static("renascent.experiment.judging:SCORES"))]
 Device = Annotated[str, Like(r"auto|(cpu|cuda|mps|xpu)(:\d{1,3})?", "auto, cpu, cuda or cuda:1")]
 Input = Annotated[str, Like(r"0*[1-9]\d{0,4}(,0*[1-9]\d{0,4}){2}", "channels, height and width, such as 3,32,32")]
 

@@ -46,6 +46,7 @@ class FitFlags:
         init: where weights start: `fresh`, `shared` (those of the search), or `reference` (leading slices of its
             weights).
         random_cells: so many random architectures are trained identically, for comparison; inside the search's budget.
+        uniform: the reference scaled by one factor to the search's budget is trained identically, for comparison.
         widen: a budget, as in `params<=3M`: the network trained is the widest of the same decisions that keeps it.
         prune: leave out operations that no path from input to output uses.
         seed: of everything random.
@@ -61,6 +62,7 @@ class FitFlags:
     teacher: str | None = None
     init: str = "fresh"
     random_cells: Whole = 0
+    uniform: bool = False
     widen: str | None = None
     prune: bool = False
     seed: Whole = 0

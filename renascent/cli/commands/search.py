@@ -11,6 +11,7 @@ from renascent.cli.commands.command import (
     WEIGHTS,
     Command,
     Runtime,
+    ScoredBy,
     check_data,
     recipe_of,
 )
@@ -19,6 +20,7 @@ from renascent.core.bounds import LATENCY, read_budget
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, Range, Whole, settings
 from renascent.core.names import name_of, short
+from renascent.experiment.defaults import DEFAULTS, named_default
 from renascent.nets import SPACES
 from renascent.strategies import FAMILIES, NAMED, STRATEGIES
 from renascent.tasks import DATASETS
@@ -27,7 +29,9 @@ EXAMPLE = "renascent search nats-topology --strategy gdas --data digits"
 
 ABOUT = f"""Search a space for the best architecture on your data, by weights that all architectures share.
 
-Strategies: {", ".join(STRATEGIES)}.
+Strategies: {", ".join(STRATEGIES)}. Unless you name one: {DEFAULTS["sizes"].strategy} for sizes, \
+{DEFAULTS["nats-topology"].strategy} for nats-topology, {DEFAULTS["cells"].strategy} for DARTS cells and trees, \
+{DEFAULTS["chains"].strategy} for chains, {DEFAULTS["subsets"].strategy} where any of several are kept.
 
 Without a search, the largest network that a budget allows, in seconds: {", ".join(FAMILIES)}.
 
@@ -45,7 +49,7 @@ class SearchingFlags:
     """What every search by shared weights is asked.
 
     Args:
-        strategy: how to search.
+        strategy: how to search; a default for the kind of space if not given.
         data: name of a data set, or a folder of images.
         epochs: passes over the training images.
         finish: epochs in which the network found then trains on, alone; the search is then the first part of its
@@ -53,6 +57,8 @@ class SearchingFlags:
             weights teaches throughout.
         sandwich: in a space of sizes, how many between the largest and the smallest a weight step learns from beside
             these two; what the strategy draws is one of them.
+        score: what candidates are chosen by: accuracy, or in a search of sizes agreement, how close their answers to
+            validation images are to those of the model as given (`--pretrained`, or your own with `--weights`).
         batch: images a step draws, of each stream.
         seed: of everything random.
         out: the run folder; runs/SPACE-STRATEGY-DATA-SEED if not given.
@@ -66,6 +72,7 @@ class SearchingFlags:
     epochs: Count = 100
     finish: Count | None = None
     sandwich: Annotated[int, Range(0, 64)] = 0
+    score: ScoredBy = "accuracy"
     batch: Count = 64
     seed: Whole = 0
     out: str | None = None
@@ -123,11 +130,12 @@ def command(words: Sequence[str]) -> Command:
     recipe = recipe_of(given.get("--recipe"), "search")
     base = recipe.search if recipe else None
     space = chosen("space", SPACES, alone[0] if alone else None, base and base.space)
-    strategy = chosen("strategy", NAMED, given.get("--strategy"), base and base.strategy)
     warn_of_hidden(SPACES, alone[0] if alone else None)
     warn_of_hidden(NAMED, given.get("--strategy"))
     place = alone[0] if alone else space and name_of(space, SPACES)
-    name = given.get("--strategy") or (strategy and name_of(strategy, NAMED))
+    named = given.get("--strategy") or (None if base or not space else named_default(place, given))
+    strategy = chosen("strategy", NAMED, named, base and base.strategy)
+    name = named or (strategy and name_of(strategy, NAMED))
     main, options, weights = SearchFlags(strategy=name), OPTIONS(), WEIGHTS()
     if base:
         seeds = () if "--seed" in given else base.seeds
@@ -146,7 +154,6 @@ def command(words: Sequence[str]) -> Command:
         },
         needs={
             **({} if space else {"space": f"which space? name one of {', '.join(SPACES)}, as in: {EXAMPLE}"}),
-            "strategy": f"--strategy is missing: give one of {', '.join(NAMED)}, as in: {EXAMPLE}",
         },
         check=_check,
         chosen=[place] * bool(space) + ["--strategy", name] * bool(strategy),

@@ -10,6 +10,7 @@ from renascent.cli.flags import Part, chosen, glance
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, NonNegative, OneOf, settings
 from renascent.core.source import static
+from renascent.experiment.defaults import DEFAULTS
 from renascent.strategies import FAMILIES, NAMED, STRATEGIES
 from renascent.tasks import DATASETS
 
@@ -20,7 +21,7 @@ ABOUT = f"""Make your own model smaller or faster: search its widths, its depth 
 The model is what a function of yours returns: any convolutional network or plain transformer, trained or not. A table
 says which of its layers can change, and why others cannot; `--dry-run` shows that table and stops.
 
-Strategies: {", ".join(STRATEGIES)}; fbnetv2 unless you name one.
+Strategies: {", ".join(STRATEGIES)}; {DEFAULTS["sizes"].strategy} unless you name one.
 
 Without a search, the largest model that a budget allows, in seconds: {", ".join(FAMILIES)}.
 
@@ -30,8 +31,7 @@ As in: `{EXAMPLE}`"""
 
 Order = Annotated[str, OneOf("order", static("renascent.nets.adapt.config:ORDERS"))]
 
-DEFAULT = "fbnetv2"
-"""The highest mean of the four that aim at a budget, by validation images: benchmarks/results."""
+DEFAULT = DEFAULTS["sizes"].strategy
 
 
 @settings

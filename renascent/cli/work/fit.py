@@ -54,6 +54,7 @@ def run(
         prune=flags.prune,
         network=larger,
         random_cells=flags.random_cells,
+        uniform=flags.uniform,
         name=flags.name,
         resume=flags.resume,
     )

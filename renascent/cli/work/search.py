@@ -15,12 +15,13 @@ from renascent.core.files import Json, write_json
 from renascent.core.names import name_of, short
 from renascent.core.protocols import Family, OneShot, SpaceConfig, Task, WeightRule
 from renascent.core.schema import written
-from renascent.core.text import percent
+from renascent.experiment.judging import ACCURACY
 from renascent.experiment.result import Result
 from renascent.experiment.search import search
 from renascent.loops.weightsfile import read_weights
 from renascent.nets import SPACES
 from renascent.reports.live import Counted
+from renascent.reports.summary import score_text
 from renascent.results.measuring import MEASURED_FILE
 from renascent.tasks.prepare import ImageOptions
 
@@ -63,7 +64,8 @@ def run(
     found = {seed: known(replace(flags, seed=seed, out=str(root / f"seed-{seed}"))) for seed in flags.seeds}
     scores = {seed: float(outcome.facts["search_score"]) for seed, outcome in found.items()}
     best = max(scores, key=lambda seed: scores[seed])
-    told = ", ".join(f"{percent(score)} with seed {seed}" for seed, score in scores.items())
+    kind = str(found[best].facts.get("scored_by", ACCURACY))
+    told = ", ".join(f"{score_text(score, kind)} with seed {seed}" for seed, score in scores.items())
     facts = {**found[best].facts, "seeds": {str(seed): score for seed, score in scores.items()}}
     return Outcome(facts, f"{found[best].text}\n\nthe best on validation images of {len(scores)} searches: {told}")
 
@@ -118,6 +120,7 @@ def searched(
             runtime=flags.runtime,
             finish=flags.finish,
             sandwich=flags.sandwich,
+            score=flags.score,
             say=hear,
             **others,
         )

@@ -168,6 +168,7 @@ def test_widen_trains_the_widest_network_inside_a_budget(say: Any) -> None:
         ("--widen latency_ms<=2", "'latency_ms<=2' cannot be widened to: bound macs, params"),
         ("--widen params<=3", "budget 'params<=3' is below the narrowest network of 'nats-topology': allow more"),
         ("--widen params<=3M --channels 4", "--widen chooses the channels, and --channels gives them: leave one"),
+        ("--uniform", "the search in run has no budget, so no uniformly scaled network: leave uniform out"),
         ("--init frehs", "unknown init 'frehs': did you mean 'fresh'? known: fresh, shared, reference"),
         ("--init reference", "the space nats-topology has no reference network"),
         ("--teacher reference", "the space nats-topology has no reference network"),

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from renascent.core.decisions import is_depth
+from renascent.core.gates import ONE_HOT_DECISIONS
 from renascent.core.space import Arch, Space
 
 
@@ -27,6 +29,18 @@ def nested(space: Space, start: Arch, steps: Mapping[str, NDArray[np.float64]]) 
         if name in steps:
             rows[:, place] = np.searchsorted(steps[name], values, side="right")
     return rows
+
+
+def uniform_rows(space: Space, reference: Arch, *, depth: bool, resolution: bool) -> NDArray[np.int64]:
+    """Return every network that one factor of the reference's widths gives, as `nested` does.
+
+    Each size is the option nearest to the reference's times the factor, the smaller one of two that are as near.
+    depth: scale the numbers of blocks, too.  resolution: scale the size of the input, too.
+    """
+    kept = {name for name in space.decisions if is_depth(name) and not depth}
+    kept |= set() if resolution else ONE_HOT_DECISIONS
+    moved = [name for name in space.decisions if name not in kept]
+    return nested(space, reference, {name: middles(space, name) / float(str(reference[name])) for name in moved})
 
 
 def middles(space: Space, name: str) -> NDArray[np.float64]:

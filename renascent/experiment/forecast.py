@@ -1,0 +1,142 @@
+"""What a search will cost, said before it begins, and where what was measured speaks for uniform scaling."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from renascent.core.errors import UserError
+from renascent.core.names import name_of
+from renascent.core.protocols import Family, Goal, OneShot, SpaceConfig, Task
+from renascent.core.text import counted, number
+from renascent.core.thin import has_subsets
+from renascent.core.within import uniform
+from renascent.costs.counts import cost_of
+from renascent.costs.scaling import is_size_space
+from renascent.nets import RECORDED
+from renascent.strategies import NAMED
+
+DRAWS = 1000
+"""Architectures drawn evenly, over which multiply-accumulates are averaged."""
+
+SAMPLED, LARGER, WIDEST = "drawn evenly", "the larger of two drawn evenly", "the largest"
+"""Of which networks a strategy's steps have the cost, in a search that has not learnt yet."""
+
+
+class Steps(NamedTuple):
+    """The measured cost of a strategy's steps. weight, architecture: in training steps of the network `of`."""
+
+    weight: float
+    architecture: float
+    of: str = SAMPLED
+
+
+STEPS: Mapping[str, Steps] = {
+    "rsps": Steps(1.03, 0.0),
+    "tas": Steps(1.22, 1.07, LARGER),
+    "fbnetv2": Steps(1.02, 0.74, WIDEST),
+}
+"""In spaces of sizes, of ResNet-20: `A search costs what it samples` in benchmarks/results. RSPS's is NES's and TuNAS's
+weight step; how much these two evaluate beside is a matter of their settings, and was not measured a step."""
+
+CELL_STEPS: Mapping[str, Steps] = {
+    "rsps": Steps(1.01, 0.0),
+    "gdas": Steps(1.01, 0.89),
+    "setn": Steps(1.01, 3.86),
+    "darts": Steps(4.78, 3.86),
+    "darts-second-order": Steps(4.78, 17.18),
+}
+"""In nats-topology: `Cost of a step` in benchmarks/results. Other spaces of operations were not measured alike."""
+
+
+class Compared(NamedTuple):
+    """A search beside uniform scaling, measured. share: of the reference's cost.  accuracies in percent."""
+
+    cost: str
+    share: float
+    searched: float
+    uniform: float
+
+
+LESS_TIME = (Compared("the MACs", 0.25, 81.8, 82.8), Compared("the MACs", 0.1, 78.8, 79.8))
+"""ResNet-20 on CIFAR-10, one seed: 2 epochs of FBNet-V2 and 2 of training, beside 6.5 of the uniformly scaled network,
+which took less time. `At equal time` in benchmarks/results."""
+
+EQUAL_TRAINING = (Compared("the MACs", 0.1, 58.2, 52.9), Compared("the latency", 0.5, 64.7, 56.7))
+"""MobileNet-V2 on CIFAR-10, trained alike: FBNet-V2 (three seeds, test) and NES (one, validation), beside the best
+uniform scaling. `Does it pay?` and what follows it in benchmarks/results."""
+
+
+def forecast(
+    space: SpaceConfig, strategy: OneShot | Family, task: Task, steps: int, batch: int, goals: Sequence[Goal] = ()
+) -> str:
+    """Say in a line what a search trains and how much that is, and in another what was measured of such searches.
+
+    steps: of the weights.  Empty for a family, which trains nothing.
+    """
+    if isinstance(strategy, Family):
+        return ""
+    name, shape = name_of(strategy, NAMED), (task.channels, *task.size)
+    lines = [f"{name} will take {counted(steps, 'step')} of {batch} images{_work(space, name, shape, task.classes)}"]
+    if goals and is_size_space(space):
+        lines.append(_advice(space, task))
+    return "\n".join(lines)
+
+
+def trainings(space: SpaceConfig, name: str, shape: tuple[int, int, int], classes: int) -> float | None:
+    """Return the cost of a search by a strategy in trainings of the reference for as many epochs; None if not measured.
+
+    From multiply-accumulates of the networks that it draws before it has learnt, and the measured cost of its steps.
+    Of nats-topology, which has no reference, in trainings of a cell of average cost.
+    """
+    if not is_size_space(space):
+        cell = CELL_STEPS.get(name) if space.space.name == "nats-topology" else None
+        return cell and cell.weight + cell.architecture
+    steps, reference = STEPS.get(name), space.reference
+    if steps is None or reference is None:
+        return None
+    exact = cost_of("macs", space, shape, classes).exact
+    share = float(exact(_drawn(space, steps.of)).mean()) / float(exact(space.space.indices(reference)[None])[0])
+    return (steps.weight + steps.architecture) * share
+
+
+def _work(space: SpaceConfig, name: str, shape: tuple[int, int, int], classes: int) -> str:
+    """Say how much a step multiplies, where that is known."""
+    if has_subsets(space.space) or name_of(space, RECORDED) not in RECORDED:
+        return ""  # a draw of subsets says nothing, and to count a space of one's own may take long
+    with suppress(UserError):  # not of every model it is known what it multiplies
+        exact, reference = cost_of("macs", space, shape, classes).exact, space.reference
+        mean = float(exact(_drawn(space, SAMPLED)).mean())
+        text = f"; a network drawn evenly has {number(mean, short=True)} MACs an image"
+        if reference is not None:
+            text += f", {mean / float(exact(space.space.indices(reference)[None])[0]):.2f} times the reference's"
+        if (times := trainings(space, name, shape, classes)) is not None:
+            of = "the reference" if is_size_space(space) else "such a network"
+            text += f"; by its measured steps about {times:.2g} times a training of {of} for as many epochs"
+        return text
+    return ""
+
+
+def _drawn(space: SpaceConfig, of: str) -> NDArray[np.int64]:
+    """Return option indices (n, decisions) of the networks of which a strategy's steps have the cost."""
+    rng = np.random.default_rng(0)
+    if of == WIDEST:
+        return np.array([[count - 1 for count in space.space.counts]])
+    rows = uniform(space.space, rng, DRAWS)
+    return np.maximum(rows, uniform(space.space, rng, DRAWS)) if of == LARGER else rows
+
+
+def _advice(space: SpaceConfig, task: Task) -> str:
+    """Say what was measured of searches beside uniform scaling, of networks like the reference."""
+    assert space.reference is not None
+    net = space.network(space.reference, task.channels, task.classes)
+    if any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in net.modules()):
+        what, cases, then = "MobileNet-V2, search beside uniform scaling, trained alike", EQUAL_TRAINING, ""
+    else:
+        what, cases = "ResNet-20 (one seed), search beside uniform scaling that took less time", LESS_TIME
+        then = "; --strategy uniform takes seconds, and may do as well"
+    told = (f"{c.searched:g} % beside {c.uniform:g} % at {100 * c.share:g} % of {c.cost}" for c in cases)
+    return f"measured on {what}: {', '.join(told)}{then}"

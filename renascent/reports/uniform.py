@@ -1,0 +1,98 @@
+"""The result of a search of sizes beside uniform scaling: what both cost, and reach where both were trained."""
+
+from collections.abc import Iterator
+
+from renascent.core.bounds import LATENCY
+from renascent.core.files import Json
+from renascent.core.text import aligned, number
+from renascent.results.facts import Training
+from renascent.results.record import Record
+from renascent.results.uniform import scaled_parts
+
+HEAD = ("beside uniform scaling", "result", "uniform")
+STARTS = {"model": "from the model's own weights", "fresh": "from fresh weights"}
+NAMES = {"params": "parameters", "macs": "MACs", LATENCY: "latency (ms, predicted)"}
+
+
+def uniform_costs(result: Record) -> dict[str, tuple[float, float]]:
+    """Return what the result and the uniformly scaled network cost, by name; nothing where there is no such network."""
+    about = result.about
+    if about.uniform is None:
+        return {}
+    own = {name: cost.promised for name, cost in about.costs.items()}
+    own |= {"params": float(about.params), "macs": float(about.macs)}
+    return {name: (own[name], value) for name, value in about.uniform.costs.items() if name in own}
+
+
+def uniform_rows(result: Record) -> list[tuple[str, str, str]]:
+    """List `uniform_costs` as a table shows them: name, result, uniform."""
+    costs = uniform_costs(result)
+    return [(NAMES.get(name, name), number(own), number(other)) for name, (own, other) in costs.items()]
+
+
+def uniform_table(result: Record) -> list[str]:
+    """Return the lines of that table, and of what is said below it; none where there is nothing to say."""
+    if not (rows := uniform_rows(result)):
+        return []
+    notes = [uniform_origin(result), uncompared(result)]
+    return [*aligned([HEAD, *rows], "<>").splitlines(), *filter(None, notes)]
+
+
+def uniform_origin(result: Record) -> str:
+    """Say in one line what was scaled; nothing where there is no such network."""
+    held = result.about.uniform
+    return f"uniform: {_scaled(result, held.arch)} of the reference times one factor" if held else ""
+
+
+def uniform_score(result: Record, training: Training, split: str) -> str:
+    """Say what the uniformly scaled network reaches, and how far the result is from it; nothing where untrained."""
+    beside = training.uniform
+    if beside is None:
+        return ""
+    other, own = beside.scores[split], training.scores[split]
+    start = "" if beside.init == training.init else f", but {STARTS[beside.init]}"
+    how = f"{_scaled(result, beside.arch)} times one factor, trained identically{start}"
+    return f"{100 * other:.2f} % ({how}; the result is {100 * (own - other):+.2f} points from it)"
+
+
+def uncompared(result: Record) -> str:
+    """Say in one line how to train uniform scaling beside a result; nothing where that was done, or cannot be."""
+    training = result.training
+    if result.about.uniform is None or (training and (training.uniform or training.network)):
+        return ""
+    if training is None:
+        how = "" if result.asked.finish else f"`renascent fit {result.folder} --uniform` trains it beside"
+    elif training.searched_epochs:
+        epochs = training.searched_epochs + training.settings.epochs
+        how = f"the same command with --strategy uniform --finish {epochs} and another --out trains it as long"
+    else:
+        how = "the training's command with --uniform --resume trains it beside"
+    return f"not compared with uniform scaling: {how}" if how else ""
+
+
+def uniform_notes(result: Record) -> Iterator[str]:
+    """Say what the uniformly scaled network is, what it reaches, and how to train it where it was not."""
+    yield uniform_origin(result)
+    training = result.training
+    for split in training.scores if training else ():
+        if training and (beside := uniform_score(result, training, split)):
+            yield f"{'test accuracy' if split == 'test' else 'validation accuracy'} of uniform scaling: {beside}"
+    if note := uncompared(result):
+        yield note
+
+
+def uniform_facts(result: Record) -> Json:
+    """Return the comparison as JSON; nothing where there is none."""
+    told: Json = {name: {"result": own, "uniform": other} for name, (own, other) in uniform_costs(result).items()}
+    training = result.training
+    if training and training.uniform:
+        for split, own in training.scores.items():
+            other = training.uniform.scores[split]
+            told[split] = {"result": own, "uniform": other, "difference": own - other}
+    if note := uncompared(result):
+        told["note"] = note
+    return told
+
+
+def _scaled(result: Record, arch: str) -> str:
+    return scaled_parts(result.space, result.space.space.parse(arch))

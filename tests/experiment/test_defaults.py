@@ -1,0 +1,107 @@
+"""What searches a space where nothing is named, and what is said before it begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import renascent as rn
+from renascent.cli.commands import search as command
+from renascent.core.files import read_json
+from renascent.core.names import name_of
+from renascent.core.thin import has_subsets
+from renascent.experiment.defaults import SUBSETS, default_strategy, named_default
+from renascent.experiment.forecast import CELL_STEPS, EQUAL_TRAINING, LESS_TIME, STEPS, forecast, trainings
+from renascent.nets import SPACES
+from renascent.strategies import STRATEGIES
+
+SHAPE, CLASSES = (1, 8, 8), 10
+SMALL = rn.ResNetCifar(layers_count=8)
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_space_has_a_default_that_can_search_it_by_name_and_as_an_object(name: str) -> None:
+    space = SPACES[name]()
+    strategy = default_strategy(space)
+    assert (
+        name_of(strategy, STRATEGIES)
+        == named_default(name, {})
+        == command.command([name]).parts["flags"].settings.strategy
+    )
+    assert getattr(strategy, "takes_subsets", True) or not has_subsets(space.space)
+
+
+@pytest.mark.parametrize("name", SUBSETS)
+def test_a_flag_that_makes_subsets_brings_what_prunes(name: str) -> None:
+    flag, value = SUBSETS[name]
+    space = SPACES[name](**{flag.removeprefix("--"): value})
+    assert has_subsets(space.space)
+    assert type(default_strategy(space)) is rn.DSONAS
+    assert "dso-nas" in command.command([name, flag, value]).chosen
+    assert "gdas" in command.command([name, flag, value, "--strategy", "gdas"]).chosen
+
+
+def test_what_is_said_was_measured() -> None:
+    if not RESULTS.exists():
+        pytest.skip("the benchmarks are not installed beside these tests")
+    text = (RESULTS / "README.md").read_text()
+    for part in ("Sizes under a budget", "Does it pay?", "Topology search", "Cells and chains", "At equal time"):
+        assert part in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    for case in (*LESS_TIME, *EQUAL_TRAINING):
+        assert all(any(f"{number:g}" in row for row in rows) for number in (case.searched, case.uniform))
+    held = read_json(RESULTS / "2026-11-25-size-search-cost.json")["steps"]["resnet20"]
+    sizes = [round(held[name]["ratio"], 2) for name in held]
+    assert [STEPS["rsps"].weight, *STEPS["tas"][:2], *STEPS["fbnetv2"][:2]] == [sizes[0], *sizes[3:7]]
+    held = read_json(RESULTS / "2026-11-24-step-cost.json")["steps"]
+    kinds = ("sampled weight", "GDAS architecture", "DARTS weight", "DARTS or SETN architecture")
+    sampled, gdas, mixed, logits = (round(held[f"{kind} step"]["ratio"], 2) for kind in kinds)
+    second = round(held["DARTS second-order architecture step"]["ratio"], 2)
+    assert [CELL_STEPS[name][:2] for name in ("rsps", "gdas", "setn", "darts", "darts-second-order")] == [
+        (sampled, 0.0),
+        (sampled, gdas),
+        (sampled, logits),
+        (mixed, logits),
+        (mixed, second),
+    ]
+
+
+def test_the_cost_of_a_search_is_that_of_its_steps_times_what_it_draws() -> None:
+    exact = rn.cost_of("macs", SMALL, SHAPE, CLASSES).exact
+    whole = exact(SMALL.space.indices(SMALL.reference)[None])[0]
+    rows = np.random.default_rng(5).integers(0, SMALL.space.counts, size=(1000, len(SMALL.space.counts)))
+    share = exact(rows).mean() / whole
+    assert trainings(SMALL, "rsps", SHAPE, CLASSES) == pytest.approx(STEPS["rsps"].weight * share, rel=0.06)
+    assert trainings(SMALL, "fbnetv2", SHAPE, CLASSES) == pytest.approx(1.02 + 0.74)
+    larger = exact(np.maximum(rows[:500], rows[500:])).mean() / whole
+    assert trainings(SMALL, "tas", SHAPE, CLASSES) == pytest.approx((1.22 + 1.07) * larger, rel=0.06)
+    assert trainings(SMALL, "nes", SHAPE, CLASSES) is None
+    cells = rn.NatsTopology(channels=4, cells=1)
+    assert trainings(cells, "darts", SHAPE, CLASSES) == sum(CELL_STEPS["darts"][:2])
+    assert trainings(rn.MBConv(small=True), "darts", SHAPE, CLASSES) is None
+
+
+def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring: None) -> None:
+    task, heard = rn.load_task("digits", options=rn.ImageOptions(limit=60)), []
+    found = rn.search(SMALL, None, task, epochs=1, batch=16, budget="macs<=0.4x", out=tmp_path / "r", say=heard.append)
+    assert found.facts["strategy"] == "fbnetv2"
+    assert [event["event"] for event in heard[:3]] == ["feasible", "forecast", "epoch"]
+    first, second = heard[1]["text"].splitlines()
+    assert first.startswith("fbnetv2 will take 1 step of 16 images; a network drawn evenly has ")
+    assert first.endswith("by its measured steps about 1.8 times a training of the reference for as many epochs")
+    assert (
+        second.startswith("measured on ResNet-20 (one seed)") and "81.8 % beside 82.8 % at 25 % of the MACs" in second
+    )
+    goals = rn.Budget.parse("macs<=0.4x").goals(SMALL, SHAPE, CLASSES) if hasattr(rn, "Budget") else (object(),)
+    assert forecast(SMALL, rn.Uniform(), task, 0, 16, goals) == ""  # type: ignore[arg-type]
+    parts = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 16, 1), nn.ReLU()
+    torch.manual_seed(0)
+    net = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+    told = forecast(rn.adapt(net, SHAPE), rn.NES(), task, 3, 16, goals)
+    assert "nes will take 3 steps of 16 images; a network drawn evenly has" in told and "by its measured" not in told
+    assert "MobileNet-V2, search beside uniform scaling, trained alike: 58.2 % beside 52.9 %" in told

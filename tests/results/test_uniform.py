@@ -1,0 +1,220 @@
+"""Uniform scaling beside a result: which network it is, how it is trained, resumed and told, and what has none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import renascent as rn
+from renascent.core.errors import UserError
+from renascent.core.protocols import Goal
+from renascent.core.space import Arch
+from renascent.costs.budget import Budget
+from renascent.loops.fit import Fit
+from renascent.nets.cells.nats import NatsTopology
+from renascent.reports.sizes import plane
+from renascent.reports.summary import summary
+from renascent.reports.uniform import uncompared, uniform_facts, uniform_notes
+from renascent.results import trainer
+from renascent.results.baselines import uniform_of
+from renascent.results.uniform import beside_uniform, scaled_parts, uniform_within
+
+SMALL, DEEP = rn.ResNetCifar(layers_count=8), rn.ResNetCifar(layers_count=20)
+SHAPE, CLASSES = (1, 8, 8), 10
+SETTINGS = Fit(epochs=2, batch=32)
+BUDGET = "macs<=0.3x,params<=0.5x"
+
+pytestmark = pytest.mark.usefixtures("without_measuring")
+
+
+def digits() -> rn.ImageTask:
+    return rn.load_task("digits", options=rn.ImageOptions(limit=120))
+
+
+@pytest.fixture(autouse=True)
+def few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Estimate statistics on few images."""
+    monkeypatch.setattr(trainer, "RECALIBRATION_BATCHES", 2)
+
+
+def by_hand(config: rn.ResNetCifar, goals: tuple[Goal, ...], *, depths: bool) -> Arch:
+    """Return the largest of many factors' networks inside a budget: each size the nearest, or the smaller of two."""
+    factors, columns = np.linspace(0, 1, 3001), []
+    for name, value in config.reference.items():
+        wanted = float(str(value)) * (np.ones(3001) if name.startswith("depth") and not depths else factors)
+        distance = np.abs(np.array(config.space.options(name)) - wanted[:, None]).round(9)
+        columns.append(distance.argmin(1))
+    rows = np.stack(columns, axis=1)
+    inside = np.all([goal.exact(rows) <= goal.limit for goal in goals], axis=0)
+    return config.space.from_indices(rows[np.flatnonzero(inside)[-1]])
+
+
+@pytest.mark.parametrize("text", ["macs<=0.3x", BUDGET, "params<=0.2x"])
+def test_it_is_the_largest_of_all_factors_inside_the_budget(text: str) -> None:
+    goals = Budget.parse(text).goals(SMALL, SHAPE, CLASSES)
+    found = uniform_within(SMALL, goals, SHAPE, CLASSES)
+    assert found == by_hand(SMALL, goals, depths=False)
+    held = beside_uniform(SMALL, goals, SHAPE, CLASSES)
+    assert held is not None and SMALL.space.parse(held.arch) == found
+    assert all(held.costs[goal.name] <= goal.limit for goal in goals)
+    assert held.costs["params"] == sum(p.numel() for p in SMALL.network(found, 1, CLASSES).parameters())
+    assert scaled_parts(SMALL, found) == "widths"
+
+
+def test_depths_are_scaled_where_that_leaves_more() -> None:
+    """A cost of so much a block, and little for widths: narrow blocks cost what wide ones do."""
+    names = list(DEEP.space.decisions)
+    depths = [k for k, name in enumerate(names) if name.startswith("depth")]
+
+    def blocks(rows: Any) -> Any:
+        sizes = np.stack([np.array(DEEP.space.options(names[k]))[rows[:, k]] for k in depths])
+        return sizes.sum(0) + 1e-3 * rows.sum(1)
+
+    goals = (Goal("latency_ms", 6.5, lambda gates: torch.zeros(()), blocks),)
+    found = uniform_within(DEEP, goals, SHAPE, CLASSES)
+    assert found == by_hand(DEEP, goals, depths=True)
+    assert found is not None and scaled_parts(DEEP, found) == "widths and depths"
+    # 9 blocks are kept only by the narrowest widths; fewer blocks leave more than twice their work
+    loose = (Goal("latency_ms", 9.0 + 1e-3 * 12, lambda gates: torch.zeros(()), blocks),)
+    moved = uniform_within(DEEP, loose, SHAPE, CLASSES)
+    assert moved is not None and scaled_parts(DEEP, moved) == "widths and depths"
+    assert uniform_within(DEEP, (Goal("latency_ms", -1.0, goals[0].cost, blocks),), SHAPE, CLASSES) is None
+    assert uniform_within(NatsTopology(), goals, SHAPE, CLASSES) is None
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("searched") / "run"
+    rn.search(SMALL, rn.RSPS(candidates=2), digits(), epochs=1, batch=32, budget=BUDGET, out=folder)
+    return folder
+
+
+@pytest.fixture
+def found(searched: Path, tmp_path: Path) -> rn.Result:
+    return rn.Result.load(shutil.copytree(searched, tmp_path / "run"))
+
+
+def weights_of(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "checkpoint.safetensors")
+
+
+def test_it_is_told_before_any_training_and_trained_as_the_result_is(
+    found: rn.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goals = Budget.parse(BUDGET).goals(SMALL, SHAPE, CLASSES)
+    arch = uniform_within(SMALL, goals, SHAPE, CLASSES)
+    assert arch is not None and found.facts["uniform"]["arch"] == SMALL.space.format(arch)
+    assert (
+        uncompared(found)
+        == f"not compared with uniform scaling: `renascent fit {found.folder} --uniform` trains it beside"
+    )
+    text = summary(found)
+    assert "beside uniform scaling" in text and text.endswith(uncompared(found))
+    facts = uniform_facts(found)
+    assert facts["macs"] == {"result": found.facts["macs"], "uniform": found.facts["uniform"]["costs"]["macs"]}
+    assert facts["note"] == uncompared(found)
+    # killed in its training, and resumed: the same bits as an undisturbed one
+    fitted, calls = trainer.fit, []
+
+    def killed(*args: Any, **about: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            about["say"] = lambda event: (_ for _ in ()).throw(KeyboardInterrupt)
+        return fitted(*args, **about)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "fit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            found.fit(digits(), SETTINGS, teacher="reference", uniform=True)
+    assert found.training is None
+    found.fit(digits(), SETTINGS, teacher="reference", uniform=True, resume=True)
+    other = found.folder / "fit" / "uniform"
+    config, own = (json.loads((folder / "config.json").read_text()) for folder in (other, other.parent))
+    assert {k: v for k, v in config.items() if k != "arch"} == {k: v for k, v in own.items() if k != "arch"}
+    training = found.training
+    assert training is not None and training.uniform is not None
+    assert (training.uniform.init, training.uniform.arch) == ("fresh", SMALL.space.format(arch))
+    again = rn.Result.load(shutil.copytree(found.folder, found.folder.parent / "again"))
+    shutil.rmtree(again.folder / "fit")
+    again.fit(digits(), SETTINGS, teacher="reference", uniform=True)
+    assert again.training is not None and again.training.uniform == training.uniform
+    for name, value in weights_of(again.folder / "fit" / "uniform").items():
+        if name.startswith("net"):
+            assert torch.equal(value, weights_of(other)[name])
+
+
+def test_it_may_be_trained_when_the_result_is_already_and_both_are_told(found: rn.Result) -> None:
+    found.fit(digits(), SETTINGS, init="shared")
+    assert uncompared(found).endswith("the training's command with --uniform --resume trains it beside")
+    found.fit(digits(), SETTINGS, init="shared", uniform=True, resume=True)
+    training = found.training
+    assert training is not None and training.uniform is not None
+    own, other = training.scores["test"], training.uniform.scores["test"]
+    points = f"the result is {100 * (own - other):+.2f} points from it)"
+    told = f"{100 * other:.2f} % (widths times one factor, trained identically, but from fresh weights; {points}"
+    assert f"uniform scaling         {told}" in summary(found)
+    assert f"test accuracy of uniform scaling: {told}" in list(uniform_notes(found))
+    assert uncompared(found) == ""
+    assert uniform_facts(found)["test"] == {"result": own, "uniform": other, "difference": own - other}
+    assert len(plane(found)) == 2  # in the search, and trained
+    page = found.report().read_text()
+    assert "Beside uniform scaling" in page and told in page
+
+
+def test_of_a_folder_of_before_it_is_found_again_and_the_report_is_silent(found: rn.Result, unsealed: Any) -> None:
+    path = unsealed(found.folder) / "arch.json"
+    held = json.loads(path.read_text())
+    expected = held.pop("uniform")
+    path.write_text(json.dumps(held))
+    old = rn.Result.load(found.folder)
+    assert vars(uniform_of(old)) == expected
+    assert (uncompared(old), uniform_facts(old)) == ("", {})
+    assert "uniform" not in summary(old)
+
+
+def test_of_a_model_of_ones_own_it_starts_as_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    parts = nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 24, 3, padding=1), nn.ReLU()
+    space = rn.adapt(nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10)), SHAPE)
+    about: Any = {"budget": "macs<=0.6x"}
+    result = rn.search(space, rn.RSPS(candidates=2), digits(), epochs=1, batch=32, out=tmp_path / "s", **about)
+    alone = rn.search(space, rn.Uniform(), digits(), out=tmp_path / "u", **about)
+    assert result.facts["uniform"]["arch"] == alone.facts["arch"]
+    assert "uniform" not in alone.facts
+    begun: list[dict[str, Tensor]] = []
+    fitted = trainer.fit
+
+    def noted(net: nn.Module, *args: Any, **rest: Any) -> Any:
+        begun.append({name: p.detach().clone() for name, p in net.named_parameters()})
+        return fitted(net, *args, **rest)
+
+    monkeypatch.setattr(trainer, "fit", noted)
+    result.fit(digits(), Fit(epochs=1, batch=32), init="shared", uniform=True)
+    for name, value in alone.shared.items():
+        if name in begun[1]:
+            assert torch.equal(begun[1][name], value)
+    assert not torch.equal(begun[0]["7.bias"], begun[1]["7.bias"])
+    assert "but from the model's own weights" in summary(result)
+    with pytest.raises(UserError, match="is the uniformly scaled network itself: leave uniform out"):
+        alone.fit(digits(), Fit(epochs=1), uniform=True)
+
+
+def test_what_has_none_is_refused_before_a_folder_is_made(found: rn.Result) -> None:
+    config = found.folder / "config.json"
+    held = json.loads(config.read_text())
+    config.write_text(json.dumps({key: value for key, value in held.items() if key != "budget"}))
+    with pytest.raises(UserError, match="has no budget, so no uniformly scaled network: leave uniform out"):
+        found.fit(digits(), SETTINGS, uniform=True)
+    found.space = NatsTopology()
+    config.write_text(json.dumps(held))
+    with pytest.raises(UserError, match="has no sizes to scale"):
+        uniform_of(found)
+    assert not (found.folder / "fit").exists()
