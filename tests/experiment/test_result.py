@@ -83,6 +83,7 @@ def test_latency_is_measured_where_the_task_is(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(result_module, "measure", measure)
     task.device = torch.device("meta")
+    monkeypatch.setattr(result_module, "calibrate", lambda *given: None)  # no images are there
     state = SimpleNamespace(setup=None, net=SimpleNamespace(extract=lambda arch: SPACE.network(arch, 1, CLASSES)))
     found: Any = SimpleNamespace(arch=arch, score=0.5, seconds=1.0, state=state)
     Result.save_new(folder, SPACE, found, task)
@@ -141,7 +142,7 @@ def test_a_training_that_cannot_begin_leaves_no_folder(tmp_path: Path, monkeypat
 def test_a_second_training_says_what_to_remove(tmp_path: Path) -> None:
     found = run(tmp_path / "r")
     found.fit(sorted_task(40), Fit(epochs=1, batch=8))
-    with pytest.raises(UserError, match=r"already holds a run: resume it \(`resume=True`\), or remove .*fit$"):
+    with pytest.raises(UserError, match=r"resume it \(`resume=True`\), or remove .*fit or give another `name`$"):
         found.fit(sorted_task(40), Fit(epochs=1, batch=8))
 
 

@@ -18,7 +18,7 @@ from renascent.costs import Latency
 from renascent.experiment.judging import judge_of
 from renascent.loops.share import Scorer
 from renascent.reports.summary import summary
-from renascent.results import trainer
+from renascent.results import calibration
 
 SHAPE, ABOUT = (1, 8, 8), {"epochs": 1, "batch": 32, "budget": "macs<=0.6x", "score": "agreement"}
 SPACE = rn.ResNetCifar(layers_count=8)
@@ -54,7 +54,7 @@ def searched(task: rn.ImageTask, tmp_path_factory: pytest.TempPathFactory) -> tu
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Scorer, "__call__", noted)
-        patch.setattr(trainer, "RECALIBRATION_BATCHES", 2)
+        patch.setattr(calibration, "RECALIBRATION_BATCHES", 2)
         patch.setattr("renascent.experiment.result.measure", lambda net, shape: Latency(1.0, 1.0, 1.0, "not measured"))
         folder = tmp_path_factory.mktemp("searched") / "run"
         result = rn.search(rn.adapt(model(), SHAPE), rn.RSPS(candidates=3), task, out=folder, **ABOUT)

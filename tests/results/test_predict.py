@@ -147,7 +147,7 @@ def space(channels: int, resolutions: tuple[int, ...] = (), side: int = SIDE) ->
 def found(folder: Path, task: Any, channels: int = 3, resolutions: tuple[int, ...] = ()) -> Result:
     budget = "macs<=0.3x" if resolutions else "macs<=0.6x"
     how, about = Uniform(resolution=bool(resolutions)), space(channels, resolutions, task.size[0])
-    return search(about, how, task, budget=budget, batch=8, out=folder)
+    return search(about, how, task, budget=budget, batch=8, out=folder, progress=False)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -299,7 +299,9 @@ def test_a_description_replaces_no_other_file(trained: Result, tmp_path: Path) -
 def shell(say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Result) -> Any:
     """The command line, for which the run is a folder `run` whose model is known."""
     (tmp_path / "run").symlink_to(trained.folder)
-    monkeypatch.setattr("renascent.cli.work.predict.loaded", lambda folder, factory: Result.load(folder, trained.space))
+    monkeypatch.setattr(
+        "renascent.cli.work.predict.loaded", lambda folder, factory, space=None: Result.load(folder, trained.space)
+    )
     return say
 
 
@@ -349,7 +351,7 @@ def test_command_says_where_pictures_had_another_size(
 ) -> None:
     x, y = torch.randint(0, 256, (24, 1, SIDE, SIDE), dtype=torch.uint8), torch.arange(24) % 3
     result = found(tmp_path / "run", ImageTask.from_tensors(x, y, device="cpu"), channels=1)
-    monkeypatch.setattr("renascent.cli.work.predict.loaded", lambda folder, factory: result)
+    monkeypatch.setattr("renascent.cli.work.predict.loaded", lambda folder, factory, space=None: result)
     Image.new("L", (SIDE, SIDE)).save(tmp_path / "a.png")
     assert say("predict run a.png").err == ""
     Image.new("L", (40, 30)).save(tmp_path / "b.png")

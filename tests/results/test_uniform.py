@@ -23,7 +23,7 @@ from renascent.nets.cells.nats import NatsTopology
 from renascent.reports.sizes import plane
 from renascent.reports.summary import summary
 from renascent.reports.uniform import uncompared, uniform_facts, uniform_notes
-from renascent.results import trainer
+from renascent.results import calibration, trainer
 from renascent.results.baselines import uniform_of
 from renascent.results.uniform import beside_uniform, scaled_parts, uniform_within
 
@@ -42,7 +42,7 @@ def digits() -> rn.ImageTask:
 @pytest.fixture(autouse=True)
 def few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Estimate statistics on few images."""
-    monkeypatch.setattr(trainer, "RECALIBRATION_BATCHES", 2)
+    monkeypatch.setattr(calibration, "RECALIBRATION_BATCHES", 2)
 
 
 def by_hand(config: rn.ResNetCifar, goals: tuple[Goal, ...], *, depths: bool) -> Arch:
