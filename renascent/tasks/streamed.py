@@ -152,17 +152,20 @@ class Streamed:
         for found in ahead(self._stacked, places, self.workers):
             if isinstance(found, UserError):
                 raise found
-            yield found
+            yield torch.from_numpy(found)
 
     def sums(self, chosen: Tensor) -> NDArray[np.int64]:
         """Return the sums of values and of their squares over the chosen images, exact."""
         found: NDArray[np.int64] = self.known.sums[self.places[chosen.cpu().numpy()]].sum(0)
         return found
 
-    def _stacked(self, places: Places) -> Tensor | UserError:
-        """Return the images, or what is wrong: an error that a process raises would be told with its traceback."""
+    def _stacked(self, places: Places) -> NDArray[Any] | UserError:
+        """Return the images, or what is wrong: an error that a process raises would be told with its traceback.
+
+        An array goes through the pipe; for each tensor, torch would connect two processes, and need shared memory.
+        """
         try:
-            return torch.stack([self._image(place) for place in places])
+            return torch.stack([self._image(place) for place in places]).numpy()
         except UserError as e:
             return UserError(str(e))
 

@@ -224,9 +224,9 @@ def go(root: Path | str, folder: Path | str) -> None:
     torch.set_num_threads(1)
     space = NatsTopology(channels=2, cells=1, nodes=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("renascent.loops._drive.CHECKPOINT_SECONDS", 0.0)
+        patch.setattr("renascent.loops._drive.CHECKPOINT_SECONDS", 0.05)
         patch.setattr("renascent.experiment.result.measure", lambda net, shape: Latency(1.0, 1.0, 1.0, "not measured"))
-        search(space, GDAS(), task(Path(root), True, 1), epochs=6, batch=4, out=folder, resume=True)
+        search(space, GDAS(), task(Path(root), True, 1), epochs=4, batch=4, out=folder, resume=True)
     torch.set_num_threads(threads)
 
 
@@ -244,7 +244,7 @@ def test_killed_beside_its_workers_or_asked_to_stop_a_search_goes_on_with_the_sa
         pid = processes.start(go, tmp_path / "log", str(folder), str(torn))
         end = time.monotonic() + 60
         while time.monotonic() < end and len(events(torn)) <= before:
-            time.sleep(0.002)
+            time.sleep(0.01)
         os.kill(pid, stop)
         assert processes.end() == code, processes.log.read_text()
     assert "Traceback" not in processes.log.read_text()
