@@ -19,7 +19,8 @@ from renascent.core.protocols import ALONE, Rest, Say, SpaceConfig, Task
 from renascent.core.schema import written
 from renascent.core.space import Arch
 from renascent.costs import params
-from renascent.loops.fit import Fit, Fitted, accuracy, check_fit, fit
+from renascent.loops.evaluate import accuracy
+from renascent.loops.fit import Fit, Fitted, check_fit, fit
 from renascent.loops.run import Run, check_seed
 from renascent.loops.weightsfile import save_weights
 from renascent.nets.macs import count
@@ -27,7 +28,7 @@ from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resolution import at_resolution, input_shape, resized
 from renascent.results.baselines import Baselines
 from renascent.results.calibration import calibrate
-from renascent.results.facts import Cell, Network, Reference, Teacher, Training
+from renascent.results.facts import KINDS, Cell, Network, Reference, Teacher, Training
 from renascent.results.sealed import write_sealed
 from renascent.results.trainings import RESULT, training_folder
 from renascent.tasks.distill import Distillation, Distilled
@@ -82,7 +83,7 @@ class Retraining:
             chosen = self._finish(net, run, self.result.arch, task, state)
             cells = self._cells(baselines, task, how, None if self.init == "shared" else state)
             save_weights(self.folder / "weights.safetensors", chosen.net)
-            about: Json = {"random_cells": cells, "random_within": baselines.budget}
+            about: Json = chosen.figures | {"random_cells": cells, "random_within": baselines.budget}
             if reference is not None and self.reference is not None:
                 arch, given = self.space.space.format(self.reference), self.space.trained is not None
                 about["reference"] = Reference(arch=arch, scores=reference.scores, given=given)
@@ -153,11 +154,11 @@ class Retraining:
         return Distilled(self.task, net, self.distillation).teacher, name  # which refuses one that does not fit
 
     def _how(self, name: str | None, teacher: nn.Module | None) -> Json:
-        """Return what a configuration says of teacher and start. Empty for a plain training, as it always was.
+        """Return what a configuration says of teacher, start and the user's functions; of a plain training nothing.
 
         The reference's weights follow from the rest of the configuration, so that its name is enough.
         """
-        how: Json = {}
+        how: Json = {"source": given} if (given := self.settings.sources) else {}
         if name is not None:
             how["teacher"] = {"name": name, **({"sha256": fingerprint(teacher.state_dict())} if teacher else {})}
             how["distillation"] = asdict(self.distillation or Distillation())
@@ -232,7 +233,7 @@ class Retraining:
             net = self._plain(arch, prune).to(memory_format=self.space.memory_format)  # type: ignore[call-overload]
         check_fit(net, self.settings, self.task)
         # a random cell that was not begun when the run was interrupted has no folder yet, and just begins
-        about: Any = {"resume": self.resume, "seed": self.seed, "device": self.task.device}
+        about: Any = {"resume": self.resume, "seed": self.seed, "device": self.task.device, "kinds": KINDS}
         return net, Run.start(folder, config, **about, instead=f"remove {self.folder} or give another `name`")
 
     def _finish(self, net: nn.Module, run: Run, arch: Arch, task: Task, state: Mapping[str, Tensor] | None) -> Fitted:
@@ -264,6 +265,7 @@ class Retraining:
         if self.network:
             about["network"] = Network(space_config=written(self.network), **data)
         lessons = task if teacher is not None and isinstance(task, Distilled) else None
+        sha256 = fingerprint(lessons.teacher.state_dict()) if lessons else ""
         init = self.init if isinstance(self.init, str) else "given"
         return Training(
             task=self.task.name,
@@ -275,9 +277,7 @@ class Retraining:
             prune=self.prune,
             params=params(plain),
             macs=count(plain, input_shape(self.result.arch, (self.task.channels, *self.task.size))).macs,
-            teacher=Teacher(name=teacher, sha256=fingerprint(lessons.teacher.state_dict()))
-            if lessons and teacher
-            else None,
+            teacher=Teacher(name=teacher, sha256=sha256) if lessons and teacher else None,
             distillation=lessons.settings if lessons else None,
             init=init,
             random_init="fresh" if init == "shared" else init,

@@ -15,7 +15,7 @@ from renascent.core.fields import NonNegative, Range, settings
 from renascent.core.fingerprint import fingerprint
 from renascent.core.gates import Gates
 from renascent.core.preparation import Preparation
-from renascent.core.protocols import Batch, Data, Loss, Stream, Task
+from renascent.core.protocols import Batch, Change, Criterion, Data, Loss, Stream, Task
 
 
 @settings
@@ -106,21 +106,30 @@ class Distilled(Task):
         return f"Distilled({self.task!r}, {type(self.teacher).__name__})"
 
     def loss(
-        self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None = None, *, smoothing: float = 0.0
+        self,
+        net: Callable[..., Tensor],
+        batch: Batch,
+        gates: Gates | None = None,
+        *,
+        smoothing: float = 0.0,
+        criterion: Criterion | None = None,
     ) -> Loss:
         """Return the weighted sum of the task's own loss and the soft targets', and the task's own score.
 
         smoothing: share of the labels' target spread evenly over the classes; the teacher's stays as it is.
+        criterion: in the place of the task's own loss, beside the teacher's.
         """
+        # a task of the user's own need not know of another loss
+        about: Any = {"smoothing": smoothing} | ({"criterion": criterion} if criterion else {})
         if not torch.is_grad_enabled():
-            return self.task.loss(net, batch, gates, smoothing=smoothing)
+            return self.task.loss(net, batch, gates, **about)
         answers: list[Tensor] = []
 
         def heard(*given: Any) -> Tensor:
             answers.append(net(*given))
             return answers[-1]
 
-        own = self.task.loss(heard, batch, gates, smoothing=smoothing)
+        own = self.task.loss(heard, batch, gates, **about)
         (student,) = answers
         student = student.to(torch.promote_types(student.dtype, torch.float32))
         soft = self.settings.soft_loss(student, self.answer(batch[0]))
@@ -147,13 +156,17 @@ class Distilled(Task):
         """Return the streams of a search."""
         return self.task.streams(seed, batch)
 
-    def stream(self, split: str, seed: int, batch: int) -> Stream:
-        """Return augmented training batches of one split."""
-        return self.task.stream(split, seed, batch)
+    def stream(self, split: str, seed: int, batch: int, *, change: Change | None = None) -> Stream:
+        """Return augmented training batches of one split. change: what is done to raw images besides."""
+        return self.task.stream(split, seed, batch, **({"change": change} if change else {}))
 
     def batches(self, split: str, batch: int) -> Sequence[Batch]:
         """Return one whole split in order, not augmented."""
         return self.task.batches(split, batch)
+
+    def labels(self, split: str) -> Tensor:
+        """Return the targets of one whole split."""
+        return self.task.labels(split)
 
     @property
     def preparation(self) -> Preparation | None:
