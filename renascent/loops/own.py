@@ -5,12 +5,10 @@ Only what the user names is imported: what a run folder says is compared with th
 
 import contextlib
 import hashlib
-import importlib
 import inspect
 import math
 import os
 import random
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor
 
 from renascent.core.errors import RenascentError, UserError
+from renascent.core.outside import imported
 from renascent.core.protocols import Change, Criterion
 
 Metric = Callable[[Tensor, Tensor], float]
@@ -98,23 +97,12 @@ def function_at(place: str, what: str) -> Callable[..., Any]:
 
     what: it is for, named in errors. Raises UserError where there is none.
     """
-    module, _, name = place.partition(":")
-    advice = "write module:function, as in my_training:focal_loss"
-    if not module or not all(part.isidentifier() for part in f"{module}.{name}".split(".")):
-        raise UserError(f"{what} '{place:.80}' names no function: {advice}")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     try:
-        found: Any = importlib.import_module(module)
-    except (Exception, SystemExit) as e:
-        why = f"{type(e).__name__}: {e!s:.300}"
-        raise UserError(
-            f"module '{module:.80}' of {what} '{place:.80}' cannot be imported ({why}): name one that Python finds"
-        ) from None
-    for part in name.split("."):
-        found = getattr(found, part, None)
+        found = imported(place, os.getcwd(), "function")
+    except UserError as e:
+        raise UserError(f"{what}: {e}") from None
     if not callable(found):
-        raise UserError(f"module '{module:.80}' has no function '{name:.80}' for {what}: {advice}")
+        raise UserError(f"{what}: '{place:.80}' is {type(found).__name__}, no function: write module:function")
     return found  # type: ignore[no-any-return]
 
 

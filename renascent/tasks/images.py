@@ -21,6 +21,7 @@ from renascent.core.protocols import Batch, Change, Criterion, Data, Loss, Task
 from renascent.tasks.augment import Augmentation, augment, normalise
 from renascent.tasks.checks import (
     HELD,
+    check_logits,
     check_same_kind,
     checked_augmentation,
     checked_images,
@@ -240,10 +241,7 @@ class ImageTask(Task):
         return Data(train=self.stream("train", seed, batch), val=val)
 
     def stream(self, split: str, seed: int, batch: int, *, change: Change | None = None) -> Shuffled:
-        """Return augmented, shuffled batches of one split: "train", "val" or "train+val".
-
-        change: what is done to raw images besides, behind mirror and crop.
-        """
+        """Return augmented, shuffled batches of "train", "val" or "train+val". change: of raw images, once cropped."""
         if split == "test":
             raise UserError("the test split is not for training; give 'train', 'val' or 'train+val'")
         return self._stream(split, seed, batch, partial(self._augmented, change=change))
@@ -271,11 +269,7 @@ class ImageTask(Task):
         """
         x, y = batch
         logits = net(x) if gates is None else net(x, gates)
-        if logits.shape != (len(y), self.classes):
-            raise UserError(
-                f"the network returns the shape {tuple(logits.shape)}; "
-                f"give (batch, classes), here ({len(y)}, {self.classes})"
-            )
+        check_logits(logits, (len(y), self.classes))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         loss = criterion(logits, y) if criterion else functional.cross_entropy(logits, y, label_smoothing=smoothing)
         return Loss(loss, (logits.detach().argmax(1) == y).float().mean())
