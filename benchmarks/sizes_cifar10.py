@@ -48,7 +48,8 @@ from renascent.core.protocols import Task, WeightRule
 from renascent.core.space import Arch
 from renascent.costs import macs, measure_all
 from renascent.experiment.search import search
-from renascent.loops.fit import Fit, accuracy, fit, recalibrate
+from renascent.loops.evaluate import accuracy, recalibrate
+from renascent.loops.fit import Fit, fit
 from renascent.loops.run import Run
 from renascent.loops.weightsfile import load_weights, read_weights, save_weights
 from renascent.nets.adapt import adapt

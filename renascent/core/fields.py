@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, dataclass_transform, get_type_hints
+from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_type_hints
 
 from renascent.core.errors import UserError, unknown
 
@@ -131,7 +131,8 @@ def settings(cls: type[T]) -> type[T]:
 
     def check(self: Any, *given: Any) -> None:
         for name, limit in limits(cls).items():
-            limit.check(name, getattr(self, name))
+            if (value := getattr(self, name)) is not None:
+                limit.check(name, value)
         if own is not None:
             own(self, *given)
 
@@ -140,11 +141,12 @@ def settings(cls: type[T]) -> type[T]:
 
 
 def limits(cls: type) -> dict[str, Any]:
-    """Return the limit of every setting that has one.
+    """Return the limit of every setting that has one; one that may be None has that of its other values.
 
     >>> limits(Range)
     {}
     """
     hints = get_type_hints(cls, include_extras=True)
-    found = ((name, getattr(hint, "__metadata__", ())) for name, hint in hints.items())
+    parts = ((name, part) for name, hint in hints.items() for part in (hint, *get_args(hint)))
+    found = ((name, getattr(part, "__metadata__", ())) for name, part in parts)
     return {name: item for name, items in found for item in items if isinstance(item, Limit)}

@@ -40,9 +40,9 @@ class WeightRule:
     Args:
         lr: learning rate at the first step.
         lr_end: learning rate at the last step.
-        momentum: of SGD.
+        momentum: of SGD; of AdamW, where a training has that, the decay of the mean gradient (its first beta).
         nesterov: use Nesterov's momentum.
-        weight_decay: L2 penalty, on every parameter.
+        weight_decay: L2 penalty, on every parameter; of AdamW decoupled from the gradient.
         clip: largest gradient norm; 0 means no clipping.
         decay_per_epoch: factor of the learning rate after every epoch, such as 0.97, in the place of the cosine; 0
             means the cosine.
@@ -88,6 +88,11 @@ class WeightRule:
             made.state[p]["momentum_buffer"] = torch.empty_like(p).copy_(held)
         return made
 
+    def adamw(self, net: nn.Module) -> torch.optim.AdamW:
+        """Return AdamW, whose decay is decoupled: it shrinks weights, and is no part of the gradient's moments."""
+        betas = self.momentum, 0.999
+        return torch.optim.AdamW(net.parameters(), lr=self.lr, betas=betas, weight_decay=self.weight_decay)
+
     def rate(self, fraction: float, epochs: float = 0.0) -> float:
         """Return the learning rate at `fraction` of the run, after so many epochs, whole or not."""
         if self.decay_per_epoch:
@@ -104,14 +109,23 @@ class WeightRule:
         return epochs / length
 
     def apply(
-        self, optimiser: CroppedSGD, fraction: float, regions: Regions | None = None, *, epochs: float = 0.0
+        self,
+        optimiser: CroppedSGD | torch.optim.AdamW,
+        fraction: float,
+        regions: Regions | None = None,
+        *,
+        epochs: float = 0.0,
+        share: float = 1.0,
     ) -> None:
-        """Clip the gradients that are there, and take one step at the rate of now, inside `regions` only."""
+        """Clip the gradients that are there, and take one step at the rate of now, inside `regions` only.
+
+        share: of that rate, during a warm-up.  regions: for SGD alone.
+        """
         (group,) = optimiser.param_groups
-        group["lr"] = self.rate(fraction, epochs)
+        group["lr"] = share * self.rate(fraction, epochs)
         if self.clip:
             nn.utils.clip_grad_norm_(group["params"], self.clip)
-        if regions:
+        if regions and isinstance(optimiser, CroppedSGD):
             optimiser.step_inside(regions)
         else:
             optimiser.step()

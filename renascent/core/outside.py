@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from types import FunctionType
 from typing import Any
 
 from renascent.core.errors import UserError, unknown
@@ -102,10 +103,10 @@ def brought_by(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "a package without a name"
 
 
-def imported(place: str, root: str | None = None) -> Any:
+def imported(place: str, root: str | None = None, what: str = "Class") -> Any:
     """Return what is at "module:Class". Raises UserError where there is nothing, or its module fails.
 
-    root: a folder in which its module is looked for first, as `python -m` does.
+    root: a folder in which its module is looked for first, as `python -m` does.  what: is meant, "function" say.
 
     >>> imported("fractions:Fraction").__name__
     'Fraction'
@@ -115,7 +116,8 @@ def imported(place: str, root: str | None = None) -> Any:
     """
     module, _, name = place.partition(":")
     if not all(part.isidentifier() for part in f"{module}.{name}".split(".")):
-        raise UserError(f"'{place:.80}' names no class: write module:Class, as in my_package.search:Mine")
+        example = "my_package.search:Mine" if what == "Class" else "my_training:mine"
+        raise UserError(f"'{place:.80}' names no {what.lower()}: write module:{what}, as in {example}")
     if root is not None and root not in sys.path:
         sys.path.insert(0, root)
     try:
@@ -127,9 +129,10 @@ def imported(place: str, root: str | None = None) -> Any:
         ) from None
     for part in name.split("."):
         if not hasattr(found, part):
-            classes = [each for each, value in vars(found).items() if isinstance(value, type)]
-            example = f", as in {module}:{classes[-1]}" if classes else ""
-            raise UserError(f"module '{module:.80}' has no '{name:.80}': give module:Class{example}")
+            kind = type if what == "Class" else FunctionType
+            known = [each for each, value in vars(found).items() if isinstance(value, kind)]
+            example = f", as in {module}:{known[-1]}" if known else ""
+            raise UserError(f"module '{module:.80}' has no '{name:.80}': give module:{what}{example}")
         found = getattr(found, part)
     return found
 

@@ -69,6 +69,21 @@ class Progress:
         """Passes over training images in the whole training before this step, broken ones too."""
         return self.rest.epochs + self.epochs
 
+    def warmed(self, epochs: int) -> tuple[float, float, float]:
+        """Return where a learning rate stands that first rises to its start for some epochs, on a straight line.
+
+        Returns:
+            The share of that start, then `rate_fraction` and `rate_epochs` of the schedule behind.
+
+        >>> [Progress(step, 5, 1).warmed(2) for step in (0, 1, 2, 4)]
+        [(0.5, 0.0, 0.0), (1.0, 0.0, 0.0), (1.0, 0.0, 0.0), (1.0, 1.0, 2.0)]
+        """
+        warm, done = epochs * self.steps_per_epoch, self.rest.before + self.step
+        if done < warm:
+            return (done + 1) / warm, 0.0, 0.0
+        steps = self.rest.before + self.steps + self.rest.after - warm
+        return 1.0, (done - warm) / max(steps - 1, 1), self.rate_epochs - epochs
+
     @property
     def ends_epoch(self) -> bool:
         return (self.step + 1) % self.steps_per_epoch == 0

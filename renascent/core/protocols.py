@@ -43,6 +43,13 @@ Score = Callable[[Arch], float]
 """Architecture -> its score inside the supernet (an accuracy in [0, 1] or an agreement; higher is better)."""
 
 
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""Logits (batch, classes) and labels (batch,) -> the loss to minimise, a scalar."""
+
+Change = Callable[[Tensor, torch.Generator], Tensor]
+"""Raw images (batch, channels, h, w) and a generator on the CPU -> images of that shape and kind, changed at random."""
+
+
 class Loss(NamedTuple):
     """loss: scalar to minimise, with gradient.  score: scalar, higher is better, detached; an accuracy is in [0, 1]."""
 
@@ -92,9 +99,18 @@ class Task(ABC):
 
     @abstractmethod
     def loss(
-        self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None = None, *, smoothing: float = 0.0
+        self,
+        net: Callable[..., Tensor],
+        batch: Batch,
+        gates: Gates | None = None,
+        *,
+        smoothing: float = 0.0,
+        criterion: Criterion | None = None,
     ) -> Loss:
-        """Run `net` on a batch; with `gates` when it is a supernet. smoothing: share of the target spread evenly."""
+        """Run `net` on a batch; with `gates` when it is a supernet. smoothing: share of the target spread evenly.
+
+        criterion: what is minimised in the place of the task's own loss, which knows of no smoothing then.
+        """
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -105,12 +121,19 @@ class Task(ABC):
         """Return how many inputs a split has; 0 when there is none."""
 
     @abstractmethod
-    def stream(self, split: str, seed: int, batch: int) -> Stream:
-        """Return augmented training batches of one split ("train", "val", or "train+val"), shuffled every epoch."""
+    def stream(self, split: str, seed: int, batch: int, *, change: Change | None = None) -> Stream:
+        """Return augmented training batches of one split ("train", "val", or "train+val"), shuffled every epoch.
+
+        change: what is done to raw images besides; before they are normalised.
+        """
 
     @abstractmethod
     def batches(self, split: str, batch: int) -> Sequence[Batch]:
         """Return one whole split ("train", "val", "test") in order, not augmented; the last batch may be smaller."""
+
+    def labels(self, split: str) -> Tensor:
+        """Return the targets (inputs, ...) of one whole split, in the order of `batches`."""
+        return torch.cat([y for _, y in self.batches(split, 512)])
 
     @property
     def preparation(self) -> Preparation | None:

@@ -62,6 +62,26 @@ def written(value: object) -> Any:
     return dict(_pairs(value)) if is_dataclass(value) else value
 
 
+def with_defaults(kind: type, held: Json) -> Json:
+    """Return a JSON object with the defaults of the keys that it lacks, in nested objects too.
+
+    What was written before a setting existed is then what is written now with that setting left alone.
+
+    >>> from dataclasses import make_dataclass
+    >>> with_defaults(make_dataclass("Rule", [("lr", float), ("linear", bool, False)]), {"lr": 0.1})
+    {'lr': 0.1, 'linear': False}
+    """
+    found = dict(held)
+    for field in fields(kind):
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        if field.name not in held and default is not MISSING:
+            found[field.name] = written(default)
+        nested = held.get(field.name)
+        if is_dataclass(default) and not isinstance(default, type) and isinstance(nested, Mapping):
+            found[field.name] = with_defaults(type(default), dict(nested))
+    return found
+
+
 def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
     for field in fields(value):
         held = written(getattr(value, field.name))

@@ -1,7 +1,7 @@
 """One whole search: network, run folder, shared-weight loop, result."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ def search(
         more = space.reference, order.strengths, rest, sandwich, steps, judge
         setup = Setup(net, task, net.space, rule, seed, goals, start, epochs, *more)
         state = begin(strategy, setup)
-        run = Run.start(folder, config, resume=resume, seed=seed, device=task.device)
+        run = Run.start(folder, config, resume=resume, seed=seed, device=task.device, kinds=_kinds(space, strategy))
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
                 return then.train(Result.load(folder, space), resume=resume, say=hear)
@@ -225,6 +225,12 @@ def _beside(
         "runtime": runtime if bounds and runtime != "eager" else None,
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _kinds(space: SpaceConfig, strategy: OneShot | Family) -> dict[str, type]:
+    """Return the dataclasses of what a configuration says, by key."""
+    found = {"space_config": type(space), "strategy_config": type(strategy), "weights": WeightRule}
+    return {key: kind for key, kind in found.items() if is_dataclass(kind)}
 
 
 def _config(space: SpaceConfig, strategy: OneShot | Family, task: Task, rule: WeightRule) -> dict[str, Any]:

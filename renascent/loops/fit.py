@@ -2,67 +2,24 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from renascent.core.errors import Diverged, UserError
-from renascent.core.fields import Count, NonNegative, Range, settings
 from renascent.core.optimiser import check_learns
-from renascent.core.protocols import ALONE, Batch, Loss, Metrics, Progress, Rest, Say, Stream, Task, WeightRule
-from renascent.core.schema import ABSENT
+from renascent.core.protocols import ALONE, Metrics, Progress, Rest, Say, Stream, Task
 from renascent.loops._drive import Stateful, drive
+from renascent.loops.change import change_of
+from renascent.loops.criterion import check_own, loss_of
+from renascent.loops.evaluate import ByClass, Examined, examine, judge
+from renascent.loops.own import Metric, own_metric
 from renascent.loops.run import Run
-
-EVALUATION_BATCH = 512
-
-
-@settings
-class Fit:
-    """How a fixed network is trained. The defaults are NATS-Bench's 200-epoch setting.
-
-    Args:
-        epochs: passes over the training images.
-        batch: images a step.
-        weights: rule of the optimiser.
-        label_smoothing: share of the target spread evenly over all classes.
-        drop_path: probability of dropping an edge for an image, growing linearly to this.
-        auxiliary: weight of the loss of a second classifier in the middle of the network, there for its training only;
-            0 means none.
-        bf16: run the forward pass in bfloat16 where it is safe (slow for depthwise convolutions on a CPU).
-        float64: compute in double precision: slower, and the same but for the last digits on every processor, where
-            single precision grows apart from step to step.
-        compile: compile the network first; pays for long trainings only.
-        ema: decay of a moving average of the weights that is then the result, such as 0.999; 0 means none.
-
-    References:
-        NATS-Bench, arXiv:2009.00437, Table 3.
-
-        label_smoothing: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, Rethinking the Inception Architecture for
-            Computer Vision, CVPR 2016, arXiv:1512.00567.
-        drop_path: Larsson, Maire and Shakhnarovich, FractalNet, ICLR 2017, arXiv:1605.07648.
-
-        auxiliary: Szegedy et al., Going Deeper with Convolutions, CVPR 2015, arXiv:1409.4842, Sec. 5.
-    """
-
-    epochs: Count = 200
-    batch: Count = 256
-    weights: WeightRule = field(default_factory=lambda: WeightRule(lr=0.1, lr_end=0.0, clip=0.0))
-    label_smoothing: Annotated[float, Range(0, 0.9999)] = 0.0
-    drop_path: Annotated[float, Range(0, 0.9999)] = 0.0
-    auxiliary: NonNegative = field(default=0.0, metadata=ABSENT)
-    bf16: bool = False
-    float64: bool = False
-    compile: bool = False
-    ema: Annotated[float, Range(0, 0.9999)] = 0.0
-
-    def __post_init__(self) -> None:
-        if self.bf16 and self.float64:
-            raise UserError("bf16 and float64 are both on, and they exclude each other: choose one")
+from renascent.loops.training import Fit as Fit
 
 
 @dataclass(frozen=True)
@@ -70,19 +27,20 @@ class Fitted:
     """A trained network. scores: accuracy in [0, 1] of each split it was evaluated on.  seconds: of training.
 
     process_seconds: of the processor, on the steps of this session alone: no evaluation, no checkpoint.
+    by_class: how it does on each class of each split.  metrics: of the user's own, of each split, where there is one.
     """
 
     net: nn.Module
     scores: dict[str, float]
     seconds: float
     process_seconds: float = 0.0
+    by_class: Mapping[str, ByClass] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
-
-class Judged(NamedTuple):
-    """Mean loss, and score in [0, 1], over a whole split."""
-
-    loss: float
-    score: float
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What is told of it beside the scores."""
+        return {"by_class": dict(self.by_class), "metrics": dict(self.metrics)}
 
 
 def fit(
@@ -108,16 +66,17 @@ def fit(
     Raises Diverged when a loss is not finite, Interrupted after Ctrl-C, UserError when `drop_path` or `auxiliary` is
     asked of a network without a place for it.
     """
-    check_fit(net, settings, task)
+    check_fit(net, settings, task, split)
     learning, head = _learning(net, settings, task.device)
-    stream = _stream(task, split, seed, settings.batch, rest.epochs)
-    optimiser = settings.weights.optimiser(learning, momentum)
+    stream = _stream(task, split, seed, settings, rest.epochs)
+    optimiser = settings.weights.adamw(learning) if settings.adamw else settings.weights.optimiser(learning, momentum)
     average = _average(net, settings.ema) if settings.ema else None
     parts: dict[str, Stateful] = {"net": net, "optimiser": optimiser, "stream": stream}
     parts |= {name: part for name, part in (("average", average), ("auxiliary", head)) if part}
     # isolate: Dynamo caches per code object and silently falls back to eager after 8 recompilations
     forward = torch.compile(net, isolate_recompiles=True) if settings.compile else net  # type: ignore[call-overload]
     best: nn.Module = average.module if average else net
+    learnt = loss_of(task, forward, head, settings, split)
     process_seconds: list[float] = []
 
     def step(t: Progress) -> Metrics:
@@ -126,9 +85,9 @@ def fit(
             net.drop_path = settings.drop_path * t.fraction  # type: ignore[assignment]
         optimiser.zero_grad(set_to_none=True)
         with torch.autocast(task.device.type, torch.bfloat16, enabled=settings.bf16):
-            loss, score = _loss(task, forward, head, stream.next(), settings)
+            loss, score = learnt(stream.next())
         loss.backward()  # type: ignore[no-untyped-call]
-        settings.weights.apply(optimiser, t.rate_fraction, epochs=t.rate_epochs)
+        settings.apply(optimiser, t)
         if average:
             average.update_parameters(net)
         process_seconds.append(time.process_time() - began)
@@ -145,14 +104,26 @@ def fit(
         say=say,
         rest=rest,
     )
-    scores = {name: _sound(best, task, name) for name in evaluate}
+    return _fitted(best, task, settings, evaluate, run, say, seconds=seconds, process_seconds=sum(process_seconds))
+
+
+def _fitted(
+    net: nn.Module, task: Task, settings: Fit, splits: Iterable[str], run: Run, say: Say, **spent: float
+) -> Fitted:
+    """Evaluate what was trained, and say so. Raises Diverged where the last step ruined it."""
+    metric = own_metric(settings.metric, task.classes) if settings.metric else None
+    found = {split: _sound(net, task, split, metric) for split in splits}
+    scores = {split: each.score for split, each in found.items()}
     say(run.event("fitted", scores=scores))
-    return Fitted(best, scores, seconds, sum(process_seconds))
+    by_class = {split: each.by_class for split, each in found.items() if each.by_class}
+    metrics = {split: each.metric for split, each in found.items() if each.metric is not None}
+    return Fitted(net, scores, by_class=by_class, metrics=metrics, **spent)
 
 
-def _stream(task: Task, split: str, seed: int, batch: int, epochs: int) -> Stream:
+def _stream(task: Task, split: str, seed: int, settings: Fit, epochs: int) -> Stream:
     """Return the training batches of a split, from behind those of the epochs that came before."""
-    stream = task.stream(split, seed, batch)
+    change = change_of(task, settings)
+    stream = task.stream(split, seed, settings.batch, **({"change": change} if change else {}))
     if epochs:
         stream.load_state_dict({"given": epochs * stream.steps_per_epoch})
     return stream
@@ -168,66 +139,14 @@ def _learning(net: nn.Module, settings: Fit, device: torch.device) -> tuple[nn.M
     return learning, head
 
 
-def _loss(task: Task, forward: Callable[..., Any], head: nn.Module | None, batch: Batch, settings: Fit) -> Loss:
-    """Return the loss of a network and, weighted, of its auxiliary head; the score is the network's."""
-    if head is None:
-        return task.loss(forward, batch, smoothing=settings.label_smoothing)
-    asides: list[Tensor] = []
-
-    def answer(x: Tensor) -> Tensor:
-        out, aside = forward(x, head)
-        asides.append(aside)
-        return out  # type: ignore[no-any-return]
-
-    loss, score = task.loss(answer, batch, smoothing=settings.label_smoothing)
-    aside = task.loss(lambda _: asides[0], batch, smoothing=settings.label_smoothing).loss
-    return Loss(loss + settings.auxiliary * aside, score)
-
-
-def accuracy(net: nn.Module, task: Task, split: str) -> float:
-    """Return the score of `net` in evaluation mode over a whole split."""
-    return judge(net, task, split).score
-
-
-@torch.no_grad()
-def judge(net: nn.Module, task: Task, split: str) -> Judged:
-    """Return the loss and the score of `net` in evaluation mode over a whole split."""
-    training = net.training
-    net.eval()
-    loss, score, images = 0.0, 0.0, 0
-    for batch in task.batches(split, EVALUATION_BATCH):
-        found = task.loss(net, batch)
-        loss += float(found.loss) * len(batch[1])
-        score += float(found.score) * len(batch[1])
-        images += len(batch[1])
-    net.train(training)
-    return Judged(loss / images, score / images)
-
-
-@torch.no_grad()
-def recalibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
-    """Set the running statistics of batch normalisation to the mean over `batches`; weights stay as they are."""
-    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    held, training = [m.momentum for m in norms], net.training
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over all batches
-    net.train()
-    for x, _ in batches:
-        net(x)
-    for norm, momentum in zip(norms, held, strict=True):
-        norm.momentum = momentum
-    net.train(training)
-
-
-def _sound(net: nn.Module, task: Task, split: str) -> float:
-    """Return the score of a trained network. Raises Diverged where the last step ruined it: no loss told of that."""
+def _sound(net: nn.Module, task: Task, split: str, metric: Metric | None) -> Examined:
+    """Return the figures of a trained network. Raises Diverged where the last step ruined it: no loss told of that."""
     names = [name for name, weight in net.named_parameters() if not bool(weight.isfinite().all())]
-    loss, score = judge(net, task, split)
-    if names or not math.isfinite(loss):
-        what = f"{names[0]} is no longer finite" if names else f"the loss on {split} is {loss}"
+    found = examine(net, task, split, None if names else metric)
+    if names or not math.isfinite(found.loss):
+        what = f"{names[0]} is no longer finite" if names else f"the loss on {split} is {found.loss}"
         raise Diverged(f"{what} after the last step: train again in another folder with a smaller `lr`")
-    return score
+    return found
 
 
 def _watched(net: nn.Module, task: Task, splits: Sequence[str]) -> dict[str, float]:
@@ -240,9 +159,10 @@ def _average(net: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
-def check_fit(net: nn.Module, settings: Fit, task: Task) -> None:
+def check_fit(net: nn.Module, settings: Fit, task: Task, split: str = "train") -> None:
     """Raise UserError for a network that cannot learn, and for settings that it, a task or its device cannot follow."""
     check_learns(net)
+    check_own(settings, task, split)
     if settings.float64 and task.device.type == "mps":
         raise UserError("float64 is on, and MPS has no double precision: leave it out, or use the CPU")
     if settings.drop_path and not isinstance(getattr(net, "drop_path", None), float | int | Tensor):

@@ -37,6 +37,7 @@ import torch
 from renascent.core.environment import environment
 from renascent.core.errors import UserError
 from renascent.core.files import Json, is_there, parsed, read_bytes, read_json, write_json, writing
+from renascent.core.schema import with_defaults
 from renascent.core.signals import heard
 from renascent.loops.lock import locked
 from renascent.loops.weightsfile import load_tree, save_tree
@@ -50,8 +51,8 @@ CLOCK_FIELDS = frozenset({"time", "seconds"})
 class Run:
     """One folder of one run. Make it with `Run.start`."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        self.folder, self.config, self._is_alone = folder, dict(config), False
+    def __init__(self, folder: Path, config: Mapping[str, Any], kinds: Mapping[str, type] | None = None) -> None:
+        self.folder, self.config, self._is_alone, self._kinds = folder, dict(config), False, kinds or {}
 
     @classmethod
     def start(
@@ -63,14 +64,17 @@ class Run:
         seed: int = 0,
         device: torch.device | None = None,
         instead: str = "use another folder",
+        kinds: Mapping[str, type] | None = None,
     ) -> Run:
         """Open a new run folder, or with `resume` go on in one of the same configuration, if there is one.
 
         device: where the work is done, to be noted.  instead: what an error tells the user to do if not to resume.
+        kinds: dataclasses of what is under some keys of the configuration: a setting that a folder was written without
+        is its default there.
         Raises UserError when the folder holds a run already and `resume` is not asked for, when the configuration
         differs, when the folder holds something else or is a file, or when it cannot be written.
         """
-        run = cls(Path(folder), config)
+        run = cls(Path(folder), config, kinds)
         if not run._is_begun(resume, instead):
             with writing(run.folder):
                 run.folder.mkdir(parents=True, exist_ok=True)
@@ -168,6 +172,10 @@ class Run:
         held, asked = read_json(self.folder / "config.json"), json.loads(json.dumps(self.config))
         if isinstance(held.get("task"), dict) and "class_names" not in held["task"]:
             asked.get("task", {}).pop("class_names", None)  # once they were not kept; the images say the same
+        for key, kind in self._kinds.items():
+            for config in (held, asked):
+                if isinstance(config.get(key), dict):
+                    config[key] = with_defaults(kind, config[key])
         if held != asked:
             changes = ", ".join(_differences(held, asked))
             raise UserError(

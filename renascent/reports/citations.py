@@ -9,7 +9,7 @@ from renascent.core.source import arguments, docstring, place_of, references
 from renascent.results.record import Record
 from renascent.strategies import NAMED
 
-FIT, DISTILLATION = "renascent.loops.fit:Fit", "renascent.tasks.distill:Distillation"
+FIT, DISTILLATION = "renascent.loops.training:Fit", "renascent.tasks.distill:Distillation"
 WEIGHTS = "renascent.core.optimiser:WeightRule"
 CUTOUT, INHERITED = "renascent.tasks.augment:cutout", "renascent.nets.sizes.inherit:first_k"
 SANDWICH = "renascent.strategies._sandwich:sandwich"

@@ -16,6 +16,7 @@ from renascent.core.text import counted, number, percent
 from renascent.costs.scaling import is_size_space
 from renascent.loops.run import read_sessions
 from renascent.reports import sizes as sizereport
+from renascent.reports.by_class import class_table
 from renascent.reports.cell import cell as draw_cell
 from renascent.reports.cell import short
 from renascent.reports.citations import citations
@@ -97,6 +98,7 @@ def _page(result: Record) -> Json:
         "uniform": uniform_rows(result),
         "uniform_notes": list(uniform_notes(result)),
         "costs": _costs(result),
+        "classes": class_table(training),
         "random_cells": _random_cells(result),
         "baseline_description": baseline_description(training, "random ") if training else "",
         "settings": _settings(result.config, training),

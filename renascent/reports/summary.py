@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
 from renascent.core.text import aligned, counted, number, percent, short
+from renascent.reports.by_class import class_line
 from renascent.reports.entropy import Entropy, policy_entropy
 from renascent.reports.gain import gain_table
 from renascent.reports.trainings import comparison_table
@@ -67,7 +68,7 @@ def _accuracies(result: Record) -> list[tuple[str, str]]:
     how = training_description(training) + elsewhere(result, "; ")
     for split, score in training.scores.items():
         name = "test accuracy" if split == "test" else f"accuracy on {split}"
-        rows.append((name, f"{percent(score)} ({how})"))
+        rows += [(name, f"{percent(score)} ({how})"), *class_line(training, split)]
         if others := [cell.scores[split] for cell in training.random_cells]:
             what = "random architectures" if training.random_within else "random cells"
             rows.append((what, _compared(score, others, baseline_description(training))))

@@ -3,7 +3,7 @@
 from torch import nn
 
 from renascent.core.protocols import Task
-from renascent.loops.fit import recalibrate
+from renascent.loops.evaluate import recalibrate
 
 RECALIBRATION_BATCHES = 50
 """Training batches, of 64 images, over which the statistics of a network with inherited weights are estimated."""

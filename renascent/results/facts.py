@@ -1,5 +1,6 @@
 """What the files of a run folder say: one frozen dataclass for each object, its fields in the order of the keys."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -7,8 +8,12 @@ from renascent.core.fields import Count, NonNegative, Range, Whole
 from renascent.core.preparation import Preparation
 from renascent.core.schema import ABSENT, REST
 from renascent.costs import Latency
+from renascent.loops.evaluate import ByClass
 from renascent.loops.fit import Fit
 from renascent.tasks.distill import Distillation
+
+KINDS: Mapping[str, type] = {"settings": Fit, "distillation": Distillation}
+"""What is under some keys of the configuration of a training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +215,7 @@ class Training:
     network: what was trained, where that is larger than what was searched, say.
     searched_epochs: of the search that was the first part of this training; 0: it is one of its own.
     preparation: as in `About`, of the images of the training.  given_scores: of the user's model as it was given.
+    by_class: of each split.  metrics: of each split, by the user's own metric.
     """
 
     task: str = ""
@@ -233,6 +239,8 @@ class Training:
     preparation: Preparation | None = field(default=None, metadata=ABSENT)
     given_scores: dict[str, float] = field(default_factory=dict, metadata=ABSENT)
     uniform: Uniform | None = field(default=None, metadata=ABSENT)
+    by_class: dict[str, ByClass] = field(default_factory=dict, metadata=ABSENT)
+    metrics: dict[str, float] = field(default_factory=dict, metadata=ABSENT)
 
     def __post_init__(self) -> None:
         for split in self.scores:

@@ -9,7 +9,7 @@ from renascent.core.space import Arch
 from renascent.costs import Latency, params
 from renascent.costs.latency import clock as timing
 from renascent.costs.scaling import is_size_space
-from renascent.loops.fit import accuracy
+from renascent.loops.evaluate import accuracy
 from renascent.loops.share import SearchOutcome
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape

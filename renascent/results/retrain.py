@@ -16,7 +16,8 @@ from renascent.core.protocols import ALONE, Rest, Say, SpaceConfig, Task
 from renascent.core.schema import written
 from renascent.core.space import Arch
 from renascent.costs import params
-from renascent.loops.fit import Fit, Fitted, accuracy
+from renascent.loops.evaluate import accuracy
+from renascent.loops.fit import Fit, Fitted
 from renascent.loops.run import check_seed
 from renascent.loops.weightsfile import save_weights
 from renascent.nets.macs import count
@@ -81,7 +82,8 @@ class Retraining:
             beside = self._uniform(scaled, task, how, state) if scaled else None
             cells = self._cells(baselines, task, how, None if self.init == "shared" else state)
             save_weights(self.folder / "weights.safetensors", chosen.net)
-            about: Json = {"random_cells": cells, "random_within": baselines.budget, "uniform": beside}
+            about: Json = chosen.figures | {"random_cells": cells, "random_within": baselines.budget}
+            about["uniform"] = beside
             if reference is not None and self.reference is not None:
                 arch, given = self.space.space.format(self.reference), self.space.trained is not None
                 about["reference"] = Reference(arch=arch, scores=reference.scores, given=given)
@@ -163,11 +165,11 @@ class Retraining:
         return Distilled(self.task, net, self.distillation).teacher, name  # which refuses one that does not fit
 
     def _how(self, name: str | None, teacher: nn.Module | None) -> Json:
-        """Return what a configuration says of teacher and start. Empty for a plain training, as it always was.
+        """Return what a configuration says of teacher, start and the user's functions; of a plain training nothing.
 
         The reference's weights follow from the rest of the configuration, so that its name is enough.
         """
-        how: Json = {}
+        how: Json = {"source": given} if (given := self.settings.sources) else {}
         if name is not None:
             how["teacher"] = {"name": name, **({"sha256": fingerprint(teacher.state_dict())} if teacher else {})}
             how["distillation"] = asdict(self.distillation or Distillation())
@@ -242,6 +244,7 @@ class Retraining:
         if self.network:
             about["network"] = Network(space_config=written(self.network), **data)
         lessons = task if teacher is not None and isinstance(task, Distilled) else None
+        sha256 = fingerprint(lessons.teacher.state_dict()) if lessons else ""
         init = self._init
         return Training(
             task=self.task.name,
@@ -253,9 +256,7 @@ class Retraining:
             prune=self.prune,
             params=params(plain),
             macs=count(plain, input_shape(self.result.arch, (self.task.channels, *self.task.size))).macs,
-            teacher=Teacher(name=teacher, sha256=fingerprint(lessons.teacher.state_dict()))
-            if lessons and teacher
-            else None,
+            teacher=Teacher(name=teacher, sha256=sha256) if lessons and teacher else None,
             distillation=lessons.settings if lessons else None,
             init=init,
             random_init="fresh" if init == "shared" else init,

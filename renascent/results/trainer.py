@@ -19,6 +19,7 @@ from renascent.loops.run import Run
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resolution import at_resolution, resized
 from renascent.results.calibration import calibrate
+from renascent.results.facts import KINDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class Trainer:
             net = self.plain(arch, prune).to(memory_format=self.space.memory_format)  # type: ignore[call-overload]
         check_fit(net, self.settings, self.task)
         # one beside the chosen network that was not begun when the run was interrupted has no folder, and just begins
-        about: Any = {"resume": self.resume, "seed": self.seed, "device": self.task.device}
+        about: Any = {"resume": self.resume, "seed": self.seed, "device": self.task.device, "kinds": KINDS}
         return net, Run.start(folder, config, **about, instead=f"remove {self.folder} or give another `name`")
 
     def finish(self, net: nn.Module, run: Run, arch: Arch, task: Task, state: Mapping[str, Tensor] | None) -> Fitted:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from renascent.core.fields import Whole, settings
+from renascent.core.protocols import Change
 
 
 @settings
@@ -29,8 +30,12 @@ class Augmentation:
     cutout: Whole = 0
 
 
-def augment(x: Tensor, how: Augmentation, mean: Tensor, std: Tensor, rng: torch.Generator) -> Tensor:
+def augment(
+    x: Tensor, how: Augmentation, mean: Tensor, std: Tensor, rng: torch.Generator, change: Change | None = None
+) -> Tensor:
     """Return raw images x (batch, channels, h, w), changed at random and normalised, float32.
+
+    change: what is done besides to raw images that are mirrored and cropped already.
 
     The crop's border is black because it is added before normalisation, and cutout is the mean colour because
     it comes after: as in the authors' code of DARTS, GDAS and NAS-Bench-201.
@@ -41,6 +46,7 @@ def augment(x: Tensor, how: Augmentation, mean: Tensor, std: Tensor, rng: torch.
     """
     x = flip(x, rng) if how.flip else x
     x = padded_crop(x, how.pad, rng) if how.pad else x
+    x = change(x, rng) if change else x
     x = normalise(x, mean, std)
     return cutout(x, how.cutout, rng) if how.cutout else x
 

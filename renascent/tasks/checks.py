@@ -162,3 +162,9 @@ def written(value: Any) -> str:
         return brief(repr(value))
     except Exception:
         return f"of type {type(value).__name__}"
+
+
+def check_logits(logits: Tensor, shape: tuple[int, int]) -> None:
+    """Raise UserError unless what a network returned has a shape (batch, classes)."""
+    if logits.shape != shape:
+        raise UserError(f"the network returns the shape {tuple(logits.shape)}; give (batch, classes), here {shape}")

@@ -15,7 +15,7 @@ from renascent.core.fields import NonNegative, Range, settings
 from renascent.core.fingerprint import fingerprint
 from renascent.core.gates import Gates
 from renascent.core.preparation import Preparation
-from renascent.core.protocols import Batch, Data, Loss, Stream, Task
+from renascent.core.protocols import Batch, Change, Criterion, Data, Loss, Stream, Task
 
 
 @settings
@@ -118,20 +118,32 @@ class Distilled(Task):
         return f"Distilled({self.task!r}, {type(self.teacher).__name__})"
 
     def loss(
-        self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None = None, *, smoothing: float = 0.0
+        self,
+        net: Callable[..., Tensor],
+        batch: Batch,
+        gates: Gates | None = None,
+        *,
+        smoothing: float = 0.0,
+        criterion: Criterion | None = None,
     ) -> Loss:
         """Return the weighted sum of the task's own loss and the soft targets', and the task's own score.
 
         smoothing: share of the labels' target spread evenly over the classes; the teacher's stays as it is.
+        criterion: in the place of the task's own loss, beside the teacher's.
         """
         if not torch.is_grad_enabled():
-            return self.task.loss(net, batch, gates, smoothing=smoothing)
-        own, student = self._heard(net, batch, gates, smoothing)
+            return self.task.loss(net, batch, gates, **_given(smoothing, criterion))
+        own, student = self._heard(net, batch, gates, smoothing, criterion)
         soft = self.settings.soft_loss(student, self.answer(batch[0]))
         return Loss(self.settings.label_weight * own.loss + soft, own.score)
 
     def _heard(
-        self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None, smoothing: float
+        self,
+        net: Callable[..., Tensor],
+        batch: Batch,
+        gates: Gates | None,
+        smoothing: float,
+        criterion: Criterion | None,
     ) -> tuple[Loss, Tensor]:
         """Return the task's own loss, and the logits that it is of, in single precision at least."""
         answers: list[Tensor] = []
@@ -140,7 +152,7 @@ class Distilled(Task):
             answers.append(net(*given))
             return answers[-1]
 
-        own = self.task.loss(heard, batch, gates, smoothing=smoothing)
+        own = self.task.loss(heard, batch, gates, **_given(smoothing, criterion))
         (student,) = answers
         return own, student.to(torch.promote_types(student.dtype, torch.float32))
 
@@ -165,13 +177,17 @@ class Distilled(Task):
         """Return the streams of a search."""
         return self.task.streams(seed, batch)
 
-    def stream(self, split: str, seed: int, batch: int) -> Stream:
-        """Return augmented training batches of one split."""
-        return self.task.stream(split, seed, batch)
+    def stream(self, split: str, seed: int, batch: int, *, change: Change | None = None) -> Stream:
+        """Return augmented training batches of one split. change: what is done to raw images besides."""
+        return self.task.stream(split, seed, batch, **({"change": change} if change else {}))
 
     def batches(self, split: str, batch: int) -> Sequence[Batch]:
         """Return one whole split in order, not augmented."""
         return self.task.batches(split, batch)
+
+    def labels(self, split: str) -> Tensor:
+        """Return the targets of one whole split."""
+        return self.task.labels(split)
 
     @property
     def preparation(self) -> Preparation | None:
@@ -207,10 +223,21 @@ class Agreeing(Distilled):
         self._last: tuple[Tensor, Tensor] | None = None
 
     def loss(
-        self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None = None, *, smoothing: float = 0.0
+        self,
+        net: Callable[..., Tensor],
+        batch: Batch,
+        gates: Gates | None = None,
+        *,
+        smoothing: float = 0.0,
+        criterion: Criterion | None = None,
     ) -> Loss:
         """Return the task's own loss, and minus the divergence from the teacher's answers as the score."""
-        own, student = self._heard(net, batch, gates, smoothing)
+        own, student = self._heard(net, batch, gates, smoothing, criterion)
         if self._last is None or self._last[0] is not batch[0]:
             self._last = batch[0], self.answer(batch[0])
         return Loss(own.loss, -divergence(student.detach(), self._last[1]))
+
+
+def _given(smoothing: float, criterion: Criterion | None) -> dict[str, Any]:
+    """Return what the loss of a task is told: one of the user's own need not know of another loss."""
+    return {"smoothing": smoothing} | ({"criterion": criterion} if criterion else {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypedDict, Unpack
 
 import torch
@@ -17,10 +17,11 @@ from renascent.core.errors import UserError
 from renascent.core.fields import OneOf
 from renascent.core.gates import Gates
 from renascent.core.preparation import Preparation
-from renascent.core.protocols import Batch, Data, Loss, Task
+from renascent.core.protocols import Batch, Change, Criterion, Data, Loss, Task
 from renascent.tasks.augment import Augmentation, augment, normalise
 from renascent.tasks.checks import (
     HELD,
+    check_logits,
     check_same_kind,
     checked_augmentation,
     checked_images,
@@ -239,32 +240,38 @@ class ImageTask(Task):
         val = self.stream("val", seed, batch) if self.augment_val else self._stream("val", seed, batch, self._plain)
         return Data(train=self.stream("train", seed, batch), val=val)
 
-    def stream(self, split: str, seed: int, batch: int) -> Shuffled:
-        """Return augmented, shuffled batches of one split: "train", "val" or "train+val"."""
+    def stream(self, split: str, seed: int, batch: int, *, change: Change | None = None) -> Shuffled:
+        """Return augmented, shuffled batches of "train", "val" or "train+val". change: of raw images, once cropped."""
         if split == "test":
             raise UserError("the test split is not for training; give 'train', 'val' or 'train+val'")
-        return self._stream(split, seed, batch, self._augmented)
+        return self._stream(split, seed, batch, partial(self._augmented, change=change))
+
+    def labels(self, split: str) -> Tensor:
+        """Return the labels of one whole split, in order."""
+        return self._labels[self._part(split)]
 
     def batches(self, split: str, batch: int) -> Sequence[Batch]:
         """Return one whole split in order, plain: "train", "val", "test" or "train+val"."""
         return InOrder(self._plain, in_chunks(self._part(split), batch), self._read)
 
     def loss(
-        self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None = None, *, smoothing: float = 0.0
+        self,
+        net: Callable[..., Tensor],
+        batch: Batch,
+        gates: Gates | None = None,
+        *,
+        smoothing: float = 0.0,
+        criterion: Criterion | None = None,
     ) -> Loss:
         """Return cross-entropy, in float32 even under autocast, and accuracy of `net` on a batch.
 
-        smoothing: share of the target that is spread evenly over the classes.
+        smoothing: share of the target that is spread evenly over the classes.  criterion: in cross-entropy's place.
         """
         x, y = batch
         logits = net(x) if gates is None else net(x, gates)
-        if logits.shape != (len(y), self.classes):
-            raise UserError(
-                f"the network returns the shape {tuple(logits.shape)}; "
-                f"give (batch, classes), here ({len(y)}, {self.classes})"
-            )
+        check_logits(logits, (len(y), self.classes))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        loss = functional.cross_entropy(logits, y, label_smoothing=smoothing)
+        loss = criterion(logits, y) if criterion else functional.cross_entropy(logits, y, label_smoothing=smoothing)
         return Loss(loss, (logits.detach().argmax(1) == y).float().mean())
 
     def _stream(self, split: str, seed: int, batch: int, fetch: Fetch) -> Shuffled:
@@ -284,9 +291,9 @@ class ImageTask(Task):
         asked, indices = itertools.tee(batches)
         return ((x.to(self.device), self._labels[i]) for x, i in zip(self._images.read(asked), indices, strict=False))
 
-    def _augmented(self, batch: Batch, rng: torch.Generator) -> Batch:
+    def _augmented(self, batch: Batch, rng: torch.Generator, change: Change | None = None) -> Batch:
         x, y = batch
-        return augment(x, self.augmentation, self._mean, self._std, rng), y
+        return augment(x, self.augmentation, self._mean, self._std, rng, change), y
 
     def _plain(self, batch: Batch, rng: torch.Generator | None = None) -> Batch:
         x, y = batch

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from renascent.core.fields import OneOf
 from renascent.core.gates import Gates
-from renascent.core.protocols import Batch, Data, Loss, Task
+from renascent.core.protocols import Batch, Change, Criterion, Data, Loss, Task
 from renascent.tasks.streams import InOrder, Shuffled, in_chunks
 
 SPLITS = ("train", "val", "test", "train+val")
@@ -79,11 +79,15 @@ class ToyTask(Task):
         """Return a search's two streams."""
         return Data(train=self.stream("train", seed, batch), val=self.stream("val", seed, batch))
 
-    def stream(self, split: str, seed: int, batch: int) -> Shuffled:
-        """Return shuffled batches of one split."""
+    def stream(self, split: str, seed: int, batch: int, *, change: Change | None = None) -> Shuffled:
+        """Return shuffled batches of one split. change: what is done to the inputs of each."""
         x, y = self._split(split)
         items = torch.arange(len(y))
-        return Shuffled(lambda k, rng: (x[k], y[k]), items, seed=(seed, SPLITS.index(split)), batch=batch)
+
+        def fetch(k: Tensor, rng: torch.Generator) -> Batch:
+            return (change(x[k], rng) if change else x[k]), y[k]
+
+        return Shuffled(fetch, items, seed=(seed, SPLITS.index(split)), batch=batch)
 
     def batches(self, split: str, batch: int) -> Sequence[Batch]:
         """Return one whole split in order."""
@@ -91,12 +95,21 @@ class ToyTask(Task):
         return InOrder(lambda k: (x[k], y[k]), in_chunks(torch.arange(len(y)), batch))
 
     def loss(
-        self, net: Callable[..., Tensor], batch: Batch, gates: Gates | None = None, *, smoothing: float = 0.0
+        self,
+        net: Callable[..., Tensor],
+        batch: Batch,
+        gates: Gates | None = None,
+        *,
+        smoothing: float = 0.0,
+        criterion: Criterion | None = None,
     ) -> Loss:
-        """Return cross-entropy and accuracy. smoothing: share of the target spread evenly over the classes."""
+        """Return cross-entropy and accuracy. smoothing: share of the target spread evenly over the classes.
+
+        criterion: in the place of cross-entropy.
+        """
         x, y = batch
         logits = net(x) if gates is None else net(x, gates)
-        loss = functional.cross_entropy(logits, y, label_smoothing=smoothing)
+        loss = criterion(logits, y) if criterion else functional.cross_entropy(logits, y, label_smoothing=smoothing)
         return Loss(loss, (logits.detach().argmax(1) == y).float().mean())
 
     def _split(self, split: str) -> Batch:

@@ -14,7 +14,8 @@ from renascent.costs import Latency
 from renascent.experiment import result as result_module
 from renascent.experiment.result import Result
 from renascent.experiment.search import search
-from renascent.loops.fit import Fit, accuracy, recalibrate
+from renascent.loops.evaluate import accuracy, recalibrate
+from renascent.loops.fit import Fit
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.results import calibration

@@ -11,7 +11,8 @@ from renascent.core.errors import Diverged, Interrupted, UserError
 from renascent.core.protocols import WeightRule
 from renascent.core.schema import written
 from renascent.loops import _drive
-from renascent.loops.fit import Fit, accuracy, fit, judge, recalibrate
+from renascent.loops.evaluate import accuracy, judge, recalibrate
+from renascent.loops.fit import Fit, fit
 from renascent.loops.run import Run, read_events
 from renascent.tasks.distill import Distillation, Distilled
 from renascent.tasks.toy import ToyTask
@@ -363,7 +364,7 @@ def test_with_a_teacher_it_is_these_steps(tmp_path):
 
 
 def test_loss_and_accuracy_are_over_the_whole_split_in_evaluation_mode(monkeypatch):
-    monkeypatch.setattr("renascent.loops.fit.EVALUATION_BATCH", 24)  # 64 = 24 + 24 + 16
+    monkeypatch.setattr("renascent.loops.evaluate.EVALUATION_BATCH", 24)  # 64 = 24 + 24 + 16
     model, data = net().train(), task()
     (x, y) = data.batches("test", 64)[0]
     before = weights(model)

@@ -13,7 +13,8 @@ import torch
 from renascent.core.errors import Diverged
 from renascent.core.protocols import WeightRule
 from renascent.loops import trained
-from renascent.loops.fit import Fit, fit, judge
+from renascent.loops.evaluate import judge
+from renascent.loops.fit import Fit, fit
 from renascent.loops.run import Run
 from renascent.loops.trained import Trained, splits_of, train_curves
 from renascent.nets.toy import ToySpace

@@ -22,7 +22,8 @@ from renascent.core.space import Arch, Integer, Space
 from renascent.experiment.result import Result
 from renascent.experiment.search import search
 from renascent.loops import _drive
-from renascent.loops.fit import Fit, accuracy, fit
+from renascent.loops.evaluate import accuracy
+from renascent.loops.fit import Fit, fit
 from renascent.loops.run import Run
 from renascent.loops.weightsfile import load_tree, save_weights
 from renascent.nets.adapt import adapt

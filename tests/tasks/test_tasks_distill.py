@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from renascent.core.errors import UserError
 from renascent.core.fingerprint import fingerprint
-from renascent.loops.fit import judge
+from renascent.loops.evaluate import judge
 from renascent.tasks.distill import Agreeing, Distillation, Distilled
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions

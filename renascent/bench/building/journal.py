@@ -18,8 +18,10 @@ from renascent.core.fields import NonNegative, Whole, settings
 from renascent.core.files import Json, whole_lines, writing
 from renascent.core.schema import checked
 from renascent.core.text import short
+from renascent.loops.fit import Fit
 from renascent.loops.lock import locked
 from renascent.loops.run import Run
+from renascent.tasks.prepare import ImageOptions
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def open_journal(table: Path, config: Json, *, resume: bool) -> Iterator[Journal
     there = (folder / "config.json").exists()
     if table.exists() and not (there and resume):
         raise UserError(f"{table} is there already: nothing is left to build; remove it, or use another `out`")
-    run = Run.start(folder, config, resume=resume, instead=f"remove {folder}")
+    kinds = {"settings": Fit, "options": ImageOptions}
+    run = Run.start(folder, config, resume=resume, instead=f"remove {folder}", kinds=kinds)
     with locked(folder):
         yield Journal(run)
 

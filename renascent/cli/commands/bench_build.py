@@ -11,8 +11,9 @@ from renascent.cli.commands.command import (
     Device,
     check_data,
     of_space,
+    training_of,
 )
-from renascent.cli.flags import Part
+from renascent.cli.flags import Part, glance
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, Whole, settings
 from renascent.nets import SPACES
@@ -70,9 +71,10 @@ class WhereFlags:
 
 def command(words: Sequence[str]) -> Command:
     """Return the command with the flags of the space that `words` name. Raises UserError for an unknown one."""
+    _, given = glance(words, [])
     parts = {
         "flags": Part("Build", BuildFlags()),
-        "training": Part("Training", FIT(epochs=12)),
+        "training": Part("Training", training_of(given, FIT(epochs=12))),
         "options": Part("Data", OPTIONS()),
         "where": Part("Machine", WhereFlags()),
     }

@@ -1,7 +1,7 @@
 """What a command is, and what several of them share. To know their flags, no command loads torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from renascent.experiment.recipes import RECIPES, SUMMARIES
 from renascent.nets import SPACES
 from renascent.tasks import DATASETS, is_folder
 
-OPTIONS, FIT = static("renascent.tasks.prepare:ImageOptions"), static("renascent.loops.fit:Fit")
+OPTIONS, FIT = static("renascent.tasks.prepare:ImageOptions"), static("renascent.loops.training:Fit")
 WEIGHTS, DISTILLATION = static("renascent.core.optimiser:WeightRule"), static("renascent.tasks.distill:Distillation")
 """Classes of settings, as their sources have them."""
 
@@ -149,6 +149,13 @@ def recipe_of(given: str | None, kind: str) -> Any:
         other = SUMMARIES[given].kind
         raise UserError(f"recipe '{given}' is one of `renascent {other}`; those of {kind} are {', '.join(fitting)}")
     raise unknown("recipe", given, fitting)
+
+
+def training_of(words: Mapping[str, str], training: Any) -> Any:
+    """Return settings of a training; where the flags of a command choose AdamW, with its rule in the place of SGD's."""
+    if words.get("--optimiser") != "adamw":
+        return training
+    return replace(training, optimiser="adamw", weights=static("renascent.loops.training:ADAMW"))
 
 
 def folder_of(command: str, **needs: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from renascent.cli.commands.command import (
     check_data,
     folder_of,
     recipe_of,
+    training_of,
 )
 from renascent.cli.flags import Part, chosen, glance, keys
 from renascent.core.bounds import read_budget
@@ -85,7 +86,7 @@ def command(words: Sequence[str]) -> Command:
     parts = {
         "flags": Part("Fit", FitFlags(teacher=REFERENCE if distillation else None)),
         **_network(alone, given.get("--space"), [*common, OUTPUT]),
-        "training": Part("Training", recipe.fit if recipe else FIT()),
+        "training": Part("Training", training_of(given, recipe.fit if recipe else FIT())),
         "distillation": Part("Distillation (with a teacher)", distillation or DISTILLATION()),
         "options": options,
         "machine": MACHINE,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import linecache
 import shlex
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +198,49 @@ def test_a_teacher_of_other_classes_or_channels(say: Any, unsealed: Any) -> None
         assert fragment in say(f"{FIT} --teacher teacher").refusal
         path.write_text(before)
     assert not Path("run/fit").exists()
+
+
+def test_every_training_says_how_each_class_does(say: Any) -> None:
+    flags = "--optimiser adamw --warmup 1 --mixup 0.2 --class-weights balanced"
+    completed = say(f"fit run --epochs 2 --batch 64 {flags}")
+    assert completed.code == 0, completed.err
+    facts = recorded()
+    figures, rule = facts["by_class"]["test"], facts["settings"]["weights"]
+    assert (rule["lr"], rule["weight_decay"], facts["settings"]["class_weights"]) == (0.001, 0.01, "balanced")
+    lowest = min(figures["recall"])
+    line = next(line for line in completed.out.splitlines() if line.startswith("balanced accuracy"))
+    assert f"{100 * figures['balanced_accuracy']:.2f} % (lowest of 10 classes: " in line
+    assert line.endswith(f"{figures['recall'].index(lowest)}, {100 * lowest:.2f} %)")
+    page = Path("run/report.html").read_text()
+    assert "Decoupled Weight Decay" in page
+    assert "Beyond Empirical Risk" in page
+    table = page[page.index('id="classes-test"') :].partition("</table>")[0]
+    assert table.count("<tr>") == 11
+    assert f'<td class="number">{figures["images"][3]}</td>' in table
+
+
+def test_a_resume_imports_only_what_the_user_names(say: Any) -> None:
+    """A folder that names other code is refused by name, and neither that nor a report runs it."""
+    mine = "from torch.nn import functional\n\ndef loss(logits, labels):\n    return functional.cross_entropy({})\n"
+    Path("fit_mine.py").write_text(mine.format("logits, labels"))
+    Path("fit_evil.py").write_text("open('ran', 'w').close()\n\ndef loss(logits, labels):\n    return logits.sum()\n")
+    assert say(f"{FIT} --loss fit_mine:loss").code == 0
+    for file in (Path("run/fit/config.json"), Path("run/fit/result.json")):
+        held = json.loads(file.read_text())
+        held["settings"]["loss"] = "fit_evil:loss"
+        file.write_text(json.dumps({key: value for key, value in held.items() if key != "sha256"}))
+    refused = say(f"{FIT} --loss fit_mine:loss --resume").refusal
+    assert "settings.loss was 'fit_evil:loss', now 'fit_mine:loss'" in refused
+    assert say("report run").code == 0
+    assert not Path("ran").exists()
+
+
+def test_a_resume_with_other_text_in_a_function_is_refused(say: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "def change(images):\n    return images.clamp(max={})\n"
+    for limit, code in ((200, 0), (100, 2)):
+        Path("fit_text.py").write_text(text.format(limit))
+        monkeypatch.delitem(sys.modules, "fit_text", raising=False)
+        linecache.clearcache()
+        done = say(f"{FIT} --augmentation fit_text:change {'--resume' if code else ''}")
+        assert done.code == code, done.err
+    assert "source.augmentation was '" in done.refusal
