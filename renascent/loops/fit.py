@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from renascent.core.errors import Diverged, UserError
 from renascent.core.optimiser import check_learns
 from renascent.core.protocols import ALONE, Metrics, Progress, Rest, Say, Stream, Task
+from renascent.core.text import aligned, number, percent
 from renascent.loops._drive import Stateful, drive
 from renascent.loops.change import change_of
 from renascent.loops.criterion import check_own, loss_of
@@ -28,6 +29,11 @@ class Fitted:
 
     process_seconds: of the processor, on the steps of this session alone: no evaluation, no checkpoint.
     by_class: how it does on each class of each split.  metrics: of the user's own, of each split, where there is one.
+
+    >>> print(Fitted(nn.Linear(2, 3), {"test": 0.75}, 2.0))
+    test accuracy  75.00 %
+    parameters           9
+    training         2.0 s
     """
 
     net: nn.Module
@@ -36,6 +42,13 @@ class Fitted:
     process_seconds: float = 0.0
     by_class: Mapping[str, ByClass] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        rows = [(f"{split} accuracy", percent(score)) for split, score in self.scores.items()]
+        rows += [(f"{name} balanced accuracy", percent(s.balanced_accuracy)) for name, s in self.by_class.items()]
+        rows += [(f"{split} metric", number(value)) for split, value in self.metrics.items()]
+        size = sum(p.numel() for p in self.net.parameters())
+        return aligned([*rows, ("parameters", f"{size:,}"), ("training", f"{self.seconds:.1f} s")], "<>")
 
     @property
     def figures(self) -> dict[str, Any]:

@@ -344,7 +344,7 @@ def test_settings_and_environment_are_shown(folder: Path) -> None:
     page = report(folder)
     shown = page.words("settings")
     session = json.loads((folder / "environment.json").read_text())["sessions"][0]
-    for pair in ("seed 7", "batch 8", "arch_lr 0.0003", "channels 2", "lr 0.025", "images.train 24", "name stripes"):
+    for pair in ("seed 7", "batch 8", "arch_lr auto", "channels 2", "lr 0.025", "images.train 24", "name stripes"):
         assert pair in shown
     assert f"torch {session['versions']['torch']}" in shown
     assert session["processor"] in shown
