@@ -183,7 +183,7 @@ class ImageTask(Task):
         """
         given = {"val": val, "train": dataset, "test": test}
         streaming = Streaming(streamed=streamed, workers=workers, device=about.get("device", "auto"))
-        there = {split: data for split, data in given.items() if data is not None and not is_number(data)}
+        there = {k: data for k, data in given.items() if k == "train" or (data is not None and not is_number(data))}
         pairs = gather(there, streaming)
         x, y = pairs["train"]
         return cls.from_tensors(x, y, val=pairs.get("val", val), test=pairs.get("test"), split_seed=split_seed, **about)

@@ -15,11 +15,15 @@ from torch.utils.data import DataLoader, IterableDataset
 from renascent.core.errors import UserError
 from renascent.tasks.checks import as_tensor, checked_images, kind_of, written
 from renascent.tasks.formats import brief
+from renascent.tasks.memory import check_memory
 from renascent.tasks.pixels import Unreadable, pillow, shown
 from renascent.tasks.streamed import Known, Seen, Streamed, Streaming, scan
 
 Pair = tuple[Tensor | Streamed, Tensor]
 """Images (n, channels, h, w) and labels (n,)."""
+
+KEPT = 20
+"""Bytes, at least, that are kept of an image that is streamed: its checksum and two sums of a channel."""
 
 
 def gather(datasets: Mapping[str, Any], streaming: Streaming) -> dict[str, Pair]:
@@ -45,7 +49,10 @@ def gather(datasets: Mapping[str, Any], streaming: Streaming) -> dict[str, Pair]
         if pair is None:
             break
         found[split] = pair
-    return found if len(found) == len(datasets) else _scanned(items, streaming)
+    if len(found) == len(datasets):
+        return found
+    check_memory(KEPT * items.ends[-1], what, "fewer")
+    return _scanned(items, streaming)
 
 
 class Items:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from renascent.core.errors import UserError
 from renascent.tasks.formats import Images, brief
+from renascent.tasks.memory import check_memory
 from renascent.tasks.pixels import Unreadable, read_image
 from renascent.tasks.streamed import Known, Seen, Streamed, Streaming, scan
 
@@ -83,6 +84,7 @@ def read_photos(photos: Photos, where: str, streaming: Streaming) -> Found:
 
     Raises UserError for sizes that differ, and for more than the memory holds where they have to be held.
     """
+    check_memory(3 * photos.side**2, f"an image of {where}", "a smaller `image_size`, or a folder of fewer images")
     found = None if streaming.streamed else _held(photos, where, streaming)
     return found or _scanned(photos, streaming)
 

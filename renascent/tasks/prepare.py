@@ -98,7 +98,7 @@ def prepare(
     if raw.test is not None:
         parts["test"] = np.arange(ends[-2], ends[-1])
     return ImageTask(
-        joined([x if isinstance(x, Streamed) else torch.from_numpy(x) for x, _ in pairs]),
+        joined([x if isinstance(x, Streamed) else torch.from_numpy(np.require(x, requirements="W")) for x, _ in pairs]),
         torch.from_numpy(np.concatenate([labels for _, labels in pairs])),
         parts,
         class_names=raw.classes,

@@ -167,7 +167,7 @@ def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Permissions do not bind who runs the tests as root."""
     draw(tmp_path, "cat dog")
 
-    def denied(*given: Any) -> Any:
+    def denied(*given: Any, **about: Any) -> Any:
         raise PermissionError(13, "Permission denied", str(tmp_path))
 
     with monkeypatch.context() as patch:

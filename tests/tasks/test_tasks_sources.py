@@ -187,7 +187,7 @@ def test_real_cifar10_with_the_official_split(cifar10: ImageTask):
 def test_real_cifar10_is_in_the_original_order(cifar10: ImageTask):
     """The official binary's first batch, rebuilt from the task, has its published MD5."""
     order = cifar10._part("train+val").argsort()[:10_000]
-    x, y = (held[cifar10._part("train+val")[order]].numpy() for held in (cifar10._images, cifar10._labels))
+    x, y = (held[cifar10._part("train+val")[order]].numpy() for held in (cifar10._images.images, cifar10._labels))
     rows = np.concatenate([y[:, None].astype(np.uint8), x.reshape(len(x), -1)], axis=1)
     assert hashlib.md5(rows.tobytes()).hexdigest() == "5dd7e06a14cb22eb9f671a540d1b7c25"
 

@@ -13,7 +13,7 @@ from renascent.cli.commands.command import (
     of_space,
     training_of,
 )
-from renascent.cli.flags import Part, glance
+from renascent.cli.flags import Part, glance, keys
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, Whole, settings
 from renascent.nets import SPACES
@@ -75,7 +75,7 @@ def command(words: Sequence[str]) -> Command:
     parts = {
         "flags": Part("Build", BuildFlags()),
         "training": Part("Training", training_of(given, FIT(epochs=12))),
-        "options": Part("Data", OPTIONS()),
+        "options": Part("Data", OPTIONS(), "data", keys(WhereFlags())),
         "where": Part("Machine", WhereFlags()),
     }
     return of_space(
