@@ -4,7 +4,8 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 from renascent.core.errors import UserError, unknown
 
@@ -147,6 +148,11 @@ def limits(cls: type) -> dict[str, Any]:
     {}
     """
     hints = get_type_hints(cls, include_extras=True)
-    parts = ((name, part) for name, hint in hints.items() for part in (hint, *get_args(hint)))
+    parts = ((name, part) for name, hint in hints.items() for part in _alternatives(hint))
     found = ((name, getattr(part, "__metadata__", ())) for name, part in parts)
     return {name: item for name, items in found for item in items if isinstance(item, Limit)}
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """Return the annotations of which any may hold: several of one that may be None, say."""
+    return get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)

@@ -14,7 +14,7 @@ def first_k(net: nn.Module, larger: Mapping[str, Tensor]) -> None:
 
     A tensor `p` of sizes (n0, n1, ...) takes `larger[name][:n0, :n1, ...]`, as far as both reach; what lies beyond, and
     what `larger` has no name for, stays as it is. The running statistics of batch normalisation are those of
-    the larger network and want re-estimating (`loops.fit.recalibrate`).
+    the larger network and want re-estimating (`loops.evaluate.recalibrate`).
 
     Args:
         net: the smaller network.

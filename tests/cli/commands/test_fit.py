@@ -244,3 +244,18 @@ def test_a_resume_with_other_text_in_a_function_is_refused(say: Any, monkeypatch
         done = say(f"{FIT} --augmentation fit_text:change {'--resume' if code else ''}")
         assert done.code == code, done.err
     assert "source.augmentation was '" in done.refusal
+
+
+def test_runs_of_before_a_setting_go_on(say: Any, unsealed: Any) -> None:
+    """A search and a training whose configurations lack what was added since: as if that were left alone."""
+    assert say(FIT).code == 0
+    for file, keys in ((Path("run/config.json"), ("clip", "momentum")), (Path("run/fit/config.json"), ("momentum",))):
+        held = json.loads(file.read_text())
+        for key in keys:
+            del held.get("settings", held)["weights"][key]
+        file.write_text(json.dumps(held))
+    unsealed(Path("run"))
+    Path("run/fit/checkpoint.safetensors").unlink()
+    assert say(f"{SEARCH} {DATA} --out run --resume").code == 0
+    assert say(f"{FIT} --resume").code == 0
+    assert "weights.lr was 0.1, now 0.2" in say(f"{FIT} --lr 0.2 --resume").refusal
