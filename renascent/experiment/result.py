@@ -63,8 +63,7 @@ class Result(Record):
         shape = input_shape(found.arch, (task.channels, *task.size))
         bounded = seen is not None and table is None
         latency = seen if bounded and seen else measure(net.to(task.device), shape)
-        counted = count(net, shape)
-        score, given = Scorer(found.state), (task.channels, *task.size)
+        counted, score, given = count(net, shape), Scorer(found.state), (task.channels, *task.size)
         inherited = found.state.net.extract(found.arch)
         calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
         costs = costs_of(space, found.arch, task, goals, seen, table)
@@ -91,6 +90,7 @@ class Result(Record):
             uniform=None if asked.strategy == UNIFORM else beside_uniform(space, fair, given, task.classes),
             original=original(space, found, inherited, task, asked.seed, clock if bounded else measure),
             cited=tuple(cited),
+            instead=found.instead,
         )
         save_weights(folder / "shared.safetensors", inherited)
         others = [MOMENTUM] if asked.finish else []

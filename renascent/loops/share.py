@@ -3,32 +3,24 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from renascent.core.errors import Diverged, UserError
 from renascent.core.gates import ONE_HOT_DECISIONS, Gate, one_hot
-from renascent.core.protocols import Batch, Family, Goal, Loss, OneShot, Say, Score, Setup, State
+from renascent.core.protocols import Batch, Family, Loss, OneShot, Say, Setup, State
 from renascent.core.space import Arch, Integer, Space, Subset
-from renascent.core.thin import has_subsets, random_thin, refuse_cut, thin
-from renascent.core.within import SAMPLES, largest, uniform, within
+from renascent.core.within import largest
 from renascent.loops._drive import drive
+from renascent.loops.derive import derived
 from renascent.loops.run import Run
 
 SCORE_BATCH = 512
 """Validation images on which a candidate is scored inside the supernet (NATS-Bench, arXiv:2009.00437)."""
-
-
-RANDOM = 40
-"""Random feasible architectures, at most, whose mean score the derived architecture has to reach."""
-
-DRAWS = 10_000
-"""Uniform samples among which feasible architectures are looked for; a smaller space is enumerated."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +28,7 @@ class SearchOutcome:
     """The outcome of a search over shared weights.
 
     score: of `arch` inside the supernet.  seconds: of the whole search.
+    instead: what `arch` is where the strategy's own choice scored no better than random ones; else "".
     truth: what was asked for as such, of `arch`; None where it is not known, or nothing was asked for.
     """
 
@@ -44,6 +37,7 @@ class SearchOutcome:
     seconds: float
     state: State[Any]
     truth: float | None = None
+    instead: str = ""
 
 
 def share(
@@ -78,16 +72,16 @@ def share(
     if not isinstance(strategy, Family):
         # no loss was computed from what the last step made of the weights
         scorer.check(_mode(setup.space, strategy.probabilities(state)))
-    arch, corrected = derived(strategy, state, scorer, setup.goals)
+    arch, instead = derived(strategy, state, scorer, setup.goals)
     scorer.check(arch)
     score = scorer(arch)
     seconds += time.monotonic() - began
     known = {"truth": truth(arch)} if truth is not None else {}
-    replaced = {"corrected": corrected} if setup.goals else {}
+    replaced = {"instead": instead} if setup.goals else {}
     say(
         run.event("derived", arch=setup.space.format(arch), score=score, **known, **replaced, seconds=round(seconds, 3))
     )
-    return SearchOutcome(arch, score, seconds, state, **known)
+    return SearchOutcome(arch, score, seconds, state, instead=instead, **known)
 
 
 def _trained(
@@ -141,78 +135,6 @@ def begin(strategy: OneShot | Family, setup: Setup) -> State[Any]:
                 "use Choice or Integer, or another strategy"
             )
     return strategy.init(setup)
-
-
-def derived(
-    strategy: OneShot | Family, state: State[Any], score: Score, goals: Sequence[Goal] = ()
-) -> tuple[Arch, bool]:
-    """Return the architecture that a strategy derives; with `goals`, the best feasible one under its policy.
-
-    Of a family, the largest feasible one. If what a strategy derives scores no better than the mean of random feasible
-    architectures, the best of those replaces it: whether it does so comes second.
-
-    Raises BudgetError when none is inside.
-    """
-    if isinstance(strategy, Family):
-        return largest(state.space, goals, strategy.family(state.setup)), False
-    if not goals:
-        return strategy.derive(state, score), False
-    setup, known = state.setup, functools.cache(score)
-    if has_subsets(setup.space):
-        return _thinned(strategy, state, known, goals)
-    probabilities = {name: p.numpy() for name, p in strategy.probabilities(state).items()}
-    others = [setup.start] if setup.start else []
-    # a strategy that scores candidates sets their number itself
-    samples = int(getattr(strategy, "candidates", SAMPLES))
-    best = within(setup.space, probabilities, goals, known, seed=setup.seed, samples=samples, others=others)
-    random = _random_feasible(setup.space, goals, setup.seed)
-    scores = [known(arch) for arch in random]
-    mean, spread = (float(np.mean(scores)), float(np.std(scores))) if scores else (0.0, 0.0)
-    # the mean of a few has an error
-    if known(best) >= mean + 2 * spread / max(len(scores), 1) ** 0.5:
-        return best, False
-    flat = {name: np.full(len(p), 1 / len(p)) for name, p in probabilities.items()}
-    full = within(setup.space, flat, goals, known, seed=setup.seed, others=[best])
-    # and last those that use little of the budget
-    last = full if known(full) >= mean else max([full, *random], key=known)
-    return last, last != best
-
-
-def _thinned(strategy: OneShot, state: State[Any], score: Score, goals: Sequence[Goal]) -> tuple[Arch, bool]:
-    """Derive where any options may be kept: what the strategy keeps, without its weakest edges.
-
-    Of a strategy that has no strengths, the best of `candidates` drawn by its chances. Otherwise as `derived`.
-    """
-    setup, space = state.setup, state.setup.space
-    if hasattr(strategy, "strengths"):
-        row = space.indices(strategy.derive(state, score))
-        found = [thin(space, goals, strategy.strengths(state), row)]
-    else:
-        chances = {name: p.double().numpy() for name, p in strategy.probabilities(state).items()}
-        rng = np.random.default_rng([setup.seed, 7])
-        found = [random_thin(space, goals, rng, chances) for _ in range(int(getattr(strategy, "candidates", SAMPLES)))]
-    best = max(dict.fromkeys(map(space.from_indices, found)), key=score)
-    refuse_cut(setup.net, best)
-    rng = np.random.default_rng([setup.seed, 13])
-    random = list(dict.fromkeys(space.from_indices(random_thin(space, goals, rng)) for _ in range(RANDOM)))
-    scores = [score(arch) for arch in random]
-    if score(best) >= np.mean(scores) + 2 * np.std(scores) / len(scores) ** 0.5:
-        return best, False
-    last = max([best, *random], key=score)
-    return last, last != best
-
-
-def _random_feasible(space: Space, goals: Sequence[Goal], seed: int) -> list[Arch]:
-    """Return different random feasible architectures; few, or none, if uniform samples are hardly ever feasible."""
-    counts, rng = space.counts, np.random.default_rng([seed, 13])
-    if math.prod(counts) <= DRAWS:
-        rows = rng.permutation(np.indices(counts).reshape(len(counts), -1).T)
-        rows = rows[space.legal(rows)]
-    else:
-        rows = uniform(space, rng, DRAWS)
-    usage = np.max([goal.exact(rows) / goal.limit for goal in goals], axis=0)
-    found = dict.fromkeys(map(space.from_indices, rows[usage <= 1][: 10 * RANDOM]))
-    return list(found)[:RANDOM]
 
 
 class Scorer:

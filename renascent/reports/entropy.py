@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 HARDLY = 0.9
 """Share of its first entropy above which a policy is undecided at its end."""
 
+NO_BETTER = "the strategy's own choice scored no better than random ones"
+
 RATES = ("arch_lr", "controller_lr")
 """Settings by which the logits of a policy learn."""
 
@@ -65,6 +67,13 @@ def policy_entropy(result: Record) -> Entropy | None:
         return None
     start, end = (sum(of[name] for name in names) / len(names) for of in (even, last.entropy))
     return Entropy(start, end, rates[0], last.epochs)
+
+
+def replaced(result: Record) -> str:
+    """Return one sentence where the result is not what its strategy chose; "" where it is."""
+    if not result.about.instead:
+        return ""
+    return f"Inside the budget {NO_BETTER}; {result.about.instead} took its place."
 
 
 def _rate(given: object, last: SearchEpoch) -> float | None:

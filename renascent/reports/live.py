@@ -13,6 +13,7 @@ from rich.console import Console
 from renascent.core.files import Json
 from renascent.core.text import cut, percent
 from renascent.reports.bars import Bars
+from renascent.reports.entropy import NO_BETTER
 
 if TYPE_CHECKING:
     from renascent.core.protocols import Say  # which loads torch
@@ -106,8 +107,8 @@ class Live:
             case "forecast":
                 self.bars.say(event["text"])
             case "derived":
-                why = ", as the strategy's own choice scored no better than random ones"
-                self.bars.say(f"{label}: chose {cut(event['arch'])}{why if event.get('corrected') else ''}")
+                why = f", {instead}, as {NO_BETTER}" if (instead := event.get("instead")) else ""
+                self.bars.say(f"{label}: chose {cut(event['arch'])}{why}")
             case "settled":
                 self.bars.say(
                     f"{label}: measured latency differs from the prediction, chose {cut(event['arch'])} instead"

@@ -20,7 +20,7 @@ from renascent.reports.by_class import class_table
 from renascent.reports.cell import cell as draw_cell
 from renascent.reports.cell import short
 from renascent.reports.citations import citations
-from renascent.reports.entropy import policy_entropy
+from renascent.reports.entropy import policy_entropy, replaced
 from renascent.reports.gain import gains, origin
 from renascent.reports.plots import COLOURS, Line, Picture, chart
 from renascent.reports.policy import curves, expected_cost_figure, policy_figures, undecided
@@ -123,6 +123,8 @@ def _notes(result: Record, epochs: Sequence[SearchEpoch]) -> Iterator[str]:
         yield f"{busy[0].upper()}{busy[1:]}."
     if (moved := policy_entropy(result)) and moved.undecided:
         yield moved.undecided
+    if taken := replaced(result):
+        yield taken
     if not epochs and searched(result):
         yield "The events of the search are missing, so there are no curves."
 

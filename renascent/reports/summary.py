@@ -11,7 +11,7 @@ from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
 from renascent.core.text import aligned, counted, number, percent, short
 from renascent.reports.by_class import class_line
-from renascent.reports.entropy import Entropy, policy_entropy
+from renascent.reports.entropy import Entropy, policy_entropy, replaced
 from renascent.reports.gain import gain_table
 from renascent.reports.trainings import comparison_table
 from renascent.reports.uniform import uniform_score, uniform_table
@@ -43,6 +43,7 @@ def summary(result: Record) -> str:
     beside = uniform_table(result)
     bounds += [""] * bool(beside) + beside
     undecided = ["", moved.undecided] if moved and moved.undecided else []
+    undecided += ["", taken] if (taken := replaced(result)) else []
     several = comparison_table(result)
     several = [""] * bool(several) + several
     return "\n".join(

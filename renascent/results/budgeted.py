@@ -23,7 +23,8 @@ from renascent.costs.latency.runtimes import check_runtime
 from renascent.costs.latency.sources import read_latency
 from renascent.costs.latency.table import Lut
 from renascent.costs.scaling import scaled
-from renascent.loops.share import Scorer, SearchOutcome, derived
+from renascent.loops.derive import derived
+from renascent.loops.share import Scorer, SearchOutcome
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 from renascent.results.facts import Cost
 from renascent.results.measuring import MEASURED_FILE, forget, measured, measured_file
@@ -182,10 +183,11 @@ def settle(
                 f"({seen.p10_ms:.3g} to {seen.p90_ms:.3g}); the search is kept: resume it on a quieter machine, "
                 "or search again with a larger budget"
             )
-        arch, _ = derived(strategy, found.state, scorer, aimed)
+        arch, instead = derived(strategy, found.state, scorer, aimed)
         if kept and arch == kept[0].arch:
             return kept
-        found = replace(found, arch=arch, score=scorer(arch), truth=truth(arch) if truth is not None else None)
+        known = truth(arch) if truth is not None else None
+        found = replace(found, arch=arch, score=scorer(arch), truth=known, instead=instead)
 
 
 def costs_of(

@@ -99,6 +99,7 @@ class About:
     cited: what a strategy of another package names as its source, since a report does not import it.
     scored_by: what `search_score` and those of `plane` are: accuracy, or agreement (nats).
     uniform: of a search of sizes inside a budget, what scaling alone gives there.
+    instead: what was taken where the strategy's own choice scored no better than random ones; "": that choice.
     """
 
     space: str
@@ -125,6 +126,7 @@ class About:
     original: Original | None = field(default=None, metadata=ABSENT)
     cited: tuple[str, ...] = field(default=(), metadata=ABSENT)
     uniform: Scaled | None = field(default=None, metadata=ABSENT)
+    instead: str = field(default="", metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)

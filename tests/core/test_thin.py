@@ -11,7 +11,7 @@ from renascent.core.thin import random_thin, refuse_cut, thin
 from renascent.costs.budget import Budget, feasible
 from renascent.costs.counts import cost_of
 from renascent.costs.latency.fitted import fitted_latency
-from renascent.loops.share import derived
+from renascent.loops.derive import derived
 from renascent.nets.cells.dso import DSO
 from renascent.nets.toy import ToySpace
 from renascent.results.baselines import sample_feasible

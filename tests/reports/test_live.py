@@ -70,13 +70,13 @@ def test_a_bar_on_a_terminal(terminal: Terminal) -> None:
     with Counted(terminal) as bars:
         show = Live(bars, ["search"])
         show(EPOCH)
-        show({"event": "derived", "arch": "another", "score": 0.5, "corrected": True})
+        show({"event": "derived", "arch": "another", "score": 0.5, "instead": "uniform scaling"})
         show({"event": "settled", "arch": "|none~0|", "score": 0.5})
         bars.show("runs", 3, 7)
     text = terminal.getvalue()
     assert "2/4" in text
     assert "3/7" in text
-    assert "chose another, as the strategy's own choice scored no better than" in text.replace("\n", " ")
+    assert "another, uniform scaling, as the strategy's own choice scored no better than" in text.replace("\n", " ")
     assert "train loss 1.000  val score 0.250" in text
     assert "measured latency differs from the prediction, chose |none~0| instead" in text.replace("\n", "")
 

@@ -13,7 +13,9 @@ import torch
 from renascent.core.environment import processor_name
 from renascent.core.errors import BudgetError, MissingExtra, UserError
 from renascent.core.files import read_json
+from renascent.core.nested import uniform_rows
 from renascent.core.protocols import Goal, Setup
+from renascent.core.within import largest
 from renascent.costs import Latency, Lut, params
 from renascent.costs.budget import Budget
 from renascent.costs.counts import cost_of
@@ -21,7 +23,8 @@ from renascent.costs.latency import clock as timing
 from renascent.costs.latency.clock import Clock, latency_of
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import fitted_latency
-from renascent.loops.share import Scorer, SearchOutcome, derived
+from renascent.loops.derive import LUCKY, UNIFORM, derived
+from renascent.loops.share import Scorer, SearchOutcome
 from renascent.nets.sizes.counted import Sized
 from renascent.nets.sizes.nats_size import NatsSize
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
@@ -304,7 +307,7 @@ def test_a_network_is_measured_on_images_of_its_own_resolution(task, monkeypatch
 
 
 def test_derived_scores_as_many_candidates_as_the_strategy(task, monkeypatch):
-    monkeypatch.setattr("renascent.loops.share._random_feasible", lambda *about: [])
+    monkeypatch.setattr("renascent.loops.derive._random_feasible", lambda *about: [])
     bound, counts = goal(0.5), []
     for strategy in (RSPS(candidates=60), RSPS(candidates=3), TAS()):
         state = strategy.init(Setup(CONFIG.supernet(1, 4), task, CONFIG.space, seed=1, goals=(bound,)))
@@ -320,7 +323,7 @@ def test_derived_scores_as_many_candidates_as_the_strategy(task, monkeypatch):
 def test_derived_scores_at_least_the_mean_of_random_feasible_networks(task, corrected, monkeypatch):
     """The policy is peaked at the worst-scoring architecture: that is corrected."""
     if not corrected:
-        monkeypatch.setattr("renascent.loops.share._random_feasible", lambda *about: [])
+        monkeypatch.setattr("renascent.loops.derive._random_feasible", lambda *about: [])
     bound, space = goal(0.6), CONFIG.space
     state = TAS().init(Setup(CONFIG.supernet(1, 4), task, space, seed=1, goals=(bound,)))
     with torch.no_grad():
@@ -330,13 +333,29 @@ def test_derived_scores_at_least_the_mean_of_random_feasible_networks(task, corr
         return 1 - arch["stem"] / 16
 
     arch, replaced = derived(TAS(), state, score, (bound,))
-    assert replaced == corrected
+    assert replaced == (LUCKY if corrected else "")
     rows = np.random.default_rng(0).integers(0, 8, size=(5000, len(space.decisions)))
     inside = rows[bound.exact(rows) <= bound.limit]
     # there are networks that do both: score well, and use the budget
     assert 0.95 * bound.limit <= predicted(arch) <= bound.limit
     assert (score(arch) > np.mean([score(space.from_indices(row)) for row in inside])) == corrected
     assert (arch["stem"] > 12) == (not corrected)
+
+
+def test_sizes_of_which_nothing_was_learnt_are_scaled_uniformly(task):
+    """Instead of a random network that a batch happened to like, one that takes no search, and uses the budget."""
+    bound, space = goal(0.6), CONFIG.space
+    reference = CONFIG.reference
+    start = largest(space, [bound], uniform_rows(space, reference, depth=False, resolution=False))
+    net = CONFIG.supernet(1, 4)
+    state = TAS().init(Setup(net, task, space, seed=1, goals=(bound,), start=start, reference=reference))
+    with torch.no_grad():
+        state.policy.logits[0].copy_(torch.linspace(0, 50, 8))
+    arch, instead = derived(TAS(), state, lambda arch: float(arch["stem"] <= 6), (bound,))
+    assert instead == UNIFORM
+    assert 0.95 * bound.limit <= predicted(arch) <= bound.limit
+    steps = np.abs(space.indices(arch) - space.indices(start))
+    assert steps.max() <= 1  # what was left of the budget
 
 
 # --- before
