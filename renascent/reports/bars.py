@@ -33,7 +33,7 @@ class Bars(Progress):
 
     def add(self, what: str) -> TaskID:
         """Begin a bar."""
-        return self.add_task(what, note="", each=None)
+        return self.add_task(what, total=None, note="", each=None)  # how much it is, its first piece says
 
     def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
         """Return the bars as one table that is no wider than the terminal."""

@@ -69,7 +69,7 @@ def gains(result: Record) -> list[Gain]:
         found.append(Gain("latency_ms", "latency (ms)", old.latency_ms.median_ms, result.latency.median_ms))
     trained = list(_trained(result))
     if training is None or any(gain.before is None for gain in trained):
-        found.append(Gain("search_accuracy", "accuracy on validation images", old.score, old.found, share=True))
+        found.append(Gain("search_accuracy", "validation accuracy", old.score, old.found, share=True))
     return [*found, *trained]
 
 
@@ -79,7 +79,7 @@ def _trained(result: Record) -> Iterator[Gain]:
         return
     known = training.reference.scores if training.reference else training.given_scores
     for split, score in training.scores.items():
-        name = "test accuracy" if split == "test" else "accuracy on validation images, trained"
+        name = "test accuracy" if split == "test" else "validation accuracy, trained"
         yield Gain("test_accuracy" if split == "test" else "accuracy", name, known.get(split), score, share=True)
 
 

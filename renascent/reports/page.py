@@ -27,18 +27,16 @@ from renascent.reports.policy import curves, expected_cost_figure, policy_figure
 from renascent.reports.render import breakable, render
 from renascent.reports.strip import strip
 from renascent.reports.summary import (
-    baseline_description,
     elsewhere,
     inside_score,
-    multiple,
     not_counted,
     score_text,
-    searched,
     table_accuracy,
     training_description,
 )
 from renascent.reports.trainings import compared, unfinished
 from renascent.reports.uniform import uniform_notes, uniform_rows
+from renascent.reports.verdict import baseline_description, multiple, searched, verdict
 from renascent.results.epochs import SearchEpoch
 from renascent.results.facts import Session, Training, Truth
 from renascent.results.record import Record
@@ -121,10 +119,8 @@ def _notes(result: Record, epochs: Sequence[SearchEpoch]) -> Iterator[str]:
             yield f"The budget's {name} is that{of} on {cost.by}{told}."
     if busy := result.latency.busy:
         yield f"{busy[0].upper()}{busy[1:]}."
-    if (moved := policy_entropy(result)) and moved.undecided:
-        yield moved.undecided
-    if taken := replaced(result):
-        yield taken
+    moved = policy_entropy(result)
+    yield from filter(None, [verdict(result), moved.undecided if moved else "", replaced(result)])
     if not epochs and searched(result):
         yield "The events of the search are missing, so there are no curves."
 

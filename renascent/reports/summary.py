@@ -7,7 +7,6 @@ from contextlib import suppress
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
-from renascent.core.bounds import LATENCY
 from renascent.core.errors import UserError
 from renascent.core.text import aligned, counted, number, percent, short
 from renascent.reports.by_class import class_line
@@ -15,7 +14,7 @@ from renascent.reports.entropy import Entropy, policy_entropy, replaced
 from renascent.reports.gain import gain_table
 from renascent.reports.trainings import comparison_table
 from renascent.reports.uniform import uniform_score, uniform_table
-from renascent.strategies import FAMILIES
+from renascent.reports.verdict import baseline_description, multiple, searched, verdict
 
 if TYPE_CHECKING:
     from renascent.results.facts import Cost, Training, Truth
@@ -42,13 +41,11 @@ def summary(result: Record) -> str:
     busy = ["", result.latency.busy] if result.latency.busy else []
     beside = uniform_table(result)
     bounds += [""] * bool(beside) + beside
-    undecided = ["", moved.undecided] if moved and moved.undecided else []
-    undecided += ["", taken] if (taken := replaced(result)) else []
+    said = [verdict(result), moved.undecided if moved else "", replaced(result)]
+    notes = [line for sentence in said if sentence for line in ("", sentence)]
     several = comparison_table(result)
     several = [""] * bool(several) + several
-    return "\n".join(
-        [title, "", *cell, "", about.arch, "", *gained, aligned(rows), *several, *bounds, *busy, *undecided]
-    )
+    return "\n".join([title, "", *cell, "", about.arch, "", *gained, aligned(rows), *several, *bounds, *busy, *notes])
 
 
 def _entropy(result: Record) -> Entropy | None:
@@ -79,11 +76,6 @@ def _accuracies(result: Record) -> list[tuple[str, str]]:
             origin = "as it was given" if reference.given else "from fresh weights, without a teacher"
             rows.append(("reference network", f"{percent(reference.scores[split])} ({origin})"))
     return rows
-
-
-def searched(result: Record) -> bool:
-    """Return whether anything was trained to find a result; not where the largest of a row of networks was taken."""
-    return result.about.strategy not in FAMILIES
 
 
 def inside_score(result: Record) -> tuple[str, str]:
@@ -147,24 +139,6 @@ def training_description(training: Training) -> str:
     return ", ".join(parts)
 
 
-def baseline_description(training: Training, kind: str = "") -> str:
-    """Describe the baselines of a result and how they were trained. kind: put before the word.
-
-    >>> from types import SimpleNamespace
-    >>> told = SimpleNamespace(random_cells=[1, 2], random_within=None, init="shared", random_init="fresh")
-    >>> baseline_description(told, "random ")
-    '2 random cells trained identically, but from fresh weights'
-    """
-    count = len(training.random_cells)
-    if budget := training.random_within:
-        predicted = " (latency as predicted)" if LATENCY in budget else ""
-        what = f"{counted(count, f'{kind}architecture')} inside the budget{predicted},"
-    else:
-        what = counted(count, f"{kind}cell")
-    same = training.random_init in ("", training.init)
-    return f"{what} trained identically{'' if same else f', but from {training.random_init} weights'}"
-
-
 def table_accuracy(told: Truth) -> tuple[str, str]:
     """Return what a benchmark table knows of the chosen architecture, and beside what."""
     known = "not known" if told.accuracy is None else f"{told.accuracy:.2f} %"
@@ -202,13 +176,3 @@ def budget_table(costs: Mapping[str, Cost]) -> list[str]:
     """
     rows = [(name, *map(number, (cost.limit, cost.promised, cost.measured))) for name, cost in costs.items()]
     return aligned([("budget", "limit", "predicted", "measured"), *rows], "<>").splitlines() if rows else []
-
-
-def multiple(result: Record) -> str:
-    """Return how much longer the search took than one training of what it found; nothing where none was timed.
-
-    Nothing either where the search was the first part of that training.
-    """
-    training = result.training
-    seconds = training.seconds if training and not training.searched_epochs else 0
-    return f"{result.about.search_seconds / seconds:.2f} times training the found network once" if seconds else ""

@@ -22,6 +22,7 @@ from renascent.reports.live import Counted
 from renascent.reports.summary import summary
 from renascent.reports.trainings import comparison_facts
 from renascent.reports.uniform import uniform_facts
+from renascent.reports.verdict import verdict
 from renascent.tasks.images import ImageTask
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
@@ -89,6 +90,7 @@ def told(result: Result, following: str = "") -> Outcome:
     facts = {"folder": str(result.folder), "report": str(page), **result.facts, "fit": result.fitted}
     if moved := policy_entropy(result):
         facts["policy"] = {"entropy": {"start": moved.start, "end": moved.end}, "undecided": moved.undecided}
+    facts["verdict"] = verdict(result) or None
     facts["latency_busy"] = result.latency.busy or None
     if gained := gain_facts(result):
         facts["gain"] = gained
