@@ -59,7 +59,7 @@ AT = (0.3, 0.9, 3.0)
 class Setting:
     """Fixed before any result is seen. images: `held_out` of them to search on.  epochs: of one training.
 
-    tuned: rate with which inherited weights begin.
+    tuned: rate of inherited weights, and warmup: epochs in which it rises to that where nothing is searched.
     """
 
     images: int = 40_000
@@ -67,7 +67,8 @@ class Setting:
     epochs: int = 6
     batch: int = 64
     lr: float = 0.1
-    tuned: float = 0.08
+    tuned: float = 0.03
+    warmup: int = 1
 
 
 NETWORKS: dict[str, tuple[SpaceConfig, tuple[str, ...]]] = {
@@ -178,7 +179,8 @@ class Curve:
         )
         found = result.about
         if alone:
-            settings = Fit(epochs=job.trained, batch=self.setting.batch, weights=rule)
+            warmup = min(self.setting.warmup, job.trained - 1)
+            settings = Fit(epochs=job.trained, batch=self.setting.batch, weights=rule, warmup=warmup)
             again = (folder / "fit").exists()
             result.fit(task, settings, teacher="reference", init="reference", seed=job.seed, resume=again)
         trained = result.training
@@ -190,7 +192,7 @@ class Curve:
         }
 
     def _rule(self, lr: float) -> WeightRule:
-        return WeightRule(lr=lr, lr_end=0.0, weight_decay=5e-4)
+        return WeightRule(lr=lr, lr_end=0.0, weight_decay=5e-4, clip=0.0)
 
 
 class Seconds:

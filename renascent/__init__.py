@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from renascent.loops.replay import recorded as recorded
     from renascent.loops.run import Run as Run
     from renascent.loops.trained import Trained as Trained
+    from renascent.loops.training import FINE_TUNING as FINE_TUNING
     from renascent.loops.trials import RealTime as RealTime
     from renascent.loops.trials import Simulated as Simulated
     from renascent.loops.trials import trials as trials

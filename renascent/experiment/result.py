@@ -15,6 +15,7 @@ from renascent.costs.latency import clock as timing
 from renascent.costs.latency.blocks import BlockLatency
 from renascent.loops.fit import Fit, Fitted
 from renascent.loops.share import Scorer, SearchOutcome
+from renascent.loops.training import FINE_TUNING
 from renascent.loops.weightsfile import save_weights, write_tensors
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
@@ -29,7 +30,7 @@ from renascent.results.plane import plane
 from renascent.results.predict import Prediction, predict
 from renascent.results.prepared import description, preparation_of, prepared
 from renascent.results.record import MOMENTUM, Record, decided
-from renascent.results.retrain import REFERENCE, Retraining
+from renascent.results.retrain import REFERENCE, SHARED, Retraining
 from renascent.results.sealed import write_sealed
 from renascent.results.uniform import beside_uniform
 from renascent.results.widening import widened
@@ -119,6 +120,7 @@ class Result(Record):
     ) -> Fitted:
         """Train the chosen network on all training images, and evaluate it on the test images.
 
+        settings: `Fit()` unless given, or `FINE_TUNING` where `init` is "shared".
         teacher: whose soft targets are learnt too: a module that takes the data as they are, a `Result` (its trained
         network), or "reference": the space's reference network, trained first with the same settings.
         distillation: how much the teacher counts.
@@ -146,7 +148,7 @@ class Result(Record):
             training = Retraining(
                 result=self,
                 task=task,
-                settings=settings or Fit(),
+                settings=settings or (FINE_TUNING if init == SHARED else Fit()),
                 teacher=teacher,
                 distillation=distillation,
                 init=init,

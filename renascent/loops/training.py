@@ -115,3 +115,7 @@ class Fit:
         """Take one step at the rate of now, which a warm-up may still raise."""
         share, fraction, epochs = t.warmed(self.warmup)
         self.weights.apply(optimiser, fraction, epochs=epochs, share=share)
+
+
+FINE_TUNING = Fit(epochs=30, batch=64, weights=WeightRule(lr=0.03, lr_end=0.0, clip=0.0), warmup=1)
+"""How weights that come from a search are trained on unless told otherwise: a large first step spoils them."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 INITS = ("fresh", "shared", "reference")
 """Where weights start, by name."""
 
-REFERENCE = "reference"
+REFERENCE, SHARED = "reference", "shared"
 """The space's reference network, as a teacher or as what weights are inherited from."""
 
 

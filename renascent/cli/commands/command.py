@@ -152,7 +152,13 @@ def recipe_of(given: str | None, kind: str) -> Any:
 
 
 def training_of(words: Mapping[str, str], training: Any) -> Any:
-    """Return settings of a training; where the flags of a command choose AdamW, with its rule in the place of SGD's."""
+    """Return settings of a training; where the flags of a command choose AdamW, with its rule in the place of SGD's.
+
+    Where they choose the weights of the search, those of `FINE_TUNING`.
+    """
+    if words.get("--init") == "shared" and "--recipe" not in words:
+        tuned = static("renascent.loops.training:FINE_TUNING")
+        training = replace(tuned, warmup=0) if words.get("--epochs") == "1" else tuned
     if words.get("--optimiser") != "adamw":
         return training
     return replace(training, optimiser="adamw", weights=static("renascent.loops.training:ADAMW"))

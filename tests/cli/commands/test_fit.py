@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from renascent.cli.commands.fit import command
 from renascent.cli.entry import main
 from renascent.core.protocols import Loss
 from renascent.costs import params
@@ -101,6 +102,25 @@ def test_shared_weights_and_what_random_cells_have_instead(say: Any) -> None:
     assert "1 cell trained identically, but from fresh weights" in completed.out
     assert recorded()["random_init"] == "fresh"
     assert "trained identically, but from fresh weights" in Path("run/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "epochs", "lr", "warmup"),
+    [
+        ("", 200, 0.1, 0),
+        ("--init shared", 30, 0.03, 1),
+        ("--init shared --epochs 1", 1, 0.03, 0),
+        ("--init shared --epochs 2 --lr 0.2", 2, 0.2, 1),
+        ("--init shared --optimiser adamw", 30, 0.001, 1),
+        ("--init shared --recipe tas-cifar", 300, 0.1, 0),
+    ],
+)
+def test_inherited_weights_have_settings_of_their_own(flags: str, epochs: int, lr: float, warmup: int) -> None:
+    words = shlex.split(flags)
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    defaults = {flag.name: flag.default for flag in command(["run", *words]).parts["training"].flags()}
+    found = [float(given.get(name, defaults[name])) for name in ("--epochs", "--lr", "--warmup")]
+    assert found == [epochs, lr, warmup]
 
 
 @pytest.mark.usefixtures("referenced")
