@@ -143,12 +143,14 @@ def incumbents(done: Sequence[Trial], found: Tabular) -> tuple[Array, NDArray[np
 
 
 def _volume(done: Sequence[Trial], found: Tabular) -> float:
-    """Return the hypervolume of a run's trials: signal against objectives, each scaled to the table's range."""
+    """Return the hypervolume of a run's trials: signal against objectives, each scaled to the table's range.
+
+    That of the signal is of single seeds, as a trial's is: the best of them is above the best mean.
+    """
     points = np.array([[t.outcome.score, *(-v for v in t.outcome.metrics.values())] for t in done])
-    every = np.array([-np.array(values) for values in found.objectives.values()]).T
-    signal = np.array([np.mean([curve[-1] for curve in row]) for row in found.signal])
-    whole = np.column_stack([signal, every])
-    low, high = whole.min(0), whole.max(0)
+    ends = [curve[-1] for row in found.signal for curve in row]
+    ranges = [(min(ends), max(ends)), *((-max(values), -min(values)) for values in found.objectives.values())]
+    low, high = np.array(ranges, dtype=np.float64).T
     scaled = (points - low) / np.where(high > low, high - low, 1.0)
     return hypervolume(scaled[pareto(scaled)], np.zeros(points.shape[1]))
 

@@ -157,6 +157,22 @@ def test_objectives_give_a_hypervolume(path):
     assert ((found.hypervolumes > 0) & (found.hypervolumes <= more.hypervolumes) & (more.hypervolumes <= 1)).all()
 
 
+def test_a_hypervolume_of_single_seeds_is_at_most_1(tmp_path):
+    """The best seed of an architecture is above the best mean."""
+    rng = np.random.default_rng(0)
+    archs = np.array(list(np.ndindex(5, 5, 5)))
+    columns = {
+        Column("val_accuracy", "d", 4, seeds=(0, 1, 2)): 50 + 10 * rng.standard_normal((125, 3)),
+        Column("seconds_per_epoch", "d"): np.ones(125),
+        Column("latency_ms", device="phone"): rng.random(125),
+    }
+    problem = Problem("d", "val_accuracy:d:4", "seconds_per_epoch:d", "val_accuracy:d:4")
+    path = str(Table.of("made", SPACE, archs, columns, [problem]).save(tmp_path / "made.safetensors"))
+    contest = Contest(path, "d", trials=400, objectives=("latency_ms:phone",))
+    found = compare({"random": RandomSearch()}, [contest], runs=10)["d"]["random"].hypervolumes
+    assert ((found > 0.7) & (found <= 1)).all()
+
+
 @pytest.mark.parametrize(
     ("limits", "words"), [({"seconds": 50}, "50 seconds on d is below one trial"), ({"trials": 0}, "0 trials")]
 )
