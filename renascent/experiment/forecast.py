@@ -17,7 +17,7 @@ from renascent.core.within import uniform
 from renascent.costs.counts import cost_of
 from renascent.costs.scaling import is_size_space
 from renascent.nets import RECORDED
-from renascent.strategies import NAMED
+from renascent.strategies import FAMILIES, NAMED
 
 DRAWS = 1000
 """Architectures drawn evenly, over which multiply-accumulates are averaged."""
@@ -82,8 +82,21 @@ def forecast(
     name, shape = name_of(strategy, NAMED), (task.channels, *task.size)
     lines = [f"{name} will take {counted(steps, 'step')} of {batch} images{_work(space, name, shape, task.classes)}"]
     if goals and is_size_space(space):
-        lines.append(_advice(space, task))
+        lines.append(_advice(space, task.channels, task.classes))
     return "\n".join(lines)
+
+
+def outlook(space: SpaceConfig, strategy: str, shape: tuple[int, int, int], classes: int) -> list[str]:
+    """Say before anything is begun what a search by a strategy costs, and what was measured of such searches.
+
+    shape: (channels, h, w) of the data.  No line where nothing was measured, or nothing is searched.
+    """
+    lines: list[str] = []
+    with suppress(UserError):  # not of every model it is known what it multiplies
+        if strategy not in FAMILIES and (times := trainings(space, strategy, shape, classes)) is not None:
+            lines.append(f"a search by {strategy} costs {_times(space, times)}")
+            lines += [_advice(space, shape[0], classes)] if is_size_space(space) else []
+    return lines
 
 
 def trainings(space: SpaceConfig, name: str, shape: tuple[int, int, int], classes: int) -> float | None:
@@ -114,10 +127,14 @@ def _work(space: SpaceConfig, name: str, shape: tuple[int, int, int], classes: i
         if reference is not None:
             text += f", {mean / float(exact(space.space.indices(reference)[None])[0]):.2f} times the reference's"
         if (times := trainings(space, name, shape, classes)) is not None:
-            of = "the reference" if is_size_space(space) else "such a network"
-            text += f"; by its measured steps about {times:.2g} times a training of {of} for as many epochs"
+            text += f"; by its measured steps {_times(space, times)}"
         return text
     return ""
+
+
+def _times(space: SpaceConfig, times: float) -> str:
+    of = "the reference" if is_size_space(space) else "such a network"
+    return f"about {times:.2g} times a training of {of} for as many epochs"
 
 
 def _drawn(space: SpaceConfig, of: str) -> NDArray[np.int64]:
@@ -129,10 +146,10 @@ def _drawn(space: SpaceConfig, of: str) -> NDArray[np.int64]:
     return np.maximum(rows, uniform(space.space, rng, DRAWS)) if of == LARGER else rows
 
 
-def _advice(space: SpaceConfig, task: Task) -> str:
+def _advice(space: SpaceConfig, channels: int, classes: int) -> str:
     """Say what was measured of searches beside uniform scaling, of networks like the reference."""
     assert space.reference is not None
-    net = space.network(space.reference, task.channels, task.classes)
+    net = space.network(space.reference, channels, classes)
     if any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in net.modules()):
         what, cases, then = "MobileNet-V2, search beside uniform scaling, trained alike", EQUAL_TRAINING, ""
     else:

@@ -16,8 +16,11 @@ from renascent.core.space import Arch
 from renascent.core.text import aligned, number
 from renascent.costs import Latency, cost_of, measure
 from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible
+from renascent.experiment.defaults import default_strategy
+from renascent.experiment.forecast import outlook
 from renascent.nets import SPACES
 from renascent.nets.sizes.resolution import input_shape
+from renascent.strategies import STRATEGIES
 from renascent.tasks.prepare import ImageOptions
 
 
@@ -63,13 +66,19 @@ def run(word: str | None, arch: str | None, *, flags: CostFlags, space: SpaceCon
         "latency_busy": (measured.busy or None) if measured else None,
         "budget": {row.name: row._asdict() for row in bounds},
         "inside": not over if case.arch and goals else None,
+        "expected": (expected := _expected(case)),
     }
     lines = _table(case, rows, measured)
     if goals:
         lines += ["", feasibility_text(bounds)]
     if goals and case.arch:
         lines.append(f"{case.label} is outside: {', '.join(over)}" if over else f"{case.label} is inside the budget")
-    return Outcome(facts, "\n".join(lines))
+    return Outcome(facts, "\n".join([*lines, *([""] * bool(expected)), *expected]))
+
+
+def _expected(case: Case) -> list[str]:
+    """Say what a search by the default strategy would cost, where that was measured."""
+    return outlook(case.config, name_of(default_strategy(case.config), STRATEGIES), case.shape, case.classes)
 
 
 def _case(config: SpaceConfig, flags: CostFlags, machine: Machine, given: str | None) -> Case:

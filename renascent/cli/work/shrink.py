@@ -12,10 +12,13 @@ from renascent.cli.work.running import task_on
 from renascent.cli.work.search import next_step, searched
 from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
+from renascent.core.names import name_of
 from renascent.core.protocols import Family, OneShot, WeightRule
+from renascent.experiment.forecast import outlook
 from renascent.experiment.result import Result
 from renascent.nets.adapt import Adapted, NothingToSearch, Untraceable, all_smaller, smaller_sizes
 from renascent.reports.live import Counted
+from renascent.strategies import NAMED
 from renascent.tasks.prepare import ImageOptions
 
 CODE_FILE = "shrink_model.py"
@@ -34,12 +37,12 @@ def run(
     """Search the sizes of a model, or show what of it can be searched."""
     hear_threads()
     if flags.dry_run and flags.input is not None:
-        return _shown(_space(factory, flags, shape_of(flags.input)), flags)
+        return _shown(_space(factory, flags, shape_of(flags.input)), flags, strategy)
     task = task_on(machine, str(flags.data), options)
     shape = (task.channels, *task.size)
     space = _space(factory, flags, shape_of(flags.input) if flags.input else shape)
     if flags.dry_run:
-        return _shown(space, flags)
+        return _shown(space, flags, strategy)
     space.check(task.channels, task.classes)
     if shape != space.shape and not space.resolutions:
         found = ",".join(map(str, shape))
@@ -87,11 +90,12 @@ def _space(factory: str, flags: ShrinkFlags, shape: tuple[int, int, int]) -> Ada
     return space
 
 
-def _shown(space: Adapted, flags: ShrinkFlags) -> Outcome:
-    """Show what can be searched, and which sizes of the input could be."""
+def _shown(space: Adapted, flags: ShrinkFlags, strategy: OneShot | Family) -> Outcome:
+    """Show what can be searched, which sizes of the input could be, and what a search would cost."""
     coverage, (channels, height, width) = space.coverage, space.shape
     rows: list[Json] = [asdict(row) for row in coverage.rows]
     smaller = () if flags.resolution else smaller_sizes(space.source, (channels, height, width))
     hint = f"\nthe input could be {', '.join(map(str, smaller))}, too: add --resolution" if smaller else ""
-    facts = {"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller}
-    return Outcome(facts | {"not_counted": coverage.unknown}, f"{coverage}{hint}")
+    expected = outlook(space, name_of(strategy, NAMED), (channels, height, width), space.plan.outputs)
+    facts = {"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller, "expected": expected}
+    return Outcome(facts | {"not_counted": coverage.unknown}, "\n".join([f"{coverage}{hint}", *expected]))

@@ -81,6 +81,8 @@ def test_a_dry_run_shows_what_can_be_searched_and_needs_no_data(say: Any) -> Non
     options = {row["name"]: row["options"] for row in told["rows"]}
     assert options == {"resolution": [4, 8], "0": [4, 8, 12, 16], "5": []}
     assert told["smaller_inputs"] == []
+    assert told["expected"][0].startswith("a search by fbnetv2 costs about ")
+    assert say("shrink mine:small --input 1,8,8 --dry-run --strategy uniform --json").facts["expected"] == []
     assert not Path("runs").exists()
 
 
