@@ -15,7 +15,7 @@ from renascent.core.within import SAMPLES, largest, nearest, uniform, within
 RANDOM = 40
 """Random feasible architectures, at most, whose mean score the derived architecture has to reach."""
 
-UNIFORM, LUCKY = "uniform scaling", "the best of random ones"
+UNIFORM, LUCKY = "uniform scaling (filled up to the budget)", "the best of random ones"
 """What takes the place of a choice that scores no better than random architectures."""
 
 DRAWS = 10_000
