@@ -150,7 +150,7 @@ def one(name: str, text: str, seed: int, folder: Path, epochs: int = 4) -> dict[
         setup = Setup(net, task, config.space, WeightRule(lr=0.1), seed, ready.goals, ready.start)
         run = Run.start(folder, {"strategy": name, "budget": text}, seed=seed)
         found = share(STRATEGIES[name], setup, epochs=epochs, batch=64, run=run)
-        told = {"corrected": read_events(folder)[-1]["corrected"], "seconds": found.seconds}
+        told = {"corrected": bool(read_events(folder)[-1]["instead"]), "seconds": found.seconds}
         return facts | judged(config, found.arch, ready.goals, Scorer(found.state), seed) | told
 
 

@@ -28,8 +28,8 @@ def derived(
     """Return the architecture that a strategy derives; with `goals`, the best feasible one under its policy.
 
     Of a family, the largest feasible one. If what a strategy derives scores no better than the mean of random feasible
-    architectures, little was learnt that could choose: of sizes the reference scaled uniformly replaces it, which takes
-    no search, elsewhere the best of those. What replaced it comes second; "" if nothing did.
+    architectures, the best of those that use the budget replaces it; if that is below the mean, too, the reference
+    scaled uniformly where all decisions are sizes, else the best of all. What replaced it comes second, "" if nothing.
 
     Raises BudgetError when none is inside.
     """
@@ -51,14 +51,15 @@ def derived(
     # the mean of a few has an error
     if known(best) >= mean + 2 * spread / max(len(scores), 1) ** 0.5:
         return best, ""
+    flat = {name: np.full(len(p), 1 / len(p)) for name, p in probabilities.items()}
+    full = within(setup.space, flat, goals, known, seed=setup.seed, others=[best, *others])
+    if known(full) >= mean:
+        return full, LUCKY if full != best else ""
+    # small ones score better than all that use the budget: such weights have not learnt to tell them apart
     if setup.start and setup.reference and all(isinstance(d, Integer) for d in setup.space.decisions.values()):
-        # of what scaling leaves of the budget, nothing is left
         even = setup.space.from_indices(nearest(setup.space, goals, setup.space.indices(setup.start)))
         return even, UNIFORM if even != best else ""
-    flat = {name: np.full(len(p), 1 / len(p)) for name, p in probabilities.items()}
-    full = within(setup.space, flat, goals, known, seed=setup.seed, others=[best])
-    # and last those that use little of the budget
-    last = full if known(full) >= mean else max([full, *random], key=known)
+    last = max([full, *random], key=known)
     return last, LUCKY if last != best else ""
 
 
