@@ -27,8 +27,8 @@ endif
 
 demo: .venv/.ok
 	rm -rf $(DEMO)
-	$(BIN)/renascent search nats-topology --strategy gdas --data digits --channels 8 --cells 1 --epochs 60 --arch-lr 0.001 --lr 0.1 --out $(DEMO)
-	$(BIN)/renascent fit $(DEMO) --epochs 20 --batch 64 --random-cells 8
+	$(BIN)/renascent search resnet20 --strategy nes --data digits --lowest 4 --highest 8 --budget 'macs<=0.1x' --sandwich 2 --epochs 20 --lr 0.1 --out $(DEMO)
+	$(BIN)/renascent fit $(DEMO) --epochs 10 --batch 64 --random-cells 8 --uniform
 	$(BIN)/renascent report $(DEMO)
 
 test: .venv/.ok
