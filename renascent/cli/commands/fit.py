@@ -32,7 +32,7 @@ ABOUT = """Train the network that a search found on all training images, and tes
 The data are those of the search, with the same options, unless flags say otherwise. So is the network: the flags of its
 space, shown once the folder is named, make it a wider or deeper one with the same decisions."""
 
-REFERENCE, NOBODY = "reference", "none"
+REFERENCE = "reference"
 
 
 @settings
@@ -43,8 +43,7 @@ class FitFlags:
         data: name of a data set, or a folder of images; that of the search if not given.
         name: of this training, which then lies in fits/NAME beside others of the same network; `report` compares them.
         teacher: folder of a trained search whose network teaches too (DIR/fits/NAME: of that training), or `reference`:
-            the space's reference network, trained first with the same settings. With --init shared your own model that
-            came with weights teaches unless you say `none`.
+            the space's reference network, trained first with the same settings.
         init: where weights start: `fresh`, `shared` (those of the search, trained on at a lower rate), or `reference`
             (leading slices of its weights).
         random_cells: so many random architectures are trained identically, for comparison; inside the search's budget.
@@ -121,7 +120,7 @@ def _check(flags: FitFlags, words: Sequence[str | None], values: Mapping[str, An
         other = "another --name" if flags.name else f"this one a --name, which puts it into {SEVERAL}/NAME"
         raise UserError(f"{folder} holds a training already: add --resume to go on with it, or give {other}")
     given = ", ".join(flag.name for flag in Part("", DISTILLATION()).flags() if values.get(flag.key) is not None)
-    if given and flags.teacher in (None, NOBODY):
+    if given and flags.teacher is None:
         raise UserError(f"{given} without a teacher: add --teacher DIR or --teacher {REFERENCE}")
     if flags.widen is not None:
         read_budget(flags.widen)

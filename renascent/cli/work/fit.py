@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from renascent.cli.commands.command import Machine, Outcome, lasting, recipe_of
-from renascent.cli.commands.fit import NOBODY, FitFlags
+from renascent.cli.commands.fit import FitFlags
 from renascent.cli.work.models import loaded
 from renascent.cli.work.running import remembered, task_on, told
 from renascent.core.errors import UserError
@@ -17,7 +17,7 @@ from renascent.core.text import cut
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
 from renascent.reports.live import Counted
-from renascent.results.retrain import REFERENCE, SHARED
+from renascent.results.retrain import REFERENCE
 from renascent.results.trainings import SEVERAL, training_folder
 from renascent.tasks.distill import Distillation
 from renascent.tasks.images import ImageTask
@@ -36,10 +36,8 @@ def run(
 ) -> Outcome:
     """Train the network of a search, and those beside it."""
     result = loaded(folder, flags.factory, flags.space)
-    # a model that was made smaller is at hand to teach
-    original = REFERENCE if flags.init == SHARED and result.space.trained is not None else NOBODY
-    named = flags.teacher or original
-    teacher = None if named == NOBODY else named if named == REFERENCE else _teacher(named, flags, result)
+    taught = flags.teacher is not None
+    teacher = flags.teacher if flags.teacher in (None, REFERENCE) else _teacher(Path(str(flags.teacher)), flags, result)
     recipe = recipe_of(flags.recipe, "fit")
     task = _task(flags, result, {**({"cutout": recipe.cutout} if recipe and recipe.cutout else {}), **options}, machine)
     larger = recipe.network_for(result, task, **(network or {})) if recipe else _changed(result, network or {})
@@ -50,7 +48,7 @@ def run(
         task,
         training,
         teacher=teacher,
-        distillation=None if teacher is None else distillation,
+        distillation=distillation if taught else None,
         init=flags.init,
         seed=flags.seed,
         prune=flags.prune,
@@ -64,12 +62,11 @@ def run(
     return told(result.named(flags.name), f"renascent export {result.folder} --to onnx{named}")
 
 
-def _teacher(name: str, flags: FitFlags, result: Result) -> Result:
+def _teacher(folder: Path, flags: FitFlags, result: Result) -> Result:
     """Return the trained search in a folder, which may be of the same space of the user's own.
 
     Of DIR/fits/NAME that in DIR, with the training of that name.
     """
-    folder = Path(name)
     of_several = folder.parent.name == SEVERAL and not (folder / "arch.json").exists()
     search, same = folder.parents[1] if of_several else folder, False
     with contextlib.suppress(UserError, AttributeError):
