@@ -34,6 +34,14 @@ def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _single_precision() -> Iterator[None]:
+    """Let no search turn bfloat16 on by itself: tests are the same on every machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("renascent.experiment.precision.computes_bfloat16", lambda device: False)
+        yield
+
+
 class Completed(NamedTuple):
     """What a command line returned and printed."""
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -28,6 +28,33 @@ def usable_device(device: torch.device | str = "auto") -> torch.device:
             f"`device` {device!s:.40} cannot be used ({reason:.200}): here there is {', '.join(found)}"
         ) from None
     return ones.device
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Return whether a device computes bfloat16 in hardware: GPUs of CUDA that say so, CPUs with AMX or AVX512-BF16."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # a version of PyTorch that knows nothing of the processor says no
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return any(known.get(name) is True for name in ("amx_bf16", "avx512_bf16"))
+
+
+def lowered(device: torch.device) -> torch.dtype | None:
+    """Return the precision that autocast computes in on a device; None where it is off.
+
+    >>> with torch.autocast("cpu", torch.bfloat16):
+    ...     lowered(torch.device("cpu"))
+    torch.bfloat16
+    """
+    there = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+    return torch.get_autocast_dtype(device.type) if there else None
+
+
+def autocast_as(device: torch.device, kind: torch.dtype | None) -> AbstractContextManager[None]:
+    """Compute in the precision that `lowered` returned, or with autocast off where that is None."""
+    if lowered(device) == kind:
+        return nullcontext()
+    return torch.autocast(device.type, kind, enabled=kind is not None)
 
 
 def free_memory(device: torch.device | str) -> float:

@@ -1,7 +1,7 @@
 """One whole search: network, run folder, shared-weight loop, result."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from renascent.costs.latency.table import Lut
 from renascent.experiment.defaults import default_strategy
 from renascent.experiment.forecast import forecast
 from renascent.experiment.judging import ACCURACY, judge_of
+from renascent.experiment.precision import Precision
 from renascent.experiment.result import Result
 from renascent.loops.run import Run, check_seed
 from renascent.loops.share import begin, share
@@ -59,6 +60,7 @@ def search(
     finish: int | None = None,
     sandwich: int = 0,
     score: str = "accuracy",
+    bf16: bool | None = None,
     progress: bool = True,
     say: Say = lambda event: None,
 ) -> Result:
@@ -92,6 +94,9 @@ def search(
     answers, or with a teacher what that does. 0: a weight step learns from what the strategy drew alone.
     score: what candidates are chosen by, on validation images: their "accuracy", or in a search of sizes "agreement",
     minus the divergence of their answers from those of the model as given: yours, or the reference with `pretrained`.
+    bf16: run the forward passes of the search, and of `finish`, in bfloat16 where that is safe; weights and all that a
+    strategy learns stay in single precision. None: as the run that is resumed; else where the device computes bfloat16
+    in hardware, the network has no depthwise convolution and the strategy takes no second derivatives.
     progress: show on standard error how it goes: bars on a terminal, a line an epoch elsewhere.
     say: hears every event as it happens.
 
@@ -101,7 +106,7 @@ def search(
     strategy = strategy or default_strategy(space)
     epochs = _checked(strategy, epochs, batch, seed, finish, sandwich)
     rule, about = weights or WeightRule(), {"batch": batch, "seed": seed}
-    then = Finish(space=space, task=task, weights=rule, searched=epochs, epochs=finish or 0, **about)
+    then = Finish(space=space, task=task, weights=rule, searched=epochs, epochs=finish or 0, batch=batch, seed=seed)
     task = then.lessons()
     known = truth_of(truth, space.space, truth_problem or task.name) if truth is not None else None
     config = _config(space, strategy, task, rule) | {"epochs": epochs, **about}
@@ -116,23 +121,23 @@ def search(
         ready = prepare(space, task, bounds, **where, say=hear) if bounds else None
         table, judge = ready.table if ready else table_of(latency), judge_of(score, space, strategy, task, pretrained)
         config |= _beside(space, known, pretrained, bounds, table, runtime, finish, sandwich, score)
-        goals, start = (ready.goals, ready.start) if ready else ((), None)
+        goals, start, clock = (ready.goals, ready.start, ready.clock) if ready else ((), None, EAGER)
         # as the network below: what cannot be had is refused before a folder is made
         steps = epochs * task.streams(seed, batch).train.steps_per_epoch
-        rest = then.rest()
         torch.manual_seed(seed)
         net = _supernet(space, task, order.state)
-        more = space.reference, order.strengths, rest, sandwich, steps, judge
-        setup = Setup(net, task, net.space, rule, seed, goals, start, epochs, *more)
+        precision = Precision.of(bf16, folder if resume else None, strategy, net, task.device)
+        config, then = config | precision.config, replace(then, bf16=precision.bf16)
+        more = space.reference, order.strengths, then.rest(), sandwich, steps, judge and precision.task(judge)
+        setup = Setup(net, precision.task(task), net.space, rule, seed, goals, start, epochs, *more)
         state = begin(strategy, setup)
         run = Run.start(folder, config, resume=resume, seed=seed, device=task.device, kinds=_kinds(space, strategy))
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
                 return then.train(Result.load(folder, space), resume=resume, say=hear)
-            _announced(ready, folder, forecast(space, strategy, task, steps, batch, goals), hear)
+            _announced(ready, folder, [forecast(space, strategy, task, steps, batch, goals), precision.said], hear)
             how: Any = {"epochs": epochs, "batch": batch, "run": run, "say": hear, "truth": known}
             first = share(strategy, state.setup, state=state, **how)
-            clock = ready.clock if ready else EAGER
             found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
             if found is not first:
                 hear(run.event("settled", arch=space.space.format(found.arch), score=found.score))
@@ -145,13 +150,13 @@ def _sources(strategy: OneShot | Family) -> list[str]:
     return [] if name_of(strategy, NAMED) in NAMED else references(place_of(type(strategy)))
 
 
-def _announced(ready: Budgeted | None, folder: Path, expected: str, say: Say) -> None:
-    """Keep what the budget is measured by, and say what is possible inside it and what the search will cost."""
+def _announced(ready: Budgeted | None, folder: Path, expected: Sequence[str], say: Say) -> None:
+    """Keep what the budget is measured by, and say what is possible inside it and what else is expected."""
     if ready:
         ready.keep(folder)
         say({"event": "feasible", "table": str(ready)})
-    if expected:
-        say({"event": "forecast", "text": expected})
+    for text in filter(None, expected):
+        say({"event": "forecast", "text": text})
 
 
 def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int, finish: int | None, sandwich: int) -> int:

@@ -30,6 +30,7 @@ class Finish:
     that came with weights of its own teaches from the first step to the last.
 
     task: as given, without that teacher.  weights: how weights learn, in both.  searched: epochs of the search.
+    bf16: whether both compute in bfloat16.
     """
 
     space: SpaceConfig
@@ -39,6 +40,7 @@ class Finish:
     epochs: int
     batch: int
     seed: int
+    bf16: bool = False
 
     def lessons(self) -> Task:
         """Return what the search learns: the task, with the model as teacher where that came with weights.
@@ -69,7 +71,7 @@ class Finish:
         Retraining(
             result=result,
             task=self.task,
-            settings=Fit(epochs=self.epochs, batch=self.batch, weights=self.weights),
+            settings=Fit(epochs=self.epochs, batch=self.batch, weights=self.weights, bf16=self.bf16),
             teacher=REFERENCE if self._taught else None,
             distillation=None,
             init="shared",

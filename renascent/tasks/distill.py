@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -14,8 +14,8 @@ from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, Range, settings
 from renascent.core.fingerprint import fingerprint
 from renascent.core.gates import Gates
-from renascent.core.preparation import Preparation
-from renascent.core.protocols import Batch, Change, Criterion, Data, Loss, Stream, Task
+from renascent.core.protocols import Batch, Criterion, Loss, Task
+from renascent.tasks.wrapped import Wrapped, given
 
 
 @settings
@@ -92,7 +92,7 @@ def divergence(student: Tensor, teacher: Tensor) -> Tensor:
     return functional.kl_div(answer, target, reduction="batchmean", log_target=True)
 
 
-class Distilled(Task):
+class Distilled(Wrapped):
     """A task, with a teacher: the same data, streams and score, and the teacher's soft targets in the loss.
 
     The teacher answers once a batch, in evaluation mode and without gradient, on the images as the stream gives them
@@ -104,12 +104,9 @@ class Distilled(Task):
     Raises UserError when the teacher cannot answer for these images or these classes.
     """
 
-    taught = True
-
     def __init__(self, task: Task, teacher: nn.Module, settings: Distillation | None = None) -> None:
-        self.task, self.settings = task, settings or Distillation()
-        self.name, self.channels, self.size, self.classes = task.name, task.channels, task.size, task.classes
-        self.device = task.device
+        super().__init__(task)
+        self.taught, self.settings = True, settings or Distillation()
         self.teacher = teacher.to(task.device).eval()
         self._check()
         self._sha256 = fingerprint(teacher.state_dict())
@@ -132,7 +129,7 @@ class Distilled(Task):
         criterion: in the place of the task's own loss, beside the teacher's.
         """
         if not torch.is_grad_enabled():
-            return self.task.loss(net, batch, gates, **_given(smoothing, criterion))
+            return self.task.loss(net, batch, gates, **given(smoothing, criterion))
         own, student = self._heard(net, batch, gates, smoothing, criterion)
         soft = self.settings.soft_loss(student, self.answer(batch[0]))
         return Loss(self.settings.label_weight * own.loss + soft, own.score)
@@ -152,7 +149,7 @@ class Distilled(Task):
             answers.append(net(*given))
             return answers[-1]
 
-        own = self.task.loss(heard, batch, gates, **_given(smoothing, criterion))
+        own = self.task.loss(heard, batch, gates, **given(smoothing, criterion))
         (student,) = answers
         return own, student.to(torch.promote_types(student.dtype, torch.float32))
 
@@ -168,31 +165,6 @@ class Distilled(Task):
     def describe(self) -> dict[str, Any]:
         """Return what the task says of its data, and settings and weights (sha256) of the teacher."""
         return self.task.describe() | {"distillation": asdict(self.settings) | {"teacher_sha256": self._sha256}}
-
-    def count(self, split: str) -> int:
-        """Return how many inputs a split has; 0 when there is none."""
-        return self.task.count(split)
-
-    def streams(self, seed: int, batch: int) -> Data:
-        """Return the streams of a search."""
-        return self.task.streams(seed, batch)
-
-    def stream(self, split: str, seed: int, batch: int, *, change: Change | None = None) -> Stream:
-        """Return augmented training batches of one split. change: what is done to raw images besides."""
-        return self.task.stream(split, seed, batch, **({"change": change} if change else {}))
-
-    def batches(self, split: str, batch: int) -> Sequence[Batch]:
-        """Return one whole split in order, not augmented."""
-        return self.task.batches(split, batch)
-
-    def labels(self, split: str) -> Tensor:
-        """Return the targets of one whole split."""
-        return self.task.labels(split)
-
-    @property
-    def preparation(self) -> Preparation | None:
-        """How the task's images became inputs."""
-        return self.task.preparation
 
     def _check(self) -> None:
         """Ask the teacher about two blank images."""
@@ -236,8 +208,3 @@ class Agreeing(Distilled):
         if self._last is None or self._last[0] is not batch[0]:
             self._last = batch[0], self.answer(batch[0])
         return Loss(own.loss, -divergence(student.detach(), self._last[1]))
-
-
-def _given(smoothing: float, criterion: Criterion | None) -> dict[str, Any]:
-    """Return what the loss of a task is told: one of the user's own need not know of another loss."""
-    return {"smoothing": smoothing} | ({"criterion": criterion} if criterion else {})

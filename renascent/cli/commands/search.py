@@ -59,6 +59,8 @@ class SearchingFlags:
             these two; what the strategy draws is one of them.
         score: what candidates are chosen by: accuracy, or in a search of sizes agreement, how close their answers to
             validation images are to those of the model as given (`--pretrained`, or your own with `--weights`).
+        bf16: run forward passes of the search, and of `--finish`, in bfloat16 where it is safe; by itself where the
+            device computes it in hardware, the network has no depthwise convolution and the strategy no curvature.
         batch: images a step draws, of each stream.
         seed: of everything random.
         out: the run folder; runs/SPACE-STRATEGY-DATA-SEED if not given.
@@ -73,6 +75,7 @@ class SearchingFlags:
     finish: Count | None = None
     sandwich: Annotated[int, Range(0, 64)] = 0
     score: ScoredBy = "accuracy"
+    bf16: bool | None = None
     batch: Count = 64
     seed: Whole = 0
     out: str | None = None

@@ -121,6 +121,7 @@ def searched(
             finish=flags.finish,
             sandwich=flags.sandwich,
             score=flags.score,
+            bf16=flags.bf16,
             say=hear,
             **others,
         )

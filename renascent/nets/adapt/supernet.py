@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.hooks import RemovableHandle
 
+from renascent.core.devices import autocast_as
 from renascent.core.errors import UserError
 from renascent.core.gates import Gates, moved, with_probes_active
 from renascent.core.optimiser import Region, Regions
@@ -70,7 +71,8 @@ class AdaptedNet(Supernet):
                 raise UserError(f"'resolution' has {len(active)} active options: give gates that are one-hot there")
             x = resize(x, active[0])
         change = self.plan.change(self._widest(gates))
-        parts = self._parts(gates, change)
+        with autocast_as(x.device, None):
+            parts = self._parts(gates, change)
         shapes = {name: tuple(parts[id(t)].shape) for name, t in self._held() if id(t) in parts}
         values = [*settings(self.model, self.plan.axes, shapes, change), *self._batch_statistics()]
         with unfused(), changed(values), contextlib.ExitStack() as hooks:

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from renascent.core.devices import lowered
+
 
 def convolve(x: Tensor, kernel: Tensor, stand_in: Tensor | None = None) -> Tensor:
     """Return the convolution of x (batch, channels_in, h, w) with kernel (channels, channels_in, k, k), k odd.
@@ -22,6 +24,8 @@ def convolve(x: Tensor, kernel: Tensor, stand_in: Tensor | None = None) -> Tenso
     >>> convolve(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 3, 3)).flatten()
     tensor([4., 4., 4., 4.])
     """
+    if kind := lowered(x.device):  # which PyTorch's own functions do by themselves, and a `Function` does not
+        x, kernel, stand_in = x.to(kind), kernel.to(kind), stand_in if stand_in is None else stand_in.to(kind)
     return _Convolve.apply(x, kernel, stand_in)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from renascent.core.devices import autocast_as
+
 
 def pool(x: Tensor) -> Tensor:
     """Return the mean over each 3x3 window of x (batch, channels, h, w), borders averaged over what is there.
@@ -17,7 +19,10 @@ def pool(x: Tensor) -> Tensor:
     >>> pool(torch.tensor([[[[1.0, 3.0]]]])).flatten()
     tensor([2., 2.])
     """
-    return _share(*x.shape[2:], x.dtype, x.device) * _WindowSum.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+    with autocast_as(x.device, None):  # as a depthwise convolution, it would be slower
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean: Tensor = _share(*x.shape[2:], wide.dtype, x.device) * _WindowSum.apply(wide)  # type: ignore[no-untyped-call]
+    return mean.to(x.dtype)
 
 
 @functools.lru_cache(maxsize=64)

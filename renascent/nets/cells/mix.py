@@ -77,11 +77,12 @@ def laid_out_like(model: Tensor, value: Tensor) -> Tensor:
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Return the inner product of two maps, a scalar, in one pass."""
+    """Return the inner product of two maps, a scalar, in one pass: in single precision where maps have less."""
     a, b = (laid_out_like(b, v) for v in (a, b))
     if b.is_contiguous(memory_format=torch.channels_last):
         a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)
-    return torch.dot(a.reshape(-1), b.reshape(-1))
+    kind = torch.promote_types(b.dtype, torch.float32)
+    return torch.dot(a.reshape(-1).to(kind), b.reshape(-1).to(kind))
 
 
 PIECE = 2**16
@@ -100,6 +101,7 @@ def weighted_sums(maps: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, ...]
     if squaring():
         parts = [[x * weight for x, weight in zip(maps, row, strict=True)] for row in weights]
         return tuple(sum(row[1:], row[0]) for row in parts)
+    maps = [x.to(weights.dtype) for x in maps]
     return _Product.apply(weights, *maps)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from renascent.core.devices import autocast_as
 from renascent.nets.cells.conv import convolution_slopes
 from renascent.nets.cells.norm import EPS
 
@@ -26,12 +27,13 @@ def folded(x: Tensor, kernel: Tensor, scale: Tensor | None = None) -> tuple[Tens
     [2.0, -4.0]
     """
     weights = kernel.flatten(1)
-    mean, covariance = _Moments.apply(matrix(x))  # type: ignore[no-untyped-call]
-    # rounding may leave a negative variance if channels nearly cancel
-    variance = ((weights @ covariance) * weights).sum(1).clamp(min=0)
-    factor = torch.rsqrt(variance + EPS)
-    weights = weights * (factor if scale is None else factor * scale)[:, None]
-    return weights, -weights @ mean
+    with autocast_as(x.device, None):  # statistics are not those of rounded numbers
+        mean, covariance = _Moments.apply(matrix(x).to(weights.dtype))  # type: ignore[no-untyped-call]
+        # rounding may leave a negative variance if channels nearly cancel
+        variance = ((weights @ covariance) * weights).sum(1).clamp(min=0)
+        factor = torch.rsqrt(variance + EPS)
+        weights = weights * (factor if scale is None else factor * scale)[:, None]
+        return weights, -weights @ mean
 
 
 class _Moments(Function):
@@ -72,7 +74,7 @@ def pointwise(x: Tensor, weights: Tensor, total: Tensor) -> Tensor:
 
     total: (batch, channels, h, w), a map whose values no backward pass needs.
     """
-    return _Pointwise.apply(x, weights, total)  # type: ignore[no-any-return, no-untyped-call]
+    return _Pointwise.apply(x.to(total.dtype), weights.to(total.dtype), total)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Pointwise(Function):

@@ -9,6 +9,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
+from renascent.core.devices import autocast_as, lowered
 from renascent.core.recursion import squaring
 
 Option = Callable[[Tensor], Tensor]
@@ -56,14 +57,15 @@ class _Probe(Function):
     def forward(ctx: Any, out: Tensor, weight: Tensor, x: Tensor, options: Mapping[int, Option]) -> Tensor:
         ctx.save_for_backward(x)
         ctx.options, ctx.like = options, torch.empty_like(weight, device="meta")
-        ctx.device = weight.device
+        ctx.device, ctx.kind = weight.device, lowered(x.device)
         return out.view_as(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        slopes = {k: (g * unnoticed(option, x)).sum() for k, option in ctx.options.items()}
+        with autocast_as(x.device, ctx.kind):  # a backward pass is outside of what the forward pass was in
+            slopes = {k: (g * unnoticed(option, x)).sum() for k, option in ctx.options.items()}
         nothing = g.new_zeros(())
         # one move to the weight's device, where every single number would make an accelerator wait
         gradient = torch.stack([slopes.get(k, nothing) for k in range(len(ctx.like))]).to(ctx.device, ctx.like.dtype)
