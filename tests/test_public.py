@@ -17,7 +17,7 @@ NAMES = {
     *("compare", "Comparison", "standings", "pareto", "hypervolume", "ResNetCifar", "NES", "TAS", "FBNetV2", "TuNAS"),
     *("Distillation", "Distilled", "adapt", "measure", "measure_all", "Lut", "LatencyCost", "cost_of"),
     *("topology_space", "DartsCells", "Proxyless", "ProxylessReinforce", "MBConv", "PyramidTree"),
-    *("FBNet", "BlockLatency", "DSO", "DSONAS", "BayesNAS", "curvature", "Uniform", "Magnitude"),
+    *("FBNet", "BlockLatency", "DSO", "DSONAS", "BayesNAS", "curvature", "Uniform", "Magnitude", "FINE_TUNING"),
 }
 
 

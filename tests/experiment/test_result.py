@@ -86,7 +86,7 @@ def test_latency_is_measured_where_the_task_is(tmp_path: Path, monkeypatch: pyte
     task.device = torch.device("meta")
     monkeypatch.setattr(result_module, "calibrate", lambda *given: None)  # no images are there
     state = SimpleNamespace(setup=None, net=SimpleNamespace(extract=lambda arch: SPACE.network(arch, 1, CLASSES)))
-    found: Any = SimpleNamespace(arch=arch, score=0.5, seconds=1.0, state=state)
+    found: Any = SimpleNamespace(arch=arch, score=0.5, seconds=1.0, state=state, instead="")
     Result.save_new(folder, SPACE, found, task)
     assert seen == {"meta"}
 

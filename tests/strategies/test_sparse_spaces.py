@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from renascent.core.protocols import Goal
-from renascent.loops import share
+from renascent.loops import derive
 from renascent.nets.cells.darts import DartsCells
 from renascent.nets.cells.dso import DSO
 from renascent.nets.cells.nats import NatsTopology
@@ -95,7 +95,7 @@ def test_what_is_on_and_joins_is_what_the_space_calls_alive(space):
 @pytest.mark.parametrize("space", BOUNDED)
 @pytest.mark.parametrize("name", ["dso-nas", "bayesnas"])
 def test_a_budget_is_kept_by_the_strongest(name, space, digits_search, monkeypatch):
-    monkeypatch.setattr(share, "RANDOM", 4)
+    monkeypatch.setattr(derive, "RANDOM", 4)
     config = SPACES[space]
     cost = config.cost("macs", (1, 8, 8), 3)
     row = config.space.indices(config.space.arch({n: config.space.options(n) for n in config.space.decisions}))
