@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from torch.nn import functional
 
 import renascent as rn
 from renascent.core.devices import computes_bfloat16
 from renascent.core.errors import UserError
-from renascent.core.gates import soft
+from renascent.core.gates import soft, two_paths
+from renascent.core.protocols import Setup
 from renascent.experiment import precision
 from renascent.experiment.precision import suits
 from renascent.loops._drive import drive
+from renascent.nets.cells.dso import DSO
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.mobile_v2 import MobileNetV2
 from renascent.results import calibration
@@ -28,6 +31,17 @@ pytestmark = pytest.mark.usefixtures("without_measuring")
 
 SPACE = rn.ResNetCifar(layers_count=8)
 CPU = torch.device("cpu")
+
+
+def own() -> rn.SpaceConfig:
+    """A small model of one's own, which teaches where it is trained on."""
+    torch.manual_seed(5)
+    first = nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()
+    second = nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()
+    return rn.adapt(nn.Sequential(*first, *second, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)), (1, 8, 8))
+
+
+OWN = own()
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +56,7 @@ def task() -> rn.ImageTask:
 
 def searched(task: Any, folder: Path, strategy: Any = None, **about: Any) -> rn.Result:
     settings: dict[str, Any] = {"epochs": 2, "batch": 32, "out": folder, "progress": False}
-    return rn.search(SPACE, strategy or RSPS(), task, **settings | about)
+    return rn.search(OWN, strategy or RSPS(), task, **settings | about)
 
 
 def config_of(folder: Path) -> Any:
@@ -61,7 +75,7 @@ def test_convolutions_see_bfloat16_and_what_is_kept_is_float32(
 
     def conv2d(x: Any, *given: Any, **named: Any) -> Any:
         out = real(x, *given, **named)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and len(out) == 32:  # a step's: what else is run has other batches
             kinds.add(out.dtype)
         return out
 
@@ -70,24 +84,39 @@ def test_convolutions_see_bfloat16_and_what_is_kept_is_float32(
     assert kinds == {torch.bfloat16}
     held = [t for t in load_file(tmp_path / "r" / "checkpoint.safetensors").values() if t.is_floating_point()]
     assert {t.dtype for t in held} <= {torch.float32, torch.float64}
-    assert len(held) >= 2 * len(list(SPACE.supernet(1, 10).parameters()))  # the momentum of each, too
+    assert len(held) >= 2 * len(list(OWN.supernet(1, 10).parameters()))  # the momentum of each, too
     assert {t.dtype for t in found.shared.values() if t.is_floating_point()} == {torch.float32}
     assert config_of(tmp_path / "r")["bf16"] is True
 
 
+@pytest.mark.parametrize("make", [soft, lambda space, logits: two_paths(space, logits, torch.Generator())])
 @pytest.mark.parametrize("space", [NatsTopology(channels=4, cells=1), SPACE], ids=["cells", "sizes"])
-def test_gradients_are_float32_and_close_to_those_of_single_precision(space: Any, task: rn.ImageTask) -> None:
+def test_gradients_are_float32_and_close_to_those_of_single_precision(space: Any, make: Any, task: Any) -> None:
     torch.manual_seed(0)
     net = space.supernet(1, 10).to(memory_format=space.memory_format)
     batch, found = task.streams(0, 32).train.next(), []
     for each in (task, InBfloat16(task)):
         logits = torch.zeros(len(space.space.decisions), max(space.space.counts), requires_grad=True)
-        loss = each.loss(net, batch, soft(space.space, logits)).loss
+        loss = each.loss(net, batch, make(space.space, logits)).loss
         found.append((loss, *torch.autograd.grad(loss, [logits, *net.parameters()], materialize_grads=True)))
     assert {t.dtype for t in found[1]} == {torch.float32}
     whole, low = (torch.cat([g.flatten() for g in some[1:]]) for some in found)
     assert not torch.equal(whole, low)
     assert functional.cosine_similarity(whole, low, dim=0) > 0.95
+
+
+def test_curvature_is_measured_and_kept_in_double_precision(task: rn.ImageTask) -> None:
+    space = DSO(channels=3, blocks=(1,), levels=2)
+    torch.manual_seed(0)
+    net, batch = space.supernet(1, 10), task.streams(0, 32).val.next()
+    sums = []
+    for each in (task, InBfloat16(task)):
+        state = rn.BayesNAS().init(Setup(net, each, net.space))
+        rn.BayesNAS()._scale_step(state, batch, measures=True)
+        sums.append(state.extra["curvature_sum"])
+    assert sums[1].dtype == torch.float64
+    assert not torch.equal(*sums)
+    assert functional.cosine_similarity(*sums, dim=0) > 0.95
 
 
 def test_it_is_on_by_itself_where_device_network_and_strategy_allow_it(monkeypatch: pytest.MonkeyPatch) -> None:
