@@ -15,6 +15,9 @@ from renascent.strategies._logits import Logits as Logits
 from renascent.strategies._pace import Pace
 from renascent.strategies._sandwich import sandwich
 
+DARTS_BETAS = (0.5, 0.999)
+"""Adam's, in DARTS."""
+
 
 class Learning(Protocol):
     """A strategy whose logits learn by Adam. paper: how fast they did in its paper."""
@@ -34,14 +37,16 @@ class Bilevel(Learning, Protocol):
 
 
 def bilevel_state(strategy: Bilevel, setup: Setup) -> State[Logits]:
-    """Be the method `init` of logits that learn by Adam as in DARTS, arXiv:1806.09055, A.1: betas 0.5 and 0.999."""
-    return logits_state(strategy, setup, strategy.arch_weight_decay, (0.5, 0.999))
+    """Be the method `init` of logits that learn by Adam as in DARTS, arXiv:1806.09055, A.1."""
+    return logits_state(strategy, setup, strategy.arch_weight_decay, DARTS_BETAS)
 
 
-def logits_state(strategy: Learning, setup: Setup, weight_decay: float, betas: tuple[float, float]) -> State[Logits]:
-    """Make the state of logits that learn by Adam."""
+def logits_state(
+    strategy: Learning, setup: Setup, weight_decay: float, betas: tuple[float, float], *, every: int = 1
+) -> State[Logits]:
+    """Make the state of logits that learn by Adam. every: weight steps to one architecture step."""
     given = strategy.arch_lr  # a strategy that takes numbers alone needs no `paper`
-    lr = strategy.paper.rate(given, setup.steps) if isinstance(given, str) else given
+    lr = strategy.paper.rate(given, setup.steps // every) if isinstance(given, str) else given
     rng = setup.generator()
     policy = Logits(setup.space, rng)
     optimiser = torch.optim.Adam(policy.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)

@@ -6,9 +6,17 @@ import torch
 from torch import Tensor
 
 from renascent.core.gates import ONE_HOT_DECISIONS, Gate, Gates, gumbel_hard, soft
-from renascent.core.protocols import Data, Metrics, Progress, State
+from renascent.core.protocols import Data, Metrics, Progress, Setup, State
 from renascent.core.space import Integer, Space
-from renascent.strategies._bilevel import Logits, arch_step, weight_step
+from renascent.strategies._bilevel import (
+    DARTS_BETAS,
+    Bilevel,
+    Logits,
+    arch_due,
+    arch_step,
+    logits_state,
+    weight_step,
+)
 from renascent.strategies._goals import costs, expected_usage
 from renascent.strategies._rewards import moving_average, reinforce_loss
 
@@ -16,12 +24,16 @@ BASELINE_DECAY = 0.95
 """Decay of the moving average of losses, the baseline of REINFORCE."""
 
 
-class SizeStrategy(Protocol):
+class SizeStrategy(Bilevel, Protocol):
     """What differs between strategies that mix sampled sizes.
 
+    arch_every: weight steps to one architecture step.
     filter_warmup: share of the search in which weight steps may train all filters.
     policy_warmup: share of the search before the logits learn.
     """
+
+    @property
+    def arch_every(self) -> int: ...
 
     @property
     def filter_warmup(self) -> float: ...
@@ -36,15 +48,20 @@ class SizeStrategy(Protocol):
         """Return what logits minimise. usage: expected cost / limit of each goal, (goals,), float64, with gradient."""
 
 
+def size_state(strategy: SizeStrategy, setup: Setup) -> State[Logits]:
+    """Be a method `init`: logits that learn by Adam as in DARTS, in architecture steps only."""
+    return logits_state(strategy, setup, strategy.arch_weight_decay, DARTS_BETAS, every=strategy.arch_every)
+
+
 def size_step(strategy: SizeStrategy, s: State[Logits], data: Data, t: Progress) -> Metrics:
-    """Be a method `step`: train the weights at a sample, and the logits at another, charged their expected cost."""
+    """Be a method `step`: train the weights at a sample and, where due, the logits at another, charged its cost."""
 
     def drawn(logits: Tensor) -> Gates:
         return sample_resolution(s.space, strategy.sample(s, logits, t), logits, s.rng)
 
     gates = with_filter_warmup(s.space, drawn(s.policy()), t, strategy.filter_warmup, s.rng)
     metrics = weight_step(s, data.train.next(), gates, t)
-    if t.fraction < strategy.policy_warmup:
+    if not arch_due(t, strategy.policy_warmup, strategy.arch_every):
         return metrics
     logits = s.policy()
     gates = drawn(logits)

@@ -2,13 +2,13 @@
 
 from torch import Tensor
 
-from renascent.core.fields import AUTO, NonNegative, Positive, Rate, Share, settings
+from renascent.core.fields import AUTO, Count, NonNegative, Positive, Rate, Share, settings
 from renascent.core.gates import Gates, gumbel_soft
 from renascent.core.protocols import Progress, State
-from renascent.strategies._bilevel import Logits, argmax, bilevel_state, softmax
+from renascent.strategies._bilevel import Logits, argmax, softmax
 from renascent.strategies._goals import log_power
 from renascent.strategies._pace import Pace
-from renascent.strategies._sizes import size_step
+from renascent.strategies._sizes import size_state, size_step
 
 
 @settings
@@ -19,6 +19,7 @@ class FBNetV2:
 
     Args:
         arch_lr: Adam learning rate of the logits; auto: the paper's, larger the shorter the search.
+        arch_every: weight steps to one architecture step.
         arch_weight_decay: L2 penalty on the logits.
         tau_start: temperature of the Gumbel-softmax at the first step.
         tau_end: temperature at the last step; falls exponentially in between.
@@ -33,6 +34,7 @@ class FBNetV2:
     """
 
     arch_lr: Rate = AUTO
+    arch_every: Count = 1
     arch_weight_decay: NonNegative = 5e-4
     tau_start: Positive = 5.0
     tau_end: Positive = 0.09
@@ -42,7 +44,7 @@ class FBNetV2:
 
     paper = Pace(1e-2, 80 * 135)  # FBNet's: a fifth of the images of 100 classes of ImageNet, in batches of 192
     takes_subsets = False
-    init, step, derive, probabilities = bilevel_state, size_step, argmax, softmax
+    init, step, derive, probabilities = size_state, size_step, argmax, softmax
 
     def sample(self, s: State[Logits], logits: Tensor, t: Progress) -> Gates:
         tau = self.tau_start * (self.tau_end / self.tau_start) ** t.fraction

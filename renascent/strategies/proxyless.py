@@ -52,7 +52,7 @@ class Proxyless:
 
     def init(self, setup: Setup) -> State[Logits]:
         # with momentum, what was not drawn would move too
-        return logits_state(self, setup, weight_decay=0.0, betas=(0.0, 0.999))
+        return logits_state(self, setup, weight_decay=0.0, betas=(0.0, 0.999), every=self.arch_every)
 
     def step(self, s: State[Logits], data: Data, t: Progress) -> Metrics:
         path = one_hot(s.space, s.policy.draw(s.rng))

@@ -54,7 +54,7 @@ class ProxylessReinforce:
     derive, probabilities = argmax, softmax
 
     def init(self, setup: Setup) -> State[Logits]:
-        return logits_state(self, setup, weight_decay=0.0, betas=(0.0, 0.999))
+        return logits_state(self, setup, weight_decay=0.0, betas=(0.0, 0.999), every=self.arch_every)
 
     def step(self, s: State[Logits], data: Data, t: Progress) -> Metrics:
         path = one_hot(s.space, s.policy.draw(s.rng))

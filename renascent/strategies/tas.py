@@ -4,13 +4,13 @@ from typing import Annotated
 
 from torch import Tensor
 
-from renascent.core.fields import AUTO, NonNegative, Positive, Range, Rate, Share, settings
+from renascent.core.fields import AUTO, Count, NonNegative, Positive, Range, Rate, Share, settings
 from renascent.core.gates import Gates, several_sizes
 from renascent.core.protocols import Progress, State, linear
-from renascent.strategies._bilevel import Logits, argmax, bilevel_state, softmax
+from renascent.strategies._bilevel import Logits, argmax, softmax
 from renascent.strategies._goals import exact_usage, piecewise
 from renascent.strategies._pace import Pace
-from renascent.strategies._sizes import size_step
+from renascent.strategies._sizes import size_state, size_step
 
 
 @settings
@@ -22,6 +22,7 @@ class TAS:
 
     Args:
         arch_lr: Adam learning rate of the logits; auto: the paper's, larger the shorter the search.
+        arch_every: weight steps to one architecture step.
         arch_weight_decay: L2 penalty on the logits.
         tau_start: temperature of the Gumbel-softmax at the first step.
         tau_end: temperature at the last step; linear in between.
@@ -37,6 +38,7 @@ class TAS:
     """
 
     arch_lr: Rate = AUTO
+    arch_every: Count = 1
     arch_weight_decay: NonNegative = 1e-3
     tau_start: Positive = 10.0
     tau_end: Positive = 0.1
@@ -48,7 +50,7 @@ class TAS:
 
     paper = Pace(1e-3, 600 * 97)
     takes_subsets = False
-    init, step, derive, probabilities = bilevel_state, size_step, argmax, softmax
+    init, step, derive, probabilities = size_state, size_step, argmax, softmax
 
     def sample(self, s: State[Logits], logits: Tensor, t: Progress) -> Gates:
         tau = linear(self.tau_start, self.tau_end, t.fraction)

@@ -53,6 +53,20 @@ def test_a_search_learns_by_the_rate_of_its_length_and_says_it(tmp_path):
     assert [event["policy_lr"] for event in said if event["event"] == "epoch"] == [group["lr"]] * 2
 
 
+RARE = [name for name in PUBLISHED if "arch_every" in STRATEGIES[name].__dataclass_fields__]
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_a_policy_that_learns_in_every_fourth_step_learns_by_the_rate_of_a_quarter_of_the_steps(name):
+    task, space = ToyTask(), ToySpace()
+    net = space.supernet(task.channels, task.classes)
+    rate, steps = PUBLISHED[name]
+    strategy = STRATEGIES[name](arch_every=4)
+    for taken, wanted in ((4 * steps, rate), (2 * steps, 2 * rate)):
+        (group,) = strategy.init(Setup(net, task, net.space, steps=taken)).policy_optimiser.param_groups
+        assert group["lr"] == pytest.approx(wanted)
+
+
 @pytest.mark.parametrize(("lr", "told"), [("fast", "fast"), (-1.0, "-1.0")])
 def test_another_word_and_a_number_below_zero_are_refused(lr, told):
     with pytest.raises(UserError, match=rf"arch_lr is {told}: give a number of at least 0, or auto"):

@@ -7,6 +7,7 @@ import torch
 from scipy.stats import chisquare
 from torch import nn
 
+from renascent.core.errors import UserError
 from renascent.core.gates import ONE_HOT_DECISIONS, gumbel_soft, one_hot, several_sizes, soft
 from renascent.core.protocols import Goal, Loss, Progress, Setup, Supernet, WeightRule
 from renascent.core.space import Choice, Integer, Space
@@ -181,6 +182,18 @@ def test_warm_up_trains_all_filters_and_leaves_the_policy_alone(kind, sized, str
     assert data.val.given == 0
     assert "cost_macs" in strategy.step(s, data, Progress(3, 11, 11))
     assert not torch.equal(s.policy.logits, logits)
+
+
+@pytest.mark.parametrize("kind", [TAS, FBNetV2])
+def test_the_policy_learns_after_every_so_many_weight_steps(kind, sized, streams):
+    strategy = kind(arch_every=4, policy_warmup=0.0)
+    held = sized(strategy, 0.5)
+    data = streams(held)
+    learnt = ["val_loss" in strategy.step(held.state, data, Progress(k, 11, 11)) for k in range(11)]
+    assert learnt == [False, False, False, True] * 2 + [False] * 3
+    assert data.val.given == 2
+    with pytest.raises(UserError, match="arch_every is 0: give a number of at least 1"):
+        kind(arch_every=0)
 
 
 def test_all_filters_are_the_largest_of_every_size():
