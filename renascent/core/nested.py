@@ -1,4 +1,4 @@
-"""Rows of networks, each as large as the one before or larger: all of them, by where each decision takes a step."""
+"""Rows of networks, each one step of one decision larger than the one before, by where each decision takes a step."""
 
 from collections.abc import Mapping
 
@@ -13,6 +13,9 @@ from renascent.core.space import Arch, Space
 def nested(space: Space, start: Arch, steps: Mapping[str, NDArray[np.float64]]) -> NDArray[np.int64]:
     """Return every member of a family that has one parameter, as option indices (n, decisions), the smallest first.
 
+    Of decisions that take a step at the same value, those that come first in the space take it first, each in a row of
+    its own, so that a budget between two values is used.
+
     steps: from which value of the parameter on a decision has its next option, (options - 1,), not falling; infinite
     where it never has. Decisions without an entry are as in `start`.
 
@@ -20,21 +23,22 @@ def nested(space: Space, start: Arch, steps: Mapping[str, NDArray[np.float64]]) 
     >>> space = Space({"a": Integer((1, 2)), "b": Integer((1, 2, 3)), "c": Integer((1, 2))})
     >>> start = space.arch({"a": 2, "b": 3, "c": 2})
     >>> nested(space, start, {"a": np.array([0.5]), "b": np.array([0.5, 0.7])}).tolist()
-    [[0, 0, 1], [1, 1, 1], [1, 2, 1]]
+    [[0, 0, 1], [1, 0, 1], [1, 1, 1], [1, 2, 1]]
     """
-    values = np.unique(np.concatenate([[-np.inf], *steps.values()]))
-    values = values[values < np.inf]
-    rows = np.repeat(space.indices(start)[None], len(values), axis=0)
-    for place, name in enumerate(space.decisions):
-        if name in steps:
-            rows[:, place] = np.searchsorted(steps[name], values, side="right")
+    places = {name: place for place, name in enumerate(space.decisions)}
+    order = sorted((value, places[name]) for name, values in steps.items() for value in values if value < np.inf)
+    rows = np.repeat(space.indices(start)[None], len(order) + 1, axis=0)
+    rows[:, [places[name] for name in steps]] = 0
+    for row, (_, place) in enumerate(order, start=1):
+        rows[row:, place] += 1
     return rows
 
 
 def uniform_rows(space: Space, reference: Arch, *, depth: bool, resolution: bool) -> NDArray[np.int64]:
     """Return every network that one factor of the reference's widths gives, as `nested` does.
 
-    Each size is the option nearest to the reference's times the factor, the smaller one of two that are as near.
+    Each size is the option nearest to the reference's times the factor; where it lies in the middle of two, the first
+    ones have the larger and the rest the smaller, in every share.
     depth: scale the numbers of blocks, too.  resolution: scale the size of the input, too.
     """
     kept = {name for name in space.decisions if is_depth(name) and not depth}

@@ -13,8 +13,9 @@ from renascent.core.protocols import Setup
 class Uniform:
     """Scale all widths by one factor, the largest that the budget allows. No search.
 
-    Each size is the option nearest to the reference's times the factor, the smaller one of two that are as near. Which
-    factors matter is computed, not sampled: the row holds every network that one factor can give.
+    Each size is the option nearest to the reference's times the factor. Sizes in the middle of two options round up one
+    after another, the first of the network first, as far as the budget goes. Which factors matter is computed, not
+    sampled: the row holds every network that one factor can give.
 
     Args:
         depth: scale the numbers of blocks, too.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,17 @@ def few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def by_hand(config: rn.ResNetCifar, goals: tuple[Goal, ...], *, depths: bool) -> Arch:
-    """Return the largest of many factors' networks inside a budget: each size the nearest, or the smaller of two."""
+    """Return the largest of many factors' networks inside a budget: each size the nearest, equal ones in turn."""
     factors, columns = np.linspace(0, 1, 3001), []
     for name, value in config.reference.items():
         wanted = float(str(value)) * (np.ones(3001) if name.startswith("depth") and not depths else factors)
         distance = np.abs(np.array(config.space.options(name)) - wanted[:, None]).round(9)
         columns.append(distance.argmin(1))
-    rows = np.stack(columns, axis=1)
+    nearest = np.unique(np.stack(columns, axis=1), axis=0)
+    between = [
+        np.where(np.arange(len(row)) < k, after, row) for row, after in pairwise(nearest) for k in range(len(row))
+    ]
+    rows = np.stack([*between, nearest[-1]])
     inside = np.all([goal.exact(rows) <= goal.limit for goal in goals], axis=0)
     return config.space.from_indices(rows[np.flatnonzero(inside)[-1]])
 
