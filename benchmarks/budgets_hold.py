@@ -60,7 +60,7 @@ from renascent.tasks.load import load
 STRATEGIES: dict[str, OneShot] = {
     "nes": NES(rounds=12),
     "tas": TAS(arch_lr=0.1),
-    "fbnetv2": FBNetV2(arch_lr=0.1),
+    "fbnetv2": FBNetV2(arch_lr=0.1, arch_every=1),
     "tunas": TuNAS(arch_lr=0.05),
 }
 """The papers' settings, with logits that learn faster: the papers' rates are for thousands of steps, here are 44."""

@@ -77,12 +77,12 @@ NETWORKS: dict[str, tuple[SpaceConfig, tuple[str, ...]]] = {
 }
 
 ALONE: tuple[tuple[int, int], ...] = ((0, 2), (0, 6), (0, 20))
-SEARCHED: tuple[tuple[int, int], ...] = ((1, 2), (1, 5), (3, 14))
+SEARCHED: tuple[tuple[int, int], ...] = ((1, 1), (1, 5), (3, 14))
 
 METHODS: dict[str, tuple[OneShot | Family, tuple[tuple[int, int], ...]]] = {
     "uniform": (Uniform(), ALONE),
     "magnitude": (Magnitude(), ALONE),
-    "fbnetv2": (FBNetV2(arch_lr=0.03), SEARCHED),
+    "fbnetv2": (FBNetV2(), SEARCHED),
     "nes": (NES(), SEARCHED),
     "rsps": (RSPS(), SEARCHED),
 }

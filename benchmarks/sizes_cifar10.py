@@ -96,7 +96,7 @@ STRATEGIES = {
     # a search of 314 steps: logits that learn by gradient learn faster than the papers' thousands of steps need
     "nes": NES(),
     "tas": TAS(arch_lr=0.03),
-    "fbnetv2": FBNetV2(arch_lr=0.03),
+    "fbnetv2": FBNetV2(arch_lr=0.03, arch_every=1),
     "tunas": TuNAS(arch_lr=0.03),
     "rsps": RSPS(),
 }

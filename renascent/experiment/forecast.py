@@ -80,7 +80,8 @@ def forecast(
     if isinstance(strategy, Family):
         return ""
     name, shape = name_of(strategy, NAMED), (task.channels, *task.size)
-    lines = [f"{name} will take {counted(steps, 'step')} of {batch} images{_work(space, name, shape, task.classes)}"]
+    work = _work(space, name, getattr(strategy, "arch_every", None), shape, task.classes)
+    lines = [f"{name} will take {counted(steps, 'step')} of {batch} images{work}"]
     if goals and is_size_space(space):
         lines.append(_advice(space, task.channels, task.classes))
     return "\n".join(lines)
@@ -99,24 +100,28 @@ def outlook(space: SpaceConfig, strategy: str, shape: tuple[int, int, int], clas
     return lines
 
 
-def trainings(space: SpaceConfig, name: str, shape: tuple[int, int, int], classes: int) -> float | None:
+def trainings(
+    space: SpaceConfig, name: str, shape: tuple[int, int, int], classes: int, every: int | None = None
+) -> float | None:
     """Return the cost of a search by a strategy in trainings of the reference for as many epochs; None if not measured.
 
     From multiply-accumulates of the networks that it draws before it has learnt, and the measured cost of its steps.
     Of nats-topology, which has no reference, in trainings of a cell of average cost.
+    every: weight steps to one architecture step; None for the strategy's default.
     """
+    every = getattr(NAMED[name], "arch_every", 1) if every is None else every
     if not is_size_space(space):
         cell = CELL_STEPS.get(name) if space.space.name == "nats-topology" else None
-        return cell and cell.weight + cell.architecture
+        return cell and cell.weight + cell.architecture / every
     steps, reference = STEPS.get(name), space.reference
     if steps is None or reference is None:
         return None
     exact = cost_of("macs", space, shape, classes).exact
     share = float(exact(_drawn(space, steps.of)).mean()) / float(exact(space.space.indices(reference)[None])[0])
-    return (steps.weight + steps.architecture) * share
+    return (steps.weight + steps.architecture / every) * share
 
 
-def _work(space: SpaceConfig, name: str, shape: tuple[int, int, int], classes: int) -> str:
+def _work(space: SpaceConfig, name: str, every: int | None, shape: tuple[int, int, int], classes: int) -> str:
     """Say how much a step multiplies, where that is known."""
     if has_subsets(space.space) or name_of(space, RECORDED) not in RECORDED:
         return ""  # a draw of subsets says nothing, and to count a space of one's own may take long
@@ -126,7 +131,7 @@ def _work(space: SpaceConfig, name: str, shape: tuple[int, int, int], classes: i
         text = f"; a network drawn evenly has {number(mean, short=True)} MACs an image"
         if reference is not None:
             text += f", {mean / float(exact(space.space.indices(reference)[None])[0]):.2f} times the reference's"
-        if (times := trainings(space, name, shape, classes)) is not None:
+        if (times := trainings(space, name, shape, classes, every)) is not None:
             text += f"; by its measured steps {_times(space, times)}"
         return text
     return ""

@@ -17,7 +17,7 @@ def noisy_weights(logits, tau, seed):
 @pytest.mark.parametrize("budget", [None, 0.2, 0.95])
 @pytest.mark.parametrize("exponent", [0.6, 0.0])
 def test_the_arch_step_is_the_gradient_of_loss_times_a_power_of_log_cost(sized, streams, budget, exponent):
-    strategy = FBNetV2(policy_warmup=0.0, cost_exponent=exponent)
+    strategy = FBNetV2(arch_every=1, policy_warmup=0.0, cost_exponent=exponent)
     held = sized(strategy, budget)
     s, tau = held.state, 5.0
     logits = s.policy.logits.detach().clone()
@@ -69,12 +69,12 @@ def test_masks_add_up(sized):
 
 
 def test_the_temperature_falls_exponentially(temperatures):
-    seen = temperatures(FBNetV2(tau_start=8.0, tau_end=1.0, policy_warmup=0.0), "gumbel_soft")
+    seen = temperatures(FBNetV2(arch_every=1, tau_start=8.0, tau_end=1.0, policy_warmup=0.0), "gumbel_soft")
     assert seen == pytest.approx([8, 8, 4, 4, 2, 2, 1, 1])
 
 
 def test_every_size_is_computed(watched):
-    strategy = FBNetV2(policy_warmup=0.0)
+    strategy = FBNetV2(arch_every=1, policy_warmup=0.0)
     held = watched(strategy)
     strategy.step(held.state, held.data, Progress(0, 4, 4))
     assert [picks for picks, _, _ in held.seen] == [((0, 1, 2), (0, 1, 2))] * 2
@@ -83,3 +83,4 @@ def test_every_size_is_computed(watched):
 def test_the_paper_setting():
     s = FBNetV2()
     assert (s.paper.paper, s.arch_weight_decay, s.tau_start, s.cost_exponent) == (1e-2, 5e-4, 5.0, 0.6)
+    assert s.arch_every == 80 / 20  # images of weights and of logits, FBNet, arXiv:1812.03443, Sec. 4.1

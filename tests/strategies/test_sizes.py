@@ -122,7 +122,9 @@ def expected_cost(gates):
 
 
 @pytest.mark.parametrize(("limit", "over"), [(1.5, True), (9.0, False)])
-@pytest.mark.parametrize("strategy", [FBNetV2(policy_warmup=0.0, arch_weight_decay=0.0), TAS(arch_weight_decay=0.0)])
+@pytest.mark.parametrize(
+    "strategy", [FBNetV2(arch_every=1, policy_warmup=0.0, arch_weight_decay=0.0), TAS(arch_weight_decay=0.0)]
+)
 def test_a_resolution_is_taught_by_all_that_is_minimised(strategy, limit, over, monkeypatch):
     """The mean over draws of a step's gradient is that of what is expected: the cost's factor takes part, where it is.
 
@@ -154,7 +156,7 @@ def test_a_resolution_is_taught_by_all_that_is_minimised(strategy, limit, over, 
     assert wanted[0].abs().max() > 1e-1
 
 
-@pytest.mark.parametrize("strategy", [TAS(arch_lr=0.05), FBNetV2(arch_lr=0.05)])
+@pytest.mark.parametrize("strategy", [TAS(arch_lr=0.05), FBNetV2(arch_lr=0.05, arch_every=1)])
 def test_the_better_resolution_is_found(strategy):
     """The loss depends on which resolution was drawn, and on nothing that carries gradient."""
     task = ResolutionTask()
@@ -170,7 +172,7 @@ def test_the_better_resolution_is_found(strategy):
 
 @pytest.mark.parametrize("kind", [TAS, FBNetV2])
 def test_warm_up_trains_all_filters_and_leaves_the_policy_alone(kind, sized, streams):
-    strategy = kind(filter_warmup=0.5, policy_warmup=0.3)
+    strategy = kind(arch_every=1, filter_warmup=0.5, policy_warmup=0.3)
     held = sized(strategy, 0.5)
     s, data, seen = held.state, streams(held), []
     s.net.register_forward_hook(lambda m, given, out: seen.append(given[1]["stem"].active))

@@ -106,7 +106,9 @@ TOPOLOGY: dict[str, OneShot] = {
 
 SIZES: dict[str, OneShot] = {
     "tas": TAS(arch_lr=3e-4),
-    "fbnetv2": FBNetV2(arch_lr=3e-4, arch_weight_decay=1e-3, tau_start=10.0, tau_end=0.1, policy_warmup=0.0),
+    "fbnetv2": FBNetV2(
+        arch_lr=3e-4, arch_every=1, arch_weight_decay=1e-3, tau_start=10.0, tau_end=0.1, policy_warmup=0.0
+    ),
     "tunas": TuNAS(arch_lr=3e-4, arch_lr_growth=1.0, filter_warmup=0.0, policy_warmup=0.0),
     "tunas-warmup": TuNAS(arch_lr=3e-4, arch_lr_growth=1.0, filter_warmup=0.25, policy_warmup=0.25),
 }

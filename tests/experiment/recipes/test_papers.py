@@ -56,7 +56,7 @@ EXPECTED = {
     "nats-topology-setn": SETN(**LOGITS, candidates=100),
     "nats-topology-enas": ENAS(**CONTROLLER, **REWARD, candidates=100),
     "nats-size-tas": TAS(**LOGITS, samples=2),
-    "nats-size-fbnetv2": FBNetV2(**LOGITS, **TEMPERATURE, policy_warmup=0.0),
+    "nats-size-fbnetv2": FBNetV2(**LOGITS, **TEMPERATURE, arch_every=1, policy_warmup=0.0),
     "nats-size-tunas": TuNAS(arch_lr=3e-4, arch_lr_growth=1.0, filter_warmup=0.0, policy_warmup=0.0),
     "nats-size-tunas-warmup": TuNAS(arch_lr=3e-4, arch_lr_growth=1.0, filter_warmup=0.25, policy_warmup=0.25),
 }
