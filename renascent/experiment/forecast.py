@@ -6,16 +6,19 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from renascent.core.errors import UserError
+from renascent.core.errors import BudgetError, UserError
 from renascent.core.names import name_of
+from renascent.core.nested import uniform_rows
 from renascent.core.protocols import Family, Goal, OneShot, SpaceConfig, Task
 from renascent.core.text import counted, number
 from renascent.core.thin import has_subsets
-from renascent.core.within import uniform
+from renascent.core.within import largest, uniform
+from renascent.costs.budget import Budget
 from renascent.costs.counts import cost_of
 from renascent.costs.scaling import is_size_space
+from renascent.experiment.defaults import default_strategy
+from renascent.experiment.precision import has_depthwise
 from renascent.nets import RECORDED
 from renascent.strategies import FAMILIES, NAMED
 
@@ -87,6 +90,26 @@ def forecast(
     return "\n".join(lines)
 
 
+def shrinking(
+    space: SpaceConfig, budget: str | None, shape: tuple[int, int, int], classes: int
+) -> tuple[OneShot | Family, str]:
+    """Return what makes a network smaller where no strategy is named, and why, in a line, where nothing is searched.
+
+    Uniform scaling of widths where no search was measured to do better at equal time: without depthwise convolutions,
+    and inside a budget of counted costs that narrower layers keep. Else the default for sizes.
+    shape: (channels, h, w) of the data.
+    """
+    search, limits = default_strategy(space), Budget.parse(budget) if budget else None
+    if limits is None or limits.timed or space.reference is None or _is_mobile(space, shape[0], classes):
+        return search, ""
+    try:
+        rows = uniform_rows(space.space, space.reference, depth=False, resolution=False)
+        largest(space.space, limits.goals(space, shape, classes), rows)
+    except BudgetError:
+        return search, ""
+    return NAMED["uniform"](), f"nothing is searched: {_advice(space, shape[0], classes)}"
+
+
 def outlook(space: SpaceConfig, strategy: str, shape: tuple[int, int, int], classes: int) -> list[str]:
     """Say before anything is begun what a search by a strategy costs, and what was measured of such searches.
 
@@ -153,12 +176,16 @@ def _drawn(space: SpaceConfig, of: str) -> NDArray[np.int64]:
 
 def _advice(space: SpaceConfig, channels: int, classes: int) -> str:
     """Say what was measured of searches beside uniform scaling, of networks like the reference."""
-    assert space.reference is not None
-    net = space.network(space.reference, channels, classes)
-    if any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in net.modules()):
+    if _is_mobile(space, channels, classes):
         what, cases, then = "MobileNet-V2, search beside uniform scaling, trained alike", EQUAL_TRAINING, ""
     else:
         what, cases = "ResNet-20 (one seed), search beside uniform scaling that took less time", LESS_TIME
         then = "; --strategy uniform takes seconds, and may do as well"
     told = (f"{c.searched:g} % beside {c.uniform:g} % at {100 * c.share:g} % of {c.cost}" for c in cases)
     return f"measured on {what}: {', '.join(told)}{then}"
+
+
+def _is_mobile(space: SpaceConfig, channels: int, classes: int) -> bool:
+    """Return whether the reference has depthwise convolutions."""
+    assert space.reference is not None
+    return has_depthwise(space.network(space.reference, channels, classes))

@@ -61,7 +61,12 @@ def suits(strategy: OneShot | Family, net: nn.Module, device: torch.device) -> b
     name = name_of(strategy, NAMED)
     if name not in STRATEGIES or name in CURVED or not computes_bfloat16(device):
         return False
-    return not any(map(_is_depthwise, net.modules()))
+    return not has_depthwise(net)
+
+
+def has_depthwise(net: nn.Module) -> bool:
+    """Return whether some convolution of a network has a filter of its own for each channel."""
+    return any(map(_is_depthwise, net.modules()))
 
 
 def _is_depthwise(module: nn.Module) -> bool:

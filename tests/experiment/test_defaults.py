@@ -15,8 +15,9 @@ from renascent.core.files import read_json
 from renascent.core.names import name_of
 from renascent.core.thin import has_subsets
 from renascent.experiment.defaults import SUBSETS, default_strategy, named_default
-from renascent.experiment.forecast import CELL_STEPS, EQUAL_TRAINING, LESS_TIME, STEPS, forecast, trainings
+from renascent.experiment.forecast import CELL_STEPS, EQUAL_TRAINING, LESS_TIME, STEPS, forecast, shrinking, trainings
 from renascent.nets import SPACES
+from renascent.nets.sizes.mobile_v2 import MobileNetV2
 from renascent.strategies import STRATEGIES
 
 SHAPE, CLASSES = (1, 8, 8), 10
@@ -85,6 +86,26 @@ def test_the_cost_of_a_search_is_that_of_its_steps_times_what_it_draws() -> None
     cells = rn.NatsTopology(channels=4, cells=1)
     assert trainings(cells, "darts", SHAPE, CLASSES) == sum(CELL_STEPS["darts"][:2])
     assert trainings(rn.MBConv(small=True), "darts", SHAPE, CLASSES) is None
+
+
+@pytest.mark.parametrize(
+    ("space", "budget", "kind"),
+    [
+        (SMALL, "macs<=0.5x", rn.Uniform),
+        (SMALL, "macs<=0.5x,params<=0.5x", rn.Uniform),
+        (SMALL, None, rn.FBNetV2),
+        (SMALL, "latency_ms<=0.5x", rn.FBNetV2),
+        (SMALL, "macs<=0.5x,latency_ms<=0.5x", rn.FBNetV2),
+        (SMALL, "macs<=0.001x", rn.FBNetV2),  # narrower than widths can be
+        (MobileNetV2(small=True, width=0.1), "macs<=0.5x", rn.FBNetV2),
+    ],
+)
+def test_uniform_scaling_shrinks_where_no_search_was_measured_to_do_better(
+    space: rn.ResNetCifar, budget: str | None, kind: type
+) -> None:
+    strategy, why = shrinking(space, budget, SHAPE, CLASSES)
+    assert strategy == kind()
+    assert bool(why) == (kind is rn.Uniform)
 
 
 def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring: None) -> None:

@@ -4,15 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
-from renascent.cli.commands.command import MACHINE, OPTIONS, WEIGHTS, Command, Input, check_data
+from renascent.cli.commands.command import MACHINE, OPTIONS, OUTPUT, WEIGHTS, Command, Input, check_data
 from renascent.cli.commands.search import SearchingFlags, strategy_part
-from renascent.cli.flags import Part, chosen, glance
+from renascent.cli.flags import Part, chosen, glance, keys
 from renascent.core.errors import UserError
 from renascent.core.fields import Count, NonNegative, OneOf, settings
 from renascent.core.source import static
 from renascent.experiment.defaults import DEFAULTS
 from renascent.strategies import FAMILIES, NAMED, STRATEGIES
 from renascent.tasks import DATASETS
+
+DEFAULT = DEFAULTS["sizes"].strategy
+
+SEARCHES = frozenset(("epochs", "finish", "sandwich", "score", "bf16", "depth", "resolution"))
+"""Flags of a search: who gives one wants to search."""
 
 EXAMPLE = 'renascent shrink my_models:resnet --input 3,32,32 --data photos --budget "macs<=0.5x"'
 
@@ -21,7 +26,9 @@ ABOUT = f"""Make your own model smaller or faster: search its widths, its depth 
 The model is what a function of yours returns: any convolutional network or plain transformer, trained or not. A table
 says which of its layers can change, and why others cannot; `--dry-run` shows that table and stops.
 
-Strategies: {", ".join(STRATEGIES)}; {DEFAULTS["sizes"].strategy} unless you name one.
+Strategies: {", ".join(STRATEGIES)}. Unless you name one: {DEFAULT}; but uniform for a model without depthwise \
+convolutions, a budget without latency and no flag of a search, such as --epochs, since no search was measured to do \
+better there in the same time.
 
 Without a search, the largest model that a budget allows, in seconds: {", ".join(FAMILIES)}.
 
@@ -30,8 +37,6 @@ Data sets: {", ".join(DATASETS)}; or a folder of images, one folder in it for ea
 As in: `{EXAMPLE}`"""
 
 Order = Annotated[str, OneOf("order", static("renascent.nets.adapt.config:ORDERS"))]
-
-DEFAULT = DEFAULTS["sizes"].strategy
 
 
 @settings
@@ -66,14 +71,15 @@ def command(words: Sequence[str]) -> Command:
     """Return the command with the flags of the strategy that `words` name. Raises UserError for an unknown one."""
     options, weights = Part("Data", OPTIONS()), Part("Shared weights (SGD)", WEIGHTS())
     _, given = glance(words, [Part("", ShrinkFlags()), options, weights, MACHINE])
-    name = given.get("--strategy", DEFAULT)
-    strategy, main = chosen("strategy", NAMED, name), ShrinkFlags(strategy=name)
+    name = given.get("--strategy", DEFAULT if _of_a_search(given) else None)
+    main = ShrinkFlags(strategy=name)
+    strategy = chosen("strategy", NAMED, name)
     if name == "uniform":  # what may change by a flag of this command is scaled, too
         strategy = replace(strategy, depth="--depth" in given, resolution="--resolution" in given)
     return Command(
         parts={
             "flags": Part("Shrink", main),
-            "strategy": strategy_part(name, strategy, main, options.settings, weights.settings),
+            **({"strategy": strategy_part(name, strategy, main, options.settings, weights.settings)} if name else {}),
             "weights": weights,
             "options": options,
             "machine": MACHINE,
@@ -82,8 +88,15 @@ def command(words: Sequence[str]) -> Command:
         words={"factory": "The function that makes the model: package.module:function."},
         needs={"factory": f"which model? name the function that makes it, as in: {EXAMPLE}"},
         check=_check,
-        chosen=["--strategy", name],
+        chosen=["--strategy", name] if name else [],
     )
+
+
+def _of_a_search(given: Mapping[str, str]) -> bool:
+    """Return whether some flag says nothing without a search."""
+    always = [ShrinkFlags(), OPTIONS(), MACHINE.settings, OUTPUT.settings]
+    common = {key.replace("_", "-") for key in keys(*always)} - SEARCHES
+    return any(flag.removeprefix("--").removeprefix("no-") not in common for flag in given)
 
 
 def _check(flags: ShrinkFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:

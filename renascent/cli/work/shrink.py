@@ -14,7 +14,7 @@ from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
 from renascent.core.names import name_of
 from renascent.core.protocols import Family, OneShot, WeightRule
-from renascent.experiment.forecast import outlook
+from renascent.experiment.forecast import outlook, shrinking
 from renascent.experiment.result import Result
 from renascent.nets.adapt import Adapted, NothingToSearch, Untraceable, all_smaller, smaller_sizes
 from renascent.reports.live import Counted
@@ -29,12 +29,15 @@ def run(
     factory: str,
     *,
     flags: ShrinkFlags,
-    strategy: OneShot | Family,
+    strategy: OneShot | Family | None = None,
     weights: WeightRule,
     options: ImageOptions,
     machine: Machine,
 ) -> Outcome:
-    """Search the sizes of a model, or show what of it can be searched."""
+    """Search the sizes of a model, or scale it, or show what of it can be searched.
+
+    strategy: None to take what was measured to be best for such a model.
+    """
     hear_threads()
     if flags.dry_run and flags.input is not None:
         return _shown(_space(factory, flags, shape_of(flags.input)), flags, strategy)
@@ -47,14 +50,15 @@ def run(
     if shape != space.shape and not space.resolutions:
         found = ",".join(map(str, shape))
         raise UserError(f"the data are {found} and --input is {flags.input}: give the same, or resize the images")
+    strategy, why = (strategy, "") if strategy else shrinking(space, flags.budget, shape, task.classes)
     return searched(
         space,
         strategy,
         task,
-        flags,
+        dataclasses.replace(flags, strategy=name_of(strategy, NAMED)),
         options,
         name="shrink",
-        first=f"{space.coverage}\nshrinking {factory}",
+        first="\n".join(filter(None, [str(space.coverage), why, f"shrinking {factory}"])),
         following=functools.partial(_written, space),
         weights=weights,
     )
@@ -90,12 +94,14 @@ def _space(factory: str, flags: ShrinkFlags, shape: tuple[int, int, int]) -> Ada
     return space
 
 
-def _shown(space: Adapted, flags: ShrinkFlags, strategy: OneShot | Family) -> Outcome:
+def _shown(space: Adapted, flags: ShrinkFlags, strategy: OneShot | Family | None) -> Outcome:
     """Show what can be searched, which sizes of the input could be, and what a search would cost."""
     coverage, (channels, height, width) = space.coverage, space.shape
+    shape = (channels, height, width)
     rows: list[Json] = [asdict(row) for row in coverage.rows]
-    smaller = () if flags.resolution else smaller_sizes(space.source, (channels, height, width))
+    smaller = () if flags.resolution else smaller_sizes(space.source, shape)
     hint = f"\nthe input could be {', '.join(map(str, smaller))}, too: add --resolution" if smaller else ""
-    expected = outlook(space, name_of(strategy, NAMED), (channels, height, width), space.plan.outputs)
+    strategy, why = (strategy, "") if strategy else shrinking(space, flags.budget, shape, space.plan.outputs)
+    expected = [why] if why else outlook(space, name_of(strategy, NAMED), shape, space.plan.outputs)
     facts = {"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller, "expected": expected}
     return Outcome(facts | {"not_counted": coverage.unknown}, "\n".join([f"{coverage}{hint}", *expected]))

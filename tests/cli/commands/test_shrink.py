@@ -173,6 +173,38 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_not_repeated(say: Any)
     assert {k: v for k, v in again.items() if k not in timed} == {k: v for k, v in first.items() if k not in timed}
 
 
+def test_a_model_without_depthwise_convolutions_is_scaled_unless_a_search_is_asked_for(say: Any) -> None:
+    line = "shrink mine:small --multiple 4 --data digits --limit 200 --budget 'macs<=0.5x' --no-flip"
+    dry = say(f"{line} --input 1,8,8 --dry-run --json").facts["expected"]
+    done = say(f"{line} --json")
+    assert done.facts["strategy"] == "uniform" and done.facts["folder"] == "runs/shrink-uniform-digits-0"
+    assert len(dry) == 1 and dry[0].startswith("nothing is searched: measured on ResNet-20") and dry[0] in done.err
+    assert say(f"{line} --resume --json").facts["arch"] == done.facts["arch"]
+    assert done.facts["arch"] == say(f"{line} --strategy uniform --out named --json").facts["arch"]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("", None),
+        ("--no-flip --seed=3 --batch 8 --out there --json --threads 1 --order given --least 0.5", None),
+        ("--epochs 3", "fbnetv2"),
+        ("--finish=2", "fbnetv2"),
+        ("--no-depth", "fbnetv2"),
+        ("--resolution", "fbnetv2"),
+        ("--no-bf16", "fbnetv2"),
+        ("--arch-lr 0.1", "fbnetv2"),
+        ("--lr 0.1", "fbnetv2"),
+        ("--help", "fbnetv2"),
+        ("--epochs 3 --strategy uniform", "uniform"),
+    ],
+)
+def test_flags_of_a_search_ask_for_one(words: str, name: str | None) -> None:
+    made = command(["mine:small", "--data", "digits", "--budget", "macs<=0.5x", *words.split()])
+    assert made.chosen == (["--strategy", name] if name else [])
+    assert ("strategy" in made.parts) == bool(name)
+
+
 @pytest.mark.parametrize("named", ["--strategy nes", ""])
 def test_a_budget_is_kept_by_the_strategy_that_is_named_or_the_default(say: Any, named: str) -> None:
     completed = say(
@@ -239,7 +271,7 @@ def test_a_model_is_scaled_without_a_search_in_what_its_flags_let_change(say: An
         return say(f"shrink mine:small --data digits --limit 120 --multiple 4 --json {flags}")
 
     more = scaled("--strategy uniform --depth --resolution --budget macs<=0.5x,params<=0.9x --out all").facts
-    assert more["arch"] == "resolution=4,depth.1=1,0=12"  # the next step of all is that of depth and resolution
+    assert more["arch"] == "resolution=8,depth.1=1,0=12"  # the next step of all is that of depth
     strongest = scaled("--strategy magnitude --budget macs<=0.5x --out strongest").facts
     assert strongest["arch"] == "depth.1=2,0=8"
     assert Path("strongest/shrink_model.py").exists()
