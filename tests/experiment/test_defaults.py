@@ -53,9 +53,14 @@ def test_what_is_said_was_measured() -> None:
     text = (RESULTS / "README.md").read_text()
     for part in ("Sizes under a budget", "Does it pay?", "Topology search", "Cells and chains", "The curve"):
         assert part in text
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    for case in (*PLAIN, *MOBILE):
-        assert all(any(f"{number:g}" in row for row in rows) for number in (case.searched, case.uniform))
+    rows = [
+        row for row in read_json(RESULTS / "2026-11-29-curve-cifar10.json")["rows"] if row["code"] == "as committed"
+    ]
+    test = {tuple(row[k] for k in ("network", "seed", "budget", "method", "trained")): row["test"] for row in rows}
+    for network, case in [*(("resnet20", case) for case in PLAIN), *(("mobilenet-v2", case) for case in MOBILE)]:
+        assert case.cost == "the MACs"
+        both = [(network, 0, f"macs<={case.share}x", method, n) for method, n in (("fbnetv2", 5), ("uniform", 6))]
+        assert [round(100 * test[one], 1) for one in both] == [case.searched, case.uniform]
     held = read_json(RESULTS / "2026-11-25-size-search-cost.json")["steps"]["resnet20"]
     sizes = [round(held[name]["ratio"], 2) for name in held]
     assert [STEPS["rsps"].weight, *STEPS["tas"][:2], *STEPS["fbnetv2"][:2]] == [sizes[0], *sizes[3:7]]
