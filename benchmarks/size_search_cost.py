@@ -7,6 +7,7 @@ divided by, in alternating order; the median of these ratios over rounds and arc
 that slows down slows both sides. Before each pair the plain network runs once untimed: the first step of other sizes
 than the last one's pays for fresh memory, whichever it is. Time is the process's own CPU time. Plain networks take
 images already resized and learn by the same rule. The architectures are drawn by seed. A line ends in `ok` or `MISS`.
+Spaces whose names begin with `own-` are those of a user's model, which `adapt` makes of the reference network.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from torch import nn
 from renascent.core.environment import environment
 from renascent.core.files import write_json
 from renascent.core.gates import Gate, Gates, gumbel_soft, one_hot, several_sizes
-from renascent.core.protocols import Progress, Setup, State
+from renascent.core.protocols import Progress, Setup, SpaceConfig, State
 from renascent.core.space import Arch
 from renascent.nets import SPACES
+from renascent.nets.adapt import adapt
 from renascent.nets.sizes.layers import largest_active
 from renascent.nets.sizes.resolution import RESOLUTION, resize
 from renascent.nets.sizes.sized import widest_arch
@@ -39,7 +41,12 @@ from renascent.strategies._logits import Logits
 from renascent.tasks.images import ImageTask
 from renascent.tasks.streams import Batch
 
-NAMES = ("nats-size", "resnet20", "mobilenet-v2-cifar")
+NAMES = ("nats-size", "resnet20", "mobilenet-v2-cifar", "own-resnet20", "own-mobilenet-v2-cifar")
+
+OWN = "own-"
+
+SANDWICH = 2
+"""Between the largest and the smallest."""
 
 EVALUATIONS = 8
 """Of NES on one validation batch."""
@@ -61,6 +68,7 @@ BOUNDS: dict[str, float | None] = {
     "FBNet-V2: weight step / full network's step": 1.05,
     "FBNet-V2: architecture step / full network's step": 1.05,
     "FBNet-V2, depths mixed too: weight step / the same": None,
+    f"Sandwich of {SANDWICH}: weight step / its {SANDWICH + 2} networks' steps": 1.10,
 }
 """The paper of FBNet-V2 mixes widths; where a space has depths, summing the outputs at each comes on top."""
 
@@ -70,7 +78,7 @@ class Bench:
 
     def __init__(self, space: str, batch: int, networks: int) -> None:
         torch.manual_seed(0)
-        self.config = SPACES[space]()
+        self.config = config_of(space)
         self.space = self.config.space
         self.net = self.config.supernet(3, 10)
         images, labels = torch.randint(0, 256, (2 * batch, 3, 32, 32), dtype=torch.uint8), torch.arange(2 * batch) % 10
@@ -108,6 +116,11 @@ class Bench:
         ]
         if any(name.startswith("depth") for name in self.space.decisions):
             steps.append((names[7], Pair(partial(self.weight_step, detached(self.masks())), full.step)))
+        drawn = (torch.rand(SANDWICH - 1, len(self.space.counts), generator=seeded(), dtype=torch.float64)).numpy()
+        counts = np.array(self.space.counts)
+        rows = [counts - 1, 0 * counts, *(drawn * counts).astype(np.int64), self.space.indices(self.archs[0])]
+        four = [Plain(self, self.space.from_indices(row)) for row in rows]
+        steps.append((names[8], Pair(self.sandwich, lambda: [net.step() for net in four])))
         return [*found, (names[2], each), *steps]
 
     def learn(self, gates: Callable[[], Gates]) -> None:
@@ -129,6 +142,11 @@ class Bench:
 
     def weight_step(self, gates: Gates) -> None:
         weight_step(self.state, self.batch, gates, self.t)
+
+    def sandwich(self) -> None:
+        setup = replace(self.state.setup, sandwich=SANDWICH)
+        state = replace(self.state, setup=setup, rng=seeded())
+        weight_step(state, self.batch, one_hot(self.space, self.archs[0]), self.t)
 
     @torch.no_grad()
     def evaluate(self, gates: Gates) -> None:
@@ -154,6 +172,20 @@ class Plain:
     @torch.no_grad()
     def forward(self) -> None:
         self.task.loss(self.net, self.batch)
+
+
+def config_of(name: str) -> SpaceConfig:
+    """Return a space by its name, or the one that `adapt` makes of its reference network."""
+    config: SpaceConfig = SPACES[name.removeprefix(OWN)]()
+    if not name.startswith(OWN):
+        return config
+    assert config.reference is not None
+    model = config.network(config.reference, 3, 10).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return adapt(model, (3, 32, 32), multiple=2, least=0.125)
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 def decided(gate: Gate) -> Gate:
@@ -210,7 +242,9 @@ def line(name: str, found: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--space", action="append", choices=sorted(SPACES), help=f"again for more; {', '.join(NAMES)}")
+    parser.add_argument(
+        "--space", action="append", choices=[*SPACES, *NAMES], help=f"again for more; {', '.join(NAMES)}"
+    )
     parser.add_argument("--networks", type=int, default=3)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
