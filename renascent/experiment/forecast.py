@@ -132,13 +132,13 @@ def trainings(
     Of nats-topology, which has no reference, in trainings of a cell of average cost.
     every: weight steps to one architecture step; None for the strategy's default.
     """
-    every = getattr(NAMED[name], "arch_every", 1) if every is None else every
     if not is_size_space(space):
         cell = CELL_STEPS.get(name) if space.space.name == "nats-topology" else None
-        return cell and cell.weight + cell.architecture / every
+        return cell and cell.weight + cell.architecture
     steps, reference = STEPS.get(name), space.reference
     if steps is None or reference is None:
         return None
+    every = getattr(NAMED[name], "arch_every", 1) if every is None else every
     exact = cost_of("macs", space, shape, classes).exact
     share = float(exact(_drawn(space, steps.of)).mean()) / float(exact(space.space.indices(reference)[None])[0])
     return (steps.weight + steps.architecture / every) * share

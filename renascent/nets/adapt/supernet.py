@@ -35,7 +35,7 @@ def mask_sum(sizes: Sequence[int], weight: Tensor, width: int) -> Tensor:
     sizes: of the active options, in units.  weight: theirs.  FBNet-V2, arXiv:2004.05565, Eq. 3.
     """
     has = torch.arange(width) < torch.tensor(sizes)[:, None]
-    return weight @ has.to(weight)
+    return torch.mv(has.to(weight).T, weight)
 
 
 def stretched_sum(sizes: Sequence[int], weight: Tensor, width: int) -> Tensor:

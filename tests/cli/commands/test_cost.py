@@ -136,7 +136,7 @@ def test_help_names_both_words(say: Any) -> None:
 
 def test_what_a_search_costs_is_said_before_one_is_begun(say: Any) -> None:
     sizes = say("cost resnet20 --json").facts["expected"]
-    assert sizes[0] == "a search by fbnetv2 costs about 1.8 times a training of the reference for as many epochs"
+    assert sizes[0] == "a search by fbnetv2 costs about 1.2 times a training of the reference for as many epochs"
     assert sizes[1].startswith("measured on ResNet-20") and "--strategy uniform" in sizes[1]
     (cells,) = say("cost nats-topology --json").facts["expected"]
     assert "a search by setn costs about 4.9 times a training of such a network" in cells
