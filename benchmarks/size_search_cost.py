@@ -20,7 +20,7 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -52,6 +52,9 @@ EVALUATIONS = 8
 """Of NES on one validation batch."""
 
 
+Net = TypeVar("Net", bound=nn.Module)
+
+
 class Pair(NamedTuple):
     """A step of a search, and the plain networks' work that it is measured by."""
 
@@ -80,7 +83,7 @@ class Bench:
         torch.manual_seed(0)
         self.config = config_of(space)
         self.space = self.config.space
-        self.net = self.config.supernet(3, 10)
+        self.net = in_format(self.config, self.config.supernet(3, 10))
         images, labels = torch.randint(0, 256, (2 * batch, 3, 32, 32), dtype=torch.uint8), torch.arange(2 * batch) % 10
         self.task = ImageTask.from_tensors(images, labels)
         self.batch = self.task.streams(0, batch).train.next()
@@ -158,7 +161,7 @@ class Plain:
 
     def __init__(self, bench: Bench, arch: Arch) -> None:
         self.task, self.rule = bench.task, bench.rule
-        self.net: nn.Module = bench.net.extract(arch).train()
+        self.net = in_format(bench.config, bench.net.extract(arch)).train()
         self.optimiser = self.rule.optimiser(self.net)
         images, labels = bench.batch
         size = arch.get(RESOLUTION)
@@ -180,8 +183,12 @@ def config_of(name: str) -> SpaceConfig:
     if not name.startswith(OWN):
         return config
     assert config.reference is not None
-    model = config.network(config.reference, 3, 10).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return adapt(model, (3, 32, 32), multiple=2, least=0.125)
+    return adapt(config.network(config.reference, 3, 10), (3, 32, 32), multiple=2, least=0.125)
+
+
+def in_format(config: SpaceConfig, net: Net) -> Net:
+    """Return a network in the memory format that a search of the space trains it in."""
+    return net.to(memory_format=config.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
 def seeded() -> torch.Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +57,14 @@ def test_what_is_said_was_measured() -> None:
     rows = [
         row for row in read_json(RESULTS / "2026-11-29-curve-cifar10.json")["rows"] if row["code"] == "as committed"
     ]
-    test = {tuple(row[k] for k in ("network", "seed", "budget", "method", "trained")): row["test"] for row in rows}
-    for network, case in [*(("resnet20", case) for case in PLAIN), *(("mobilenet-v2", case) for case in MOBILE)]:
-        assert case.cost == "the MACs"
-        both = [(network, 0, f"macs<={case.share}x", method, n) for method, n in (("fbnetv2", 5), ("uniform", 6))]
-        assert [round(100 * test[one], 1) for one in both] == [case.searched, case.uniform]
+    for network, seeds, cases in (("resnet20", (0,), PLAIN), ("mobilenet-v2", (0, 1), MOBILE)):
+        for case in cases:
+            assert case.cost == "the MACs"
+            for method, trained, told in (("fbnetv2", 5, case.searched), ("uniform", 6, case.uniform)):
+                wanted = (network, f"macs<={case.share}x", method, trained)
+                keys = ("network", "budget", "method", "trained")
+                mine = {row["seed"]: row["test"] for row in rows if tuple(row[key] for key in keys) == wanted}
+                assert round(100 * statistics.mean(mine[seed] for seed in seeds), 1) == told
     held = read_json(RESULTS / "2026-11-25-size-search-cost.json")["steps"]["resnet20"]
     sizes = [round(held[name]["ratio"], 2) for name in held]
     assert [STEPS["rsps"].weight, *STEPS["tas"][:2], *STEPS["fbnetv2"][:2]] == [sizes[0], *sizes[3:7]]
@@ -131,4 +135,4 @@ def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring
     net = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
     told = forecast(rn.adapt(net, SHAPE), rn.NES(), task, 3, 16, goals)
     assert "nes will take 3 steps of 16 images; a network drawn evenly has" in told and "by its measured" not in told
-    assert "MobileNet-V2 (one seed), search beside uniform scaling that took less time: 71.2 % beside 64.9 %" in told
+    assert "MobileNet-V2 (two seeds), search beside uniform scaling that took less time: 69 % beside 64.1 %" in told
