@@ -111,6 +111,8 @@ def test_magnitude_takes_the_largest_network_that_one_threshold_gives(name):
         every.append(row_of(space, {**reference, **kept}))
     rows = Magnitude().family(setup(config, channels=strengths))
     assert set(every) <= set(map(tuple, rows.tolist()))
+    assert (np.diff(rows, axis=0).sum(axis=1) == 1).all()  # no more than the steps between two of these, one by one
+    assert set(every) >= {tuple(rows[0]), tuple(rows[-1])}
     assert (rows[-1] == space.indices(reference)).all()
     check_largest(config, [*every, *map(tuple, rows.tolist())], rows)
 
