@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -55,14 +54,11 @@ class Change:
 def cropped(tensor: Tensor, axes: Mapping[int, Axis], sizes: Sizes) -> Tensor:
     """Return what is kept of a parameter: a view where that is possible."""
     for number, axis in axes.items():
-        keep = axis.kept(sizes)
-        count = int(keep.sum())
-        if count == len(keep):
-            continue
-        if keep[:count].all():
-            tensor = tensor.narrow(number, 0, count)
-        else:
-            tensor = tensor.index_select(number, torch.from_numpy(np.flatnonzero(keep)).to(tensor.device))
+        keep = axis.first(sizes)
+        if not isinstance(keep, int):
+            tensor = tensor.index_select(number, torch.from_numpy(keep).to(tensor.device))
+        elif keep < tensor.shape[number]:
+            tensor = tensor.narrow(number, 0, keep)
     return tensor
 
 
@@ -79,23 +75,33 @@ def shrunk(model: nn.Module, axes: Axes, change: Change) -> nn.Module:
                 owner, _, leaf = name.rpartition(".")
                 setattr(small.get_submodule(owner), leaf, made[id(old)])
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors(small)}
-    for module, attribute, value in settings(small, axes, shapes, change):
+    for module, attribute, value in settings(modules_of(small), axes, shapes, change):
         setattr(module, attribute, value)
     return small
 
 
-def settings(model: nn.Module, axes: Axes, shapes: Mapping[str, tuple[int, ...]], change: Change) -> list[Setting]:
-    """Return what modules must say of their sizes and hold as children. shapes: of the changed tensors."""
+def modules_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Return every module by each of its names."""
+    return dict(model.named_modules(remove_duplicate=False))
+
+
+def settings(
+    modules: Mapping[str, nn.Module], axes: Axes, shapes: Mapping[str, tuple[int, ...]], change: Change
+) -> list[Setting]:
+    """Return what modules must say of their sizes and hold as children.
+
+    modules: the model's, by name.  shapes: of the changed tensors.
+    """
     found: list[Setting] = []
     for owner in dict.fromkeys(name.rpartition(".")[0] for name in axes):
-        module = model.get_submodule(owner)
+        module = modules[owner]
         own = {name: shapes.get(f"{owner}.{name}" if owner else name) for name in _OWN}
         found += [(module, key, value) for key, value in sized(module, own).items() if getattr(module, key) != value]
     for group, attributes in change.attributes.items():
         for a in attributes:
             value = a.value * change.sizes.get(group, a.units) // a.units
-            found.append((model.get_submodule(a.module), a.name, value))
-    return found + [(module, "_modules", children) for module, children in _children(model, change).items()]
+            found.append((modules[a.module], a.name, value))
+    return found + [(module, "_modules", children) for module, children in _children(modules, change).items()]
 
 
 _OWN = ("weight", "bias", "running_mean", "in_proj_weight")
@@ -156,12 +162,12 @@ def changed(values: Iterable[Setting]) -> Iterator[None]:
             setattr(module, name, value)
 
 
-def _children(model: nn.Module, change: Change) -> dict[nn.Module, dict[str, nn.Module | None]]:
+def _children(modules: Mapping[str, nn.Module], change: Change) -> dict[nn.Module, dict[str, nn.Module | None]]:
     """Return the children of each module that loses some: identities in their place, or nothing in a list."""
     found: dict[nn.Module, dict[str, nn.Module | None]] = {}
     for run, block in change.dropped:
         parent, _, leaf = block.rpartition(".")
-        module = model.get_submodule(parent)
+        module = modules[parent]
         children = found.setdefault(module, dict(module._modules))
         if run.plain:
             children[leaf] = nn.Identity()

@@ -79,6 +79,22 @@ class Axis:
                 keep &= (self.group != group) | (self.place < sizes[group])
         return keep
 
+    def first(self, sizes: Sizes) -> int | NDArray[np.int64]:
+        """Return how many elements are kept where these are the first ones, else which are.
+
+        Of one group it is computed once for each of its sizes: a step of a search asks for every weight.
+        """
+        if len(self.groups) != 1:
+            return _first(self.kept(sizes))
+        size = sizes.get(self.groups[0], -1)
+        if size not in self._firsts:
+            self._firsts[size] = _first(self.kept(sizes))
+        return self._firsts[size]
+
+    @cached_property
+    def _firsts(self) -> dict[int, int | NDArray[np.int64]]:
+        return {}
+
     def count(self) -> tuple[int, dict[int, int]]:
         """Return how many elements are always kept, and how many one unit of each group is."""
         return int((self.group < 0).sum()), {g: int(((self.group == g) & (self.place == 0)).sum()) for g in self.groups}
@@ -86,6 +102,11 @@ class Axis:
     def only(self, groups: Iterable[int]) -> Axis:
         """Return the axis with all other groups always kept whole."""
         return replace(self, group=np.where(np.isin(self.group, list(groups)), self.group, -1))
+
+
+def _first(keep: NDArray[np.bool_]) -> int | NDArray[np.int64]:
+    count = int(keep.sum())
+    return count if keep[:count].all() else np.flatnonzero(keep)
 
 
 @dataclass(frozen=True)

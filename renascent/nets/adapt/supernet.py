@@ -20,7 +20,7 @@ from renascent.core.gates import Gates, moved, with_probes_active
 from renascent.core.optimiser import Region, Regions
 from renascent.core.protocols import Supernet
 from renascent.core.space import Arch
-from renascent.nets.adapt.edits import Change, Setting, changed, cropped, settings, shrunk
+from renascent.nets.adapt.edits import Change, Setting, changed, cropped, modules_of, settings, shrunk
 from renascent.nets.adapt.groups import Axis
 from renascent.nets.adapt.plan import Plan
 from renascent.nets.adapt.trace import failing
@@ -58,6 +58,7 @@ class AdaptedNet(Supernet):
         super().__init__()
         self.plan, self.space = plan, plan.space
         self.model = model
+        self._modules_of_model = modules_of(model)
 
     def _apply(self, fn: Any, recurse: bool = True) -> AdaptedNet:
         # code such as x.view(len(x), -1) needs maps that lie in memory one channel after the other
@@ -75,12 +76,11 @@ class AdaptedNet(Supernet):
             x = resize(x, active[0])
         change = self.plan.change(self._widest(gates))
         with autocast_as(x.device, None):
-            parts = self._parts(gates, change)
-        shapes = {name: tuple(parts[id(t)].shape) for name, t in self._held() if id(t) in parts}
-        values = [*settings(self.model, self.plan.axes, shapes, change), *self._batch_statistics()]
+            there = self._there(gates, change)
+        shapes = {name: tuple(part.shape) for name, part in there.items()}
+        values = [*settings(self._modules_of_model, self.plan.axes, shapes, change), *self._batch_statistics()]
         with unfused(), changed(values), contextlib.ExitStack() as hooks:
             self._mix_depths(gates, hooks)
-            there = {name: parts[id(t)] for name, t in self._held() if id(t) in parts}
             with failing("the model fails while it is searched ({}): try it on such data first"):
                 return functional_call(self.model, there, (x,), tie_weights=False)  # type: ignore[no-any-return]
 
@@ -117,25 +117,33 @@ class AdaptedNet(Supernet):
         sizes = tuple(option // scale for option in self._active(gates, name))
         return (stretched_sum if gate.blend == "interpolate" else mask_sum)(sizes, gate.opened, width)
 
-    def _held(self) -> Iterator[tuple[str, Tensor]]:
-        """Give every weight of every module that is there: tied ones by each name, no module by a second one.
+    def _held(self, without: Sequence[str] = ()) -> Iterator[tuple[str, Tensor]]:
+        """Give every weight of every module: tied ones by each name, no module by a second one. without: these blocks.
 
         Put in its place twice, a weight would not be given back.
         """
-        for owner, module in self.model.named_modules():
+        left_out, seen = tuple(f"{block}." for block in without), set[nn.Module]()
+        for owner, module in self._modules_of_model.items():
+            if module in seen or f"{owner}.".startswith(left_out):
+                continue
+            seen.add(module)
             for leaf, tensor in [*module._parameters.items(), *module._buffers.items()]:
                 if tensor is not None:
                     yield f"{owner}.{leaf}" if owner else leaf, tensor
 
-    def _parts(self, gates: Gates, change: Change) -> dict[int, Tensor]:
-        """Return what is kept of every weight, by its identity; of those that read a mixed group, mixed."""
+    def _there(self, gates: Gates, change: Change) -> dict[str, Tensor]:
+        """Return what is kept of every weight, by each of its names; of those that read a mixed group, mixed.
+
+        Of a tied weight only its first name has axes, which may be that of a block left out.
+        """
         found = {group: self._mixing(gates, name, change.sizes[group]) for name, group in self.plan.widths.items()}
         mixed = {group: mix for group, mix in found.items() if mix is not None}
-        return {
-            id(tensor): self._part(tensor, self.plan.axes[name], change, mixed)
-            for name, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]
-            if name in self.plan.axes
-        }
+        there = list(self._held([block for _, block in change.dropped]))
+        wanted, parts = {id(tensor) for _, tensor in there}, dict[int, Tensor]()
+        for name, tensor in self._held():
+            if name in self.plan.axes and id(tensor) in wanted:
+                parts[id(tensor)] = self._part(tensor, self.plan.axes[name], change, mixed)
+        return {name: parts[id(tensor)] for name, tensor in there if id(tensor) in parts}
 
     def _part(self, tensor: Tensor, axes: Mapping[int, Axis], change: Change, mixed: Mapping[int, Tensor]) -> Tensor:
         part = cropped(tensor, axes, change.sizes)
@@ -146,7 +154,7 @@ class AdaptedNet(Supernet):
         return part if self.plan.channels_last else part.contiguous()
 
     def _batch_statistics(self) -> list[Setting]:
-        norms = [module for module in self.model.modules() if isinstance(module, _NormBase)]
+        norms = [module for module in dict.fromkeys(self._modules_of_model.values()) if isinstance(module, _NormBase)]
         return [(m, name, value) for m in norms for name, value in (("training", True), ("track_running_stats", False))]
 
     def _mix_depths(self, gates: Gates, hooks: contextlib.ExitStack) -> None:

@@ -6,6 +6,7 @@ Whatever is found, one thing must hold: what is taken out of the supernet comput
 import warnings
 from collections import defaultdict
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from renascent.core.gates import one_hot
 from renascent.nets.adapt import adapt
-from renascent.nets.adapt.groups import grouped, layer_of
+from renascent.nets.adapt.groups import Axis, grouped, layer_of
 from renascent.nets.adapt.labelling import label
 from renascent.nets.adapt.rules import RULES
 from renascent.nets.adapt.trace import trace
@@ -469,3 +470,18 @@ def test_adapt_groups_are_those_of_torch_pruning(name):
     # nothing is left out: every channel of every layer but the last is in a unit
     assert {name: {*range(layer.weight.shape[0])} for name, layer in layers.items() if name not in fixed} == met
     assert fixed == {list(layers)[-1]}
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one group", "two groups"])
+def test_what_is_kept_first_is_what_is_kept_asked_in_any_order_and_again(several):
+    rng = np.random.default_rng(0)
+    place = np.concatenate([np.arange(6), np.arange(4), rng.permutation(6), [0]])
+    group = np.concatenate([np.zeros(6), np.full(4, 1 if several else -1), np.zeros(6), [-1]]).astype(int)
+    axis = Axis(group, place, np.zeros(17, dtype=int))
+    for _ in range(60):
+        sizes = {g: int(rng.integers(7)) for g in range(3) if rng.random() < 0.8}
+        wanted = [k for k in range(17) if group[k] not in sizes or place[k] < sizes[group[k]]]
+        first = axis.first(sizes)
+        assert (list(range(first)) if isinstance(first, int) else first.tolist()) == wanted
+    leading = Axis(np.zeros(5, dtype=int), np.arange(5), np.zeros(5, dtype=int))
+    assert [leading.first({0: k}) for k in (3, 0, 5, 3)] == [3, 0, 5, 3] and leading.first({1: 2}) == 5
