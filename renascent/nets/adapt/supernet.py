@@ -147,7 +147,7 @@ class AdaptedNet(Supernet):
 
     def _part(self, tensor: Tensor, axes: Mapping[int, Axis], change: Change, mixed: Mapping[int, Tensor]) -> Tensor:
         part = cropped(tensor, axes, change.sizes)
-        for number, axis in axes.items():
+        for number, axis in axes.items() if mixed else ():
             here = {g: mixed[g] for g in axis.mixes if g in mixed}
             if here:
                 part = _mixed(part, number, axis, change, here)
