@@ -129,9 +129,9 @@ class Result(Record):
         network: another network of the space with the same decisions, such as a wider one, which is then trained; its
         data may have other sizes and classes than the search's.
         random_cells: so many random architectures are then trained identically, for comparison: inside the budget that
-        the search kept, same teacher, same start (fresh where it is "shared", which nothing but the chosen one has).
-        uniform: the reference scaled uniformly to the search's budget is then trained identically, for comparison;
-        where the start is "shared" it has your own model's weights, its strongest channels first, or fresh ones.
+        the search kept, same teacher, same start. Where that is "shared", which nothing but the chosen one has, they
+        have your own model's weights, its strongest channels first, or fresh ones where the model is not yours.
+        uniform: the reference scaled uniformly to the search's budget is then trained so, too.
         name: of this training among several, each in a folder of its own; `named` chooses one of them afterwards.
         resume: go on with an interrupted training.
         progress: show on standard error how it goes: bars on a terminal, a line an epoch elsewhere.

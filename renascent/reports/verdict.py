@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from renascent.core.bounds import LATENCY
 from renascent.core.text import counted
+from renascent.reports.uniform import STARTS
 from renascent.strategies import FAMILIES
 
 if TYPE_CHECKING:
@@ -74,4 +75,4 @@ def baseline_description(training: Training, kind: str = "") -> str:
     else:
         what = counted(count, f"{kind}cell")
     same = training.random_init in ("", training.init)
-    return f"{what} trained identically{'' if same else f', but from {training.random_init} weights'}"
+    return f"{what} trained identically{'' if same else f', but {STARTS[training.random_init]}'}"

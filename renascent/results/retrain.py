@@ -80,7 +80,7 @@ class Retraining:
             state = self._state(reference)
             chosen = self._trainer.finish(net, run, self.result.arch, task, state)
             beside = self._uniform(scaled, task, how, state) if scaled else None
-            cells = self._cells(baselines, task, how, None if self.init == "shared" else state)
+            cells = self._cells(baselines, task, how, state)
             save_weights(self.folder / "weights.safetensors", chosen.net)
             about: Json = chosen.figures | {"random_cells": cells, "random_within": baselines.budget}
             about["uniform"] = beside
@@ -211,30 +211,38 @@ class Retraining:
             return {}
         return {split: accuracy(at_resolution(own, self.reference).to(self.task.device), self.task, split)}
 
-    def _uniform(self, scaled: Scaled, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> Uniform:
-        """Train the uniformly scaled network with the same teacher and start, but for the search's shared weights.
+    @property
+    def _init_beside(self) -> str:
+        """Where the weights of baselines start: where those of the result do, but for the search's shared ones.
 
-        In their place it has those of the user's own model, its channels in order, as it would have without a search.
+        Those were extracted for the chosen architecture; the supernet that has them for others is not kept. In their
+        place a baseline has those of the user's own model, its channels in order, as it would have without a search.
         """
-        arch, init = self.space.space.parse(scaled.arch), self._init
-        if init == "shared" and self.space.given is not None:
-            init, how = "model", how | {"init": {"name": "model"}}
+        if self._init != SHARED:
+            return self._init
+        return "model" if self.space.given is not None else "fresh"
+
+    def _beside(self, folder: str, arch: Arch, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> Fitted:
+        """Train a baseline with the teacher of the result, and its start where a baseline can have it."""
+        init = self._init_beside
+        if init == "model":
+            how = how | {"init": {"name": init}}
             state = self.space.supernet(self.task.channels, self.task.classes).extract(arch).state_dict()
-        elif init == "shared":
-            init, how, state = "fresh", {key: value for key, value in how.items() if key != "init"}, None
-        net, run = self._trainer.begin(self.folder / UNIFORM, arch, how, prune=self.prune)
-        scores = self._trainer.finish(net, run, arch, task, state).scores
-        return Uniform(arch=scaled.arch, init=init, costs=scaled.costs, scores=scores)
+        elif init == "fresh":
+            how, state = {key: value for key, value in how.items() if key != "init"}, None
+        net, run = self._trainer.begin(self.folder / folder, arch, how, prune=self.prune)
+        return self._trainer.finish(net, run, arch, task, state)
+
+    def _uniform(self, scaled: Scaled, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> Uniform:
+        """Train the uniformly scaled network."""
+        scores = self._beside(UNIFORM, self.space.space.parse(scaled.arch), task, how, state).scores
+        return Uniform(arch=scaled.arch, init=self._init_beside, costs=scaled.costs, scores=scores)
 
     def _cells(self, baselines: Baselines, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> list[Cell]:
-        """Train random architectures with the same teacher and start, but for the search's shared weights.
-
-        Those were extracted for the chosen architecture; the supernet that has them for others is not kept.
-        """
-        found, how = [], how if state is not None else {key: value for key, value in how.items() if key != "init"}
+        """Train random architectures."""
+        found = []
         for number, arch in enumerate(baselines.archs, start=1):
-            net, run = self._trainer.begin(self.folder / f"random-{number}", arch, how, prune=self.prune)
-            scores = self._trainer.finish(net, run, arch, task, state).scores
+            scores = self._beside(f"random-{number}", arch, task, how, state).scores
             found.append(Cell(arch=self.result.space.space.format(arch), costs=baselines.costs(arch), scores=scores))
         return found
 
@@ -245,7 +253,6 @@ class Retraining:
             about["network"] = Network(space_config=written(self.network), **data)
         lessons = task if teacher is not None and isinstance(task, Distilled) else None
         sha256 = fingerprint(lessons.teacher.state_dict()) if lessons else ""
-        init = self._init
         return Training(
             task=self.task.name,
             same_data=self.result.searched_on(self.task),
@@ -258,8 +265,8 @@ class Retraining:
             macs=count(plain, input_shape(self.result.arch, (self.task.channels, *self.task.size))).macs,
             teacher=Teacher(name=teacher, sha256=sha256) if lessons and teacher else None,
             distillation=lessons.settings if lessons else None,
-            init=init,
-            random_init="fresh" if init == "shared" else init,
+            init=self._init,
+            random_init=self._init_beside,
             searched_epochs=self.rest.epochs,
             preparation=self.task.preparation,
             **about,

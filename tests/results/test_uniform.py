@@ -188,7 +188,8 @@ def test_of_a_folder_of_before_it_is_found_again_and_the_report_is_silent(found:
 def test_of_a_model_of_ones_own_it_starts_as_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
     parts = nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 24, 3, padding=1), nn.ReLU()
-    space = rn.adapt(nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10)), SHAPE)
+    model = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10))
+    space = rn.adapt(model, SHAPE)
     about: Any = {"budget": "macs<=0.6x"}
     result = rn.search(space, rn.RSPS(candidates=2), digits(), epochs=1, batch=32, out=tmp_path / "s", **about)
     alone = rn.search(space, rn.Uniform(), digits(), out=tmp_path / "u", **about)
@@ -202,12 +203,17 @@ def test_of_a_model_of_ones_own_it_starts_as_without_a_search(tmp_path: Path, mo
         return fitted(net, *args, **rest)
 
     monkeypatch.setattr(trainer, "fit", noted)
-    result.fit(digits(), Fit(epochs=1, batch=32), init="shared", uniform=True)
+    result.fit(digits(), Fit(epochs=1, batch=32), init="shared", uniform=True, random_cells=1)
     for name, value in alone.shared.items():
         if name in begun[1]:
             assert torch.equal(begun[1][name], value)
     assert not torch.equal(begun[0]["7.bias"], begun[1]["7.bias"])
-    assert "but from the model's own weights" in summary(result)
+    cell, own = begun[2], dict(model.named_parameters())
+    assert torch.equal(cell["7.bias"], own["7.bias"]) and len(cell["0.weight"]) > 0
+    for row in cell["0.weight"]:
+        assert any(torch.equal(row, other) for other in own["0.weight"])
+    assert "1 architecture inside the budget, trained identically, but from the model's own weights" in summary(result)
+    assert "one factor, trained identically, but from the model's own weights" in summary(result)
     with pytest.raises(UserError, match="is the uniformly scaled network itself: leave uniform out"):
         alone.fit(digits(), Fit(epochs=1), uniform=True)
 
