@@ -4,7 +4,8 @@
 
 Takes the networks that `sizes_cifar10.py` found and trained, and scores them by shared weights on validation images:
 weights that begin as the reference's, trained for more and more epochs at architectures drawn evenly, as RSPS and,
-nearly, every other strategy trains them. Scores are accuracy and agreement with the reference (minus the divergence of
+nearly, every other strategy trains them; with --sandwich by steps that the largest and the smallest take part in, with
+--bf16 in bfloat16. Scores are accuracy and agreement with the reference (minus the divergence of
 answers), of the same weights on the same images. Told are the rank correlations (Spearman) of each with the accuracy of
 the trained networks and with their resolution, within the networks of one budget and seed; sizes that are no option of
 the space are moved to the nearest. `--results` may be a file of `sizes_room.py`, too: 24 random networks of one budget.
@@ -35,6 +36,7 @@ from renascent.core.space import Arch, Integer, Space
 from renascent.nets.sizes.inherit import first_k
 from renascent.nets.sizes.resolution import RESOLUTION, at_resolution
 from renascent.strategies.rsps import RSPS
+from renascent.tasks.bf16 import InBfloat16
 from renascent.tasks.distill import Agreeing
 from renascent.tasks.load import load
 from renascent.tasks.prepare import ImageOptions
@@ -80,6 +82,8 @@ def main() -> None:
     parser.add_argument("--marks", type=int, nargs="+", default=[0, 1, 2, 4, 8, 16], help="epochs after which to look")
     parser.add_argument("--images", type=int, default=2000, help="of validation, that a network is scored on")
     parser.add_argument("--seed", type=int, default=0, help="of the shared weights' training")
+    parser.add_argument("--sandwich", type=int, default=0, help="sizes between the largest and the smallest, a step")
+    parser.add_argument("--bf16", action="store_true", help="steps and scores in bfloat16")
     parser.add_argument("--quick", action="store_true", help="a small part of it")
     asked = parser.parse_args()
     if not asked.quick and not (asked.results and asked.out):
@@ -120,8 +124,9 @@ def rank(asked: argparse.Namespace, task: Task, rows: list[dict[str, Any]], refe
     first_k(net.net, reference.state_dict())  # type: ignore[arg-type]
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rule, batch = WeightRule(lr=sizes.SETTING["search_lr"]), sizes.SETTING["batch"]
+    task = InBfloat16(task) if asked.bf16 else task
     data, strategy = task.streams(asked.seed, 50 if asked.quick else batch), RSPS()
-    state = strategy.init(Setup(net, task, net.space, rule, asked.seed))
+    state = strategy.init(Setup(net, task, net.space, rule, asked.seed, sandwich=asked.sandwich))
     each = data.train.steps_per_epoch
     total = each * max(asked.marks)
     judges = {"accuracy": task, "agreement": Agreeing(task, at_resolution(reference, config.reference))}
@@ -145,9 +150,10 @@ def rank(asked: argparse.Namespace, task: Task, rows: list[dict[str, Any]], refe
 def report(
     asked: argparse.Namespace, val: float, rows: list[dict[str, Any]], resolution: dict[str, float], marks: list[Any]
 ) -> dict[str, Any]:
+    told = {name: getattr(asked, name) for name in ("backbone", "images", "seed", "sandwich", "bf16")}
     return {
         "date": date.today().isoformat(),
-        "setting": {"backbone": asked.backbone, "images": asked.images, "seed": asked.seed, **sizes.SETTING},
+        "setting": {**told, **sizes.SETTING},
         "reference": val,
         "networks": [{key: row[key] for key in ("budget", "seed", "method", "val")} for row in rows],
         "resolution_with_trained": resolution,
