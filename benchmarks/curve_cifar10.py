@@ -10,7 +10,7 @@ resumes them with the same command. What is done lies in OUT/NETWORK-SEED/JOB.js
 methods' accuracies between two points at 0.3, 0.9 and 3 trainings are printed at the end and lie in OUT/summary.json.
 
 uniform, magnitude: without a search; the leading channels are inherited, and trained. Inside a latency,
-uniform scales numbers of blocks, too: narrow blocks cost nearly what wide ones do.
+uniform scales numbers of blocks, too, and depth these alone: narrow blocks cost nearly what wide ones do.
 The strategies: `search(..., finish=...)`, one schedule over search and training.
 `--only` does jobs with it in NETWORK-SEED/METHOD-BUDGET-EPOCHS; `--quick` is a small part, to see that it runs.
 """
@@ -23,7 +23,7 @@ import re
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ SEARCHED: tuple[tuple[int, int], ...] = ((1, 1), (1, 5), (3, 14))
 
 METHODS: dict[str, tuple[OneShot | Family, tuple[tuple[int, int], ...]]] = {
     "uniform": (Uniform(), ALONE),
+    "depth": (Uniform(widths=False, depth=True), ALONE),
     "magnitude": (Magnitude(), ALONE),
     "fbnetv2": (FBNetV2(), SEARCHED),
     "nes": (NES(), SEARCHED),
@@ -122,6 +123,8 @@ class Curve:
                 for length in range(1 if self.quick else len(AT)):
                     for budget in budgets:
                         for method, (_, lengths) in METHODS.items():
+                            if method == "depth" and "latency" not in budget:
+                                continue
                             searched, trained = lengths[length]
                             yield Job(network, seed, method, budget, searched, 1 if self.quick else trained)
 
@@ -162,7 +165,7 @@ class Curve:
     def _reached(self, job: Job, net: nn.Module, folder: Path) -> dict[str, Any]:
         strategy, rule = METHODS[job.method][0], self._rule(self.setting.tuned)
         if isinstance(strategy, Uniform):
-            strategy = Uniform(depth="latency" in job.budget)
+            strategy = replace(strategy, depth="latency" in job.budget)
         alone, task, space = (
             isinstance(strategy, Family),
             self.task(job.seed),

@@ -34,16 +34,20 @@ def nested(space: Space, start: Arch, steps: Mapping[str, NDArray[np.float64]]) 
     return rows
 
 
-def uniform_rows(space: Space, reference: Arch, *, depth: bool, resolution: bool) -> NDArray[np.int64]:
-    """Return every network that one factor of the reference's widths gives, as `nested` does.
+def uniform_rows(
+    space: Space, reference: Arch, *, widths: bool = True, depth: bool = False, resolution: bool = False
+) -> NDArray[np.int64]:
+    """Return every network that one factor of the reference's sizes gives, as `nested` does.
 
     Each size is the option nearest to the reference's times the factor; where it lies in the middle of two, the first
     ones have the larger and the rest the smaller, in every share.
-    depth: scale the numbers of blocks, too.  resolution: scale the size of the input, too.
+    widths, depth, resolution: whether channels, numbers of blocks and the size of the input are scaled.
     """
-    kept = {name for name in space.decisions if is_depth(name) and not depth}
-    kept |= set() if resolution else ONE_HOT_DECISIONS
-    moved = [name for name in space.decisions if name not in kept]
+
+    def moves(name: str) -> bool:
+        return resolution if name in ONE_HOT_DECISIONS else depth if is_depth(name) else widths
+
+    moved = [name for name in space.decisions if moves(name)]
     return nested(space, reference, {name: middles(space, name) / float(str(reference[name])) for name in moved})
 
 

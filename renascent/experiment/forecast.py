@@ -102,7 +102,7 @@ def shrinking(
     if limits is None or limits.timed or space.reference is None or _is_mobile(space, shape[0], classes):
         return search, ""
     try:
-        rows = uniform_rows(space.space, space.reference, depth=False, resolution=False)
+        rows = uniform_rows(space.space, space.reference)
         largest(space.space, limits.goals(space, shape, classes), rows)
     except BudgetError:
         return search, ""

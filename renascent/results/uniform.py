@@ -1,7 +1,7 @@
 """Uniform scaling beside the result of a search of sizes: the network that the same budget buys without a search."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from renascent.core.decisions import is_depth
 from renascent.core.errors import BudgetError, UserError
@@ -16,26 +16,31 @@ from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 from renascent.results.facts import Scaled
 
-WAYS = ((False, False), (True, False), (True, True))
-"""Whether depths, and the resolution, are scaled with the widths."""
+WAYS: tuple[Mapping[str, bool], ...] = (
+    {},
+    {"depth": True},
+    {"depth": True, "resolution": True},
+    {"widths": False, "depth": True},
+)
+"""What is scaled: the widths, with them depths, with both the resolution; depths alone."""
 
 MORE = 2
-"""Scaling more is the baseline where it keeps so many times the multiply-accumulates: what bounds latency is often the
+"""Another way is the baseline where it keeps so many times the multiply-accumulates: what bounds latency is often the
 number of layers, of which narrow ones are as many."""
 
 
 def uniform_within(space: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int) -> Arch | None:
     """Return the reference scaled by one factor, the largest inside a budget: its widths, or more where that is more.
 
-    Depths, and then the resolution, are scaled too where widths alone cannot keep the budget, or leave less than half
-    of the multiply-accumulates that scaling more would.
+    Depths, and then the resolution, are scaled too, or depths alone, where widths alone cannot keep the budget or leave
+    less than half of the multiply-accumulates that another way would.
     shape: (channels, h, w) of the data.  None where a space is not all sizes, or no such network is inside.
     """
     reference, inside = space.reference, list[Arch]()
     if reference is None or not goals or not is_size_space(space):
         return None
-    for depth, resolution in WAYS:
-        rows = uniform_rows(space.space, reference, depth=depth, resolution=resolution)
+    for way in WAYS:
+        rows = uniform_rows(space.space, reference, **way)
         with contextlib.suppress(BudgetError):
             inside.append(largest(space.space, goals, rows))
     with contextlib.suppress(UserError):  # not of every model it is known what it multiplies
@@ -68,7 +73,7 @@ def scaled_parts(space: SpaceConfig, arch: Arch) -> str:
     'widths and depths'
     """
     before = space.reference or arch
-    changed = {_part(name) for name in space.space.decisions if arch[name] != before[name]}
+    changed = {_part(name) for name in space.space.active(arch) if arch[name] != before[name]}
     found = [part for part in ("widths", "depths", "resolution") if part in changed]
     return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found) or "nothing"
 

@@ -11,25 +11,32 @@ from renascent.core.protocols import Setup
 
 @settings
 class Uniform:
-    """Scale all widths by one factor, the largest that the budget allows. No search.
+    """Scale all widths, or depths, by one factor, the largest that the budget allows. No search.
 
     Each size is the option nearest to the reference's times the factor. Sizes in the middle of two options round up one
     after another, the first of the network first, as far as the budget goes. Which factors matter is computed, not
     sampled: the row holds every network that one factor can give.
 
     Args:
-        depth: scale the numbers of blocks, too.
-        resolution: scale the size of the input, too.
+        widths: scale the widths.
+        depth: scale the numbers of blocks.
+        resolution: scale the size of the input.
 
     References:
         The width multiplier of Howard et al., MobileNets, 2017, arXiv:1704.04861, Sec. 3.3; one factor for widths,
         depths and resolution: Tan and Le, EfficientNet, ICML 2019, arXiv:1905.11946, Sec. 3.2.
     """
 
+    widths: bool = True
     depth: bool = False
     resolution: bool = False
 
     def family(self, setup: Setup) -> NDArray[np.int64]:
         if setup.reference is None:
             raise UserError(f"space '{setup.space.name}' has no reference network to be scaled: search it")
-        return uniform_rows(setup.space, setup.reference, depth=self.depth, resolution=self.resolution)
+        scaled = {"widths": self.widths, "depth": self.depth, "resolution": self.resolution}
+        rows = uniform_rows(setup.space, setup.reference, **scaled)
+        if len(rows) == 1:
+            named = ", ".join(name for name, moved in scaled.items() if moved) or "none of widths, depth, resolution"
+            raise UserError(f"uniform would scale {named}, and space '{setup.space.name}' decides none of that")
+        return rows

@@ -346,7 +346,7 @@ def test_sizes_of_which_nothing_was_learnt_are_scaled_uniformly(task):
     """Where small networks score better, none of these that a batch happened to like, but one that uses the budget."""
     bound, space = goal(0.6), CONFIG.space
     reference = CONFIG.reference
-    start = largest(space, [bound], uniform_rows(space, reference, depth=False, resolution=False))
+    start = largest(space, [bound], uniform_rows(space, reference))
     net = CONFIG.supernet(1, 4)
     state = TAS().init(Setup(net, task, space, seed=1, goals=(bound,), start=start, reference=reference))
     with torch.no_grad():

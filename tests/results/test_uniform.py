@@ -46,11 +46,12 @@ def few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "RECALIBRATION_BATCHES", 2)
 
 
-def by_hand(config: rn.ResNetCifar, goals: tuple[Goal, ...], *, depths: bool) -> Arch:
+def by_hand(config: rn.ResNetCifar, goals: tuple[Goal, ...], *, widths: bool = True, depths: bool = False) -> Arch:
     """Return the largest of many factors' networks inside a budget: each size the nearest, equal ones in turn."""
     factors, columns = np.linspace(0, 1, 3001), []
     for name, value in config.reference.items():
-        wanted = float(str(value)) * (np.ones(3001) if name.startswith("depth") and not depths else factors)
+        moves = depths if name.startswith("depth") else widths
+        wanted = float(str(value)) * (factors if moves else np.ones(3001))
         distance = np.abs(np.array(config.space.options(name)) - wanted[:, None]).round(9)
         columns.append(distance.argmin(1))
     nearest = np.unique(np.stack(columns, axis=1), axis=0)
@@ -66,7 +67,7 @@ def by_hand(config: rn.ResNetCifar, goals: tuple[Goal, ...], *, depths: bool) ->
 def test_it_is_the_largest_of_all_factors_inside_the_budget(text: str) -> None:
     goals = Budget.parse(text).goals(SMALL, SHAPE, CLASSES)
     found = uniform_within(SMALL, goals, SHAPE, CLASSES)
-    assert found == by_hand(SMALL, goals, depths=False)
+    assert found == by_hand(SMALL, goals)
     held = beside_uniform(SMALL, goals, SHAPE, CLASSES)
     assert held is not None and SMALL.space.parse(held.arch) == found
     assert all(held.costs[goal.name] <= goal.limit for goal in goals)
@@ -87,10 +88,15 @@ def test_depths_are_scaled_where_that_leaves_more() -> None:
     found = uniform_within(DEEP, goals, SHAPE, CLASSES)
     assert found == by_hand(DEEP, goals, depths=True)
     assert found is not None and scaled_parts(DEEP, found) == "widths and depths"
+    # of 3 blocks narrower ones keep less than half the work
+    few = (Goal("latency_ms", 3.5, lambda gates: torch.zeros(()), blocks),)
+    found = uniform_within(DEEP, few, SHAPE, CLASSES)
+    assert found == by_hand(DEEP, few, widths=False, depths=True)
+    assert found is not None and scaled_parts(DEEP, found) == "depths"
     # 9 blocks are kept only by the narrowest widths; fewer blocks leave more than twice their work
     loose = (Goal("latency_ms", 9.0 + 1e-3 * 12, lambda gates: torch.zeros(()), blocks),)
     moved = uniform_within(DEEP, loose, SHAPE, CLASSES)
-    assert moved is not None and scaled_parts(DEEP, moved) == "widths and depths"
+    assert moved == by_hand(DEEP, loose, widths=False, depths=True)
     assert uniform_within(DEEP, (Goal("latency_ms", -1.0, goals[0].cost, blocks),), SHAPE, CLASSES) is None
     assert uniform_within(NatsTopology(), goals, SHAPE, CLASSES) is None
 

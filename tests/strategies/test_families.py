@@ -48,21 +48,38 @@ def check_largest(config, every, rows):
     for budget in BUDGETS:
         goals = Budget.parse(budget).goals(config, (3, 32, 32), 10)
         inside = known[np.all([goal.exact(known) <= goal.limit for goal in goals], axis=0)]
+        if not len(inside):
+            with pytest.raises(BudgetError, match="no network scaled in this way keeps"):
+                largest(space, goals, rows)
+            continue
         mine = space.indices(largest(space, goals, rows))
         assert any((row == mine).all() for row in inside), budget
         assert (inside <= mine).all(), budget
 
 
-@pytest.mark.parametrize(("name", "moved"), [*((name, ()) for name in SPACES), ("mobilenet", ("depth", "resolution"))])
+MOVED = [
+    *((name, ("widths",)) for name in SPACES),
+    *(
+        ("mobilenet", moved)
+        for moved in (("widths", "depth", "resolution"), ("depth",), ("resolution",), ("depth", "resolution"))
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "moved"), MOVED)
 def test_uniform_takes_the_largest_network_that_one_factor_gives(name, moved):
     config, of = SPACES[name], 499
     space, reference = config.space, config.reference
-    kept = {n for n in space.decisions if n.startswith("depth") or n == "resolution"} if not moved else set()
+    kinds = {
+        n: "depth" if n.startswith("depth") else "resolution" if n == "resolution" else "widths" for n in reference
+    }
+    kept = {n for n, kind in kinds.items() if kind not in moved}
     every = [
         row_of(space, {n: v if n in kept else near(space.options(n), v * k, of) for n, v in reference.items()})
         for k in range(1, 850, 7)
     ]
-    rows = Uniform(**dict.fromkeys(moved, True)).family(setup(config))
+    rows = Uniform(**{kind: kind in moved for kind in ("widths", "depth", "resolution")}).family(setup(config))
+    assert (rows[:, [n in kept for n in reference]] == space.indices(reference)[[n in kept for n in reference]]).all()
     assert set(every) <= set(map(tuple, rows.tolist()))
     check_largest(config, [*every, *map(tuple, rows.tolist())], rows)
 
@@ -80,6 +97,15 @@ def test_uniform_gives_only_what_one_factor_gives_but_for_sizes_in_the_middle_of
             most = Fraction(options[k] + options[k + 1], 2) if k + 1 < len(options) else 10**9
             factors.append((least / Fraction(reference[width]), most / Fraction(reference[width])))
         assert max(least for least, _ in factors) <= min(most for _, most in factors), row
+
+
+def test_uniform_that_would_scale_nothing_is_refused():
+    space = Space({name: Integer((2, 4)) for name in ("first", "second")})
+    given = Setup(None, None, space, reference=space.arch({"first": 4, "second": 4}))
+    with pytest.raises(UserError, match="would scale none of widths, depth, resolution, and space"):
+        Uniform(widths=False).family(given)
+    with pytest.raises(UserError, match=r"would scale depth, resolution, and space '.*' decides none of that"):
+        Uniform(widths=False, depth=True, resolution=True).family(given)
 
 
 def test_sizes_that_round_up_at_one_factor_do_so_one_after_another_and_use_the_budget():
