@@ -141,9 +141,10 @@ class Curve:
         if not (folder / "result.json").exists():
             settings = Fit(epochs=self.setting.epochs, batch=self.setting.batch, weights=self._rule(self.setting.lr))
             run = Run.start(folder, asdict(settings), resume=folder.exists(), seed=seed)
-            done = fit(net, self.task(seed), settings, run=run, seed=seed, split="train+val", evaluate=("test",))
+            with Seconds(folder / "seconds.json") as seconds:
+                done = fit(net, self.task(seed), settings, run=run, seed=seed, split="train+val", evaluate=("test",))
             save_weights(folder / "weights.safetensors", done.net)
-            write_json(folder / "result.json", {"test": done.scores["test"], "seconds": done.process_seconds})
+            write_json(folder / "result.json", {"test": done.scores["test"], "seconds": seconds.spent})
         load_weights(net, folder / "weights.safetensors")
         return net, dict(read_json(folder / "result.json"))
 
@@ -153,8 +154,7 @@ class Curve:
         path = folder / f"{job.name}.json"
         if not path.exists():
             net, one = self.given(job.network, job.seed)
-            seconds = Seconds(folder / f"{job.name}.seconds")
-            with seconds:
+            with Seconds(folder / f"{job.name}.seconds") as seconds:
                 reached = self._reached(job, net, folder / job.name)
             share = seconds.spent / one["seconds"]
             found = {**asdict(job), **reached, "seconds": round(seconds.spent, 1), "trainings": round(share, 3)}
@@ -207,8 +207,9 @@ class Seconds:
     def __init__(self, path: Path) -> None:
         self.path, self.spent = path, float(read_json(path)["seconds"]) if path.exists() else 0.0
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Seconds:
         self.began = time.process_time()
+        return self
 
     def __exit__(self, *how: object) -> None:
         self.spent += time.process_time() - self.began
