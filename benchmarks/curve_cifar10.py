@@ -9,8 +9,8 @@ method has a row of lengths, so that its points make a curve. Jobs are done once
 resumes them with the same command. What is done lies in OUT/NETWORK-SEED/JOB.json; the points and, for each budget, the
 methods' accuracies between two points at 0.3, 0.9 and 3 trainings are printed at the end and lie in OUT/summary.json.
 
-uniform, magnitude: without a search; the leading channels are inherited, and trained. Inside a latency,
-uniform scales numbers of blocks, too, and depth these alone: narrow blocks cost nearly what wide ones do.
+uniform, magnitude: without a search; the leading channels are inherited, and trained. uniform scales widths, uniform-both
+numbers of blocks, too, and uniform-depth these alone, inside a latency: there narrow blocks cost nearly what wide ones do.
 The strategies: `search(..., finish=...)`, one schedule over search and training.
 `--only` does jobs with it in NETWORK-SEED/METHOD-BUDGET-EPOCHS; `--quick` is a small part, to see that it runs.
 """
@@ -23,7 +23,7 @@ import re
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,17 @@ SEARCHED: tuple[tuple[int, int], ...] = ((1, 1), (1, 5), (3, 14))
 
 METHODS: dict[str, tuple[OneShot | Family, tuple[tuple[int, int], ...]]] = {
     "uniform": (Uniform(), ALONE),
-    "depth": (Uniform(widths=False, depth=True), ALONE),
+    "uniform-both": (Uniform(depth=True), ALONE),
+    "uniform-depth": (Uniform(widths=False, depth=True), ALONE),
     "magnitude": (Magnitude(), ALONE),
     "fbnetv2": (FBNetV2(), SEARCHED),
     "nes": (NES(), SEARCHED),
     "rsps": (RSPS(), SEARCHED),
 }
 """Method -> how it chooses, and for how many epochs of search and of training, the shortest first."""
+
+ONLY = {"uniform": "macs", "uniform-depth": "latency_ms"}
+"""Method -> the cost that it can keep inside these budgets."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +127,9 @@ class Curve:
                 for length in range(1 if self.quick else len(AT)):
                     for budget in budgets:
                         for method, (_, lengths) in METHODS.items():
-                            if method == "depth" and "latency" not in budget:
-                                continue
                             searched, trained = lengths[length]
-                            yield Job(network, seed, method, budget, searched, 1 if self.quick else trained)
+                            if budget.startswith(ONLY.get(method, "")):
+                                yield Job(network, seed, method, budget, searched, 1 if self.quick else trained)
 
     def task(self, seed: int) -> Task:
         """Return the images; the given network and what is made of it are tested on the same ones."""
@@ -164,13 +167,8 @@ class Curve:
 
     def _reached(self, job: Job, net: nn.Module, folder: Path) -> dict[str, Any]:
         strategy, rule = METHODS[job.method][0], self._rule(self.setting.tuned)
-        if isinstance(strategy, Uniform):
-            strategy = replace(strategy, depth="latency" in job.budget)
-        alone, task, space = (
-            isinstance(strategy, Family),
-            self.task(job.seed),
-            adapt(net, SHAPE, multiple=2, least=0.125),
-        )
+        alone, task = isinstance(strategy, Family), self.task(job.seed)
+        space = adapt(net, SHAPE, multiple=2, least=0.125)
         about: dict[str, Any] = {"batch": self.setting.batch, "seed": job.seed, "weights": rule}
         result = search(
             space,
