@@ -9,8 +9,9 @@ method has a row of lengths, so that its points make a curve. Jobs are done once
 resumes them with the same command. What is done lies in OUT/NETWORK-SEED/JOB.json; the points and, for each budget, the
 methods' accuracies between two points at 0.3, 0.9 and 3 trainings are printed at the end and lie in OUT/summary.json.
 
-uniform, magnitude: without a search; the leading channels are inherited, and trained. uniform scales widths, uniform-both
-numbers of blocks, too, and uniform-depth these alone, inside a latency: there narrow blocks cost nearly what wide ones do.
+uniform, magnitude: without a search; the leading channels are inherited, and trained. uniform scales widths,
+uniform-both numbers of blocks, too, and uniform-depth these alone: inside a latency, where narrow blocks cost nearly
+what wide ones do.
 The strategies: `search(..., finish=...)`, one schedule over search and training.
 `--only` does jobs with it in NETWORK-SEED/METHOD-BUDGET-EPOCHS; `--quick` is a small part, to see that it runs.
 """
