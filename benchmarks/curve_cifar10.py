@@ -10,8 +10,8 @@ resumes them with the same command. What is done lies in OUT/NETWORK-SEED/JOB.js
 methods' accuracies between two points at 0.3, 0.9 and 3 trainings are printed at the end and lie in OUT/summary.json.
 
 uniform, magnitude: without a search; the leading channels are inherited, and trained. uniform scales widths,
-uniform-both numbers of blocks, too, and uniform-depth these alone: inside a latency, where narrow blocks cost nearly
-what wide ones do.
+uniform-both numbers of blocks, too, and uniform-depth these first: inside a latency narrow blocks cost nearly what wide
+ones do.
 The strategies: `search(..., finish=...)`, one schedule over search and training.
 `--only` does jobs with it in NETWORK-SEED/METHOD-BUDGET-EPOCHS; `--quick` is a small part, to see that it runs.
 """
@@ -84,7 +84,7 @@ SEARCHED: tuple[tuple[int, int], ...] = ((1, 1), (1, 5), (3, 14))
 METHODS: dict[str, tuple[OneShot | Family, tuple[tuple[int, int], ...]]] = {
     "uniform": (Uniform(), ALONE),
     "uniform-both": (Uniform(depth=True), ALONE),
-    "uniform-depth": (Uniform(widths=False, depth=True), ALONE),
+    "uniform-depth": (Uniform(depth_first=True), ALONE),
     "magnitude": (Magnitude(), ALONE),
     "fbnetv2": (FBNetV2(), SEARCHED),
     "nes": (NES(), SEARCHED),
@@ -92,8 +92,8 @@ METHODS: dict[str, tuple[OneShot | Family, tuple[tuple[int, int], ...]]] = {
 }
 """Method -> how it chooses, and for how many epochs of search and of training, the shortest first."""
 
-ONLY = {"uniform": "macs", "uniform-depth": "latency_ms"}
-"""Method -> the cost that it can keep inside these budgets."""
+ONLY = {"uniform": "macs"}
+"""Method -> the cost of those of these budgets that it can keep."""
 
 
 @dataclass(frozen=True)

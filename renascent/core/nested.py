@@ -1,6 +1,7 @@
 """Rows of networks, each one step of one decision larger than the one before, by where each decision takes a step."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,19 +36,28 @@ def nested(space: Space, start: Arch, steps: Mapping[str, NDArray[np.float64]]) 
 
 
 def uniform_rows(
-    space: Space, reference: Arch, *, widths: bool = True, depth: bool = False, resolution: bool = False
+    space: Space, reference: Arch, *, depth: bool = False, resolution: bool = False, depth_first: bool = False
 ) -> NDArray[np.int64]:
-    """Return every network that one factor of the reference's sizes gives, as `nested` does.
+    """Return every network that one factor of the reference's widths gives, as `nested` does.
 
     Each size is the option nearest to the reference's times the factor; where it lies in the middle of two, the first
     ones have the larger and the rest the smaller, in every share.
-    widths, depth, resolution: whether channels, numbers of blocks and the size of the input are scaled.
+    depth: scale the numbers of blocks, too.  resolution: scale the size of the input, too.
+    depth_first: scale the numbers of blocks alone, and the rest only in networks that have the fewest.
     """
+    depths = {name for name in space.decisions if is_depth(name)}
+    kept = set() if resolution else ONE_HOT_DECISIONS
+    if not depth_first:
+        return _scaled(space, reference, kept if depth else kept | depths)
+    narrow = _scaled(space, reference, kept | depths)
+    narrow = narrow[(narrow < space.indices(reference)).any(1)]
+    narrow[:, [place for place, name in enumerate(space.decisions) if name in depths]] = 0
+    return np.concatenate([narrow, _scaled(space, reference, set(space.decisions) - depths)])
 
-    def moves(name: str) -> bool:
-        return resolution if name in ONE_HOT_DECISIONS else depth if is_depth(name) else widths
 
-    moved = [name for name in space.decisions if moves(name)]
+def _scaled(space: Space, reference: Arch, kept: AbstractSet[str]) -> NDArray[np.int64]:
+    """Return the networks that one factor of all but some sizes of the reference gives."""
+    moved = [name for name in space.decisions if name not in kept]
     return nested(space, reference, {name: middles(space, name) / float(str(reference[name])) for name in moved})
 
 

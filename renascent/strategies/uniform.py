@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from renascent.core.decisions import is_depth
 from renascent.core.errors import UserError
 from renascent.core.fields import settings
 from renascent.core.nested import uniform_rows
@@ -11,32 +12,31 @@ from renascent.core.protocols import Setup
 
 @settings
 class Uniform:
-    """Scale all widths, or depths, by one factor, the largest that the budget allows. No search.
+    """Scale all widths by one factor, the largest that the budget allows. No search.
 
     Each size is the option nearest to the reference's times the factor. Sizes in the middle of two options round up one
     after another, the first of the network first, as far as the budget goes. Which factors matter is computed, not
     sampled: the row holds every network that one factor can give.
 
     Args:
-        widths: scale the widths.
-        depth: scale the numbers of blocks.
-        resolution: scale the size of the input.
+        depth: scale the numbers of blocks, too.
+        resolution: scale the size of the input, too.
+        depth_first: scale the numbers of blocks alone, and the rest only where the fewest are too many: inside a
+            latency narrow blocks cost nearly what wide ones do.
 
     References:
         The width multiplier of Howard et al., MobileNets, 2017, arXiv:1704.04861, Sec. 3.3; one factor for widths,
         depths and resolution: Tan and Le, EfficientNet, ICML 2019, arXiv:1905.11946, Sec. 3.2.
     """
 
-    widths: bool = True
     depth: bool = False
     resolution: bool = False
+    depth_first: bool = False
 
     def family(self, setup: Setup) -> NDArray[np.int64]:
         if setup.reference is None:
             raise UserError(f"space '{setup.space.name}' has no reference network to be scaled: search it")
-        scaled = {"widths": self.widths, "depth": self.depth, "resolution": self.resolution}
-        rows = uniform_rows(setup.space, setup.reference, **scaled)
-        if len(rows) == 1:
-            named = ", ".join(name for name, moved in scaled.items() if moved) or "none of widths, depth, resolution"
-            raise UserError(f"uniform would scale {named}, and space '{setup.space.name}' decides none of that")
-        return rows
+        if self.depth_first and not any(map(is_depth, setup.space.decisions)):
+            raise UserError(f"space '{setup.space.name}' decides no depth: leave depth_first out")
+        how = {"depth": self.depth, "resolution": self.resolution, "depth_first": self.depth_first}
+        return uniform_rows(setup.space, setup.reference, **how)

@@ -40,6 +40,14 @@ def row_of(space, values):
     return tuple(space.options(name).index(values[name]) for name in space.decisions)
 
 
+def factored(space, reference, kept, most=850):
+    """Return the networks that factors k / 499 of the reference's sizes give, but for those that are kept."""
+    return [
+        row_of(space, {n: v if n in kept else near(space.options(n), v * k, 499) for n, v in reference.items()})
+        for k in range(1, most, 7)
+    ]
+
+
 def check_largest(config, every, rows):
     """Hold what is taken to all networks of its kind: it is inside, and none of them that is inside is larger."""
     space = config.space
@@ -57,31 +65,33 @@ def check_largest(config, every, rows):
         assert (inside <= mine).all(), budget
 
 
-MOVED = [
-    *((name, ("widths",)) for name in SPACES),
-    *(
-        ("mobilenet", moved)
-        for moved in (("widths", "depth", "resolution"), ("depth",), ("resolution",), ("depth", "resolution"))
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "moved"), MOVED)
+@pytest.mark.parametrize(("name", "moved"), [*((name, ()) for name in SPACES), ("mobilenet", ("depth", "resolution"))])
 def test_uniform_takes_the_largest_network_that_one_factor_gives(name, moved):
-    config, of = SPACES[name], 499
+    config = SPACES[name]
     space, reference = config.space, config.reference
-    kinds = {
-        n: "depth" if n.startswith("depth") else "resolution" if n == "resolution" else "widths" for n in reference
-    }
-    kept = {n for n, kind in kinds.items() if kind not in moved}
-    every = [
-        row_of(space, {n: v if n in kept else near(space.options(n), v * k, of) for n, v in reference.items()})
-        for k in range(1, 850, 7)
-    ]
-    rows = Uniform(**{kind: kind in moved for kind in ("widths", "depth", "resolution")}).family(setup(config))
-    assert (rows[:, [n in kept for n in reference]] == space.indices(reference)[[n in kept for n in reference]]).all()
+    kept = {n for n in space.decisions if n.startswith("depth") or n == "resolution"} if not moved else set()
+    every = factored(space, reference, kept)
+    rows = Uniform(**dict.fromkeys(moved, True)).family(setup(config))
     assert set(every) <= set(map(tuple, rows.tolist()))
     check_largest(config, [*every, *map(tuple, rows.tolist())], rows)
+
+
+@pytest.mark.parametrize("resolution", [False, True])
+@pytest.mark.parametrize("name", ["resnet", "mobilenet"])
+def test_depth_first_takes_the_fewest_blocks_before_it_narrows_any(name, resolution):
+    config = SPACES[name]
+    space, reference = config.space, config.reference
+    depths = [n for n in space.decisions if n.startswith("depth")]
+    fewest = {**reference, **{n: space.options(n)[0] for n in depths}}
+    narrow = factored(space, fewest, {*depths, *(() if resolution else ("resolution",))}, most=499)
+    deep = factored(space, reference, set(space.decisions) - set(depths))
+    rows = Uniform(depth_first=True, resolution=resolution).family(setup(config))
+    assert {*narrow, *deep} <= set(map(tuple, rows.tolist()))
+    assert (np.diff(rows, axis=0).sum(axis=1) == 1).all() and (np.diff(rows, axis=0) >= 0).all()
+    assert (rows[-1] == space.indices(reference)).all() or name == "mobilenet"
+    check_largest(config, [*narrow, *deep, *map(tuple, rows.tolist())], rows)
+    with pytest.raises(UserError, match="decides no depth: leave depth_first out"):
+        Uniform(depth_first=True).family(setup(SPACES["wider"]))
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -97,15 +107,6 @@ def test_uniform_gives_only_what_one_factor_gives_but_for_sizes_in_the_middle_of
             most = Fraction(options[k] + options[k + 1], 2) if k + 1 < len(options) else 10**9
             factors.append((least / Fraction(reference[width]), most / Fraction(reference[width])))
         assert max(least for least, _ in factors) <= min(most for _, most in factors), row
-
-
-def test_uniform_that_would_scale_nothing_is_refused():
-    space = Space({name: Integer((2, 4)) for name in ("first", "second")})
-    given = Setup(None, None, space, reference=space.arch({"first": 4, "second": 4}))
-    with pytest.raises(UserError, match="would scale none of widths, depth, resolution, and space"):
-        Uniform(widths=False).family(given)
-    with pytest.raises(UserError, match=r"would scale depth, resolution, and space '.*' decides none of that"):
-        Uniform(widths=False, depth=True, resolution=True).family(given)
 
 
 def test_sizes_that_round_up_at_one_factor_do_so_one_after_another_and_use_the_budget():
