@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from renascent.core.bounds import LATENCY
+from renascent.core.decisions import is_depth
 from renascent.core.errors import BudgetError, UserError
 from renascent.core.names import name_of
 from renascent.core.nested import uniform_rows
@@ -20,7 +22,9 @@ from renascent.costs.scaling import is_size_space
 from renascent.experiment.defaults import default_strategy
 from renascent.experiment.precision import has_depthwise
 from renascent.nets import RECORDED
+from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.strategies import FAMILIES, NAMED
+from renascent.strategies.uniform import Uniform
 
 DRAWS = 1000
 """Architectures drawn evenly, over which multiply-accumulates are averaged."""
@@ -56,20 +60,44 @@ CELL_STEPS: Mapping[str, Steps] = {
 
 
 class Compared(NamedTuple):
-    """A search beside uniform scaling, measured. share: of the reference's cost.  accuracies in percent."""
+    """A search beside scaling without one, measured. share: of the reference's cost.  accuracies in percent."""
 
     cost: str
     share: float
     searched: float
-    uniform: float
+    scaled: float
 
 
-PLAIN = (Compared("the MACs", 0.25, 80.6, 80.4), Compared("the MACs", 0.1, 77.2, 77.7))
-"""ResNet-20 on CIFAR-10, one seed: an epoch of FBNet-V2 and 5 of training, 1.1 trainings of the given network, beside 6
-epochs of the uniformly scaled one, 0.7 and 0.8. `The curve` in benchmarks/results, as the next."""
+class Measured(NamedTuple):
+    """What was measured on one kind of network. of: which, and how many seeds.  how, flag: it was scaled."""
 
-MOBILE = (Compared("the MACs", 0.1, 69.0, 64.1),)
-"""MobileNet-V2 on CIFAR-10, two seeds: the same, 0.8 trainings beside 0.7."""
+    of: str
+    how: str
+    flag: str
+    cases: tuple[Compared, ...]
+
+
+PLAIN = Measured(
+    "ResNet-20 (one seed)",
+    "widths and depths scaled by one factor",
+    "--depth",
+    (Compared("the MACs", 0.25, 80.6, 80.2), Compared("the MACs", 0.1, 77.2, 78.2)),
+)
+"""On CIFAR-10: an epoch of FBNet-V2 and 5 of training, 1.1 trainings of the given network, beside 6 epochs of what was
+scaled, 0.6 to 0.8. `The curve` in benchmarks/results, as the next."""
+
+MOBILE = Measured(
+    "MobileNet-V2 (two seeds)",
+    "blocks left out, then widths scaled",
+    "--depth-first",
+    (Compared("the MACs", 0.1, 69.0, 67.6),),
+)
+"""The same, 0.8 trainings beside 0.6."""
+
+TIMED = Measured(
+    "MobileNet-V2 (one seed)", "blocks left out", "--depth-first", (Compared("the latency", 0.5, 74.5, 74.8),)
+)
+"""The same, 1.0 trainings beside 0.9."""
 
 
 def forecast(
@@ -85,7 +113,7 @@ def forecast(
     work = _work(space, name, getattr(strategy, "arch_every", None), shape, task.classes)
     lines = [f"{name} will take {counted(steps, 'step')} of {batch} images{work}"]
     if goals and is_size_space(space):
-        lines.append(_advice(space, task.channels, task.classes))
+        lines.append(_advice(space, task.channels, task.classes, timed=any(goal.name == LATENCY for goal in goals)))
     return "\n".join(lines)
 
 
@@ -94,20 +122,30 @@ def shrinking(
 ) -> tuple[OneShot | Family, str]:
     """Return what makes a network smaller where no strategy is named, and why, in a line, where nothing is searched.
 
-    Uniform scaling of widths where no search was measured to do better at equal time: without depthwise convolutions,
-    and inside a budget of counted costs that narrower layers keep. Else the default for sizes.
+    Uniform scaling where no search was measured to do better at equal time: inside a latency, blocks first; else of
+    widths and depths, where there are no depthwise convolutions and the budget can be kept so. Else the default for
+    sizes.
     shape: (channels, h, w) of the data.
     """
     search, limits = default_strategy(space), Budget.parse(budget) if budget else None
-    if limits is None or limits.timed or space.reference is None or _is_mobile(space, shape[0], classes):
+    reference = space.reference
+    deep = any(map(is_depth, space.space.decisions))
+    if limits is None or reference is None:
         return search, ""
+    if limits.timed and deep:
+        return Uniform(depth_first=True, resolution=RESOLUTION in space.space.decisions), _unsearched(TIMED, search)
+    if limits.timed or _is_mobile(space, shape[0], classes):
+        return search, ""
+    strategy = Uniform(depth=True)
     try:
-        rows = uniform_rows(space.space, space.reference)
-        largest(space.space, limits.goals(space, shape, classes), rows)
+        largest(space.space, limits.goals(space, shape, classes), uniform_rows(space.space, reference, depth=True))
     except BudgetError:
         return search, ""
-    name = name_of(search, NAMED)
-    return NAMED["uniform"](), f"nothing is searched: {_measured(mobile=False)}; --strategy {name} searches"
+    return strategy, _unsearched(PLAIN, search)
+
+
+def _unsearched(measured: Measured, search: OneShot) -> str:
+    return f"nothing is searched: {_told(measured)}; --strategy {name_of(search, NAMED)} searches"
 
 
 def outlook(space: SpaceConfig, strategy: str, shape: tuple[int, int, int], classes: int) -> list[str]:
@@ -174,17 +212,15 @@ def _drawn(space: SpaceConfig, of: str) -> NDArray[np.int64]:
     return np.maximum(rows, uniform(space.space, rng, DRAWS)) if of == LARGER else rows
 
 
-def _advice(space: SpaceConfig, channels: int, classes: int) -> str:
-    """Say what was measured of searches beside uniform scaling, of networks like the reference."""
-    mobile = _is_mobile(space, channels, classes)
-    return _measured(mobile) + ("" if mobile else "; --strategy uniform takes seconds, and may do as well")
+def _advice(space: SpaceConfig, channels: int, classes: int, *, timed: bool = False) -> str:
+    """Say what was measured of searches beside scaling, of networks like the reference. timed: inside a latency."""
+    measured = TIMED if timed else MOBILE if _is_mobile(space, channels, classes) else PLAIN
+    return f"{_told(measured)}; --strategy uniform {measured.flag} does that in seconds"
 
 
-def _measured(mobile: bool) -> str:
-    """Say what searches beside uniform scaling gave. mobile: of networks with depthwise convolutions."""
-    of, cases = ("MobileNet-V2 (two seeds)", MOBILE) if mobile else ("ResNet-20 (one seed)", PLAIN)
-    told = (f"{c.searched:g} % beside {c.uniform:g} % at {100 * c.share:g} % of {c.cost}" for c in cases)
-    return f"measured on {of}, search beside uniform scaling that took less time: {', '.join(told)}"
+def _told(measured: Measured) -> str:
+    told = (f"{c.searched:g} % beside {c.scaled:g} % at {100 * c.share:g} % of {c.cost}" for c in measured.cases)
+    return f"measured on {measured.of}, search beside {measured.how}, in less time: {', '.join(told)}"
 
 
 def _is_mobile(space: SpaceConfig, channels: int, classes: int) -> bool:

@@ -41,7 +41,7 @@ def uniform_table(result: Record) -> list[str]:
 def uniform_origin(result: Record) -> str:
     """Say in one line what was scaled; nothing where there is no such network."""
     held = result.about.uniform
-    return f"uniform: {_scaled(result, held.arch)} of the reference times one factor" if held else ""
+    return f"uniform: {_scaled(result, held.arch)} of the reference, scaled without a search" if held else ""
 
 
 def uniform_score(result: Record, training: Training, split: str) -> str:
@@ -51,7 +51,7 @@ def uniform_score(result: Record, training: Training, split: str) -> str:
         return ""
     other, own = beside.scores[split], training.scores[split]
     start = "" if beside.init == training.init else f", but {STARTS[beside.init]}"
-    how = f"{_scaled(result, beside.arch)} times one factor, trained identically{start}"
+    how = f"{_scaled(result, beside.arch)} scaled, trained identically{start}"
     return f"{100 * other:.2f} % ({how}; the result is {100 * (own - other):+.2f} points from it)"
 
 

@@ -17,12 +17,11 @@ from renascent.nets.sizes.resolution import RESOLUTION, input_shape
 from renascent.results.facts import Scaled
 
 WAYS: tuple[Mapping[str, bool], ...] = (
-    {},
     {"depth": True},
     {"depth": True, "resolution": True},
     {"depth_first": True},
 )
-"""What is scaled: the widths, with them depths, with both the resolution; depths, and then the widths."""
+"""What is scaled: widths and depths, with them the resolution; depths, and then the widths."""
 
 MORE = 2
 """Another way is the baseline where it keeps so many times the multiply-accumulates: what bounds latency is often the
@@ -30,9 +29,9 @@ number of layers, of which narrow ones are as many."""
 
 
 def uniform_within(space: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int) -> Arch | None:
-    """Return the reference scaled by one factor, the largest inside a budget: its widths, or more where that is more.
+    """Return the reference scaled by one factor, the largest inside a budget.
 
-    Depths, and then the resolution, are scaled too, or depths first, where widths alone cannot keep the budget or leave
+    Its widths and depths are scaled; the resolution, too, or depths first, where these cannot keep the budget or leave
     less than half of the multiply-accumulates that another way would.
     shape: (channels, h, w) of the data.  None where a space is not all sizes, or no such network is inside.
     """

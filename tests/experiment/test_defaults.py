@@ -14,15 +14,16 @@ import renascent as rn
 from renascent.cli.commands import search as command
 from renascent.core.files import read_json
 from renascent.core.names import name_of
+from renascent.core.protocols import Goal
 from renascent.core.thin import has_subsets
 from renascent.experiment.defaults import SUBSETS, default_strategy, named_default
-from renascent.experiment.forecast import CELL_STEPS, MOBILE, PLAIN, STEPS, forecast, shrinking, trainings
+from renascent.experiment.forecast import CELL_STEPS, MOBILE, PLAIN, STEPS, TIMED, forecast, shrinking, trainings
 from renascent.nets import SPACES
 from renascent.nets.sizes.mobile_v2 import MobileNetV2
 from renascent.strategies import STRATEGIES
 
 SHAPE, CLASSES = (1, 8, 8), 10
-SMALL = rn.ResNetCifar(layers_count=8)
+SMALL, MOBILE_NET = rn.ResNetCifar(layers_count=8), MobileNetV2(small=True, width=0.1, lowest=16)
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
@@ -57,11 +58,14 @@ def test_what_is_said_was_measured() -> None:
     rows = [
         row for row in read_json(RESULTS / "2026-11-29-curve-cifar10.json")["rows"] if row["code"] == "as committed"
     ]
-    for network, seeds, cases in (("resnet20", (0,), PLAIN), ("mobilenet-v2", (0, 1), MOBILE)):
-        for case in cases:
-            assert case.cost == "the MACs"
-            for method, trained, told in (("fbnetv2", 5, case.searched), ("uniform", 6, case.uniform)):
-                wanted = (network, f"macs<={case.share}x", method, trained)
+    about = ((PLAIN, "uniform-both"), (MOBILE, "uniform-depth"), (TIMED, "uniform-depth"))
+    for measured, how in about:
+        network = {"ResNet-20": "resnet20", "MobileNet-V2": "mobilenet-v2"}[measured.of.partition(" ")[0]]
+        seeds = range({"one seed": 1, "two seeds": 2}[measured.of.partition("(")[2].strip(")")])
+        for case in measured.cases:
+            cost = {"the MACs": "macs", "the latency": "latency_ms"}[case.cost]
+            for method, trained, told in (("fbnetv2", 5, case.searched), (how, 6, case.scaled)):
+                wanted = (network, f"{cost}<={case.share}x", method, trained)
                 keys = ("network", "budget", "method", "trained")
                 mine = {row["seed"]: row["test"] for row in rows if tuple(row[key] for key in keys) == wanted}
                 assert round(100 * statistics.mean(mine[seed] for seed in seeds), 1) == told
@@ -98,23 +102,26 @@ def test_the_cost_of_a_search_is_that_of_its_steps_times_what_it_draws() -> None
 
 
 @pytest.mark.parametrize(
-    ("space", "budget", "kind"),
+    ("space", "budget", "expected"),
     [
-        (SMALL, "macs<=0.5x", rn.Uniform),
-        (SMALL, "macs<=0.5x,params<=0.5x", rn.Uniform),
-        (SMALL, None, rn.FBNetV2),
-        (SMALL, "latency_ms<=0.5x", rn.FBNetV2),
-        (SMALL, "macs<=0.5x,latency_ms<=0.5x", rn.FBNetV2),
-        (SMALL, "macs<=0.001x", rn.FBNetV2),  # narrower than widths can be
-        (MobileNetV2(small=True, width=0.1), "macs<=0.5x", rn.FBNetV2),
+        (SMALL, "macs<=0.5x", rn.Uniform(depth=True)),
+        (SMALL, "macs<=0.5x,params<=0.5x", rn.Uniform(depth=True)),
+        (SMALL, None, rn.FBNetV2()),
+        (SMALL, "latency_ms<=0.5x", rn.Uniform(depth_first=True)),
+        (SMALL, "macs<=0.5x,latency_ms<=0.5x", rn.Uniform(depth_first=True)),
+        (rn.ResNetCifar(layers_count=8, depths=False), "latency_ms<=0.5x", rn.FBNetV2()),
+        (SMALL, "macs<=0.0001x", rn.FBNetV2()),  # narrower and less deep than anything there is
+        (MOBILE_NET, "macs<=0.5x", rn.FBNetV2()),
+        (MOBILE_NET, "latency_ms<=0.5x", rn.Uniform(depth_first=True, resolution=True)),
     ],
 )
 def test_uniform_scaling_shrinks_where_no_search_was_measured_to_do_better(
-    space: rn.ResNetCifar, budget: str | None, kind: type
+    space: rn.ResNetCifar, budget: str | None, expected: object
 ) -> None:
     strategy, why = shrinking(space, budget, SHAPE, CLASSES)
-    assert strategy == kind()
-    assert bool(why) == (kind is rn.Uniform)
+    assert strategy == expected
+    assert why.startswith("nothing is searched: measured on") == isinstance(expected, rn.Uniform)
+    assert why.endswith("; --strategy fbnetv2 searches") == bool(why)
 
 
 def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring: None) -> None:
@@ -125,14 +132,23 @@ def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring
     first, second = heard[1]["text"].splitlines()
     assert first.startswith("fbnetv2 will take 1 step of 16 images; a network drawn evenly has ")
     assert first.endswith("by its measured steps about 1.2 times a training of the reference for as many epochs")
-    assert (
-        second.startswith("measured on ResNet-20 (one seed)") and "80.6 % beside 80.4 % at 25 % of the MACs" in second
+    case = PLAIN.cases[0]
+    assert second.startswith("measured on ResNet-20 (one seed), search beside widths and depths scaled by one factor")
+    assert f"{case.searched:g} % beside {case.scaled:g} % at 25 % of the MACs" in second
+    assert second.endswith("; --strategy uniform --depth does that in seconds")
+    goals = tuple(
+        Goal(name, 1.0, lambda gates: torch.zeros(()), lambda rows: rows.sum(1)) for name in ("macs", "latency_ms")
     )
-    goals = rn.Budget.parse("macs<=0.4x").goals(SMALL, SHAPE, CLASSES) if hasattr(rn, "Budget") else (object(),)
-    assert forecast(SMALL, rn.Uniform(), task, 0, 16, goals) == ""  # type: ignore[arg-type]
+    assert forecast(SMALL, rn.Uniform(), task, 0, 16, goals) == ""
     parts = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 16, 1), nn.ReLU()
     torch.manual_seed(0)
     net = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
-    told = forecast(rn.adapt(net, SHAPE), rn.NES(), task, 3, 16, goals)
+    told = forecast(rn.adapt(net, SHAPE), rn.NES(), task, 3, 16, goals[:1])
     assert "nes will take 3 steps of 16 images; a network drawn evenly has" in told and "by its measured" not in told
-    assert "MobileNet-V2 (two seeds), search beside uniform scaling that took less time: 69 % beside 64.1 %" in told
+    told = told.splitlines()[1]
+    assert told.startswith(
+        "measured on MobileNet-V2 (two seeds), search beside blocks left out, then widths scaled, in"
+    )
+    assert told.endswith("at 10 % of the MACs; --strategy uniform --depth-first does that in seconds")
+    told = forecast(SMALL, rn.NES(), task, 3, 16, goals).splitlines()[1]
+    assert "of the latency; --strategy uniform --depth-first does that in seconds" in told

@@ -180,7 +180,7 @@ def test_a_model_without_depthwise_convolutions_is_scaled_unless_a_search_is_ask
     assert done.facts["strategy"] == "uniform" and done.facts["folder"] == "runs/shrink-uniform-digits-0"
     assert len(dry) == 1 and dry[0].startswith("nothing is searched: measured on ResNet-20") and dry[0] in done.err
     assert say(f"{line} --resume --json").facts["arch"] == done.facts["arch"]
-    assert done.facts["arch"] == say(f"{line} --strategy uniform --out named --json").facts["arch"]
+    assert done.facts["arch"] == say(f"{line} --strategy uniform --depth --out named --json").facts["arch"]
 
 
 @pytest.mark.parametrize(
