@@ -252,18 +252,25 @@ def compared(points: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def draw(points: list[dict[str, Any]], path: Path) -> None:
-    """Draw a panel for each network and budget, a curve in it for each method."""
+    """Draw a panel for each network and budget, a curve in it for each method: means of the seeds there are."""
     from matplotlib import pyplot
 
     panels = list(dict.fromkeys((p["network"], p["budget"]) for p in points))
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(4 * len(panels), 3.2), squeeze=False, layout="constrained")
+    methods = [method for method in METHODS if any(p["method"] == method for p in points)]
+    pyplot.rcParams["svg.fonttype"] = "none"
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(3.6 * len(panels), 3.6), squeeze=False, layout="constrained"
+    )
     for ax, panel in zip(axes[0], panels, strict=True):
-        for method in METHODS:
+        for method in methods:
             mine = [p for p in points if (p["network"], p["budget"], p["method"]) == (*panel, method)]
             mine.sort(key=lambda p: p["trainings"])
             ax.plot([p["trainings"] for p in mine], [100 * p["test"] for p in mine], marker="o", label=method)
-        ax.set(xscale="log", title=", ".join(panel), xlabel="trainings of the given network", ylabel="test accuracy, %")
-    axes[0][0].legend()
+        ax.set(xscale="log", xlim=(0.2, 4.0), title=", ".join(panel), xlabel="trainings of the given network")
+        ax.set_xticks(AT, [f"{at:g}" for at in AT])
+        ax.minorticks_off()
+    axes[0][0].set_ylabel("test accuracy, %")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(methods))
     figure.savefig(path)
 
 
