@@ -78,10 +78,10 @@ class Measured(NamedTuple):
 
 
 PLAIN = Measured(
-    "ResNet-20 (one seed)",
+    "ResNet-20 (two seeds)",
     "widths and depths scaled by one factor",
     "--depth",
-    (Compared("the MACs", 0.25, 80.6, 80.2), Compared("the MACs", 0.1, 77.2, 78.2)),
+    (Compared("the MACs", 0.25, 81.3, 80.9), Compared("the MACs", 0.1, 76.6, 78.6)),
 )
 """On CIFAR-10: an epoch of FBNet-V2 and 5 of training, 1.1 trainings of the given network, beside 6 epochs of what was
 scaled, 0.6 to 0.8. `The curve` in benchmarks/results, as the next."""
@@ -95,9 +95,9 @@ MOBILE = Measured(
 """The same, 0.8 trainings beside 0.6."""
 
 TIMED = Measured(
-    "MobileNet-V2 (one seed)", "blocks left out", "--depth-first", (Compared("the latency", 0.5, 74.5, 74.8),)
+    "MobileNet-V2 (two seeds)", "blocks left out", "--depth-first", (Compared("the latency", 0.5, 73.4, 73.8),)
 )
-"""The same, 1.0 trainings beside 0.9."""
+"""The same, 1.0 trainings beside 0.8."""
 
 
 def forecast(

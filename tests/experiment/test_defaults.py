@@ -133,7 +133,7 @@ def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring
     assert first.startswith("fbnetv2 will take 1 step of 16 images; a network drawn evenly has ")
     assert first.endswith("by its measured steps about 1.2 times a training of the reference for as many epochs")
     case = PLAIN.cases[0]
-    assert second.startswith("measured on ResNet-20 (one seed), search beside widths and depths scaled by one factor")
+    assert second.startswith("measured on ResNet-20 (two seeds), search beside widths and depths scaled by one factor")
     assert f"{case.searched:g} % beside {case.scaled:g} % at 25 % of the MACs" in second
     assert second.endswith("; --strategy uniform --depth does that in seconds")
     goals = tuple(
