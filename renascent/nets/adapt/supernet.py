@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,11 +76,13 @@ class AdaptedNet(Supernet):
             x = resize(x, active[0])
         change = self.plan.change(self._widest(gates))
         with autocast_as(x.device, None):
-            there = self._there(gates, change)
-        shapes = {name: tuple(part.shape) for name, part in there.items()}
+            parts = self._parts(gates, change)
+        shapes = {name: tuple(parts[id(t)].shape) for name, t in self._held() if id(t) in parts}
         values = [*settings(self._modules_of_model, self.plan.axes, shapes, change), *self._batch_statistics()]
         with unfused(), changed(values), contextlib.ExitStack() as hooks:
             self._mix_depths(gates, hooks)
+            # blocks are left out by now, under all of their names
+            there = {name: parts[id(t)] for name, t in _weights(self.model.named_modules()) if id(t) in parts}
             with failing("the model fails while it is searched ({}): try it on such data first"):
                 return functional_call(self.model, there, (x,), tie_weights=False)  # type: ignore[no-any-return]
 
@@ -117,33 +119,16 @@ class AdaptedNet(Supernet):
         sizes = tuple(option // scale for option in self._active(gates, name))
         return (stretched_sum if gate.blend == "interpolate" else mask_sum)(sizes, gate.opened, width)
 
-    def _held(self, without: Sequence[str] = ()) -> Iterator[tuple[str, Tensor]]:
-        """Give every weight of every module: tied ones by each name, no module by a second one. without: these blocks.
+    def _held(self) -> Iterator[tuple[str, Tensor]]:
+        """Give every weight of the whole model, as `_weights` does."""
+        return _weights(self._modules_of_model.items())
 
-        Put in its place twice, a weight would not be given back.
-        """
-        left_out, seen = tuple(f"{block}." for block in without), set[nn.Module]()
-        for owner, module in self._modules_of_model.items():
-            if module in seen or f"{owner}.".startswith(left_out):
-                continue
-            seen.add(module)
-            for leaf, tensor in [*module._parameters.items(), *module._buffers.items()]:
-                if tensor is not None:
-                    yield f"{owner}.{leaf}" if owner else leaf, tensor
-
-    def _there(self, gates: Gates, change: Change) -> dict[str, Tensor]:
-        """Return what is kept of every weight, by each of its names; of those that read a mixed group, mixed.
-
-        Of a tied weight only its first name has axes, which may be that of a block left out.
-        """
+    def _parts(self, gates: Gates, change: Change) -> dict[int, Tensor]:
+        """Return what is kept of every weight, by its identity; of those that read a mixed group, mixed."""
         found = {group: self._mixing(gates, name, change.sizes[group]) for name, group in self.plan.widths.items()}
         mixed = {group: mix for group, mix in found.items() if mix is not None}
-        there = list(self._held([block for _, block in change.dropped]))
-        wanted, parts = {id(tensor) for _, tensor in there}, dict[int, Tensor]()
-        for name, tensor in self._held():
-            if name in self.plan.axes and id(tensor) in wanted:
-                parts[id(tensor)] = self._part(tensor, self.plan.axes[name], change, mixed)
-        return {name: parts[id(tensor)] for name, tensor in there if id(tensor) in parts}
+        axes = self.plan.axes
+        return {id(t): self._part(t, axes[name], change, mixed) for name, t in self._held() if name in axes}
 
     def _part(self, tensor: Tensor, axes: Mapping[int, Axis], change: Change, mixed: Mapping[int, Tensor]) -> Tensor:
         part = cropped(tensor, axes, change.sizes)
@@ -168,6 +153,21 @@ class AdaptedNet(Supernet):
                 blocks = [self.model.get_submodule(block) for block in run.blocks[: max(active)]]
                 for hook in _depth_hooks(blocks, active, gates[name].opened):
                     hooks.enter_context(hook)
+
+
+def _weights(modules: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, Tensor]]:
+    """Give every weight of some modules: tied ones by each name, no module by a second one.
+
+    Put in its place twice, a weight would not be given back.
+    """
+    seen = set[nn.Module]()
+    for owner, module in modules:
+        if module in seen:
+            continue
+        seen.add(module)
+        for leaf, tensor in [*module._parameters.items(), *module._buffers.items()]:
+            if tensor is not None:
+                yield f"{owner}.{leaf}" if owner else leaf, tensor
 
 
 def _depth_hooks(blocks: Sequence[nn.Module], active: tuple[int, ...], weight: Tensor) -> list[RemovableHandle]:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from renascent.core.errors import UserError
-from renascent.core.gates import soft
+from renascent.core.gates import one_hot, soft
 from renascent.costs import cost_of
 from renascent.experiment.search import search
 from renascent.loops.weightsfile import load_weights, save_weights
@@ -128,7 +128,38 @@ class InBlock(TiedToBlock):
         self.c = self.b[1].conv
 
 
-MODELS = (OwnTensors, Tied, Twice, ByName, Frozen, Grouped, Attention, TiedToBlock, InBlock)
+class BlocksTwice(Plain):
+    """The row of blocks has a second name."""
+
+    def __init__(self):
+        super().__init__()
+        inner = nn.Module()
+        inner.layers = nn.Sequential(Block(), Block(), Block())
+        self.inner = inner
+        self.b = inner.layers
+
+
+class NormInBlock(Plain):
+    """A normalisation that says its size itself is that of a block that can be left out."""
+
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(16, 16, 3, padding=1), nn.GroupNorm(16, 16)
+
+        def forward(self, x):
+            return x + self.norm(self.conv(x)).relu()
+
+    def __init__(self):
+        super().__init__()
+        self.b = nn.Sequential(self.Normed(), self.Normed())
+        self.norm = self.b[1].norm
+
+    def forward(self, x):
+        return self.fc(self.c(self.norm(self.b(self.a(x).relu())).relu()).mean((2, 3)))
+
+
+MODELS = (OwnTensors, Tied, Twice, ByName, Frozen, Grouped, Attention, TiedToBlock, InBlock, NormInBlock)
 
 
 @pytest.fixture(params=MODELS, ids=lambda kind: kind.__name__)
@@ -224,3 +255,11 @@ def test_a_whole_search_of_tied_weights_and_own_tensors_ends(tmp_path):
 def _padding(space):
     counts = [len(d.options) for d in space.space.decisions.values()]
     return torch.arange(4) >= torch.tensor(counts)[:, None]
+
+
+def test_blocks_that_have_a_second_name_are_left_out_under_both():
+    torch.manual_seed(0)
+    space, x = adapt(BlocksTwice(), SHAPE, multiple=4), torch.randn(4, *SHAPE)
+    net = space.supernet(SHAPE[0], 5)
+    for arch in some(space, 6):
+        torch.testing.assert_close(net(x, one_hot(space.space, arch)), net.extract(arch).train()(x))
