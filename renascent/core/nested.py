@@ -38,12 +38,13 @@ def nested(space: Space, start: Arch, steps: Mapping[str, NDArray[np.float64]]) 
 def uniform_rows(
     space: Space, reference: Arch, *, depth: bool = False, resolution: bool = False, depth_first: bool = False
 ) -> NDArray[np.int64]:
-    """Return every network that one factor of the reference's widths gives, as `nested` does.
+    """Return every network that one factor of the reference's sizes gives, as `nested` does.
 
     Each size is the option nearest to the reference's times the factor; where it lies in the middle of two, the first
     ones have the larger and the rest the smaller, in every share.
     depth: scale the numbers of blocks, too.  resolution: scale the size of the input, too.
-    depth_first: scale the numbers of blocks alone, and the rest only in networks that have the fewest.
+    depth_first: scale the numbers of blocks alone, by a factor of their own, and the rest only in networks that have
+    the fewest; `depth` says nothing then.
     """
     depths = {name for name in space.decisions if is_depth(name)}
     kept = set() if resolution else ONE_HOT_DECISIONS

@@ -29,10 +29,10 @@ number of layers, of which narrow ones are as many."""
 
 
 def uniform_within(space: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int) -> Arch | None:
-    """Return the reference scaled by one factor, the largest inside a budget.
+    """Return the scaled reference, the largest inside a budget.
 
-    Its widths and depths are scaled; the resolution, too, or depths first, where these cannot keep the budget or leave
-    less than half of the multiply-accumulates that another way would.
+    Its widths and depths are scaled by one factor; the resolution, too, or depths first, where these cannot keep the
+    budget or leave less than half of the multiply-accumulates that another way would.
     shape: (channels, h, w) of the data.  None where a space is not all sizes, or no such network is inside.
     """
     reference, inside = space.reference, list[Arch]()

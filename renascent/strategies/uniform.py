@@ -1,4 +1,4 @@
-"""Uniform scaling: every width of the reference network times one factor, and nothing is searched."""
+"""Uniform scaling: the sizes of the reference network times one factor, and nothing is searched."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ class Uniform:
     Args:
         depth: scale the numbers of blocks, too.
         resolution: scale the size of the input, too.
-        depth_first: scale the numbers of blocks alone, and the rest only where the fewest are too many: inside a
-            latency narrow blocks cost nearly what wide ones do.
+        depth_first: scale the numbers of blocks alone, by a factor of their own, and the rest only where the fewest are
+            too many; depth says nothing then. Inside a latency narrow blocks cost nearly what wide ones do.
 
     References:
         The width multiplier of Howard et al., MobileNets, 2017, arXiv:1704.04861, Sec. 3.3; one factor for widths,

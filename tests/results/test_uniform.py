@@ -75,6 +75,13 @@ def test_it_is_the_largest_of_all_factors_inside_the_budget(text: str) -> None:
     assert scaled_parts(SMALL, found) == "widths"
 
 
+def test_depths_are_scaled_with_the_widths_inside_a_counted_budget() -> None:
+    goals = Budget.parse("macs<=0.3x").goals(DEEP, SHAPE, CLASSES)
+    found = uniform_within(DEEP, goals, SHAPE, CLASSES)
+    assert found == by_hand(DEEP, goals, depths=True) != by_hand(DEEP, goals)
+    assert found is not None and scaled_parts(DEEP, found) == "widths and depths"
+
+
 def test_depths_are_scaled_where_that_leaves_more() -> None:
     """A cost of so much a block, and little for widths: narrow blocks cost what wide ones do."""
     names = list(DEEP.space.decisions)

@@ -26,9 +26,9 @@ ABOUT = f"""Make your own model smaller or faster: search its widths, its depth 
 The model is what a function of yours returns: any convolutional network or plain transformer, trained or not. A table
 says which of its layers can change, and why others cannot; `--dry-run` shows that table and stops.
 
-Strategies: {", ".join(STRATEGIES)}. Unless you name one: {DEFAULT}; but uniform with no flag of a search, such \
-as --epochs, inside a latency (--depth-first) and for a model without depthwise convolutions (--depth), since no \
-search was measured to do better there in the same time.
+Strategies: {", ".join(STRATEGIES)}. Unless you name one: {DEFAULT}; but uniform with a budget and no flag of a \
+search, such as --epochs: of widths and depths for a model without depthwise convolutions, and blocks first, where \
+some can be left out, inside a latency. No search was measured to do better there in the same time.
 
 Without a search, the largest model that a budget allows, in seconds: {", ".join(FAMILIES)}.
 
