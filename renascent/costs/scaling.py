@@ -1,20 +1,38 @@
-"""The reference network at other sizes: everything times one factor, or as much as a budget allows."""
+"""The reference network at other sizes: scaled without a search, as far as a budget allows."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from renascent.core.decisions import is_depth
+from renascent.core.errors import BudgetError, UserError
+from renascent.core.nested import uniform_rows
 from renascent.core.protocols import Goal, SpaceConfig
-from renascent.core.space import Arch, Integer, Space
-from renascent.core.within import cheapest
+from renascent.core.space import Arch, Integer
+from renascent.core.within import largest
+from renascent.costs.counts import cost_of
 from renascent.nets.sizes.resolution import RESOLUTION
 
-FACTORS = np.linspace(0.02, 2.0, 199)
-"""Factors by which the reference's sizes are scaled."""
+WAYS: tuple[Mapping[str, bool], ...] = (
+    {"depth": True},
+    {"depth": True, "resolution": True},
+    {"depth_first": True},
+)
+"""What is scaled: widths and depths, with them the resolution; depths, and then the widths."""
 
-Exact = Callable[[NDArray[np.integer]], NDArray[np.float64]]
+MORE = 2
+"""Another way is taken where it keeps so many times the multiply-accumulates: what bounds latency is often the number
+of layers, of which narrow ones are as many."""
+
+
+class Scaling(NamedTuple):
+    """The reference, scaled. way: what `uniform_rows` has to be told, and `--strategy uniform`, of WAYS."""
+
+    arch: Arch
+    way: Mapping[str, bool]
 
 
 def is_size_space(config: SpaceConfig) -> bool:
@@ -23,48 +41,57 @@ def is_size_space(config: SpaceConfig) -> bool:
     return sizes and config.reference is not None
 
 
-def scaled_to(config: SpaceConfig, reference: Arch, exact: Exact, shares: Sequence[float]) -> dict[str, Arch]:
-    """Return the reference at some shares of its cost, by name: all its widths times one factor, the largest possible.
+def has_depths(config: SpaceConfig) -> bool:
+    """Return whether blocks of a space can be left out."""
+    return any(map(is_depth, config.space.decisions))
 
-    Depths and resolution as well, where widths alone cannot be that small, or none are decided. What cannot be reached
-    is left out.
+
+def scaled(config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int) -> Scaling | None:
+    """Return the scaled reference, the largest inside a budget.
+
+    Its widths and depths are scaled by one factor; the resolution, too, or depths first, where these cannot keep the
+    budget, another way is nowhere smaller, or it keeps twice their multiply-accumulates.
+    shape: (channels, h, w) of the data.  None where a space is not all sizes, or no such network is inside.
     """
-    space = config.space
-    whole = space.indices(reference)[None]
-    kept = [name for name in space.decisions if is_depth(name) or name == RESOLUTION]
-    smaller = FACTORS[FACTORS <= 1]
-    ways = [_scaled(space, reference, names, smaller) for names in (kept, ()) if len(names) < len(space.decisions)]
-    priced = [exact(rows) / exact(whole) for rows in ways]
+    space, reference, inside = config.space, config.reference, list[Scaling]()
+    if reference is None or not goals or not is_size_space(config):
+        return None
+    for way in _ways(config):
+        with suppress(BudgetError):
+            inside.append(Scaling(largest(space, goals, uniform_rows(space, reference, **way)), way))
+    if not inside:
+        return None
+    rows, best = np.stack([space.indices(found.arch) for found in inside]), 0
+    for at in range(1, len(inside)):
+        if (rows[at] >= rows[best]).all() and (rows[at] > rows[best]).any():
+            best = at
+    with suppress(UserError):  # not of every model it is known what it multiplies
+        kept = cost_of("macs", config, shape, classes).exact(rows)
+        if kept.max() > MORE * kept[best]:
+            best = int(kept.argmax())
+    return inside[best]
+
+
+def scaled_to(
+    config: SpaceConfig, goal: Goal, shares: Sequence[float], shape: tuple[int, int, int], classes: int
+) -> dict[str, Arch]:
+    """Return the reference scaled to some shares of its cost, by name. What cannot be reached is left out.
+
+    goal: of that cost; its limit does not matter.  shape: (channels, h, w) of the data.
+    """
+    assert config.reference is not None
+    whole = float(goal.exact(config.space.indices(config.reference)[None])[0])
     found: dict[str, Arch] = {}
     for share in shares:
-        for rows, usage in zip(ways, priced, strict=True):
-            if (fits := np.flatnonzero(usage <= share)).size:
-                arch = space.from_indices(rows[fits[-1]])
-                if arch not in found.values():  # two shares that give the same network are one point
-                    found[f"{share:.3g}x"] = arch
-                break
+        fits = scaled(config, [replace(goal, limit=share * whole)], shape, classes)
+        if fits and fits.arch not in found.values():  # two shares that give the same network are one point
+            found[f"{share:.3g}x"] = fits.arch
     return found
 
 
-def scaled(config: SpaceConfig, goals: Sequence[Goal], kept: Collection[str] = ()) -> Arch:
-    """Return the reference scaled uniformly to the budget: every decision by one factor, the largest that fits.
-
-    kept: decisions that stay at the reference's option.
-    The cheapest architecture, where even the smallest factor does not fit, or the space is not one of sizes.
-    """
-    space, reference = config.space, config.reference
-    if reference is not None and is_size_space(config):
-        rows = _scaled(space, reference, kept, FACTORS)
-        usage = np.max([goal.exact(rows) / goal.limit for goal in goals], axis=0)
-        if (fits := np.flatnonzero(usage <= 1)).size:
-            return space.from_indices(rows[fits[-1]])
-    return space.from_indices(cheapest(space, goals))
-
-
-def _scaled(space: Space, reference: Arch, kept: Collection[str], factors: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the option indices (factors, decisions) nearest to the reference's sizes times each factor."""
-    columns = []
-    for name in space.decisions:
-        wanted = float(str(reference[name])) * (np.ones_like(factors) if name in kept else factors)
-        columns.append(np.abs(np.array(space.options(name)) - wanted[:, None]).argmin(1))
-    return np.stack(columns, axis=1)
+def _ways(config: SpaceConfig) -> list[Mapping[str, bool]]:
+    """Return the ways in which something that is decided changes, each said by no more than that."""
+    decided = {"depth": has_depths(config), "depth_first": has_depths(config)}
+    decided["resolution"] = RESOLUTION in config.space.decisions
+    found = [{name: True for name in way if decided[name]} for way in WAYS]
+    return [way for number, way in enumerate(found) if way not in found[:number]]

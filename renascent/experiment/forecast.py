@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renascent.core.bounds import LATENCY
-from renascent.core.decisions import is_depth
 from renascent.core.errors import BudgetError, UserError
 from renascent.core.names import name_of
 from renascent.core.nested import uniform_rows
@@ -18,11 +17,10 @@ from renascent.core.thin import has_subsets
 from renascent.core.within import largest, uniform
 from renascent.costs.budget import Budget
 from renascent.costs.counts import cost_of
-from renascent.costs.scaling import is_size_space
+from renascent.costs.scaling import has_depths, is_size_space
 from renascent.experiment.defaults import default_strategy
 from renascent.experiment.precision import has_depthwise
 from renascent.nets import RECORDED
-from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.strategies import FAMILIES, NAMED
 from renascent.strategies.uniform import Uniform
 
@@ -113,7 +111,7 @@ def forecast(
     work = _work(space, name, getattr(strategy, "arch_every", None), shape, task.classes)
     lines = [f"{name} will take {counted(steps, 'step')} of {batch} images{work}"]
     if goals and is_size_space(space):
-        lines.append(_advice(space, task.channels, task.classes, timed=any(goal.name == LATENCY for goal in goals)))
+        lines.append(_advice(space, task.channels, task.classes, [goal.name for goal in goals]))
     return "\n".join(lines)
 
 
@@ -122,19 +120,19 @@ def shrinking(
 ) -> tuple[OneShot | Family, str]:
     """Return what makes a network smaller where no strategy is named, and why, in a line, where nothing is searched.
 
-    Uniform scaling where no search was measured to do better at equal time: inside a latency, blocks first; else of
-    widths and depths, where there are no depthwise convolutions and the budget can be kept so. Else the default for
-    sizes.
+    Uniform scaling where no search was measured to do better at equal time: inside a latency alone, blocks first;
+    inside counted costs of widths and depths, where there are no depthwise convolutions and the budget can be kept so.
+    Else the default for sizes.
     shape: (channels, h, w) of the data.
     """
     search, limits = default_strategy(space), Budget.parse(budget) if budget else None
     reference = space.reference
-    deep = any(map(is_depth, space.space.decisions))
     if limits is None or reference is None:
         return search, ""
-    if limits.timed and deep:
-        return Uniform(depth_first=True, resolution=RESOLUTION in space.space.decisions), _unsearched(TIMED, search)
-    if limits.timed or _is_mobile(space, shape[0], classes):
+    measured = _measured(space, shape[0], classes, [bound.name for bound in limits.bounds])
+    if measured is TIMED:
+        return Uniform(depth_first=True), _unsearched(TIMED, search)
+    if measured is MOBILE or limits.timed:
         return search, ""
     strategy = Uniform(depth=True)
     try:
@@ -148,16 +146,20 @@ def _unsearched(measured: Measured, search: OneShot) -> str:
     return f"nothing is searched: {_told(measured)}; --strategy {name_of(search, NAMED)} searches"
 
 
-def outlook(space: SpaceConfig, strategy: str, shape: tuple[int, int, int], classes: int) -> list[str]:
+def outlook(
+    space: SpaceConfig, strategy: str, shape: tuple[int, int, int], classes: int, budget: str | None = None
+) -> list[str]:
     """Say before anything is begun what a search by a strategy costs, and what was measured of such searches.
 
-    shape: (channels, h, w) of the data.  No line where nothing was measured, or nothing is searched.
+    shape: (channels, h, w) of the data.  budget: inside which.  No line where nothing was measured, or nothing is
+    searched.
     """
     lines: list[str] = []
     with suppress(UserError):  # not of every model it is known what it multiplies
         if strategy not in FAMILIES and (times := trainings(space, strategy, shape, classes)) is not None:
             lines.append(f"a search by {strategy} costs {_times(space, times)}")
-            lines += [_advice(space, shape[0], classes)] if is_size_space(space) else []
+            bounded = [bound.name for bound in Budget.parse(budget).bounds] if budget else []
+            lines += [_advice(space, shape[0], classes, bounded)] if is_size_space(space) else []
     return lines
 
 
@@ -212,18 +214,21 @@ def _drawn(space: SpaceConfig, of: str) -> NDArray[np.int64]:
     return np.maximum(rows, uniform(space.space, rng, DRAWS)) if of == LARGER else rows
 
 
-def _advice(space: SpaceConfig, channels: int, classes: int, *, timed: bool = False) -> str:
-    """Say what was measured of searches beside scaling, of networks like the reference. timed: inside a latency."""
-    measured = TIMED if timed else MOBILE if _is_mobile(space, channels, classes) else PLAIN
-    return f"{_told(measured)}; --strategy uniform {measured.flag} does that in seconds"
+def _advice(space: SpaceConfig, channels: int, classes: int, bounded: Sequence[str]) -> str:
+    """Say what was measured of searches beside scaling, of networks like the reference. bounded: names of costs."""
+    measured = _measured(space, channels, classes, bounded)
+    flag = f" {measured.flag}" if has_depths(space) else ""
+    return f"{_told(measured)}; --strategy uniform{flag} scales in seconds"
+
+
+def _measured(space: SpaceConfig, channels: int, classes: int, bounded: Sequence[str]) -> Measured:
+    """Return what was measured on a network like the reference, bounded alike."""
+    if set(bounded) == {LATENCY} and has_depths(space):
+        return TIMED
+    assert space.reference is not None
+    return MOBILE if has_depthwise(space.network(space.reference, channels, classes)) else PLAIN
 
 
 def _told(measured: Measured) -> str:
     told = (f"{c.searched:g} % beside {c.scaled:g} % at {100 * c.share:g} % of {c.cost}" for c in measured.cases)
     return f"measured on {measured.of}, search beside {measured.how}, in less time: {', '.join(told)}"
-
-
-def _is_mobile(space: SpaceConfig, channels: int, classes: int) -> bool:
-    """Return whether the reference has depthwise convolutions."""
-    assert space.reference is not None
-    return has_depthwise(space.network(space.reference, channels, classes))

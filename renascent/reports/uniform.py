@@ -15,13 +15,13 @@ NAMES = {"params": "parameters", "macs": "MACs", LATENCY: "latency (ms, predicte
 
 
 def uniform_costs(result: Record) -> dict[str, tuple[float, float]]:
-    """Return what the result and the uniformly scaled network cost, by name; nothing where there is no such network."""
-    about = result.about
-    if about.uniform is None:
+    """Return what the result and the uniformly scaled network cost, by name; nothing without another such network."""
+    about, held = result.about, result.about.beside
+    if held is None:
         return {}
     own = {name: cost.promised for name, cost in about.costs.items()}
     own |= {"params": float(about.params), "macs": float(about.macs)}
-    return {name: (own[name], value) for name, value in about.uniform.costs.items() if name in own}
+    return {name: (own[name], value) for name, value in held.costs.items() if name in own}
 
 
 def uniform_rows(result: Record) -> list[tuple[str, str, str]]:
@@ -32,16 +32,18 @@ def uniform_rows(result: Record) -> list[tuple[str, str, str]]:
 
 def uniform_table(result: Record) -> list[str]:
     """Return the lines of that table, and of what is said below it; none where there is nothing to say."""
-    if not (rows := uniform_rows(result)):
-        return []
-    notes = [uniform_origin(result), uncompared(result)]
-    return [*aligned([HEAD, *rows], "<>").splitlines(), *filter(None, notes)]
+    rows = uniform_rows(result)
+    table = aligned([HEAD, *rows], "<>").splitlines() if rows else []
+    return [*table, *filter(None, [uniform_origin(result), uncompared(result)])]
 
 
 def uniform_origin(result: Record) -> str:
     """Say in one line what was scaled; nothing where there is no such network."""
     held = result.about.uniform
-    return f"uniform: {_scaled(result, held.arch)} of the reference, scaled without a search" if held else ""
+    if held is None:
+        return ""
+    what = f"{_scaled(result, held.arch)} of the reference, scaled without a search"
+    return f"uniform: {what}" if result.about.beside else f"the result is what uniform scaling gives: {what}"
 
 
 def uniform_score(result: Record, training: Training, split: str) -> str:
@@ -57,14 +59,15 @@ def uniform_score(result: Record, training: Training, split: str) -> str:
 
 def uncompared(result: Record) -> str:
     """Say in one line how to train uniform scaling beside a result; nothing where that was done, or cannot be."""
-    training = result.training
-    if result.about.uniform is None or (training and (training.uniform or training.network)):
+    training, held = result.training, result.about.beside
+    if held is None or (training and (training.uniform or training.network)):
         return ""
     if training is None:
         how = "" if result.asked.finish else f"`renascent fit {result.folder} --uniform` trains it beside"
     elif training.searched_epochs:
         epochs = training.searched_epochs + training.settings.epochs
-        how = f"the same command with --strategy uniform --finish {epochs} and another --out trains it as long"
+        flags = "".join(f" --{name.replace('_', '-')}" for name in held.way)
+        how = f"the same command with --strategy uniform{flags} --finish {epochs} and another --out trains it as long"
     else:
         how = "the training's command with --uniform --resume trains it beside"
     return f"not compared with uniform scaling: {how}" if how else ""

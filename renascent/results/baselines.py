@@ -25,9 +25,6 @@ from renascent.results.uniform import beside_uniform
 if TYPE_CHECKING:
     from renascent.results.record import Record
 
-UNIFORM = "uniform"
-"""The strategy whose result is the uniformly scaled network."""
-
 
 @dataclass(frozen=True)
 class Baselines:
@@ -99,8 +96,6 @@ def uniform_of(result: Record) -> Scaled:
     and of a result that is that network.
     """
     about, text = result.about, result.asked.budget
-    if about.strategy == UNIFORM:
-        raise UserError(f"{result.folder} is the uniformly scaled network itself: leave uniform out")
     if not is_size_space(result.space) or text is None:
         what = "has no budget" if text is None else f"is of {about.space}, which has no sizes to scale"
         raise UserError(f"the search in {result.folder} {what}, so no uniformly scaled network: leave uniform out")
@@ -108,6 +103,8 @@ def uniform_of(result: Record) -> Scaled:
     found = about.uniform or beside_uniform(result.space, goals_of(result), shape, about.classes)
     if found is None:
         raise UserError(f"no uniformly scaled network keeps {text}: leave uniform out")
+    if found.arch == about.arch:
+        raise UserError(f"{result.folder} is the uniformly scaled network itself: leave uniform out")
     return found
 
 

@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from renascent.core.bounds import LATENCY
-from renascent.core.decisions import is_depth
 from renascent.core.errors import BudgetError
 from renascent.core.files import is_there, write_json, writing
 from renascent.core.protocols import Family, Goal, OneShot, Priced, Say, SpaceConfig, Task
 from renascent.core.schema import read_as, written
 from renascent.core.space import Arch
+from renascent.core.within import cheapest
 from renascent.costs import Latency, macs, params
 from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible, keepable, tightened
-from renascent.costs.counts import cost_of
 from renascent.costs.latency import clock as timing
 from renascent.costs.latency.blocks import BlockLatency, device_of
 from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency
@@ -25,7 +24,7 @@ from renascent.costs.latency.table import Lut
 from renascent.costs.scaling import scaled
 from renascent.loops.derive import derived
 from renascent.loops.share import Scorer, SearchOutcome
-from renascent.nets.sizes.resolution import RESOLUTION, input_shape
+from renascent.nets.sizes.resolution import input_shape
 from renascent.results.facts import Cost
 from renascent.results.measuring import MEASURED_FILE, forget, measured, measured_file
 
@@ -49,7 +48,8 @@ USED = 0.9
 
 @dataclass(frozen=True)
 class Budgeted:
-    """A budget made ready for one space and task. start: the reference, uniformly scaled to it.
+    """A budget made ready for one space and task. start: the reference, uniformly scaled to it, or the
+    cheapest architecture.
 
     clock: how its latency is measured, where that is bounded.  fitted: the measured networks that then predict it,
     where no table does.  table: what predicts it, where a table does.
@@ -121,7 +121,8 @@ def prepare(
     except BudgetError:
         forget(folder)
         raise
-    start = _start(config, goals, shape, task.classes)
+    even = scaled(config, goals, shape, task.classes)
+    start = even.arch if even else config.space.from_indices(cheapest(config.space, goals))
     if clock.table is not None and not resume:
         timing.latency_of(config, start, task, clock)  # a runtime that is not here must not be missed at the end
     return Budgeted(budget, goals, rows, start, clock, fitted, table)
@@ -231,25 +232,3 @@ def stored_latency(folder: Path) -> Stored | None:
     """Return the latency that was fitted when the search of a folder began; None where none was."""
     path = folder / LATENCY_FILE
     return read_as(Stored, path, "repeat the search") if path.exists() else None
-
-
-def _start(config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int) -> Arch:
-    """Scale the widths of the reference, its depths, or everything, to inside the budget.
-
-    Widths, unless others keep twice their multiply-accumulates: what bounds latency is often the number of operations,
-    of which narrow layers have as many.
-    """
-    names = list(config.space.decisions)
-    depths = [name for name in names if is_depth(name)]
-    widths = [name for name in names if name not in depths and name != RESOLUTION]
-    work = cost_of("macs", config, shape, classes)
-    inside: list[tuple[float, Arch]] = []
-    for moved in (widths, depths, names):
-        arch = scaled(config, goals, [name for name in names if name not in moved])
-        row = config.space.indices(arch)[None]
-        if moved and all(float(goal.exact(row)[0]) <= goal.limit for goal in goals):
-            inside.append((float(work.exact(row)[0]), arch))
-    if not inside:
-        return arch
-    (first, start), (most, other) = inside[0], max(inside, key=lambda one: one[0])
-    return start if 2 * first > most else other

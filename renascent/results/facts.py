@@ -84,9 +84,13 @@ class Decided:
 
 @dataclass(frozen=True, kw_only=True)
 class Scaled:
-    """The reference scaled uniformly to the budget of a search. costs: counted, and as predicted of what is bounded."""
+    """The reference scaled uniformly to the budget of a search. costs: counted, and as predicted of what is bounded.
+
+    way: the settings of the strategy `uniform` that give it.
+    """
 
     arch: str
+    way: Mapping[str, bool] = field(default_factory=dict, metadata=ABSENT)
     costs: dict[str, float]
 
 
@@ -127,6 +131,11 @@ class About:
     cited: tuple[str, ...] = field(default=(), metadata=ABSENT)
     uniform: Scaled | None = field(default=None, metadata=ABSENT)
     instead: str = field(default="", metadata=ABSENT)
+
+    @property
+    def beside(self) -> Scaled | None:
+        """What scaling alone gives, where the result is another network."""
+        return self.uniform if self.uniform and self.uniform.arch != self.arch else None
 
 
 @dataclass(frozen=True, kw_only=True)

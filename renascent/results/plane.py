@@ -29,20 +29,21 @@ def plane(
     Costs are those of the budget, macs without one; the first is scaled by. shape: (channels, h, w) of the data.
     Empty where a space has no reference, or not only sizes.
     """
-    costs = {goal.name: goal.exact for goal in goals}
+    known = list(goals)
     if not goals and config.layered:
         with contextlib.suppress(UserError):  # not of every model it is known what it multiplies
-            costs = {"macs": cost_of("macs", config, shape, classes).exact}
-    reference = config.reference if costs and is_size_space(config) else None
+            macs = cost_of("macs", config, shape, classes)
+            known = [Goal("macs", 0.0, macs, macs.exact)]
+    reference = config.reference if known and is_size_space(config) else None
     if reference is None:
         return []
     archs = {"found": found, "reference": reference}
-    exact = next(iter(costs.values()))
     # to the budget, too
-    asked = {goals[0].limit / float(exact(config.space.indices(reference)[None])[0])} if goals else set()
-    archs |= scaled_to(config, reference, exact, sorted({*SHARES, *(share for share in asked if share < 1)}))
+    asked = {goals[0].limit / float(goals[0].exact(config.space.indices(reference)[None])[0])} if goals else set()
+    shares = sorted({*SHARES, *(share for share in asked if share < 1)})
+    archs |= scaled_to(config, known[0], shares, shape, classes)
     rows = np.stack([config.space.indices(arch) for arch in archs.values()])
-    priced = {name: exact(rows).tolist() for name, exact in costs.items()}
+    priced = {goal.name: goal.exact(rows).tolist() for goal in known}
     return [
         Point(name=name, costs={cost: values[k] for cost, values in priced.items()}, score=score(arch))
         for k, (name, arch) in enumerate(archs.items())

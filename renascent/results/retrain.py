@@ -22,7 +22,7 @@ from renascent.loops.run import check_seed
 from renascent.loops.weightsfile import save_weights
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
-from renascent.results.baselines import UNIFORM, Baselines, uniform_of
+from renascent.results.baselines import Baselines, uniform_of
 from renascent.results.facts import Cell, Network, Reference, Scaled, Teacher, Training, Uniform
 from renascent.results.sealed import write_sealed
 from renascent.results.trainer import Trainer, splits
@@ -235,7 +235,7 @@ class Retraining:
 
     def _uniform(self, scaled: Scaled, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> Uniform:
         """Train the uniformly scaled network."""
-        scores = self._beside(UNIFORM, self.space.space.parse(scaled.arch), task, how, state).scores
+        scores = self._beside("uniform", self.space.space.parse(scaled.arch), task, how, state).scores
         return Uniform(arch=scaled.arch, init=self._init_beside, costs=scaled.costs, scores=scores)
 
     def _cells(self, baselines: Baselines, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> list[Cell]:

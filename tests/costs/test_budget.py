@@ -1,4 +1,4 @@
-"""Bounds as text, what cannot be kept, and the reference scaled to a budget."""
+"""Bounds as text, and what cannot be kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from renascent.core.errors import BudgetError, UserError
 from renascent.core.protocols import Goal
 from renascent.costs.budget import Budget, feasibility_text, feasible, keepable, tightened
 from renascent.costs.counts import cost_of
-from renascent.costs.scaling import scaled
 from renascent.nets.cells.nats import NatsTopology
 from renascent.nets.sizes.mobile_v2 import MobileNetV2
 from renascent.nets.sizes.nats_size import NatsSize
@@ -231,33 +230,3 @@ def test_the_ends_are_those_of_enumeration():
         (row,) = feasible(config, goals_of(f"{cost}<=1e15", config))
         prices = cost_of(cost, config, SHAPE, CLASSES).exact(rows)
         assert (row.smallest, row.largest) == (prices.min(), prices.max())
-
-
-# --- the reference, scaled
-
-
-@pytest.mark.parametrize("name", ["sizes", "widths and depths", "resolution"])
-@pytest.mark.parametrize("share", [0.15, 0.5, 1.0])
-def test_the_scaled_reference_is_inside_and_no_larger_factor_is(name, share):
-    config = SPACES[name]
-    (goal,) = goals_of(f"macs<={share}x", config)
-    arch = scaled(config, [goal])
-    used = float(goal.exact(config.space.indices(arch)[None])[0]) / goal.limit
-    assert used <= 1
-    if share == 1.0:
-        assert arch == config.reference
-    else:
-        factors = [
-            int(arch[n]) / int(config.reference[n]) for n in config.space.decisions if "conv" in n or "width" in n
-        ]
-        assert max(factors, default=0) < 1
-
-
-def test_scaled_keeps_fixed_decisions_and_falls_back_to_the_cheapest():
-    config = SPACES["resolution"]
-    (goal,) = goals_of("macs<=0.4x", config)
-    arch = scaled(config, [goal], {"resolution": True})
-    assert arch["resolution"] == config.reference["resolution"] != scaled(config, [goal])["resolution"]
-    tight = replace(goal, limit=feasible(config, [goal])[0].smallest)
-    assert goal.exact(config.space.indices(scaled(config, [tight]))[None])[0] == tight.limit
-    assert scaled(TOPOLOGY, goals_of("macs<=1G", TOPOLOGY)) in TOPOLOGY.space

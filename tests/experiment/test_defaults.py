@@ -17,7 +17,17 @@ from renascent.core.names import name_of
 from renascent.core.protocols import Goal
 from renascent.core.thin import has_subsets
 from renascent.experiment.defaults import SUBSETS, default_strategy, named_default
-from renascent.experiment.forecast import CELL_STEPS, MOBILE, PLAIN, STEPS, TIMED, forecast, shrinking, trainings
+from renascent.experiment.forecast import (
+    CELL_STEPS,
+    MOBILE,
+    PLAIN,
+    STEPS,
+    TIMED,
+    forecast,
+    outlook,
+    shrinking,
+    trainings,
+)
 from renascent.nets import SPACES
 from renascent.nets.sizes.mobile_v2 import MobileNetV2
 from renascent.strategies import STRATEGIES
@@ -108,11 +118,11 @@ def test_the_cost_of_a_search_is_that_of_its_steps_times_what_it_draws() -> None
         (SMALL, "macs<=0.5x,params<=0.5x", rn.Uniform(depth=True)),
         (SMALL, None, rn.FBNetV2()),
         (SMALL, "latency_ms<=0.5x", rn.Uniform(depth_first=True)),
-        (SMALL, "macs<=0.5x,latency_ms<=0.5x", rn.Uniform(depth_first=True)),
+        (SMALL, "macs<=0.5x,latency_ms<=0.5x", rn.FBNetV2()),  # not measured
         (rn.ResNetCifar(layers_count=8, depths=False), "latency_ms<=0.5x", rn.FBNetV2()),
         (SMALL, "macs<=0.0001x", rn.FBNetV2()),  # narrower and less deep than anything there is
         (MOBILE_NET, "macs<=0.5x", rn.FBNetV2()),
-        (MOBILE_NET, "latency_ms<=0.5x", rn.Uniform(depth_first=True, resolution=True)),
+        (MOBILE_NET, "latency_ms<=0.5x", rn.Uniform(depth_first=True)),
     ],
 )
 def test_uniform_scaling_shrinks_where_no_search_was_measured_to_do_better(
@@ -135,7 +145,7 @@ def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring
     case = PLAIN.cases[0]
     assert second.startswith("measured on ResNet-20 (two seeds), search beside widths and depths scaled by one factor")
     assert f"{case.searched:g} % beside {case.scaled:g} % at 25 % of the MACs" in second
-    assert second.endswith("; --strategy uniform --depth does that in seconds")
+    assert second.endswith("; --strategy uniform --depth scales in seconds")
     goals = tuple(
         Goal(name, 1.0, lambda gates: torch.zeros(()), lambda rows: rows.sum(1)) for name in ("macs", "latency_ms")
     )
@@ -149,6 +159,9 @@ def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring
     assert told.startswith(
         "measured on MobileNet-V2 (two seeds), search beside blocks left out, then widths scaled, in"
     )
-    assert told.endswith("at 10 % of the MACs; --strategy uniform --depth-first does that in seconds")
-    told = forecast(SMALL, rn.NES(), task, 3, 16, goals).splitlines()[1]
-    assert "of the latency; --strategy uniform --depth-first does that in seconds" in told
+    assert told.endswith("at 10 % of the MACs; --strategy uniform scales in seconds")  # no block of it can go
+    told = forecast(SMALL, rn.NES(), task, 3, 16, goals[1:]).splitlines()[1]
+    assert told.endswith("of the latency; --strategy uniform --depth-first scales in seconds")
+    assert outlook(SMALL, "fbnetv2", SHAPE, CLASSES, "latency_ms<=0.5x")[1] == told
+    assert outlook(SMALL, "fbnetv2", SHAPE, CLASSES, "macs<=0.5x")[1] == second
+    assert forecast(SMALL, rn.NES(), task, 3, 16, goals).splitlines()[1] == second

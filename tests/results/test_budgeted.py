@@ -23,6 +23,7 @@ from renascent.costs.latency import clock as timing
 from renascent.costs.latency.clock import Clock, latency_of
 from renascent.costs.latency.cost import LatencyCost
 from renascent.costs.latency.fitted import fitted_latency
+from renascent.costs.scaling import scaled
 from renascent.loops.derive import LUCKY, UNIFORM, derived
 from renascent.loops.share import Scorer, SearchOutcome
 from renascent.nets.sizes.counted import Sized
@@ -484,15 +485,16 @@ def test_prepare_relative_bound_of_a_table_is_measured_with_the_reference(task, 
     assert ready.clock == Clock(table=table)
 
 
-def test_the_start_is_the_reference_scaled_in_width_and_inside(task, tmp_path):
+def test_the_start_is_the_scaled_reference_and_inside(task, tmp_path):
     config = ResNetCifar(layers_count=14, lowest=4, highest=8)
-    for share in (0.9, 0.5, 0.05):
+    for share in (0.9, 0.5, 0.02):
         ready = prepare(config, task, Budget.parse(f"macs<={share}x"), folder=tmp_path, resume=False)
         used = ready.goals[0].exact(config.space.indices(ready.start)[None])[0] / ready.goals[0].limit
         assert used <= 1
-        others = [n for n in config.space.decisions if n.startswith("depth") or n == "resolution"]
-        kept = all(ready.start[n] == config.reference[n] for n in others)
-        assert kept == (share > 0.1)  # widths alone cannot give up 95 in 100
+        even = scaled(config, ready.goals, (task.channels, *task.size), task.classes)
+        assert even is not None and even.arch == ready.start
+        # widths and depths alone cannot give up 98 in 100
+        assert (ready.start["resolution"] == config.reference["resolution"]) == (share > 0.1)
     assert "macs" in str(ready)
     assert "reference" in str(ready)
 

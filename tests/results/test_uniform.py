@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,9 +14,8 @@ from torch import Tensor, nn
 
 import renascent as rn
 from renascent.core.errors import UserError
-from renascent.core.protocols import Goal
-from renascent.core.space import Arch
 from renascent.costs.budget import Budget
+from renascent.costs.scaling import scaled
 from renascent.loops.fit import Fit
 from renascent.nets.cells.nats import NatsTopology
 from renascent.reports.sizes import plane
@@ -26,7 +23,6 @@ from renascent.reports.summary import summary
 from renascent.reports.uniform import uncompared, uniform_facts, uniform_notes
 from renascent.results import calibration, trainer
 from renascent.results.baselines import uniform_of
-from renascent.results.uniform import beside_uniform, scaled_parts, uniform_within
 
 SMALL, DEEP = rn.ResNetCifar(layers_count=8), rn.ResNetCifar(layers_count=20)
 SHAPE, CLASSES = (1, 8, 8), 10
@@ -44,64 +40,6 @@ def digits() -> rn.ImageTask:
 def few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Estimate statistics on few images."""
     monkeypatch.setattr(calibration, "RECALIBRATION_BATCHES", 2)
-
-
-def by_hand(config: rn.ResNetCifar, goals: tuple[Goal, ...], *, widths: bool = True, depths: bool = False) -> Arch:
-    """Return the largest of many factors' networks inside a budget: each size the nearest, equal ones in turn."""
-    factors, columns = np.linspace(0, 1, 3001), []
-    for name, value in config.reference.items():
-        moves = depths if name.startswith("depth") else widths
-        wanted = float(str(value)) * (factors if moves else np.ones(3001))
-        distance = np.abs(np.array(config.space.options(name)) - wanted[:, None]).round(9)
-        columns.append(distance.argmin(1))
-    nearest = np.unique(np.stack(columns, axis=1), axis=0)
-    between = [
-        np.where(np.arange(len(row)) < k, after, row) for row, after in pairwise(nearest) for k in range(len(row))
-    ]
-    rows = np.stack([*between, nearest[-1]])
-    inside = np.all([goal.exact(rows) <= goal.limit for goal in goals], axis=0)
-    return config.space.from_indices(rows[np.flatnonzero(inside)[-1]])
-
-
-@pytest.mark.parametrize("text", ["macs<=0.3x", BUDGET, "params<=0.2x"])
-def test_it_is_the_largest_of_all_factors_inside_the_budget(text: str) -> None:
-    goals = Budget.parse(text).goals(SMALL, SHAPE, CLASSES)
-    found = uniform_within(SMALL, goals, SHAPE, CLASSES)
-    assert found == by_hand(SMALL, goals)
-    held = beside_uniform(SMALL, goals, SHAPE, CLASSES)
-    assert held is not None and SMALL.space.parse(held.arch) == found
-    assert all(held.costs[goal.name] <= goal.limit for goal in goals)
-    assert held.costs["params"] == sum(p.numel() for p in SMALL.network(found, 1, CLASSES).parameters())
-    assert scaled_parts(SMALL, found) == "widths"
-
-
-def test_depths_are_scaled_with_the_widths_inside_a_counted_budget() -> None:
-    goals = Budget.parse("macs<=0.3x").goals(DEEP, SHAPE, CLASSES)
-    found = uniform_within(DEEP, goals, SHAPE, CLASSES)
-    assert found == by_hand(DEEP, goals, depths=True) != by_hand(DEEP, goals)
-    assert found is not None and scaled_parts(DEEP, found) == "widths and depths"
-
-
-def test_depths_are_scaled_where_that_leaves_more() -> None:
-    """A cost of so much a block, and little for widths: narrow blocks cost what wide ones do."""
-    names = list(DEEP.space.decisions)
-    depths = [k for k, name in enumerate(names) if name.startswith("depth")]
-
-    def blocks(rows: Any) -> Any:
-        sizes = np.stack([np.array(DEEP.space.options(names[k]))[rows[:, k]] for k in depths])
-        return sizes.sum(0) + 1e-3 * rows.sum(1)
-
-    goals = (Goal("latency_ms", 6.5, lambda gates: torch.zeros(()), blocks),)
-    found = uniform_within(DEEP, goals, SHAPE, CLASSES)
-    assert found == by_hand(DEEP, goals, depths=True)
-    assert found is not None and scaled_parts(DEEP, found) == "widths and depths"
-    # of 3 blocks narrower ones keep less than half the work
-    few = (Goal("latency_ms", 3.5, lambda gates: torch.zeros(()), blocks),)
-    found = uniform_within(DEEP, few, SHAPE, CLASSES)
-    assert found == by_hand(DEEP, few, widths=False, depths=True)
-    assert found is not None and scaled_parts(DEEP, found) == "depths"
-    assert uniform_within(DEEP, (Goal("latency_ms", -1.0, goals[0].cost, blocks),), SHAPE, CLASSES) is None
-    assert uniform_within(NatsTopology(), goals, SHAPE, CLASSES) is None
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +62,9 @@ def test_it_is_told_before_any_training_and_trained_as_the_result_is(
     found: rn.Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goals = Budget.parse(BUDGET).goals(SMALL, SHAPE, CLASSES)
-    arch = uniform_within(SMALL, goals, SHAPE, CLASSES)
-    assert arch is not None and found.facts["uniform"]["arch"] == SMALL.space.format(arch)
+    even = scaled(SMALL, goals, SHAPE, CLASSES)
+    assert even is not None and found.facts["uniform"]["arch"] == SMALL.space.format(even.arch)
+    assert found.facts["uniform"]["way"] == even.way == {"depth": True}
     assert (
         uncompared(found)
         == f"not compared with uniform scaling: `renascent fit {found.folder} --uniform` trains it beside"
@@ -155,7 +94,7 @@ def test_it_is_told_before_any_training_and_trained_as_the_result_is(
     assert {k: v for k, v in config.items() if k != "arch"} == {k: v for k, v in own.items() if k != "arch"}
     training = found.training
     assert training is not None and training.uniform is not None
-    assert (training.uniform.init, training.uniform.arch) == ("fresh", SMALL.space.format(arch))
+    assert (training.uniform.init, training.uniform.arch) == ("fresh", SMALL.space.format(even.arch))
     again = rn.Result.load(shutil.copytree(found.folder, found.folder.parent / "again"))
     shutil.rmtree(again.folder / "fit")
     again.fit(digits(), SETTINGS, teacher="reference", uniform=True)
@@ -203,7 +142,8 @@ def test_of_a_model_of_ones_own_it_starts_as_without_a_search(tmp_path: Path, mo
     result = rn.search(space, rn.RSPS(candidates=2), digits(), epochs=1, batch=32, out=tmp_path / "s", **about)
     alone = rn.search(space, rn.Uniform(), digits(), out=tmp_path / "u", **about)
     assert result.facts["uniform"]["arch"] == alone.facts["arch"]
-    assert "uniform" not in alone.facts
+    assert uncompared(alone) == "" and uniform_facts(alone) == {}
+    assert "the result is what uniform scaling gives: widths of the reference" in summary(alone)
     begun: list[dict[str, Tensor]] = []
     fitted = trainer.fit
 

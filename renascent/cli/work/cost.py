@@ -66,7 +66,7 @@ def run(word: str | None, arch: str | None, *, flags: CostFlags, space: SpaceCon
         "latency_busy": (measured.busy or None) if measured else None,
         "budget": {row.name: row._asdict() for row in bounds},
         "inside": not over if case.arch and goals else None,
-        "expected": (expected := _expected(case)),
+        "expected": (expected := _expected(case, flags.budget)),
     }
     lines = _table(case, rows, measured)
     if goals:
@@ -76,9 +76,10 @@ def run(word: str | None, arch: str | None, *, flags: CostFlags, space: SpaceCon
     return Outcome(facts, "\n".join([*lines, *([""] * bool(expected)), *expected]))
 
 
-def _expected(case: Case) -> list[str]:
+def _expected(case: Case, budget: str | None) -> list[str]:
     """Say what a search by the default strategy would cost, where that was measured."""
-    return outlook(case.config, name_of(default_strategy(case.config), STRATEGIES), case.shape, case.classes)
+    strategy = name_of(default_strategy(case.config), STRATEGIES)
+    return outlook(case.config, strategy, case.shape, case.classes, budget)
 
 
 def _case(config: SpaceConfig, flags: CostFlags, machine: Machine, given: str | None) -> Case:

@@ -102,6 +102,7 @@ def _shown(space: Adapted, flags: ShrinkFlags, strategy: OneShot | Family | None
     smaller = () if flags.resolution else smaller_sizes(space.source, shape)
     hint = f"\nthe input could be {', '.join(map(str, smaller))}, too: add --resolution" if smaller else ""
     strategy, why = (strategy, "") if strategy else shrinking(space, flags.budget, shape, space.plan.outputs)
-    expected = [why] if why else outlook(space, name_of(strategy, NAMED), shape, space.plan.outputs)
+    name = name_of(strategy, NAMED)
+    expected = [why] if why else outlook(space, name, shape, space.plan.outputs, flags.budget)
     facts = {"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller, "expected": expected}
     return Outcome(facts | {"not_counted": coverage.unknown}, "\n".join([f"{coverage}{hint}", *expected]))

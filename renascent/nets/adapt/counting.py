@@ -103,4 +103,7 @@ class Costs:
         return min(found) if len(found) == len(places) and len({name for name, _ in found}) == 1 else None
 
     def _block_of(self, parameter: str) -> tuple[str, int] | None:
-        return self._least(block_where(self.depths, lambda block, _: parameter.startswith(f"{block}.")))
+        """Return from which depth on the block of a parameter is there, whatever name the block has in this one's."""
+        parts = parameter.split(".")[:-1]
+        around = {id(self.model.get_submodule(".".join(parts[: at + 1]))) for at in range(len(parts))}
+        return self._least(block_where(self.depths, lambda block, _: id(self.model.get_submodule(block)) in around))

@@ -262,4 +262,6 @@ def test_blocks_that_have_a_second_name_are_left_out_under_both():
     space, x = adapt(BlocksTwice(), SHAPE, multiple=4), torch.randn(4, *SHAPE)
     net = space.supernet(SHAPE[0], 5)
     for arch in some(space, 6):
+        kept = sum(p.numel() for p in space.network(arch, SHAPE[0], 5).parameters())
+        assert space.params.exact(space.space.indices(arch)[None])[0] == kept
         torch.testing.assert_close(net(x, one_hot(space.space, arch)), net.extract(arch).train()(x))
