@@ -19,8 +19,8 @@ from renascent.costs.budget import Budget
 from renascent.costs.counts import cost_of
 from renascent.costs.scaling import has_depths, is_size_space
 from renascent.experiment.defaults import default_strategy
-from renascent.experiment.precision import has_depthwise
 from renascent.nets import RECORDED
+from renascent.nets.sizes.sized import has_depthwise
 from renascent.strategies import FAMILIES, NAMED
 from renascent.strategies.uniform import Uniform
 

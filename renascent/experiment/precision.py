@@ -11,7 +11,7 @@ from renascent.core.devices import computes_bfloat16
 from renascent.core.files import is_there, read_json
 from renascent.core.names import name_of
 from renascent.core.protocols import Family, OneShot, Task
-from renascent.nets.sizes.sized import CroppedConv
+from renascent.nets.sizes.sized import has_depthwise
 from renascent.strategies import NAMED, STRATEGIES
 from renascent.tasks.bf16 import InBfloat16
 
@@ -62,14 +62,3 @@ def suits(strategy: OneShot | Family, net: nn.Module, device: torch.device) -> b
     if name not in STRATEGIES or name in CURVED or not computes_bfloat16(device):
         return False
     return not has_depthwise(net)
-
-
-def has_depthwise(net: nn.Module) -> bool:
-    """Return whether some convolution of a network has a filter of its own for each channel."""
-    return any(map(_is_depthwise, net.modules()))
-
-
-def _is_depthwise(module: nn.Module) -> bool:
-    if isinstance(module, CroppedConv):
-        return module.depthwise
-    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1

@@ -100,6 +100,19 @@ def test_blocks_go_first_where_that_is_nowhere_smaller() -> None:
     assert (DEEP.space.indices(found.arch) >= DEEP.space.indices(narrower)).all() and found.arch != narrower
 
 
+def test_blocks_go_first_in_a_network_with_depthwise_convolutions() -> None:
+    shape, names = (3, 32, 32), list(SHRINKING.space.decisions)
+    (goal,) = goals_of("macs<=0.25x", SHRINKING, shape)
+    found = scaled(SHRINKING, (goal,), shape, CLASSES)
+    rows = uniform_rows(SHRINKING.space, SHRINKING.reference, depth_first=True)
+    inside = rows[goal.exact(rows) <= goal.limit]
+    assert found == (SHRINKING.space.from_indices(inside[-1]), {"depth_first": True})
+    both = uniform_rows(SHRINKING.space, SHRINKING.reference, depth=True)
+    both = both[goal.exact(both) <= goal.limit][-1]
+    at = [k for k, name in enumerate(names) if name.startswith("depth")]
+    assert inside[-1][at].sum() < both[at].sum()
+
+
 @pytest.mark.parametrize(("limit", "way"), [(6.5, "depth_first"), (8.75, "depth")])
 def test_blocks_go_first_where_that_keeps_twice_the_work(limit: float, way: str) -> None:
     """Of blocks that cost up to twice as much when they are wide, a few wide ones do more than some narrow ones."""

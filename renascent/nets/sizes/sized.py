@@ -239,3 +239,14 @@ def replace_modules(net: nn.Module, context: GateContext) -> None:
             setattr(net, name, MixedDepth(child, context))
         elif isinstance(child, Classifier):
             setattr(net, name, CroppedClassifier(child))
+
+
+def has_depthwise(net: nn.Module) -> bool:
+    """Return whether some convolution of a network has a filter of its own for each channel."""
+    return any(map(_is_depthwise, net.modules()))
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    if isinstance(module, CroppedConv):
+        return module.depthwise
+    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
