@@ -81,11 +81,15 @@ def soft(space: Space, logits: Tensor, tau: float = 1.0) -> Gates:
 
 
 def gumbel_soft(space: Space, logits: Tensor, tau: float, rng: torch.Generator) -> Gates:
-    """Return a relaxed categorical sample, every option active: FBNet-V2, arXiv:2004.05565, Eq. 2.
+    """Return a relaxed categorical sample: FBNet-V2, arXiv:2004.05565, Eq. 2.
+
+    Every option is active, but for those of a weight that is lost in a sum with the others, which have none: where the
+    temperature is low few are left, so that a step costs about what the sampled child does.
 
     logits: (decisions, options). rng: on the CPU, so that a seed means the same draw on every device.
     """
-    return _gates(space, _perturbed(logits, tau, rng).softmax(-1))
+    weight = _heard(_perturbed(logits, tau, rng).softmax(-1))
+    return _gates(space, weight, _nonzero(space, weight))
 
 
 def gumbel_hard(space: Space, logits: Tensor, tau: float, rng: torch.Generator) -> Gates:
@@ -172,9 +176,7 @@ def scales(space: Space, values: Tensor) -> Gates:
     >>> scales(Space({"a": Subset(("x", "y"))}), torch.tensor([[0.0, 0.3]]))["a"].active
     (1,)
     """
-    rows = zip((values != 0).tolist(), space.counts, strict=True)
-    # what lies behind a decision's last option is padding, whatever its value
-    return _gates(space, values, [tuple(k for k in range(count) if row[k]) for row, count in rows])
+    return _gates(space, values, _nonzero(space, values))
 
 
 def certain(gate: Gate) -> bool:
@@ -225,7 +227,21 @@ def _perturbed(logits: Tensor, tau: float, rng: torch.Generator) -> Tensor:
 def _among(row: Tensor, chosen: tuple[int, ...]) -> Tensor:
     """Return the softmax of the chosen entries, (options,), zero elsewhere."""
     index = torch.tensor(chosen, device=row.device)
-    return torch.zeros_like(row).scatter(0, index, row[index].softmax(0))
+    return torch.zeros_like(row).scatter(0, index, _heard(row[index].softmax(0)))
+
+
+def _heard(weight: Tensor) -> Tensor:
+    """Return weights that sum to 1 without those that are lost in the sum.
+
+    What is multiplied by them falls below the least normal number, with which processors are many times slower.
+    """
+    return weight.masked_fill(weight < torch.finfo(weight.dtype).eps, 0.0)
+
+
+def _nonzero(space: Space, weights: Tensor) -> list[tuple[int, ...]]:
+    """Return the options of each decision whose weight is not zero; what lies behind the last one is padding."""
+    rows = zip((weights != 0).tolist(), space.counts, strict=True)
+    return [tuple(k for k in range(count) if row[k]) for row, count in rows]
 
 
 def _chosen(space: Space, arch: Arch, name: str) -> tuple[int, ...]:

@@ -162,6 +162,28 @@ def test_gumbel_soft_gradient_against_finite_differences() -> None:
     assert torch.autograd.gradcheck(weights, leaf(1, space))
 
 
+@pytest.mark.parametrize("sample", [gumbel_soft, several_sizes])
+@pytest.mark.parametrize("tau", [1.0, 0.1, 0.02])
+def test_no_weight_is_so_small_that_a_sum_with_the_others_loses_it(sample, tau: float) -> None:
+    """Products with a weight near 1e-38 fall below the least normal number: such steps took ten times as long."""
+    values = 8 * logits().float()
+    for seed in range(50):
+        for gate in sample(UNEVEN, values, tau, rng(seed)).values():
+            weight = gate.weight
+            assert not ((weight > 0) & (1 + weight == 1)).any()
+            assert float(weight.sum()) == pytest.approx(1, abs=1e-6)
+
+
+def test_options_without_weight_leave_active_where_the_rest_drowns_them() -> None:
+    values = logits()
+    raw = ((values.softmax(-1).log() - exponentials(5, values).log()) / 0.02).softmax(-1)
+    gates = gumbel_soft(UNEVEN, values, 0.02, rng(5))
+    for row, gate in zip(raw, gates.values(), strict=True):
+        assert gate.active == tuple(k for k, p in enumerate(row.tolist()) if p >= torch.finfo(torch.float64).eps)
+        assert all(float(gate.weight[k]) == 0 for k in range(len(gate.weight)) if k not in gate.active)
+    assert min(len(gate.active) for gate in gates.values()) == 1
+
+
 # --- gumbel_hard
 
 
