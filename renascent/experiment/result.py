@@ -20,7 +20,7 @@ from renascent.loops.weightsfile import save_weights, write_tensors
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
 from renascent.reports.live import shown
-from renascent.results.baselines import as_measured
+from renascent.results.baselines import as_measured, uniform_of
 from renascent.results.budgeted import costs_of
 from renascent.results.calibration import calibrate
 from renascent.results.facts import About, Asked
@@ -131,7 +131,8 @@ class Result(Record):
         random_cells: so many random architectures are then trained identically, for comparison: inside the budget that
         the search kept, same teacher, same start. Where that is "shared", which nothing but the chosen one has, they
         have your own model's weights, its strongest channels first, or fresh ones where the model is not yours.
-        uniform: the reference scaled uniformly to the search's budget is then trained so, too.
+        uniform: the reference scaled uniformly to the search's budget is then trained so, too, where that is another
+        network than the result.
         name: of this training among several, each in a folder of its own; `named` chooses one of them afterwards.
         resume: go on with an interrupted training.
         progress: show on standard error how it goes: bars on a terminal, a line an epoch elsewhere.
@@ -142,7 +143,7 @@ class Result(Record):
         """
         others = [f"random cell {number + 1} of {random_cells}" for number in range(random_cells)]
         trains_first = REFERENCE in (teacher, init) and (network or self.space).trained is None
-        scaled = ["uniform scaling"] if uniform else []
+        scaled = ["uniform scaling"] if uniform and uniform_of(self) else []
         labels = [*([f"{REFERENCE} network"] if trains_first else []), "training", *scaled, *others]
         with shown(labels if progress else [], say) as hear:
             training = Retraining(

@@ -20,17 +20,17 @@ def verdict(result: Record) -> str:
     """Say what the search gained in accuracy, and what it took; nothing where no baseline was trained beside it.
 
     A gain is to be above the mean of random networks by more than their deviation, and above uniform scaling, as far as
-    either was trained.
+    either was trained; there is none where the result is what uniform scaling gives.
     """
     training = result.training
-    if training is None or not searched(result):
+    if training is None or not training.scores or not searched(result):
         return ""
-    split = "test" if "test" in training.scores else next(iter(training.scores), "")
-    gaps = list(_gaps(training, split)) if split else []
-    if not gaps:
+    gaps = list(_gaps(training, "test" if "test" in training.scores else next(iter(training.scores))))
+    same = ["the network that uniform scaling gives"] if result.about.uniform and not result.about.beside else []
+    if not gaps and not same:
         return ""
-    words = " and ".join(f"{100 * gap:+.2f} points from {what}" for gap, _, what in gaps)
-    gained = "gained" if all(gap > least for gap, least, _ in gaps) else "shows no gain"
+    words = " and ".join([*(f"{100 * gap:+.2f} points from {what}" for gap, _, what in gaps), *same])
+    gained = "gained" if not same and all(gap > least for gap, least, _ in gaps) else "shows no gain"
     times = f", {spent}" if (spent := multiple(result)) else ""
     return f"The search {gained}: the result is {words}; it took {result.about.search_seconds:.1f} s{times}."
 

@@ -89,11 +89,10 @@ def as_measured(goals: tuple[Goal, ...], costs: Mapping[str, Cost]) -> tuple[Goa
     return tightened(goals, LATENCY, recorded.promised / recorded.measured) if recorded and recorded.measured else goals
 
 
-def uniform_of(result: Record) -> Scaled:
-    """Return the uniformly scaled network that a result is compared with.
+def uniform_of(result: Record) -> Scaled | None:
+    """Return the uniformly scaled network that a result is compared with; None where it is the result.
 
-    Raises UserError where there is none: without a budget, in a space that is not one of sizes, where none is inside,
-    and of a result that is that network.
+    Raises UserError where there is none: without a budget, in a space that is not one of sizes, where none is inside.
     """
     about, text = result.about, result.asked.budget
     if not is_size_space(result.space) or text is None:
@@ -103,9 +102,7 @@ def uniform_of(result: Record) -> Scaled:
     found = about.uniform or beside_uniform(result.space, goals_of(result), shape, about.classes)
     if found is None:
         raise UserError(f"no uniformly scaled network keeps {text}: leave uniform out")
-    if found.arch == about.arch:
-        raise UserError(f"{result.folder} is the uniformly scaled network itself: leave uniform out")
-    return found
+    return found if found.arch != about.arch else None
 
 
 def sample_feasible(space: Space, goals: Sequence[Goal], rng: np.random.Generator) -> Arch:

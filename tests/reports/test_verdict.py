@@ -7,7 +7,7 @@ import pytest
 from renascent.reports.verdict import verdict
 
 
-def result(own, random=(), uniform=None, *, strategy="fbnetv2", split="test", searched_epochs=0):
+def result(own, random=(), uniform=None, *, strategy="fbnetv2", split="test", searched_epochs=0, scaled=False):
     training = Some(
         scores={split: own},
         random_cells=[Some(scores={split: score}) for score in random],
@@ -18,7 +18,11 @@ def result(own, random=(), uniform=None, *, strategy="fbnetv2", split="test", se
         searched_epochs=searched_epochs,
         seconds=2.0,
     )
-    return Some(training=training, about=Some(strategy=strategy, search_seconds=10.0))
+    held = Some(arch="a")
+    return Some(
+        training=training,
+        about=Some(strategy=strategy, search_seconds=10.0, uniform=held, beside=None if scaled else held),
+    )
 
 
 RANDOM = (0.80, 0.84)  # mean 82.00, deviation 2.83
@@ -58,6 +62,14 @@ def test_without_a_baseline_or_a_search_nothing_is_said():
     assert not verdict(result(0.9, RANDOM, strategy="uniform"))
     assert not verdict(Some(training=None, about=Some(strategy="fbnetv2")))
     assert not verdict(Some(training=Some(scores={}), about=Some(strategy="fbnetv2")))
+
+
+def test_a_result_that_scaling_gives_is_no_gain():
+    assert verdict(result(0.9, RANDOM, scaled=True)).startswith(
+        "The search shows no gain: the result is +8.00 points from the mean of 2 random architectures inside the "
+        "budget, trained identically, whose deviation is 2.83, and the network that uniform scaling gives; it took"
+    )
+    assert "no gain: the result is the network that uniform scaling gives; it took" in verdict(result(0.9, scaled=True))
 
 
 def test_other_splits_and_searches_that_were_part_of_the_training():

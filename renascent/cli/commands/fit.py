@@ -47,7 +47,7 @@ class FitFlags:
         init: where weights start: `fresh`, `shared` (those of the search, trained on at a lower rate), or `reference`
             (leading slices of its weights).
         random_cells: so many random architectures are trained identically, for comparison; inside the search's budget.
-        uniform: the reference scaled to the search's budget is trained identically, for comparison.
+        uniform: the reference scaled to the search's budget is trained identically, too, unless it is the result.
         widen: a budget, as in `params<=3M`: the network trained is the widest of the same decisions that keeps it.
         prune: leave out operations that no path from input to output uses.
         seed: of everything random.
