@@ -38,6 +38,7 @@ from renascent.nets.sizes.resolution import RESOLUTION, resize
 from renascent.nets.sizes.sized import widest_arch
 from renascent.strategies._bilevel import arch_step, weight_step
 from renascent.strategies._logits import Logits
+from renascent.strategies.fbnetv2 import FBNetV2
 from renascent.tasks.images import ImageTask
 from renascent.tasks.streams import Batch
 
@@ -72,8 +73,12 @@ BOUNDS: dict[str, float | None] = {
     "FBNet-V2: architecture step / full network's step": 1.05,
     "FBNet-V2, depths mixed too: weight step / the same": None,
     f"Sandwich of {SANDWICH}: weight step / its {SANDWICH + 2} networks' steps": 1.10,
+    "FBNet-V2 at its last temperature: weight step / step of the largest left": 1.10,
 }
-"""The paper of FBNet-V2 mixes widths; where a space has depths, summing the outputs at each comes on top."""
+"""The paper of FBNet-V2 mixes widths; where a space has depths, summing the outputs at each comes on top.
+
+At the last temperature few sizes are left of a sample: the step is to cost what the largest of these does.
+"""
 
 
 class Bench:
@@ -109,6 +114,9 @@ class Bench:
             larger = Plain(self, self.space.arch(largest_active(self.space, sampled)))
             found.append((names[3], Pair(partial(self.weight_step, sampled), larger.step)))
             found.append((names[4], Pair(partial(self.learn, partial(self.sizes, k)), larger.step)))
+            cold = detached(self.widths_masked(FBNetV2().tau_end, k))
+            left = Plain(self, self.space.arch(largest_active(self.space, cold)))
+            found.append((names[9], Pair(partial(self.weight_step, cold), left.step)))
         children = [Plain(self, arch) for arch in self.many]
         several = [one_hot(self.space, arch) for arch in self.many]
         each = Pair(lambda: [self.evaluate(g) for g in several], lambda: [child.forward() for child in children])
@@ -133,11 +141,11 @@ class Bench:
         gates = several_sizes(self.space, self.policy(), 1.0, torch.Generator().manual_seed(seed))
         return self.at_largest(gates)
 
-    def masks(self) -> Gates:
-        return self.at_largest(gumbel_soft(self.space, self.policy(), 1.0, torch.Generator().manual_seed(0)))
+    def masks(self, tau: float = 1.0, seed: int = 0) -> Gates:
+        return self.at_largest(gumbel_soft(self.space, self.policy(), tau, torch.Generator().manual_seed(seed)))
 
-    def widths_masked(self) -> Gates:
-        return self.at_largest(self.masks(), "depth")
+    def widths_masked(self, tau: float = 1.0, seed: int = 0) -> Gates:
+        return self.at_largest(self.masks(tau, seed), "depth")
 
     def at_largest(self, gates: Gates, start: str = RESOLUTION) -> Gates:
         """Decide what `start` begins the name of: the largest that is open. A resolution is never mixed."""

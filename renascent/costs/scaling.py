@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from renascent.core.decisions import is_depth
 from renascent.core.errors import BudgetError, UserError
 from renascent.core.nested import uniform_rows
-from renascent.core.protocols import Goal, SpaceConfig
+from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch, Integer
 from renascent.core.within import largest
 from renascent.costs.counts import cost_of
@@ -47,30 +48,24 @@ def has_depths(config: SpaceConfig) -> bool:
     return any(map(is_depth, config.space.decisions))
 
 
+def flags(way: Mapping[str, bool]) -> str:
+    """Return the flags of `--strategy uniform` that scale in a way.
+
+    >>> flags({"depth_first": True}), flags({})
+    (' --depth-first', '')
+    """
+    return "".join(f" --{name.replace('_', '-')}" for name in way)
+
+
 def scaled(config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, int], classes: int) -> Scaling | None:
-    """Return the scaled reference, the largest inside a budget.
+    """Return the scaled reference, the largest inside a budget; None where none is, or a space is not all sizes.
 
     Its widths and depths are scaled by one factor; of a network with depthwise convolutions, depths first and then the
     widths: each was measured to be better there. In another of WAYS, where that cannot keep the budget, the other is
     nowhere smaller, or it keeps twice the multiply-accumulates.
-    shape: (channels, h, w) of the data.  None where a space is not all sizes, or no such network is inside.
+    shape: (channels, h, w) of the data.
     """
-    space, reference, inside = config.space, config.reference, list[Scaling]()
-    if reference is None or not goals or not is_size_space(config):
-        return None
-    for way in _ways(config, depth_first=has_depthwise(config.network(reference, shape[0], classes))):
-        with suppress(BudgetError):
-            inside.append(Scaling(largest(space, goals, uniform_rows(space, reference, **way)), way))
-    if not inside:
-        return None
-    rows, best = np.stack([space.indices(found.arch) for found in inside]), 0
-    for at, row in enumerate(rows):
-        best = at if (row >= rows[best]).all() and (row > rows[best]).any() else best
-    with suppress(UserError):  # not of every model it is known what it multiplies
-        kept = cost_of("macs", config, shape, classes).exact(rows)
-        if kept.max() > MORE * kept[best]:
-            best = int(kept.argmax())
-    return inside[best]
+    return _Scaled(config, shape, classes).inside(goals) if goals and is_size_space(config) else None
 
 
 def scaled_to(
@@ -80,23 +75,54 @@ def scaled_to(
 
     goal: of that cost; its limit does not matter.  shape: (channels, h, w) of the data.
     """
-    assert config.reference is not None
-    whole = float(goal.exact(config.space.indices(config.reference)[None])[0])
+    rows = _Scaled(config, shape, classes)
+    whole = float(goal.exact(config.space.indices(rows.reference)[None])[0])
     found: dict[str, Arch] = {}
     for share in shares:
-        fits = scaled(config, [replace(goal, limit=share * whole)], shape, classes)
+        # a limit is not to be missed by the rounding of its quotient
+        fits = rows.inside([replace(goal, limit=share * whole * (1 + 1e-9))])
         if fits and fits.arch not in found.values():  # two shares that give the same network are one point
             found[f"{share:.3g}x"] = fits.arch
     return found
 
 
-def _ways(config: SpaceConfig, *, depth_first: bool) -> list[Mapping[str, bool]]:
+class _Scaled:
+    """The rows of networks that the reference is scaled to, one for each way, the preferred first."""
+
+    def __init__(self, config: SpaceConfig, shape: tuple[int, int, int], classes: int) -> None:
+        assert config.reference is not None
+        self.space, self.reference = config.space, config.reference
+        with torch.random.fork_rng([]):  # what is drawn for its weights is not looked at
+            mobile = has_depthwise(config.network(self.reference, shape[0], classes))
+        self.rows = [(way, uniform_rows(self.space, self.reference, **way)) for way in _ways(config, mobile=mobile)]
+        self.work: Priced | None = None
+        with suppress(UserError):  # not of every model it is known what it multiplies
+            self.work = cost_of("macs", config, shape, classes)
+
+    def inside(self, goals: Sequence[Goal]) -> Scaling | None:
+        """Return the best of the largest networks inside a budget."""
+        found = []
+        for way, rows in self.rows:
+            with suppress(BudgetError):
+                found.append(Scaling(largest(self.space, goals, rows), way))
+        if not found:
+            return None
+        sizes, best = np.stack([self.space.indices(one.arch) for one in found]), 0
+        for at, row in enumerate(sizes):
+            best = at if (row >= sizes[best]).all() and (row > sizes[best]).any() else best
+        if self.work is not None:
+            kept = self.work.exact(sizes)
+            best = int(kept.argmax()) if kept.max() > MORE * kept[best] else best
+        return found[best]
+
+
+def _ways(config: SpaceConfig, *, mobile: bool) -> list[Mapping[str, bool]]:
     """Return the ways in which something that is decided changes, each said by no more than that; the preferred first.
 
-    depth_first: which that is.
+    mobile: the network has depthwise convolutions.
     """
     decided = {"depth": has_depths(config), "depth_first": has_depths(config)}
     decided["resolution"] = RESOLUTION in config.space.decisions
-    ways = sorted(WAYS, key=lambda way: ("depth_first" in way) != depth_first)
+    ways = sorted(WAYS, key=lambda way: ("depth_first" in way) != mobile)
     found = [{name: True for name in way if decided[name]} for way in ways]
     return [way for number, way in enumerate(found) if way not in found[:number]]

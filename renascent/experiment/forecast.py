@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renascent.core.bounds import LATENCY
-from renascent.core.errors import BudgetError, UserError
+from renascent.core.errors import UserError
 from renascent.core.names import name_of
-from renascent.core.nested import uniform_rows
 from renascent.core.protocols import Family, Goal, OneShot, SpaceConfig, Task
 from renascent.core.text import counted, number
 from renascent.core.thin import has_subsets
-from renascent.core.within import largest, uniform
+from renascent.core.within import uniform
 from renascent.costs.budget import Budget
 from renascent.costs.counts import cost_of
-from renascent.costs.scaling import has_depths, is_size_space
+from renascent.costs.scaling import flags, has_depths, is_size_space, scaled
 from renascent.experiment.defaults import default_strategy
 from renascent.nets import RECORDED
 from renascent.nets.sizes.sized import has_depthwise
@@ -67,18 +66,18 @@ class Compared(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What was measured on one kind of network. of: which, and how many seeds.  how, flag: it was scaled."""
+    """What was measured on one kind of network. of: which, and how many seeds.  how, way: it was scaled."""
 
     of: str
     how: str
-    flag: str
+    way: Mapping[str, bool]
     cases: tuple[Compared, ...]
 
 
 PLAIN = Measured(
     "ResNet-20 (two seeds)",
     "widths and depths scaled by one factor",
-    "--depth",
+    {"depth": True},
     (Compared("the MACs", 0.25, 81.3, 80.9), Compared("the MACs", 0.1, 76.6, 78.6)),
 )
 """On CIFAR-10: an epoch of FBNet-V2 and 5 of training, 1.1 trainings of the given network, beside 6 epochs of what was
@@ -87,13 +86,13 @@ scaled, 0.6 to 0.8. `The curve` in benchmarks/results, as the next."""
 MOBILE = Measured(
     "MobileNet-V2 (two seeds)",
     "blocks left out, then widths scaled",
-    "--depth-first",
+    {"depth_first": True},
     (Compared("the MACs", 0.1, 69.0, 67.6),),
 )
 """The same, 0.8 trainings beside 0.6."""
 
 TIMED = Measured(
-    "MobileNet-V2 (two seeds)", "blocks left out", "--depth-first", (Compared("the latency", 0.5, 73.4, 73.8),)
+    "MobileNet-V2 (two seeds)", "blocks left out", {"depth_first": True}, (Compared("the latency", 0.5, 73.4, 73.8),)
 )
 """The same, 1.0 trainings beside 0.8."""
 
@@ -111,7 +110,7 @@ def forecast(
     work = _work(space, name, getattr(strategy, "arch_every", None), shape, task.classes)
     lines = [f"{name} will take {counted(steps, 'step')} of {batch} images{work}"]
     if goals and is_size_space(space):
-        lines.append(_advice(space, task.channels, task.classes, [goal.name for goal in goals]))
+        lines.append(_advice(space, shape, task.classes, [goal.name for goal in goals], goals))
     return "\n".join(lines)
 
 
@@ -131,15 +130,11 @@ def shrinking(
         return search, ""
     measured = _measured(space, shape[0], classes, [bound.name for bound in limits.bounds])
     if measured is TIMED:
-        return Uniform(depth_first=True), _unsearched(TIMED, search)
+        return Uniform(**TIMED.way), _unsearched(TIMED, search)
     if measured is MOBILE or limits.timed:
         return search, ""
-    strategy = Uniform(depth=True)
-    try:
-        largest(space.space, limits.goals(space, shape, classes), uniform_rows(space.space, reference, depth=True))
-    except BudgetError:
-        return search, ""
-    return strategy, _unsearched(PLAIN, search)
+    found = scaled(space, limits.goals(space, shape, classes), shape, classes)
+    return (Uniform(**found.way), _unsearched(PLAIN, search)) if found else (search, "")
 
 
 def _unsearched(measured: Measured, search: OneShot) -> str:
@@ -158,8 +153,10 @@ def outlook(
     with suppress(UserError):  # not of every model it is known what it multiplies
         if strategy not in FAMILIES and (times := trainings(space, strategy, shape, classes)) is not None:
             lines.append(f"a search by {strategy} costs {_times(space, times)}")
-            bounded = [bound.name for bound in Budget.parse(budget).bounds] if budget else []
-            lines += [_advice(space, shape[0], classes, bounded)] if is_size_space(space) else []
+            limits = Budget.parse(budget) if budget else None
+            goals = limits.goals(space, shape, classes) if limits and not limits.timed else ()
+            bounded = [bound.name for bound in limits.bounds] if limits else []
+            lines += [_advice(space, shape, classes, bounded, goals)] if is_size_space(space) else []
     return lines
 
 
@@ -214,11 +211,16 @@ def _drawn(space: SpaceConfig, of: str) -> NDArray[np.int64]:
     return np.maximum(rows, uniform(space.space, rng, DRAWS)) if of == LARGER else rows
 
 
-def _advice(space: SpaceConfig, channels: int, classes: int, bounded: Sequence[str]) -> str:
-    """Say what was measured of searches beside scaling, of networks like the reference. bounded: names of costs."""
-    measured = _measured(space, channels, classes, bounded)
-    flag = f" {measured.flag}" if has_depths(space) else ""
-    return f"{_told(measured)}; --strategy uniform{flag} scales in seconds"
+def _advice(
+    space: SpaceConfig, shape: tuple[int, int, int], classes: int, bounded: Sequence[str], goals: Sequence[Goal]
+) -> str:
+    """Say what was measured of searches beside scaling, of networks like the reference, and how it is scaled.
+
+    bounded: names of costs.  goals: the same, where they are known by now.
+    """
+    measured, found = _measured(space, shape[0], classes, bounded), scaled(space, goals, shape, classes)
+    way = found.way if found else measured.way if has_depths(space) else {}
+    return f"{_told(measured)}; --strategy uniform{flags(way)} scales in seconds"
 
 
 def _measured(space: SpaceConfig, channels: int, classes: int, bounded: Sequence[str]) -> Measured:

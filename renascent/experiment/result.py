@@ -20,7 +20,7 @@ from renascent.loops.weightsfile import save_weights, write_tensors
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
 from renascent.reports.live import shown
-from renascent.results.baselines import as_measured, uniform_of
+from renascent.results.baselines import UNIFORM, as_measured, uniform_of
 from renascent.results.budgeted import costs_of
 from renascent.results.calibration import calibrate
 from renascent.results.facts import About, Asked
@@ -88,7 +88,7 @@ class Result(Record):
             plane=plane(space, found.arch, goals, score, given, task.classes),
             decisions=decided(space),
             preparation=task.preparation,
-            uniform=beside_uniform(space, fair, given, task.classes),
+            uniform=None if asked.strategy == UNIFORM else beside_uniform(space, fair, given, task.classes),
             original=original(space, found, inherited, task, asked.seed, clock if bounded else measure),
             cited=tuple(cited),
             instead=found.instead,

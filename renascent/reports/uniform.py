@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from renascent.core.bounds import LATENCY
 from renascent.core.files import Json
 from renascent.core.text import aligned, number
+from renascent.costs.scaling import flags
+from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.results.facts import Training
 from renascent.results.record import Record
 from renascent.results.uniform import scaled_parts
@@ -62,14 +64,17 @@ def uncompared(result: Record) -> str:
     training, held = result.training, result.about.beside
     if held is None or (training and (training.uniform or training.network)):
         return ""
+    how = ""
     if training is None:
         how = "" if result.asked.finish else f"`renascent fit {result.folder} --uniform` trains it beside"
-    elif training.searched_epochs:
-        epochs = training.searched_epochs + training.settings.epochs
-        flags = "".join(f" --{name.replace('_', '-')}" for name in held.way)
-        how = f"the same command with --strategy uniform{flags} --finish {epochs} and another --out trains it as long"
-    else:
+    elif not result.asked.finish:
         how = "the training's command with --uniform --resume trains it beside"
+    elif held.way is not None:
+        # the flag that lets the resolution of a user's model be decided has it scaled, too
+        moves = result.about.decisions and RESOLUTION in result.space.space.decisions and not held.way.get(RESOLUTION)
+        less = ", without --resolution," if moves else ""
+        said = f"--strategy uniform{flags(held.way)} --finish {training.searched_epochs + training.settings.epochs}"
+        how = f"the same command with {said} and another --out{less} trains it as long"
     return f"not compared with uniform scaling: {how}" if how else ""
 
 

@@ -25,6 +25,9 @@ from renascent.results.uniform import beside_uniform
 if TYPE_CHECKING:
     from renascent.results.record import Record
 
+UNIFORM = "uniform"
+"""The strategy that scales: in one of several ways, and what it gives is told of no other."""
+
 
 @dataclass(frozen=True)
 class Baselines:

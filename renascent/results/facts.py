@@ -86,11 +86,11 @@ class Decided:
 class Scaled:
     """The reference scaled uniformly to the budget of a search. costs: counted, and as predicted of what is bounded.
 
-    way: the settings of the strategy `uniform` that give it.
+    way: the settings of the strategy `uniform` that give it; None where an earlier version did not say.
     """
 
     arch: str
-    way: Mapping[str, bool] = field(default_factory=dict, metadata=ABSENT)
+    way: Mapping[str, bool] | None = field(default=None, metadata=ABSENT)
     costs: dict[str, float]
 
 

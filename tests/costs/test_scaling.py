@@ -148,12 +148,22 @@ def test_a_way_names_only_what_is_decided() -> None:
     assert found is not None and found.way == {}
 
 
+def test_a_share_that_is_the_cost_of_a_network_gives_that_network() -> None:
+    config = rn.ResNetCifar(layers_count=14)
+    cost = rn.cost_of("macs", config, SHAPE, CLASSES)
+    goal, whole = Goal("macs", 0.0, cost, cost.exact), cost.exact(config.space.indices(config.reference)[None])[0]
+    rows = uniform_rows(config.space, config.reference, depth=True)
+    for used in cost.exact(rows)[:-1]:
+        (found,) = scaled_to(config, goal, (used / whole,), SHAPE, CLASSES).values()
+        assert cost.exact(config.space.indices(found)[None])[0] >= used
+
+
 def test_shares_are_the_largest_scale_that_fits_once_each() -> None:
     config = rn.ResNetCifar(layers_count=14)
     cost = rn.cost_of("macs", config, SHAPE, CLASSES)
     goal, whole = Goal("macs", 0.0, cost, cost.exact), cost.exact(config.space.indices(config.reference)[None])[0]
-    found = scaled_to(config, goal, (1e-6, 0.1, 0.25, 0.5, 0.500001), SHAPE, CLASSES)
-    assert list(found) == ["0.1x", "0.25x", "0.5x"]
+    found = scaled_to(config, goal, (1e-6, 0.1, 0.25, 0.5, 0.503), SHAPE, CLASSES)
+    assert list(found) == ["0.1x", "0.25x", "0.5x"]  # 0.503x is that of 0.5x, and of the first none is so small
     for name, arch in found.items():
         rows = uniform_rows(config.space, config.reference, depth=True)
         costs = cost.exact(rows)

@@ -160,8 +160,9 @@ def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring
         "measured on MobileNet-V2 (two seeds), search beside blocks left out, then widths scaled, in"
     )
     assert told.endswith("at 10 % of the MACs; --strategy uniform scales in seconds")  # no block of it can go
-    told = forecast(SMALL, rn.NES(), task, 3, 16, goals[1:]).splitlines()[1]
+    told = outlook(SMALL, "fbnetv2", SHAPE, CLASSES, "latency_ms<=0.5x")[1]
     assert told.endswith("of the latency; --strategy uniform --depth-first scales in seconds")
-    assert outlook(SMALL, "fbnetv2", SHAPE, CLASSES, "latency_ms<=0.5x")[1] == told
+    # as the baseline is scaled, where what bounds it is known by now
+    assert forecast(SMALL, rn.NES(), task, 3, 16, goals[1:]).splitlines()[1] == told.replace("--depth-first", "--depth")
     assert outlook(SMALL, "fbnetv2", SHAPE, CLASSES, "macs<=0.5x")[1] == second
     assert forecast(SMALL, rn.NES(), task, 3, 16, goals).splitlines()[1] == second

@@ -133,6 +133,19 @@ def test_of_a_folder_of_before_it_is_found_again_and_the_report_is_silent(found:
     assert "uniform" not in summary(old)
 
 
+def test_a_search_that_ends_at_the_scaled_network_says_so_and_trains_no_other(found: rn.Result, unsealed: Any) -> None:
+    path = unsealed(found.folder) / "arch.json"
+    held = json.loads(path.read_text())
+    held["uniform"]["arch"] = held["arch"]
+    path.write_text(json.dumps(held))
+    same = rn.Result.load(found.folder)
+    assert (uniform_of(same), uncompared(same), uniform_facts(same)) == (None, "", {})
+    assert "the result is what uniform scaling gives: " in summary(same)
+    same.fit(digits(), SETTINGS, uniform=True)
+    assert same.training is not None and same.training.uniform is None
+    assert not (same.folder / "fit" / "uniform").exists()
+
+
 def test_of_a_model_of_ones_own_it_starts_as_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
     parts = nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 24, 3, padding=1), nn.ReLU()
@@ -142,8 +155,7 @@ def test_of_a_model_of_ones_own_it_starts_as_without_a_search(tmp_path: Path, mo
     result = rn.search(space, rn.RSPS(candidates=2), digits(), epochs=1, batch=32, out=tmp_path / "s", **about)
     alone = rn.search(space, rn.Uniform(), digits(), out=tmp_path / "u", **about)
     assert result.facts["uniform"]["arch"] == alone.facts["arch"]
-    assert uncompared(alone) == "" and uniform_facts(alone) == {}
-    assert "the result is what uniform scaling gives: widths of the reference" in summary(alone)
+    assert "uniform" not in alone.facts
     begun: list[dict[str, Tensor]] = []
     fitted = trainer.fit
 
@@ -165,7 +177,6 @@ def test_of_a_model_of_ones_own_it_starts_as_without_a_search(tmp_path: Path, mo
     assert "scaled, trained identically, but from the model's own weights" in summary(result)
     alone.fit(digits(), Fit(epochs=1), uniform=True)  # there is nothing to train beside it
     assert alone.training is not None and alone.training.uniform is None
-    assert not (alone.folder / "fit" / "uniform").exists()
 
 
 def test_what_has_none_is_refused_before_a_folder_is_made(found: rn.Result) -> None:

@@ -16,7 +16,7 @@ from renascent.tasks import DATASETS
 
 DEFAULT = DEFAULTS["sizes"].strategy
 
-SEARCHES = frozenset(("epochs", "finish", "sandwich", "score", "bf16", "depth", "resolution", "order"))
+SEARCHES = frozenset(("epochs", "finish", "sandwich", "score", "bf16", "depth", "resolution"))
 """Flags of a search: who gives one wants to search."""
 
 EXAMPLE = 'renascent shrink my_models:resnet --input 3,32,32 --data photos --budget "macs<=0.5x"'
@@ -35,6 +35,8 @@ Without a search, the largest model that a budget allows, in seconds: {", ".join
 Data sets: {", ".join(DATASETS)}; or a folder of images, one folder in it for each class.
 
 As in: `{EXAMPLE}`"""
+
+ORDER = "magnitude"
 
 Order = Annotated[str, OneOf("order", static("renascent.nets.adapt.config:ORDERS"))]
 
@@ -63,7 +65,7 @@ class ShrinkFlags(SearchingFlags):
     least: NonNegative = 0.25
     depth: bool = True
     resolution: bool = False
-    order: Order = "magnitude"
+    order: Order = ORDER
     dry_run: bool = False
 
 
@@ -96,7 +98,8 @@ def _of_a_search(given: Mapping[str, str]) -> bool:
     """Return whether some flag says nothing without a search."""
     always = [ShrinkFlags(), OPTIONS(), MACHINE.settings, OUTPUT.settings]
     common = {key.replace("_", "-") for key in keys(*always)} - SEARCHES
-    return any(flag.removeprefix("--").removeprefix("no-") not in common for flag in given)
+    others = any(flag.removeprefix("--").removeprefix("no-") not in common for flag in given)
+    return others or given.get("--order", ORDER) != ORDER  # without a search the strongest channels are kept
 
 
 def _check(flags: ShrinkFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:

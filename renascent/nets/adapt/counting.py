@@ -103,7 +103,15 @@ class Costs:
         return min(found) if len(found) == len(places) and len({name for name, _ in found}) == 1 else None
 
     def _block_of(self, parameter: str) -> tuple[str, int] | None:
-        """Return from which depth on the block of a parameter is there, whatever name the block has in this one's."""
-        parts = parameter.split(".")[:-1]
-        around = {id(self.model.get_submodule(".".join(parts[: at + 1]))) for at in range(len(parts))}
-        return self._least(block_where(self.depths, lambda block, _: id(self.model.get_submodule(block)) in around))
+        """Return from which depth on a parameter is there by this name; None where the name outlives its block.
+
+        A block is taken out of the row that holds it: by whatever name that is reached, but not elsewhere.
+        """
+        parts, module = parameter.split("."), self.model.get_submodule
+        around = {(id(module(".".join(parts[:at]))), name) for at, name in enumerate(parts[:-1])}
+
+        def inside(block: str, span: tuple[int, int]) -> bool:
+            row, _, name = block.rpartition(".")
+            return (id(module(row)), name) in around
+
+        return self._least(block_where(self.depths, inside))

@@ -139,6 +139,16 @@ class BlocksTwice(Plain):
         self.b = inner.layers
 
 
+class BlockTwice(Plain):
+    """A block has a second name, by which it stays where its row no longer has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.b = nn.Sequential(Block(), Block(), Block())
+        self.last = self.b[2]
+        self.every = nn.ModuleList(self.b[:2])
+
+
 class NormInBlock(Plain):
     """A normalisation that says its size itself is that of a block that can be left out."""
 
@@ -265,3 +275,11 @@ def test_blocks_that_have_a_second_name_are_left_out_under_both():
         kept = sum(p.numel() for p in space.network(arch, SHAPE[0], 5).parameters())
         assert space.params.exact(space.space.indices(arch)[None])[0] == kept
         torch.testing.assert_close(net(x, one_hot(space.space, arch)), net.extract(arch).train()(x))
+
+
+def test_a_block_that_has_a_second_name_is_counted_where_it_stays():
+    torch.manual_seed(0)
+    space = adapt(BlockTwice(), SHAPE, multiple=4)
+    for arch in some(space, 12):
+        kept = sum(p.numel() for p in space.network(arch, SHAPE[0], 5).parameters())
+        assert space.params.exact(space.space.indices(arch)[None])[0] == kept
