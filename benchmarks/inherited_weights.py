@@ -1,12 +1,12 @@
-"""How should weights that are inherited be trained on? ResNet-20 cut by uniform widths, at several rates.
+"""How should weights that are inherited be trained on? A network cut by scaling, at several rates.
 
     RENASCENT_DATA=FOLDER OMP_NUM_THREADS=1 python benchmarks/inherited_weights.py --out runs/inherited_weights
 
-The network of curve_cifar10.py (`--given`: its --out, to share it) is cut to a budget, its strongest channels first,
-and trained on a part of the images: at each peak rate from the first step on, and with a rise to it over the first
-epoch; taught by the network that was cut, alone, and from fresh weights. What is done is not done again, so that the
-same command goes on. Accuracy on the test images and processor seconds are printed, and lie in OUT/summary.json. One
-seed.
+A network of curve_cifar10.py (`--given`: its --out, to share it) is cut to a budget, by widths or with --depth-first by
+blocks before these, its strongest channels first, and trained on a part of the images: at each peak rate from the first
+step on, and with a rise to it over the first epoch; taught by the network that was cut, alone, and from fresh weights.
+What is done is not done again, so that the same command goes on. Accuracy on the test images and processor seconds are
+printed, and lie in OUT/summary.json. One seed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from curve_cifar10 import SHAPE, Curve, Seconds, Setting
+from curve_cifar10 import NETWORKS, SHAPE, Curve, Seconds, Setting
 
 from renascent.core.environment import environment
 from renascent.core.files import read_json, write_json
@@ -58,13 +58,13 @@ TRAININGS = (
 )
 
 
-def cut(out: Path, given: Path, budget: str, seed: int) -> Result:
-    """Return the network cut to a budget."""
-    net, _ = Curve(given, 1, Setting()).given("resnet20", seed)
+def cut(out: Path, given: Path, network: str, strategy: Uniform, budget: str, seed: int) -> Result:
+    """Return a network cut to a budget."""
+    net, _ = Curve(given, 1, Setting()).given(network, seed)
     space = adapt(net, SHAPE, multiple=2, least=0.125)
     task = load("cifar10", options=ImageOptions(limit=4000, val=1000, split_seed=seed))
     return search(
-        space, Uniform(), task, out=out, resume=out.exists(), budget=budget, epochs=1, seed=seed, progress=False
+        space, strategy, task, out=out, resume=out.exists(), budget=budget, epochs=1, seed=seed, progress=False
     )
 
 
@@ -89,6 +89,8 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs; kept, to resume")
     parser.add_argument("--given", type=Path, help="--out of curve_cifar10.py, whose network is cut; OUT unless given")
+    parser.add_argument("--network", choices=list(NETWORKS), default="resnet20")
+    parser.add_argument("--depth-first", action="store_true", help="leave blocks out before widths are scaled")
     parser.add_argument("--budget", default="macs<=0.1x")
     parser.add_argument("--images", type=int, default=16_000)
     parser.add_argument("--epochs", type=int, default=2)
@@ -96,7 +98,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="regular expression: trainings with it in their name")
     asked = parser.parse_args(words)
     torch.set_num_threads(1)
-    result = cut(asked.out / asked.budget.replace("<=", "-"), asked.given or asked.out, asked.budget, asked.seed)
+    folder, strategy = asked.out / asked.budget.replace("<=", "-"), Uniform(depth_first=asked.depth_first)
+    result = cut(folder, asked.given or asked.out, asked.network, strategy, asked.budget, asked.seed)
     chosen = [how for how in TRAININGS if re.search(asked.only, how.name) and how.warmup < asked.epochs]
     rows = [trained(result, how, asked.images, asked.epochs, asked.seed) for how in chosen]
     cells = [
@@ -104,7 +107,13 @@ def main(words: list[str] | None = None) -> None:
     ]
     print(aligned([("rate", "rising epochs", "taught", "init", "test %"), *cells], ">>>>>"))
     about = {key: value for key, value in environment(0).items() if key not in ("command", "git", "seed")}
-    summary = {"date": date.today().isoformat(), "budget": asked.budget, "rows": rows, "environment": about}
+    summary = {
+        "date": date.today().isoformat(),
+        "network": asked.network,
+        "budget": asked.budget,
+        "rows": rows,
+        "environment": about,
+    }
     write_json(asked.out / "summary.json", summary)
 
 
