@@ -77,14 +77,16 @@ class AdaptedNet(Supernet):
                 raise UserError(f"'resolution' has {len(active)} active options: give gates that are one-hot there")
             x = resize(x, active[0])
         change = self.plan.change(self._widest(gates))
+        held = list(_weights(self._modules_of_model.items()))
         with autocast_as(x.device, None):
-            parts = self._parts(gates, change)
-        shapes = {name: tuple(parts[id(t)].shape) for name, t in self._held() if id(t) in parts}
+            parts = self._parts(held, gates, change)
+        shapes = {name: tuple(parts[id(t)].shape) for name, t in held if id(t) in parts}
         values = [*settings(self._modules_of_model, self.plan.axes, shapes, change), *self._batch_statistics()]
         with unfused(), changed(values), contextlib.ExitStack() as hooks:
             self._mix_depths(gates, hooks)
-            # blocks are left out by now, under all of their names
-            there = {name: parts[id(t)] for name, t in _weights(self.model.named_modules()) if id(t) in parts}
+            if change.dropped:  # blocks are left out by now, under all of their names
+                held = list(_weights(self.model.named_modules()))
+            there = {name: parts[id(t)] for name, t in held if id(t) in parts}
             with failing("the model fails while it is searched ({}): try it on such data first"):
                 return functional_call(self.model, there, (x,), tie_weights=False)  # type: ignore[no-any-return]
 
@@ -121,16 +123,12 @@ class AdaptedNet(Supernet):
         sizes = tuple(option // scale for option in self._active(gates, name))
         return (stretched_sum if gate.blend == "interpolate" else mask_sum)(sizes, gate.opened, width)
 
-    def _held(self) -> Iterator[tuple[str, Tensor]]:
-        """Give every weight of the whole model, as `_weights` does."""
-        return _weights(self._modules_of_model.items())
-
-    def _parts(self, gates: Gates, change: Change) -> dict[int, Tensor]:
+    def _parts(self, held: Iterable[tuple[str, Tensor]], gates: Gates, change: Change) -> dict[int, Tensor]:
         """Return what is kept of every weight, by its identity; of those that read a mixed group, mixed."""
         found = {group: self._mixing(gates, name, change.sizes[group]) for name, group in self.plan.widths.items()}
         mixed = {group: mix for group, mix in found.items() if mix is not None}
         axes = self.plan.axes
-        return {id(t): self._part(t, axes[name], change, mixed) for name, t in self._held() if name in axes}
+        return {id(t): self._part(t, axes[name], change, mixed) for name, t in held if name in axes}
 
     def _part(self, tensor: Tensor, axes: Mapping[int, Axis], change: Change, mixed: Mapping[int, Tensor]) -> Tensor:
         part = cropped(tensor, axes, change.sizes)
