@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from renascent.results.record import Record
 
 UNIFORM = "uniform"
-"""The strategy that scales: in one of several ways, and what it gives is told of no other."""
+"""The strategy that scales; its own result is told beside no other way of scaling unless that is asked for."""
 
 
 @dataclass(frozen=True)

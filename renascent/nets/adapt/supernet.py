@@ -53,7 +53,7 @@ class AdaptedNet(Supernet):
     The weights are those of the user's model. Gates that have several widths active run the widest; the layers that
     read it see the mixture of all, by one matrix on the inputs of their weights.
 
-    The model is walked through once: replace no module inside it afterwards.
+    Its modules are noted once: replace none inside it afterwards.
     """
 
     def __init__(self, plan: Plan, model: nn.Module) -> None:
