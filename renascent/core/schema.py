@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -73,7 +73,7 @@ def with_defaults(kind: type, held: Json) -> Json:
     """
     found = dict(held)
     for field in fields(kind):
-        default = field.default if field.default_factory is MISSING else field.default_factory()
+        default = _default(field)
         if field.name not in held and default is not MISSING:
             found[field.name] = written(default)
         nested = held.get(field.name)
@@ -82,12 +82,17 @@ def with_defaults(kind: type, held: Json) -> Json:
     return found
 
 
+def _default(field: Field[Any]) -> Any:
+    """Return the default of a field; MISSING where it has none."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
 def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
     for field in fields(value):
         held = written(getattr(value, field.name))
         if field.metadata == REST:
             yield from held.items()
-        elif field.metadata != ABSENT or (held and held != field.default):
+        elif field.metadata != ABSENT or held != written(_default(field)):
             yield field.name, held
 
 

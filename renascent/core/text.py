@@ -79,6 +79,15 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them.
+
+    >>> listed(["widths"]), listed(["widths", "depths"]), listed("abc")
+    ('widths', 'widths and depths', 'a, b and c')
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
 def aligned(rows: Sequence[Sequence[str]], sides: str = "<") -> str:
     """Write rows in columns, each as wide as its widest cell. A row may be shorter than others.
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from renascent.core.decisions import is_depth
 from renascent.core.errors import BudgetError, UserError
@@ -22,12 +23,14 @@ WAYS: tuple[Mapping[str, bool], ...] = (
     {"depth": True},
     {"depth": True, "resolution": True},
     {"depth_first": True},
+    {},
 )
-"""What is scaled: widths and depths, with them the resolution; depths, and then the widths."""
+"""What is scaled: widths and depths, with them the resolution; depths, and then the widths; widths alone."""
 
-MORE = 2
-"""Another way is taken where it keeps so many times the multiply-accumulates: what bounds latency is often the number
-of layers, of which narrow ones are as many."""
+FULLER, MORE = 1.5, 2
+"""Another way is taken where it uses so many times as much of the budget: of few blocks each is a large step. Or where
+it keeps so many times the multiply-accumulates: what bounds latency is often the number of layers, of which narrow ones
+are as many."""
 
 
 class Scaling(NamedTuple):
@@ -62,7 +65,7 @@ def scaled(config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, in
 
     Its widths and depths are scaled by one factor; of a network with depthwise convolutions, depths first and then the
     widths: each was measured to be better there. In another of WAYS, where that cannot keep the budget, the other is
-    nowhere smaller, or it keeps twice the multiply-accumulates.
+    nowhere smaller, uses 1.5 times as much of the budget, or keeps twice the multiply-accumulates.
     shape: (channels, h, w) of the data.
     """
     return _Scaled(config, shape, classes).inside(goals) if goals and is_size_space(config) else None
@@ -100,20 +103,25 @@ class _Scaled:
             self.work = cost_of("macs", config, shape, classes)
 
     def inside(self, goals: Sequence[Goal]) -> Scaling | None:
-        """Return the best of the largest networks inside a budget."""
+        """Return the largest network inside a budget of the most preferred way that is not far behind another."""
         found = []
         for way, rows in self.rows:
             with suppress(BudgetError):
                 found.append(Scaling(largest(self.space, goals, rows), way))
         if not found:
             return None
-        sizes, best = np.stack([self.space.indices(one.arch) for one in found]), 0
-        for at, row in enumerate(sizes):
-            best = at if (row >= sizes[best]).all() and (row > sizes[best]).any() else best
-        if self.work is not None:
-            kept = self.work.exact(sizes)
-            best = int(kept.argmax()) if kept.max() > MORE * kept[best] else best
-        return found[best]
+        sizes = np.stack([self.space.indices(one.arch) for one in found])
+        places = [k for k, row in enumerate(sizes) if not any(_smaller(row, other) for other in sizes)]
+        measures = [(FULLER, np.max([goal.exact(sizes) / goal.limit for goal in goals], axis=0))]
+        measures += [(MORE, self.work.exact(sizes))] if self.work is not None else []
+        for times, kept in measures:
+            places = [k for k in places if times * kept[k] >= kept[places].max()]
+        return found[places[0]]
+
+
+def _smaller(row: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
+    """Return whether a network is nowhere larger than another, and somewhere smaller."""
+    return bool((row <= other).all() and (row < other).any())
 
 
 def _ways(config: SpaceConfig, *, mobile: bool) -> list[Mapping[str, bool]]:

@@ -219,8 +219,12 @@ def _advice(
     bounded: names of costs.  goals: the same, where they are known by now.
     """
     measured, found = _measured(space, shape[0], classes, bounded), scaled(space, goals, shape, classes)
-    way = found.way if found else measured.way if has_depths(space) else {}
-    return f"{_told(measured)}; --strategy uniform{flags(way)} scales in seconds"
+    if goals and not found:
+        return f"{_told(measured)}; nothing that is scaled keeps this budget"
+    usual = measured.way if has_depths(space) else {}
+    way = found.way if found else usual
+    other = "" if way == usual else " (in another way, which leaves more here)"
+    return f"{_told(measured)}; --strategy uniform{flags(way)} scales in seconds{other}"
 
 
 def _measured(space: SpaceConfig, channels: int, classes: int, bounded: Sequence[str]) -> Measured:

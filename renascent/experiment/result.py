@@ -34,6 +34,7 @@ from renascent.results.retrain import REFERENCE, SHARED, Retraining
 from renascent.results.sealed import write_sealed
 from renascent.results.uniform import beside_uniform
 from renascent.results.widening import widened
+from renascent.strategies import FAMILIES
 from renascent.tasks.distill import Distillation
 
 
@@ -65,8 +66,7 @@ class Result(Record):
         bounded = seen is not None and table is None
         latency = seen if bounded and seen else measure(net.to(task.device), shape)
         counted, score, given = count(net, shape), Scorer(found.state), (task.channels, *task.size)
-        inherited = found.state.net.extract(found.arch)
-        calibrate(at_resolution(inherited, found.arch), task, "train", asked.seed)
+        inherited = _inherited(space, found, task, asked)
         costs = costs_of(space, found.arch, task, goals, seen, table)
         fair = as_measured(tuple(goals), costs)
         facts = About(
@@ -217,3 +217,12 @@ class Result(Record):
         from renascent.reports.summary import summary
 
         return summary(self)
+
+
+def _inherited(space: SpaceConfig, found: SearchOutcome, task: Task, asked: Asked) -> nn.Module:
+    """Return what was found, with the search's weights and statistics estimated anew; a user's own model as it came."""
+    net = found.state.net.extract(found.arch)
+    untouched = asked.strategy in FAMILIES and found.arch == space.reference and space.given is not None
+    if not untouched:
+        calibrate(at_resolution(net, found.arch), task, "train", asked.seed)
+    return net

@@ -1,15 +1,17 @@
 """The result of a search of sizes beside uniform scaling: what both cost, and reach where both were trained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from renascent.core.bounds import LATENCY
 from renascent.core.files import Json
-from renascent.core.text import aligned, number
+from renascent.core.schema import with_defaults
+from renascent.core.text import aligned, listed, number
 from renascent.costs.scaling import flags
 from renascent.nets.sizes.resolution import RESOLUTION
-from renascent.results.facts import Training
+from renascent.results.facts import Asked, Training
 from renascent.results.record import Record
 from renascent.results.uniform import scaled_parts
+from renascent.strategies import NAMED
 
 HEAD = ("beside uniform scaling", "result", "uniform")
 STARTS = {"model": "from the model's own weights", "fresh": "from fresh weights"}
@@ -70,12 +72,26 @@ def uncompared(result: Record) -> str:
     elif not result.asked.finish:
         how = "the training's command with --uniform --resume trains it beside"
     elif held.way is not None:
-        # the flag that lets the resolution of a user's model be decided has it scaled, too
-        moves = result.about.decisions and RESOLUTION in result.space.space.decisions and not held.way.get(RESOLUTION)
-        less = ", without --resolution," if moves else ""
+        less = f", without {listed(extra)}," if (extra := list(_of_the_search(result, held.way))) else ""
         said = f"--strategy uniform{flags(held.way)} --finish {training.searched_epochs + training.settings.epochs}"
         how = f"the same command with {said} and another --out{less} trains it as long"
     return f"not compared with uniform scaling: {how}" if how else ""
+
+
+def _of_the_search(result: Record, way: Mapping[str, bool]) -> Iterator[str]:
+    """Give the flags of a search that uniform scaling does not take. way: in which it scales."""
+    # the flag that lets the resolution of a user's model be decided has it scaled, too
+    if result.about.decisions and RESOLUTION in result.space.space.decisions and not way.get(RESOLUTION):
+        yield "--resolution"
+    if result.asked.sandwich:
+        yield "--sandwich"
+    if result.asked.score != Asked.score:
+        yield "--score"
+    if result.about.space_config.get("order") == "given":
+        yield "--order"
+    name, given = result.about.strategy, result.asked.strategy_config
+    if name not in NAMED or with_defaults(NAMED[name], given) != with_defaults(NAMED[name], {}):
+        yield f"the flags of {name}"
 
 
 def uniform_notes(result: Record) -> Iterator[str]:

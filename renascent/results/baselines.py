@@ -25,6 +25,9 @@ from renascent.results.uniform import beside_uniform
 if TYPE_CHECKING:
     from renascent.results.record import Record
 
+TRIES = 20
+"""Draws for each baseline that is wanted, at most: a small space, or a tight budget, has few."""
+
 UNIFORM = "uniform"
 """The strategy that scales; its own result is told beside no other way of scaling unless that is asked for."""
 
@@ -40,16 +43,19 @@ class Baselines:
 
     @classmethod
     def of(cls, result: Record, seed: int, count: int) -> Baselines:
-        """Draw `count` baselines for a result, the same for the same seed.
+        """Draw `count` baselines for a result, the same for the same seed, all different from it and from one another.
 
-        Raises UserError when its folder does not hold what its budget was measured by.
+        Fewer where no more are found.  Raises UserError when its folder does not hold what its budget was measured by.
         """
         space, rng = result.space, np.random.default_rng([seed, 1])
         goals = goals_of(result) if count else ()
-        if not goals:
-            return cls(space, [space.space.sample(rng) for _ in range(count)])
-        archs = [sample_feasible(space.space, goals, rng) for _ in range(count)]
-        return cls(space, archs, goals, result.asked.budget)
+        found = {result.arch: 0}
+        for draw in range(TRIES * count):
+            if len(found) == count + 1:
+                break
+            arch = sample_feasible(space.space, goals, rng) if goals else space.space.sample(rng)
+            found.setdefault(arch, draw)
+        return cls(space, list(found)[1:], goals, result.asked.budget if goals else None)
 
     def costs(self, arch: Arch) -> dict[str, float]:
         """Return the bounded costs of an architecture; nothing without a budget."""

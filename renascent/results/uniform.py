@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from renascent.core.decisions import is_depth
 from renascent.core.protocols import Goal, SpaceConfig
 from renascent.core.space import Arch
+from renascent.core.text import listed
 from renascent.costs import params
 from renascent.costs.scaling import scaled
 from renascent.nets.macs import count
@@ -39,7 +40,7 @@ def scaled_parts(space: SpaceConfig, arch: Arch) -> str:
     before = space.reference or arch
     changed = {_part(name) for name in space.space.active(arch) if arch[name] != before[name]}
     found = [part for part in ("widths", "depths", "resolution") if part in changed]
-    return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found) or "nothing"
+    return listed(found) or "nothing"
 
 
 def _part(name: str) -> str:

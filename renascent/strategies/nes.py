@@ -17,6 +17,10 @@ from renascent.strategies._goals import costs, exact_usage
 FEWEST = 10
 """Evaluations that even the shortest run makes for an update: fewer say nothing."""
 
+MANY, SHORTEST = 8, 0.4
+"""Of a decision with fewer options than MANY, noise and steps are shorter in proportion, down to SHORTEST: all that the
+paper decides has more, and of four numbers of blocks a deviation of 1.25 would draw any."""
+
 BLUR = 0.5
 """Deviation that `probabilities` has at least, in options: what lies near the mean is likelier than what lies far."""
 
@@ -26,7 +30,8 @@ class NES:
     """Train weights at floor(H + n), and move the mean H of all decisions by many evaluations around it.
 
     H counts options from 0, a step of 1 being the next size; n ~ N(0, sigma^2). H begins in the middle of the start's
-    options (k + 1/2), so that floor(H + n) scatters evenly around them, and stays from 1/2 to options - 1/2. The loss
+    options (k + 1/2), so that floor(H + n) scatters evenly around them, and stays from 1/2 to options - 1/2. Of a
+    decision with fewer than 8 options, both n and the steps of H are shorter in proportion, but not below 0.4. The loss
     of an architecture is that of one validation batch plus rho (R / R_t - 1)^2 for each bound R_t of the budget.
 
     Args:
@@ -72,7 +77,7 @@ class NES:
         left = 1 - t.step / t.steps
         sigma = self.sigma * left
         s.extra["sigma"] = torch.tensor(sigma, dtype=torch.float64)
-        (arch,) = _archs(s, gaussian(1, len(s.extra["mean"]), sigma, s.rng))
+        (arch,) = _archs(s, _scales(s) * gaussian(1, len(s.extra["mean"]), sigma, s.rng))
         metrics = weight_step(s, data.train.next(), one_hot(s.space, arch), t)
         updates, evaluations = self._due(t)
         for _ in range(updates if sigma else 0):
@@ -83,9 +88,9 @@ class NES:
         return _archs(s, torch.zeros(1, len(s.extra["mean"])))[0]
 
     def probabilities(self, s: State[None]) -> Mapping[str, Tensor]:
-        sigma = max(float(s.extra["sigma"]), BLUR) if self.sigma else 0.0
-        rows = zip(s.space.decisions, s.extra["mean"], s.space.counts, strict=True)
-        return {name: floored(mean, sigma, count) for name, mean, count in rows}
+        sigmas = (_scales(s) * s.extra["sigma"]).clamp_min(BLUR) if self.sigma else torch.zeros(len(s.space.counts))
+        rows = zip(s.space.decisions, s.extra["mean"], sigmas.tolist(), s.space.counts, strict=True)
+        return {name: floored(mean, sigma, count) for name, mean, sigma, count in rows}
 
     def _due(self, t: Progress) -> tuple[int, int]:
         """Return how many updates follow this step, and of how many evaluations each."""
@@ -100,15 +105,15 @@ class NES:
 
     def _update(self, s: State[None], batch: Batch, sigma: float, lr: float, count: int) -> Metrics:
         """Move H against the estimated gradient: Eq. 7."""
-        mean, space = s.extra["mean"], s.space
+        mean, space, scales = s.extra["mean"], s.space, _scales(s)
         noise = gaussian(count, len(mean), sigma, s.rng, antithetic=self.antithetic)
-        archs = _archs(s, torch.cat([torch.zeros_like(noise[:1]), noise]))
+        archs = _archs(s, scales * torch.cat([torch.zeros_like(noise[:1]), noise]))
         losses, metrics = self._losses(s, batch, archs)
         change = centred_ranks(losses[1:]) if self.rank_shaping else losses[1:] - losses[0]
         active = {arch: frozenset(space.active(arch)) for arch in set(archs)}
         # a decision that is inactive in an architecture cannot have changed its loss
         said = torch.tensor([[name in active[arch] for name in space.decisions] for arch in archs[1:]])
-        moved = mean - lr * estimate(change, noise * said, sigma)
+        moved = mean - lr * scales * estimate(change, noise * said, sigma)
         # the middles of the first and the last option: beyond them, small noise would see no other option any more
         s.extra["mean"] = moved.clamp(torch.tensor(0.5), torch.tensor(space.counts) - 0.5)
         return metrics
@@ -124,6 +129,11 @@ class NES:
         place = {arch: k for k, arch in enumerate(different)}
         metrics = {"val_loss": losses[0], "val_score": found[0].score, **costs(setup.goals, usage[0])}
         return total[[place[arch] for arch in archs]], metrics
+
+
+def _scales(s: State[None]) -> Tensor:
+    """Return how long noise and steps of each decision are, in shares of those of many options, (decisions,)."""
+    return (torch.tensor(s.space.counts, dtype=torch.float64) / MANY).clamp(SHORTEST, 1.0)
 
 
 def _archs(s: State[None], noise: Tensor) -> list[Arch]:

@@ -126,6 +126,14 @@ def test_blocks_go_first_where_that_keeps_twice_the_work(limit: float, way: str)
     assert found is not None and found == (few if way == "depth_first" else both, {way: True})
 
 
+def test_widths_alone_are_scaled_where_a_block_less_leaves_half_of_the_budget() -> None:
+    goals = a_block(0.2, 2.0, 2.7)
+    alone, both = by_hand(DEEP, goals), by_hand(DEEP, goals, depths=True)
+    used = goals[0].exact(np.stack([DEEP.space.indices(arch) for arch in (alone, both)])) / goals[0].limit
+    assert used[1] < 0.5 and used[0] > 0.95
+    assert scaled(DEEP, goals, SHAPE, CLASSES) == (alone, {})
+
+
 def test_there_is_none_where_nothing_is_inside_or_nothing_is_a_size() -> None:
     assert scaled(DEEP, a_block(1.0, 2.0, -1.0), SHAPE, CLASSES) is None
     assert scaled(NatsTopology(), goals_of("macs<=0.5x", DEEP), SHAPE, CLASSES) is None

@@ -163,6 +163,9 @@ def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring
     told = outlook(SMALL, "fbnetv2", SHAPE, CLASSES, "latency_ms<=0.5x")[1]
     assert told.endswith("of the latency; --strategy uniform --depth-first scales in seconds")
     # as the baseline is scaled, where what bounds it is known by now
-    assert forecast(SMALL, rn.NES(), task, 3, 16, goals[1:]).splitlines()[1] == told.replace("--depth-first", "--depth")
+    other = told.replace("--depth-first", "--depth") + " (in another way, which leaves more here)"
+    assert forecast(SMALL, rn.NES(), task, 3, 16, goals[1:]).splitlines()[1] == other
+    nothing = Goal("macs", -1.0, goals[0].cost, goals[0].exact)
+    assert forecast(SMALL, rn.NES(), task, 3, 16, [nothing]).endswith("; nothing that is scaled keeps this budget")
     assert outlook(SMALL, "fbnetv2", SHAPE, CLASSES, "macs<=0.5x")[1] == second
     assert forecast(SMALL, rn.NES(), task, 3, 16, goals).splitlines()[1] == second

@@ -7,7 +7,9 @@ import pytest
 from renascent.reports.verdict import verdict
 
 
-def result(own, random=(), uniform=None, *, strategy="fbnetv2", split="test", searched_epochs=0, scaled=False):
+def result(
+    own, random=(), uniform=None, *, images=(), strategy="fbnetv2", split="test", searched_epochs=0, scaled=False
+):
     training = Some(
         scores={split: own},
         random_cells=[Some(scores={split: score}) for score in random],
@@ -15,6 +17,7 @@ def result(own, random=(), uniform=None, *, strategy="fbnetv2", split="test", se
         random_init="fresh",
         init="fresh",
         uniform=None if uniform is None else Some(scores={split: uniform}),
+        by_class={split: Some(images=images)} if images else {},
         searched_epochs=searched_epochs,
         seconds=2.0,
     )
@@ -46,6 +49,15 @@ def test_a_gain_is_above_every_baseline(own, random, uniform, gained):
     assert said.startswith("The search gained: " if gained else "The search shows no gain: ")
     assert said.endswith("; it took 10.0 s, 5.00 times training the found network once.")
     assert said.count(" points from ") == (len(random) > 1) + (uniform is not None)
+
+
+@pytest.mark.parametrize(("other", "gained"), [(0.885, False), (0.87, True)])
+def test_a_few_images_more_than_uniform_scaling_are_no_gain(other, gained):
+    """Two accuracies near 0.9 of 400 images each differ by sqrt(2 * 0.9 * 0.1 / 400) = 2.1 points, give or take."""
+    said = verdict(result(0.9, uniform=other, images=[40] * 10))
+    assert ("gained" in said) == gained
+    error = 100 * (0.9 * 0.1 / 400 + other * (1 - other) / 400) ** 0.5
+    assert f"points from uniform scaling (standard error on 400 images: {error:.2f}); it took" in said
 
 
 def test_the_sentence_has_the_figures():

@@ -6,6 +6,8 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,6 +116,15 @@ def test_without_a_budget_they_cost_what_they_will(found: Result) -> None:
     assert baselines.archs == [found.space.space.sample(rng) for _ in range(4)]
     assert baselines.budget is None
     assert baselines.costs(baselines.archs[0]) == {}
+
+
+def test_they_differ_from_the_result_and_from_one_another(found: Result) -> None:
+    archs = Baselines.of(found, 0, 30).archs
+    assert len(archs) == 30 == len({*archs, found.arch}) - 1
+    space = Space({"a": Integer((1, 2, 3)), "b": Choice(("x", "y"))})
+    one = space.arch({"a": 1, "b": "x"})
+    few: Any = SimpleNamespace(space=SimpleNamespace(space=space), arch=one, asked=SimpleNamespace(budget=None))
+    assert {*Baselines.of(few, 0, 8).archs} == {*space} - {one}
 
 
 def timed(found: Result, budget: str, **stored: object) -> None:

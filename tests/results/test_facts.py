@@ -13,10 +13,11 @@ import pytest
 
 from renascent.cli.entry import main
 from renascent.core.errors import UserError
-from renascent.core.schema import written
+from renascent.core.schema import checked, written
 from renascent.costs import Lut
 from renascent.experiment.result import Result
 from renascent.reports.page import _page
+from renascent.results.facts import Scaled
 
 BEFORE = Path(__file__).parents[1] / "data" / "before"
 FILES = (
@@ -111,3 +112,10 @@ def test_a_search_in_a_budget_of_before_is_read_as_before() -> None:
     assert json.dumps(written(result.about), indent=2) + "\n" == (BEFORE / "sizes" / "arch.json").read_text()
     assert set(result.about.costs) == {"macs", "latency_ms"}
     assert _page(result)["plane"]
+
+
+def test_scaled_widths_alone_are_written_as_such() -> None:
+    """And not as a way that an earlier version did not say."""
+    for way in ({}, {"depth": True}, None):
+        scaled = Scaled(arch="a", way=way, costs={"macs": 1.0})
+        assert checked(Scaled, written(scaled), Path("arch.json"), "") == scaled

@@ -71,17 +71,20 @@ def test_nes_inactive_decision_gets_no_step(sized):
 
 
 def test_with_some_depths_sampled_the_noise_of_the_others_counts_as_zero(sized):
+    """And a row of two depths has four tenths of the noise and of the steps of a width with eight options."""
     strategy = NES()
     held = sized(strategy, **DEEP)
     s = held.state
+    assert s.setup.space.counts == (2, 2, 2, *[8] * 13)
+    scales = torch.tensor([0.4] * 3 + [1.0] * 13, dtype=torch.float64)
     s.extra["mean"][:3] = 1.0
     batch, sigma, lr = held.val, 0.5, 1.0
     s.rng.manual_seed(7)
     noise = gaussian(10, len(s.extra["mean"]), sigma, s.rng)
-    losses, active = by_hand(s, batch, noise, 1.0)
+    losses, active = by_hand(s, batch, scales * noise, 1.0)
     (base,), _ = by_hand(s, batch, torch.zeros_like(noise[:1]), 1.0)
     assert active.any(0).all() and not active.all()
-    wanted = s.extra["mean"] - lr * ((losses - base)[:, None] * noise * active).sum(0) / (sigma * 10)
+    wanted = s.extra["mean"] - scales * lr * ((losses - base)[:, None] * noise * active).sum(0) / (sigma * 10)
     s.rng.manual_seed(7)
     strategy._update(s, batch, sigma, lr, 10)
     torch.testing.assert_close(s.extra["mean"], wanted.clamp(0.5), rtol=1e-9, atol=1e-9)
@@ -192,6 +195,12 @@ def test_probabilities_are_those_of_the_floored_gaussian(sized):
     s.extra["sigma"] = torch.tensor(1e-9, dtype=torch.float64)
     logs = strategy.probabilities(s)["stem"].log()
     assert (logs[4:].diff() < 0).all(), "what is near stays likelier than what is far"
+
+
+def test_a_decision_of_few_options_is_moved_by_less(sized):
+    s = sized(NES(), **DEEP).state
+    before = NES().probabilities(s)["depth1"]
+    torch.testing.assert_close(before, floored(torch.tensor(1.0, dtype=torch.float64), 0.4 * 1.25, 2))
 
 
 def test_it_finds_the_wanted_cost_when_that_is_all_that_counts(sized, streams):

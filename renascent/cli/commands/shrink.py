@@ -98,6 +98,7 @@ def _of_a_search(given: Mapping[str, str]) -> bool:
     """Return whether some flag says nothing without a search."""
     always = [ShrinkFlags(), OPTIONS(), MACHINE.settings, OUTPUT.settings]
     common = {key.replace("_", "-") for key in keys(*always)} - SEARCHES
+    given = {flag: value for flag, value in given.items() if flag != "--no-depth"}  # scaling keeps to that
     others = any(flag.removeprefix("--").removeprefix("no-") not in common for flag in given)
     return others or given.get("--order", ORDER) != ORDER  # without a search the strongest channels are kept
 

@@ -17,6 +17,7 @@ from renascent.core.text import cut
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
 from renascent.reports.live import Counted
+from renascent.results.baselines import uniform_of
 from renascent.results.retrain import REFERENCE
 from renascent.results.trainings import SEVERAL, training_folder
 from renascent.tasks.distill import Distillation
@@ -44,6 +45,8 @@ def run(
     larger = result.widened(flags.widen, task, larger) if flags.widen else larger
     place = training_folder(result.folder, flags.name)
     Counted().say(f"training {cut(str(result.facts['arch']))} on {task}; folder {place}")
+    if flags.uniform and uniform_of(result) is None:
+        Counted().say("the result is the network that uniform scaling gives: no other is trained beside it")
     result.fit(
         task,
         training,

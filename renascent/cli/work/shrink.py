@@ -14,6 +14,7 @@ from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
 from renascent.core.names import name_of
 from renascent.core.protocols import Family, OneShot, WeightRule
+from renascent.costs.budget import Budget, feasibility_text, feasible
 from renascent.experiment.forecast import outlook, shrinking
 from renascent.experiment.result import Result
 from renascent.nets.adapt import Adapted, NothingToSearch, Untraceable, all_smaller, smaller_sizes
@@ -95,7 +96,10 @@ def _space(factory: str, flags: ShrinkFlags, shape: tuple[int, int, int]) -> Ada
 
 
 def _shown(space: Adapted, flags: ShrinkFlags, strategy: OneShot | Family | None) -> Outcome:
-    """Show what can be searched, which sizes of the input could be, and what a search would cost."""
+    """Show what can be searched, which sizes of the input could be, what a search would cost, and what a budget leaves.
+
+    Raises BudgetError for one that nothing keeps, where it is of counted costs.
+    """
     coverage, (channels, height, width) = space.coverage, space.shape
     shape = (channels, height, width)
     rows: list[Json] = [asdict(row) for row in coverage.rows]
@@ -104,5 +108,8 @@ def _shown(space: Adapted, flags: ShrinkFlags, strategy: OneShot | Family | None
     strategy, why = (strategy, "") if strategy else shrinking(space, flags.budget, shape, space.plan.outputs)
     name = name_of(strategy, NAMED)
     expected = [why] if why else outlook(space, name, shape, space.plan.outputs, flags.budget)
+    limits = Budget.parse(flags.budget) if flags.budget else None
+    bounds = feasible(space, limits.goals(space, shape, space.plan.outputs)) if limits and not limits.timed else []
     facts = {"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller, "expected": expected}
-    return Outcome(facts | {"not_counted": coverage.unknown}, "\n".join([f"{coverage}{hint}", *expected]))
+    facts |= {"not_counted": coverage.unknown, "budget": {row.name: row._asdict() for row in bounds}}
+    return Outcome(facts, "\n".join([f"{coverage}{hint}", *([feasibility_text(bounds)] if bounds else []), *expected]))

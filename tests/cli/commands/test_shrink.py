@@ -190,7 +190,8 @@ def test_a_model_without_depthwise_convolutions_is_scaled_unless_a_search_is_ask
         ("--no-flip --seed=3 --batch 8 --out there --json --threads 1 --order magnitude --least 0.5", None),
         ("--epochs 3", "fbnetv2"),
         ("--finish=2", "fbnetv2"),
-        ("--no-depth", "fbnetv2"),
+        ("--no-depth", None),
+        ("--depth", "fbnetv2"),
         ("--resolution", "fbnetv2"),
         ("--no-bf16", "fbnetv2"),
         ("--order given", "fbnetv2"),
@@ -278,21 +279,6 @@ def test_a_model_is_scaled_without_a_search_in_what_its_flags_let_change(say: An
     assert strongest["arch"] == "depth.1=2,0=8"
     assert Path("strongest/shrink_model.py").exists()
     assert {json.loads(Path(run, "config.json").read_text())["epochs"] for run in ("all", "strongest")} == {0}
-
-
-@pytest.mark.parametrize("more", ["", "--resolution"])
-def test_the_command_that_trains_uniform_scaling_as_long_does_that(say: Any, more: str) -> None:
-    line = f"shrink mine:small --data digits --limit 120 --multiple 4 --budget macs<=0.4x {more}"
-    facts = say(f"{line} --strategy magnitude --finish 1 --out found --json").facts
-    said = facts["beside_uniform"]["note"].split("the same command with ")[1].split(" and another --out")[0]
-    assert "--strategy uniform" in said and said.endswith("--finish 1")
-    if more:
-        assert "and another --out, without --resolution, trains" in facts["beside_uniform"]["note"]
-        line = line.replace(more, "")
-    alone = say(f"{line} {said} --out alone --json").facts
-    wanted = json.loads(Path("found/arch.json").read_text())["uniform"]["arch"]
-    assert alone["arch"] == wanted.removeprefix("resolution=8,")
-    assert "beside_uniform" not in alone
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""`renascent shrink` beside scaling: the command that trains the scaled network as long, and what a dry run says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import save_file
+
+CODE = """
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+
+    def forward(self, x):
+        return x + self.norm(self.conv(x)).relu()
+
+
+def of(*blocks):
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
+    return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), *blocks, *head)
+
+
+def deep():
+    return of(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), Block(), Block())
+
+
+def flat():
+    return of(*(nn.Conv2d(16, 16, 3, padding=1) for _ in range(3)), nn.ReLU())
+"""
+
+
+@pytest.fixture
+def say(say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """In a folder that holds the module `models`."""
+    (tmp_path / "models.py").write_text(CODE)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    import models
+
+    save_file(models.flat().state_dict(), tmp_path / "flat.safetensors")
+    yield say
+    sys.modules.pop("models", None)
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "less"),
+    [
+        ("deep", "--strategy magnitude", ""),
+        ("flat", "--strategy magnitude", ""),
+        ("deep", "--strategy magnitude --resolution", "--resolution"),
+        ("deep", "--strategy rsps --candidates 3 --sandwich 1 --epochs 1", "--sandwich and the flags of rsps"),
+        ("flat", "--strategy nes --score agreement --order given --epochs 1", "--score and --order"),
+    ],
+)
+def test_the_command_that_trains_uniform_scaling_as_long_does_that(say: Any, model: str, more: str, less: str) -> None:
+    weights = "--weights flat.safetensors" if model == "flat" else ""
+    line = f"shrink models:{model} {weights} --data digits --limit 120 --multiple 2 --least 0.1 --budget macs<=0.4x"
+    facts = say(f"{line} {more} --finish 1 --out found --json").facts
+    said = facts["beside_uniform"]["note"].split("the same command with ")[1]
+    words, rest = said.split(" and another --out")
+    assert words.startswith("--strategy uniform") and words.endswith(f"--finish {1 + ('--epochs' in more)}")
+    assert rest.startswith(f", without {less}, trains" if less else " trains")
+    kept = " --epochs 1" if "--epochs" in more else ""
+    alone = say(f"{line}{kept} {words} --out alone --json").facts
+    wanted = json.loads(Path("found/arch.json").read_text())["uniform"]["arch"]
+    assert alone["arch"] == wanted.removeprefix("resolution=8,")
+    assert "beside_uniform" not in alone
+
+
+def test_a_dry_run_says_what_a_budget_leaves(say: Any) -> None:
+    line = "shrink models:deep --input 1,8,8 --dry-run --budget"
+    told = say(f"{line} macs<=0.4x --json").facts
+    assert told["budget"]["macs"]["limit"] == 0.4 * told["budget"]["macs"]["reference"]
+    assert "limit" in say(f"{line} macs<=0.4x").out
+    least = say(f"{line} macs<=0.0001x")
+    assert least.code == 3 and "no architecture of space 'adapted' has macs" in least.err
+    assert say(f"{line} latency_ms<=0.5x --json").facts["budget"] == {}
+
+
+def test_a_model_in_its_own_budget_keeps_its_answers(say: Any) -> None:
+    """Nothing was trained and nothing is smaller: its statistics are those it came with."""
+    facts = say("shrink models:deep --data digits --limit 120 --budget macs<=1x --json --out same").facts
+    original = json.loads(Path("same/arch.json").read_text())["original"]
+    assert facts["strategy"] == "uniform" and original["found"] == original["score"]
+
+
+def test_to_compare_uniform_scaling_with_itself_trains_nothing_and_says_so(say: Any) -> None:
+    line = "models:deep --data digits --limit 120 --budget macs<=0.5x"
+    assert say(f"shrink {line} --out scaled").code == 0
+    done = say("fit scaled --init shared --epochs 1 --uniform")
+    assert "the network that uniform scaling gives: no other is trained beside it" in done.err
+    assert done.code == 0 and not Path("scaled/fit/uniform").exists()
