@@ -65,7 +65,8 @@ def scaled(config: SpaceConfig, goals: Sequence[Goal], shape: tuple[int, int, in
 
     Its widths and depths are scaled by one factor; of a network with depthwise convolutions, depths first and then the
     widths: each was measured to be better there. In another of WAYS, where that cannot keep the budget, the other is
-    nowhere smaller, uses 1.5 times as much of the budget, or keeps twice the multiply-accumulates.
+    nowhere smaller, uses 1.5 times as much of the budget, or keeps twice the multiply-accumulates; the resolution only
+    where nothing else keeps the budget.
     shape: (channels, h, w) of the data.
     """
     return _Scaled(config, shape, classes).inside(goals) if goals and is_size_space(config) else None
@@ -110,6 +111,7 @@ class _Scaled:
                 found.append(Scaling(largest(self.space, goals, rows), way))
         if not found:
             return None
+        found = [one for one in found if RESOLUTION not in one.way] or found
         sizes = np.stack([self.space.indices(one.arch) for one in found])
         places = [k for k, row in enumerate(sizes) if not any(_smaller(row, other) for other in sizes)]
         measures = [(FULLER, np.max([goal.exact(sizes) / goal.limit for goal in goals], axis=0))]
@@ -131,6 +133,6 @@ def _ways(config: SpaceConfig, *, mobile: bool) -> list[Mapping[str, bool]]:
     """
     decided = {"depth": has_depths(config), "depth_first": has_depths(config)}
     decided["resolution"] = RESOLUTION in config.space.decisions
-    ways = sorted(WAYS, key=lambda way: ("depth_first" in way) != mobile)
+    ways = sorted(WAYS, key=lambda way: (not way, ("depth_first" in way) != mobile))
     found = [{name: True for name in way if decided[name]} for way in ways]
     return [way for number, way in enumerate(found) if way not in found[:number]]

@@ -134,6 +134,14 @@ def test_widths_alone_are_scaled_where_a_block_less_leaves_half_of_the_budget() 
     assert scaled(DEEP, goals, SHAPE, CLASSES) == (alone, {})
 
 
+def test_a_fuller_budget_is_no_reason_to_scale_the_resolution_or_widths_alone() -> None:
+    """The demo's network: its widths alone use 98 % of the budget, with depths 76 %, and blocks first 99 %."""
+    space, shape = rn.ResNetCifar(layers_count=20, lowest=4, highest=8), (1, 8, 8)
+    found = scaled(space, goals_of("macs<=0.1x", space, shape), shape, CLASSES)
+    assert found is not None and found.way == {"depth_first": True}
+    assert (found.arch["resolution"], found.arch["depth1"], found.arch["stem"]) == (8, 1, 9)
+
+
 def test_there_is_none_where_nothing_is_inside_or_nothing_is_a_size() -> None:
     assert scaled(DEEP, a_block(1.0, 2.0, -1.0), SHAPE, CLASSES) is None
     assert scaled(NatsTopology(), goals_of("macs<=0.5x", DEEP), SHAPE, CLASSES) is None
