@@ -49,12 +49,11 @@ class Baselines:
         """
         space, rng = result.space, np.random.default_rng([seed, 1])
         goals = goals_of(result) if count else ()
-        found = {result.arch: 0}
-        for draw in range(TRIES * count):
+        found = dict.fromkeys([result.arch])
+        for _ in range(TRIES * count):
             if len(found) == count + 1:
                 break
-            arch = sample_feasible(space.space, goals, rng) if goals else space.space.sample(rng)
-            found.setdefault(arch, draw)
+            found[sample_feasible(space.space, goals, rng) if goals else space.space.sample(rng)] = None
         return cls(space, list(found)[1:], goals, result.asked.budget if goals else None)
 
     def costs(self, arch: Arch) -> dict[str, float]:
