@@ -14,8 +14,8 @@ class Pace:
 
     Adam moves a logit by about its rate in a step, so that rate times steps is how far it can come: a search a tenth as
     long needs a rate ten times as large to be as decided. A longer one keeps the paper's rate. What a short search
-    thinks rests on young weights, which is why the rate has a bound. `FASTEST` is a choice: in three epochs of GDAS no rate
-    up to 300 times the paper's found good cells (benchmarks/results).
+    thinks rests on young weights, which is why the rate has a bound. `FASTEST` is a choice: in three epochs of GDAS no
+    rate up to 300 times the paper's found good cells (benchmarks/results).
 
     >>> pace = Pace(3e-4, 39_000)
     >>> [round(pace.rate("auto", steps), 6) for steps in (390_000, 39_000, 3_900, 39)], pace.rate(0.1, 39)
