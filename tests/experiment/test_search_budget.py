@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -144,23 +146,18 @@ def test_killed_and_resumed_in_a_latency_budget_it_is_the_same(task, tmp_path, w
     assert again.facts["costs"]["latency_ms"]["promised"] <= 40 / 1.25 + 1e-9
 
 
-MODEL = """
-from torch import nn
+BLOCK = Path(__file__).parents[1] / "data" / "block.py"
 
-
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
-
-    def forward(self, x):
-        return x + self.norm(self.conv(x)).relu()
+MODEL = (
+    BLOCK.read_text()
+    + """
 
 
 def model():
     head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
     return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), Block(), Block(), *head)
 """
+)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("nes", "all"), ("tas", "all"), ("tas", "mine")])

@@ -16,17 +16,11 @@ from renascent.cli.commands.shrink import command
 from renascent.experiment.result import Result
 from renascent.nets.adapt import Adapted
 
-CODE = """
-from torch import nn
+BLOCK = Path(__file__).parents[2] / "data" / "block.py"
 
-
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
-
-    def forward(self, x):
-        return x + self.norm(self.conv(x)).relu()
+CODE = (
+    BLOCK.read_text()
+    + """
 
 
 class Looks(nn.Module):
@@ -55,6 +49,7 @@ def fails():
 def number():
     return 3
 """
+)
 
 SEARCH = "--data digits --limit 200 --strategy rsps --epochs 1 --batch 32"
 

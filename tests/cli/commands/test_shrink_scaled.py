@@ -11,17 +11,11 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 
-CODE = """
-from torch import nn
+BLOCK = Path(__file__).parents[2] / "data" / "block.py"
 
-
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
-
-    def forward(self, x):
-        return x + self.norm(self.conv(x)).relu()
+CODE = (
+    BLOCK.read_text()
+    + """
 
 
 def of(*blocks):
@@ -36,6 +30,7 @@ def deep():
 def flat():
     return of(*(nn.Conv2d(16, 16, 3, padding=1) for _ in range(3)), nn.ReLU())
 """
+)
 
 
 @pytest.fixture
