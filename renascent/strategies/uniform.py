@@ -22,7 +22,7 @@ class Uniform:
         depth: scale the numbers of blocks, too.
         resolution: scale the size of the input, too.
         depth_first: scale the numbers of blocks alone, by a factor of their own, and the rest only where the fewest are
-            too many; depth says nothing then. Inside a latency narrow blocks cost nearly what wide ones do.
+            too many; not with depth. Inside a latency narrow blocks cost nearly what wide ones do.
 
     References:
         The width multiplier of Howard et al., MobileNets, 2017, arXiv:1704.04861, Sec. 3.3; one factor for widths,
@@ -36,6 +36,8 @@ class Uniform:
     def family(self, setup: Setup) -> NDArray[np.int64]:
         if setup.reference is None:
             raise UserError(f"space '{setup.space.name}' has no reference network to be scaled: search it")
+        if self.depth_first and self.depth:
+            raise UserError("depth scales numbers of blocks with the widths, depth_first before them: give one of them")
         if self.depth_first and not any(map(is_depth, setup.space.decisions)):
             raise UserError(f"space '{setup.space.name}' decides no depth: leave depth_first out")
         how = {"depth": self.depth, "resolution": self.resolution, "depth_first": self.depth_first}

@@ -92,6 +92,8 @@ def test_depth_first_takes_the_fewest_blocks_before_it_narrows_any(name, resolut
     check_largest(config, [*narrow, *deep, *map(tuple, rows.tolist())], rows)
     with pytest.raises(UserError, match="decides no depth: leave depth_first out"):
         Uniform(depth_first=True).family(setup(SPACES["wider"]))
+    with pytest.raises(UserError, match="give one of them"):
+        Uniform(depth_first=True, depth=True).family(setup(config))
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -77,7 +77,8 @@ def command(words: Sequence[str]) -> Command:
     main = ShrinkFlags(strategy=name)
     strategy = chosen("strategy", NAMED, name)
     if name == "uniform":  # what may change by a flag of this command is scaled, too
-        strategy = replace(strategy, depth="--depth" in given, resolution="--resolution" in given)
+        depth = "--depth" in given and "--depth-first" not in given
+        strategy = replace(strategy, depth=depth, resolution="--resolution" in given)
     return Command(
         parts={
             "flags": Part("Shrink", main),

@@ -92,4 +92,10 @@ def test_to_compare_uniform_scaling_with_itself_trains_nothing_and_says_so(say: 
     assert say(f"shrink {line} --out scaled").code == 0
     done = say("fit scaled --init shared --epochs 1 --uniform")
     assert "the network that uniform scaling gives: no other is trained beside it" in done.err
-    assert done.code == 0 and not Path("scaled/fit/uniform").exists()
+
+
+def test_fewer_random_baselines_than_asked_for_are_told_before_they_are_trained(say: Any) -> None:
+    assert say("shrink models:deep --data digits --limit 120 --budget macs<=0.0925x --out least").code == 0
+    done = say("fit least --init shared --epochs 1 --random-cells 9 --json")
+    count = len(done.facts["fit"]["random_cells"])
+    assert count < 9 and f"{count} random baselines for the 9 asked for" in done.err
