@@ -91,8 +91,8 @@ METHODS: dict[str, tuple[OneShot | Family, tuple[tuple[int, int], ...]]] = {
     "nes": (NES(), SEARCHED),
     "rsps": (RSPS(), SEARCHED),
     "fbnetv2-lr-0.01": (FBNetV2(arch_lr=0.01), SEARCHED[1:2]),
-    "fbnetv2-lr-0.1": (FBNetV2(arch_lr=0.1), SEARCHED[1:2]),
-    "fbnetv2-lr-0.8": (FBNetV2(arch_lr=0.8), SEARCHED[1:2]),
+    "fbnetv2-lr-0.03": (FBNetV2(arch_lr=0.03), SEARCHED[1:2]),
+    "fbnetv2-lr-0.1": (FBNetV2(arch_lr=0.1), SEARCHED[1:]),
 }
 """Method -> how it chooses, and for how many epochs of search and of training, the shortest first."""
 
@@ -132,10 +132,9 @@ class Curve:
                 for length in range(1 if self.quick else len(AT)):
                     for budget in budgets:
                         for method, (_, lengths) in METHODS.items():
-                            if not (length < len(lengths) and budget.startswith(ONLY.get(method, ""))):
-                                continue
-                            searched, trained = lengths[length]
-                            yield Job(network, seed, method, budget, searched, 1 if self.quick else trained)
+                            if budget.startswith(ONLY.get(method, "")):
+                                for searched, trained in lengths[length : length + 1]:
+                                    yield Job(network, seed, method, budget, searched, 1 if self.quick else trained)
 
     def task(self, seed: int) -> Task:
         """Return the images; the given network and what is made of it are tested on the same ones."""
