@@ -66,7 +66,8 @@ class Result(Record):
         bounded = seen is not None and table is None
         latency = seen if bounded and seen else measure(net.to(task.device), shape)
         counted, score, given = count(net, shape), Scorer(found.state), (task.channels, *task.size)
-        inherited = _inherited(space, found, task, asked)
+        untouched = asked.strategy in FAMILIES and found.arch == space.reference and space.given is not None
+        inherited = _inherited(found, task, None if untouched else asked.seed)
         costs = costs_of(space, found.arch, task, goals, seen, table)
         fair = as_measured(tuple(goals), costs)
         facts = About(
@@ -89,7 +90,7 @@ class Result(Record):
             decisions=decided(space),
             preparation=task.preparation,
             uniform=None if asked.strategy == UNIFORM else beside_uniform(space, fair, given, task.classes),
-            original=original(space, found, inherited, task, asked.seed, clock if bounded else measure),
+            original=original(space, found, inherited, task, asked.seed, clock if bounded else measure, untouched),
             cited=tuple(cited),
             instead=found.instead,
         )
@@ -219,10 +220,9 @@ class Result(Record):
         return summary(self)
 
 
-def _inherited(space: SpaceConfig, found: SearchOutcome, task: Task, asked: Asked) -> nn.Module:
-    """Return what was found, with the search's weights and statistics estimated anew; a user's own model as it came."""
+def _inherited(found: SearchOutcome, task: Task, seed: int | None) -> nn.Module:
+    """Return what was found, with the search's weights, and statistics estimated anew unless `seed` is None."""
     net = found.state.net.extract(found.arch)
-    untouched = asked.strategy in FAMILIES and found.arch == space.reference and space.given is not None
-    if not untouched:
-        calibrate(at_resolution(net, found.arch), task, "train", asked.seed)
+    if seed is not None:
+        calibrate(at_resolution(net, found.arch), task, "train", seed)
     return net

@@ -24,12 +24,16 @@ RATES = ("arch_lr", "controller_lr")
 
 @dataclass(frozen=True)
 class Entropy:
-    """Mean entropy of a policy's decisions, in nats. rate: the name of its learning rate, and that.  epochs: it had."""
+    """Mean entropy of a policy's decisions, in nats. rate: the name of its learning rate, and that.  epochs: it had.
+
+    learnt: whether an architecture step was taken at all.
+    """
 
     start: float
     end: float
     rate: tuple[str, float]
     epochs: int
+    learnt: bool = True
 
     def __str__(self) -> str:
         return f"{self.end:.3f} nats at the end, {self.start:.3f} at the start"
@@ -43,6 +47,11 @@ class Entropy:
         """
         if self.end <= HARDLY * self.start:
             return ""
+        if not self.learnt:
+            return (
+                "The search stayed undecided: it was too short for an architecture step, so nothing speaks for what "
+                f"was chosen; more epochs than {self.epochs}, or a smaller batch, would take some."
+            )
         name, lr = self.rate
         flag = f"--{name.replace('_', '-')}"
         return (
@@ -66,7 +75,7 @@ def policy_entropy(result: Record) -> Entropy | None:
     if not rates or not names:
         return None
     start, end = (sum(of[name] for name in names) / len(names) for of in (even, last.entropy))
-    return Entropy(start, end, rates[0], last.epochs)
+    return Entropy(start, end, rates[0], last.epochs, any("val_loss" in epoch.metrics for epoch in epochs))
 
 
 def replaced(result: Record) -> str:

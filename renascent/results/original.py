@@ -24,7 +24,13 @@ Timed = timing.Clock | Callable[[nn.Module, tuple[int, int, int]], Latency]
 
 
 def original(
-    space: SpaceConfig, found: SearchOutcome, inherited: nn.Module, task: Task, seed: int, timed: Timed
+    space: SpaceConfig,
+    found: SearchOutcome,
+    inherited: nn.Module,
+    task: Task,
+    seed: int,
+    timed: Timed,
+    untouched: bool = False,
 ) -> Original | None:
     """Compare the reference with what was found; None where a space is not all sizes, or has no reference.
 
@@ -32,14 +38,14 @@ def original(
     may be trained or not, has those or the search's, whichever are better.
 
     inherited: what was found, with the search's weights.  seed: of the images that statistics are estimated on.
-    timed: how the latency of what was found was measured.
+    timed: how the latency of what was found was measured.  untouched: what was found is the model as it came.
     """
     reference = space.reference
     if reference is None or not is_size_space(space):
         return None
     own = space.given
     scores = {True: _score(own, reference, task)} if own is not None else {}
-    if space.trained is None:
+    if space.trained is None and not untouched:
         shared = found.state.net.extract(reference)
         calibrate(at_resolution(shared, reference), task, "train", seed)
         scores[False] = _score(shared, reference, task)

@@ -45,8 +45,8 @@ def logits_state(
     strategy: Learning, setup: Setup, weight_decay: float, betas: tuple[float, float], *, every: int = 1
 ) -> State[Logits]:
     """Make the state of logits that learn by Adam. every: weight steps to one architecture step."""
-    given = strategy.arch_lr  # a strategy that takes numbers alone needs no `paper`
-    lr = strategy.paper.rate(given, setup.steps // every) if isinstance(given, str) else given
+    given, taken = strategy.arch_lr, setup.steps and max(setup.steps // every, 1)
+    lr = strategy.paper.rate(given, taken) if isinstance(given, str) else given  # numbers alone need no `paper`
     rng = setup.generator()
     policy = Logits(setup.space, rng)
     optimiser = torch.optim.Adam(policy.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)

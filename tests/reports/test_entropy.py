@@ -24,7 +24,7 @@ def result(folder: Path, last: list[float], **settings: float) -> Result:
     config |= {"strategy_config": settings, "task": {"name": "digits"}, "weights": {}, "epochs": 2}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "environment.json").write_text(json.dumps({"sessions": []}))
-    about = {"event": "epoch", "epochs": 2, "likeliest": FACTS["arch"], "train_loss": 1.0}
+    about = {"event": "epoch", "epochs": 2, "likeliest": FACTS["arch"], "train_loss": 1.0, "val_loss": 1.0}
     events = [
         {**about, "epoch": k, "entropy": dict(zip(WIDTHS, nats, strict=True))}
         for k, nats in ((1, [1.0] * 5), (2, last))
@@ -67,3 +67,13 @@ def test_a_rate_that_the_strategy_chose_is_told_as_the_number_it_was(tmp_path: P
     policy = policy_entropy(found)
     assert policy is not None
     assert policy.rate == ("arch_lr", 0.009)
+
+
+def test_a_search_without_an_architecture_step_is_told_so_and_no_rate_is_blamed(tmp_path: Path) -> None:
+    found = result(tmp_path, [math.log(8)] * 5, arch_lr=0.01)
+    events = (tmp_path / "events.jsonl").read_text().replace(', "val_loss": 1.0', "")
+    (tmp_path / "events.jsonl").write_text(events)
+    policy = policy_entropy(found)
+    assert policy is not None
+    assert "too short for an architecture step" in policy.undecided and "arch_lr" not in policy.undecided
+    assert "more epochs than 2, or a smaller batch" in policy.undecided

@@ -62,7 +62,7 @@ def test_a_policy_that_learns_in_every_fourth_step_learns_by_the_rate_of_a_quart
     net = space.supernet(task.channels, task.classes)
     rate, steps = PUBLISHED[name]
     strategy = STRATEGIES[name](arch_every=4)
-    for taken, wanted in ((4 * steps, rate), (2 * steps, 2 * rate)):
+    for taken, wanted in ((4 * steps, rate), (2 * steps, 2 * rate), (3, FASTEST * rate), (0, rate)):
         (group,) = strategy.init(Setup(net, task, net.space, steps=taken)).policy_optimiser.param_groups
         assert group["lr"] == pytest.approx(wanted)
 
