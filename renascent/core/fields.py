@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 from renascent.core.errors import UserError, unknown
@@ -116,10 +116,10 @@ Rate = Annotated[float | str, OrAuto(0)]
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def settings(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass of keyword settings, which are checked against the limits in their annotations.
+    """Make a frozen dataclass of keyword settings, which are checked against their annotations.
 
-    Making one raises UserError for the first value that is outside its limits. A `__post_init__` of the class's own,
-    or one that it inherits, runs after that.
+    Making one raises UserError for the first value that is of another kind or outside its limits. A `__post_init__` of
+    the class's own, or one that it inherits, runs after that.
 
     >>> @settings
     ... class Rate:
@@ -127,10 +127,15 @@ def settings(cls: type[T]) -> type[T]:
     >>> Rate(lr=-1)
     Traceback (most recent call last):
     renascent.core.errors.UserError: lr is -1: give a number of at least 0
+    >>> Rate(lr=None)
+    Traceback (most recent call last):
+    renascent.core.errors.UserError: lr is None: give a number
     """
     own: Callable[..., None] | None = getattr(cls, "__post_init__", None)
 
     def check(self: Any, *given: Any) -> None:
+        for name, hint in get_type_hints(cls).items():
+            check_kind(hint, name, getattr(self, name))
         for name, limit in limits(cls).items():
             if (value := getattr(self, name)) is not None:
                 limit.check(name, value)
@@ -139,6 +144,32 @@ def settings(cls: type[T]) -> type[T]:
 
     cls.__post_init__ = check  # type: ignore[attr-defined]
     return dataclass(frozen=True, kw_only=True)(cls)
+
+
+def check_kind(hint: Any, name: str, value: object) -> None:
+    """Raise UserError for a value that is no number, no whole one, no text or no bool, where it has to be one of these.
+
+    >>> check_kind(int | None, "epochs", None)
+    >>> check_kind(int, "epochs", 1.5)
+    Traceback (most recent call last):
+    renascent.core.errors.UserError: epochs is 1.5: give a whole number
+    """
+    kinds = _alternatives(hint)
+    if all(kind in KINDS for kind in kinds):
+        known = [KINDS[kind] for kind in kinds]
+        flag = isinstance(value, bool) and bool not in kinds  # which is a whole number to Python
+        if flag or not isinstance(value, tuple(one for allowed, _ in known for one in allowed)):
+            raise UserError(f"{name} is {value!r:.40}: give {' or '.join(what for _, what in known if what)}")
+
+
+KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "True or False"),
+    str: ((str,), "text"),
+    NoneType: ((NoneType,), ""),
+}
+"""Annotation -> what values of it are, and how they are called."""
 
 
 def limits(cls: type) -> dict[str, Any]:

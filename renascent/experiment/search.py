@@ -12,7 +12,7 @@ from renascent.bench.tables.table import Table
 from renascent.bench.truth import Truth, truth_of
 from renascent.core.devices import usable_device
 from renascent.core.errors import UserError
-from renascent.core.fields import Range
+from renascent.core.fields import Range, check_kind
 from renascent.core.files import is_there
 from renascent.core.fingerprint import fingerprint
 from renascent.core.names import name_of, short
@@ -104,7 +104,8 @@ def search(
     and for a folder that cannot be used, Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
     strategy = strategy or default_strategy(space)
-    epochs = _checked(strategy, epochs, batch, seed, finish, sandwich)
+    check_kind(bool | None, "bf16", bf16)
+    epochs = _checked(strategy, finish, epochs=epochs, batch=batch, seed=seed, sandwich=sandwich)
     rule, about = weights or WeightRule(), {"batch": batch, "seed": seed}
     then = Finish(space=space, task=task, weights=rule, searched=epochs, epochs=finish or 0, batch=batch, seed=seed)
     task = then.lessons()
@@ -159,15 +160,18 @@ def _announced(ready: Budgeted | None, folder: Path, expected: Sequence[str], sa
         say({"event": "forecast", "text": text})
 
 
-def _checked(strategy: OneShot | Family, epochs: int, batch: int, seed: int, finish: int | None, sandwich: int) -> int:
+def _checked(strategy: OneShot | Family, finish: int | None, **whole: int) -> int:
     """Return how many epochs are to be trained: none of a family. Raises UserError for numbers that cannot be."""
-    if epochs < 1 or batch < 1:
-        raise UserError(f"epochs is {epochs} and batch is {batch}: give at least 1 of each")
+    check_kind(int | None, "finish", finish)
+    for name, number in whole.items():
+        check_kind(int, name, number)
+    if whole["epochs"] < 1 or whole["batch"] < 1:
+        raise UserError(f"epochs is {whole['epochs']} and batch is {whole['batch']}: give at least 1 of each")
     if finish is not None and finish < 1:
         raise UserError(f"finish is {finish}: give at least 1 epoch, or leave it out")
-    Range(0, 64).check("sandwich", sandwich)
-    check_seed(seed)
-    return 0 if isinstance(strategy, Family) else epochs
+    Range(0, 64).check("sandwich", whole["sandwich"])
+    check_seed(whole["seed"])
+    return 0 if isinstance(strategy, Family) else whole["epochs"]
 
 
 def _ranked(

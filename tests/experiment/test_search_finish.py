@@ -266,6 +266,25 @@ def test_without_a_search_it_is_training_from_the_weights_given(tested: Any, tmp
     assert "searched_epochs" not in (found.fitted or {})
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"finish": 1.5}, "finish is 1.5: give a whole number"),
+        ({"finish": True}, "finish is True: give a whole number"),
+        ({"sandwich": "2"}, "sandwich is '2': give a whole number"),
+        ({"batch": 2.5}, "batch is 2.5: give a whole number"),
+        ({"seed": 0.5}, "seed is 0.5: give a whole number"),
+        ({"bf16": "yes"}, "bf16 is 'yes': give True or False"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_before_a_folder_is_made(
+    tested: Any, tmp_path: Path, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        rn.search(rn.ResNetCifar(layers_count=8), rn.RSPS(), tested, out=tmp_path / "r", **given)
+    assert not (tmp_path / "r").exists()
+
+
 @pytest.mark.parametrize("epochs", [0, -1])
 def test_no_epochs_are_refused_before_a_folder_is_made(tested: Any, tmp_path: Path, epochs: int) -> None:
     with pytest.raises(UserError, match=f"finish is {epochs}: give at least 1 epoch, or leave it out"):
