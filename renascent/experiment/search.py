@@ -104,8 +104,7 @@ def search(
     and for a folder that cannot be used, Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
     strategy = strategy or default_strategy(space)
-    check_kind(bool | None, "bf16", bf16)
-    epochs = _checked(strategy, finish, epochs=epochs, batch=batch, seed=seed, sandwich=sandwich)
+    epochs = _checked(strategy, finish, bf16, epochs=epochs, batch=batch, seed=seed, sandwich=sandwich)
     rule, about = weights or WeightRule(), {"batch": batch, "seed": seed}
     then = Finish(space=space, task=task, weights=rule, searched=epochs, epochs=finish or 0, batch=batch, seed=seed)
     task = then.lessons()
@@ -123,8 +122,7 @@ def search(
         table, judge = ready.table if ready else table_of(latency), judge_of(score, space, strategy, task, pretrained)
         config |= _beside(space, known, pretrained, bounds, table, runtime, finish, sandwich, score)
         goals, start, clock = (ready.goals, ready.start, ready.clock) if ready else ((), None, EAGER)
-        # as the network below: what cannot be had is refused before a folder is made
-        steps = epochs * task.streams(seed, batch).train.steps_per_epoch
+        steps = epochs * task.streams(seed, batch).train.steps_per_epoch  # what cannot be had: before a folder is made
         torch.manual_seed(seed)
         net = _supernet(space, task, order.state)
         precision = Precision.of(bf16, folder if resume else None, strategy, net, task.device)
@@ -136,7 +134,8 @@ def search(
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
                 return then.train(Result.load(folder, space), resume=resume, say=hear)
-            _announced(ready, folder, [forecast(space, strategy, task, steps, batch, goals), precision.said], hear)
+            said = forecast(space, strategy, task, steps, batch, goals, sandwich), precision.said
+            _announced(ready, folder, said, hear)
             how: Any = {"epochs": epochs, "batch": batch, "run": run, "say": hear, "truth": known}
             first = share(strategy, state.setup, state=state, **how)
             found, seen = settle(space, task, strategy, first, goals, clock=clock, truth=known)
@@ -160,9 +159,10 @@ def _announced(ready: Budgeted | None, folder: Path, expected: Sequence[str], sa
         say({"event": "forecast", "text": text})
 
 
-def _checked(strategy: OneShot | Family, finish: int | None, **whole: int) -> int:
+def _checked(strategy: OneShot | Family, finish: int | None, bf16: bool | None, **whole: int) -> int:
     """Return how many epochs are to be trained: none of a family. Raises UserError for numbers that cannot be."""
     check_kind(int | None, "finish", finish)
+    check_kind(bool | None, "bf16", bf16)
     for name, number in whole.items():
         check_kind(int, name, number)
     if whole["epochs"] < 1 or whole["batch"] < 1:

@@ -82,6 +82,8 @@ def test_what_is_said_was_measured() -> None:
     held = read_json(RESULTS / "2026-11-25-size-search-cost.json")["steps"]["resnet20"]
     sizes = [round(held[name]["ratio"], 2) for name in held]
     assert [STEPS["rsps"].weight, *STEPS["tas"][:2], *STEPS["fbnetv2"][:2]] == [sizes[0], *sizes[3:7]]
+    steps, passes = held["NES and TuNAS: weight step / child's step"], held["TuNAS: evaluation / child's forward"]
+    assert STEPS["tunas"][:2] == (sizes[0], round(passes["ms"] / steps["plain_ms"], 2))
     held = read_json(RESULTS / "2026-11-24-step-cost.json")["steps"]
     kinds = ("sampled weight", "GDAS architecture", "DARTS weight", "DARTS or SETN architecture")
     sampled, gdas, mixed, logits = (round(held[f"{kind} step"]["ratio"], 2) for kind in kinds)
@@ -105,7 +107,16 @@ def test_the_cost_of_a_search_is_that_of_its_steps_times_what_it_draws() -> None
     assert trainings(SMALL, "fbnetv2", SHAPE, CLASSES, 1) == pytest.approx(1.02 + 0.74)
     larger = exact(np.maximum(rows[:500], rows[500:])).mean() / whole
     assert trainings(SMALL, "tas", SHAPE, CLASSES) == pytest.approx((1.22 + 1.07) * larger, rel=0.06)
+    assert trainings(SMALL, "tunas", SHAPE, CLASSES) == pytest.approx((1.03 + 0.39) * share, rel=0.06)
     assert trainings(SMALL, "nes", SHAPE, CLASSES) is None
+    ends = exact(np.array([[0] * rows.shape[1], np.array(SMALL.space.counts) - 1])).sum() / whole
+    told = trainings(SMALL, "fbnetv2", SHAPE, CLASSES, sandwich=3)
+    assert told == pytest.approx(1.02 + 0.74 / 4 + 1.03 * (ends + 2 * share), rel=0.06)
+    pixels = rn.ResNetCifar(layers_count=8, lowest=4, highest=8)  # one resolution a step
+    exact, widest = rn.cost_of("macs", pixels, SHAPE, CLASSES).exact, {**pixels.reference, "resolution": 4}
+    images = [exact(pixels.space.indices({**widest, "resolution": size})[None])[0] for size in (4, 8)]
+    drawn = trainings(pixels, "fbnetv2", SHAPE, CLASSES)
+    assert drawn == pytest.approx((1.02 + 0.74 / 4) * np.mean(images) / images[-1], rel=0.06)
     cells = rn.NatsTopology(channels=4, cells=1)
     assert trainings(cells, "darts", SHAPE, CLASSES) == sum(CELL_STEPS["darts"][:2])
     assert trainings(rn.MBConv(small=True), "darts", SHAPE, CLASSES) is None
@@ -143,7 +154,8 @@ def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring
     assert first.startswith("fbnetv2 will take 1 step of 16 images; a network drawn evenly has ")
     assert first.endswith("by its measured steps about 1.2 times a training of the reference for as many epochs")
     case = PLAIN.cases[0]
-    assert second.startswith("measured on ResNet-20 (two seeds), search beside widths and depths scaled by one factor")
+    of = "measured on ResNet-20 (two seeds), test accuracy on CIFAR-10, search beside"
+    assert second.startswith(f"{of} widths and depths scaled by one factor, in less time: ")
     assert f"{case.searched:g} % beside {case.scaled:g} % at 25 % of the MACs" in second
     assert second.endswith("; --strategy uniform --depth scales in seconds")
     goals = tuple(
@@ -156,9 +168,7 @@ def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring
     told = forecast(rn.adapt(net, SHAPE), rn.NES(), task, 3, 16, goals[:1])
     assert "nes will take 3 steps of 16 images; a network drawn evenly has" in told and "by its measured" not in told
     told = told.splitlines()[1]
-    assert told.startswith(
-        "measured on MobileNet-V2 (two seeds), search beside blocks left out, then widths scaled, in"
-    )
+    assert told.startswith(f"{of.replace('ResNet-20', 'MobileNet-V2')} blocks left out, then widths scaled, in")
     assert told.endswith("at 10 % of the MACs; --strategy uniform scales in seconds")  # no block of it can go
     told = outlook(SMALL, "fbnetv2", SHAPE, CLASSES, "latency_ms<=0.5x")[1]
     assert told.endswith("of the latency; --strategy uniform --depth-first scales in seconds")

@@ -107,7 +107,7 @@ def _shown(space: Adapted, flags: ShrinkFlags, strategy: OneShot | Family | None
     hint = f"\nthe input could be {', '.join(map(str, smaller))}, too: add --resolution" if smaller else ""
     strategy, why = (strategy, "") if strategy else shrinking(space, flags.budget, shape, space.plan.outputs)
     name = name_of(strategy, NAMED)
-    expected = [why] if why else outlook(space, name, shape, space.plan.outputs, flags.budget)
+    expected = [why] if why else outlook(space, name, shape, space.plan.outputs, flags.budget, flags.sandwich)
     limits = Budget.parse(flags.budget) if flags.budget else None
     bounds = feasible(space, limits.goals(space, shape, space.plan.outputs)) if limits and not limits.timed else []
     facts = {"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller, "expected": expected}
