@@ -8,6 +8,7 @@ from renascent.core.errors import UserError, unknown
 from renascent.core.protocols import Family, OneShot, SpaceConfig, Task
 from renascent.costs.scaling import is_size_space
 from renascent.nets.sizes.resolution import at_resolution
+from renascent.results.finish import pretrained_reference
 from renascent.tasks.distill import Agreeing
 
 SCORES = ("accuracy", "agreement")
@@ -33,11 +34,9 @@ def judge_of(
         raise UserError("score is agreement, which is for searches of sizes: leave it at accuracy")
     model = space.trained
     if model is None and pretrained and not space.model_fingerprint:
-        model = space.network(arch, task.channels, task.classes)
-        try:
-            model.load_state_dict(dict(pretrained))
-        except RuntimeError:
-            raise UserError("`pretrained` are not weights of the reference network, with which to agree") from None
+        model = pretrained_reference(space, task, pretrained)
+        if model is None:
+            raise UserError("`pretrained` are not weights of the reference network, with which to agree")
     if model is None:
         raise UserError(
             "score is agreement, and no trained model is given to agree with: give its weights (`pretrained` of a "

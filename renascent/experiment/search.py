@@ -88,7 +88,8 @@ def search(
     pretrained: state dict of a trained network of the space, such as the reference: shared weights start from it.
     finish: epochs in which the network found then trains on, alone and on all training images, the search being the
     first part of its training: one learning-rate schedule spans both, momentum is kept for every weight that stays,
-    and a model of your own that came with weights teaches throughout. Its folder is that of `Result.fit`.
+    and a model of your own that came with weights, or the reference with `pretrained` ones, teaches throughout. Its
+    folder is that of `Result.fit`.
     sandwich: in a space of sizes, how many between the largest and the smallest a weight step learns from beside these
     two (arXiv:1903.05134): what the strategy drew, and others drawn uniformly. All but the largest learn what that
     answers, or with a teacher what that does. 0: a weight step learns from what the strategy drew alone.
@@ -106,12 +107,12 @@ def search(
     strategy = strategy or default_strategy(space)
     epochs = _checked(strategy, finish, bf16, epochs=epochs, batch=batch, seed=seed, sandwich=sandwich)
     rule, about = weights or WeightRule(), {"batch": batch, "seed": seed}
-    then = Finish(space=space, task=task, weights=rule, searched=epochs, epochs=finish or 0, batch=batch, seed=seed)
-    task = then.lessons()
+    asked: Any = {"task": task, "searched": epochs, "epochs": finish or 0, "pretrained": pretrained, **about}
+    then = Finish(space=space, weights=rule, **asked)
     known = truth_of(truth, space.space, truth_problem or task.name) if truth is not None else None
+    task = then.lessons()
     config = _config(space, strategy, task, rule) | {"epochs": epochs, **about}
-    names = (short(config["space"]), short(config["strategy"]), config["task"]["name"], seed)
-    folder = Path(out) if out is not None else Path("runs") / "-".join(map(str, names))
+    folder = Path(out) if out is not None else _folder(config)
     bounds = Budget.parse(budget) if isinstance(budget, str) else budget
     order = _ranked(space, strategy, task, pretrained, bounds)
     where: Any = {"latency": latency, "runtime": runtime, "folder": folder, "resume": resume}
@@ -134,7 +135,7 @@ def search(
         with run.alone():
             if is_there(folder / "arch.json") and is_there(folder / "shared.safetensors"):
                 return then.train(Result.load(folder, space), resume=resume, say=hear)
-            said = forecast(space, strategy, task, steps, batch, goals, sandwich), precision.said
+            said = forecast(space, strategy, task, steps, batch, goals, sandwich), precision.said, then.said
             _announced(ready, folder, said, hear)
             how: Any = {"epochs": epochs, "batch": batch, "run": run, "say": hear, "truth": known}
             first = share(strategy, state.setup, state=state, **how)
@@ -143,6 +144,12 @@ def search(
                 hear(run.event("settled", arch=space.space.format(found.arch), score=found.score))
             chosen = Result.save_new(folder, space, found, task, goals, seen, table, clock, _sources(strategy))
             return then.train(chosen, resume=resume, say=hear)
+
+
+def _folder(config: Mapping[str, Any]) -> Path:
+    """Return the run folder of a search that names none."""
+    names = (short(config["space"]), short(config["strategy"]), config["task"]["name"], config["seed"])
+    return Path("runs") / "-".join(map(str, names))
 
 
 def _sources(strategy: OneShot | Family) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from renascent.core.protocols import ALONE, Rest, Say, SpaceConfig, State, Task, WeightRule
 from renascent.core.space import Arch
@@ -27,10 +29,10 @@ class Finish:
     """What comes behind a search: the network that it chose trains on, alone. Nothing, where `epochs` is 0.
 
     One learning-rate schedule spans both, the optimiser's momentum is kept for every weight that stays, and a model
-    that came with weights of its own teaches from the first step to the last.
+    that came with weights of its own, or the reference with `pretrained` ones, teaches from the first step to the last.
 
     task: as given, without that teacher.  weights: how weights learn, in both.  searched: epochs of the search.
-    bf16: whether both compute in bfloat16.
+    bf16: whether both compute in bfloat16.  pretrained: weights that the search starts from, where they were given.
     """
 
     space: SpaceConfig
@@ -41,16 +43,21 @@ class Finish:
     batch: int
     seed: int
     bf16: bool = False
+    pretrained: Mapping[str, Tensor] | None = None
 
     def lessons(self) -> Task:
         """Return what the search learns: the task, with the model as teacher where that came with weights.
 
         Raises UserError where it does not fit the task.
         """
-        model, arch = self.space.trained, self.space.reference
-        if not self._taught or model is None or arch is None:
-            return self.task
-        return Distilled(self.task, at_resolution(model, arch))
+        return self.task if self._teacher is None else Distilled(self.task, self._teacher)
+
+    @property
+    def said(self) -> str:
+        """What is to be known before it begins: that nobody teaches, where a user's own model might."""
+        if not self.epochs or self.space.given is None or self._teacher or isinstance(self.task, Distilled):
+            return ""
+        return "no teacher: whether your model is trained is not known without its weights (--weights FILE)"
 
     def rest(self) -> Rest:
         """Return the rest of the training that the search is a part of. Raises UserError for data without a batch."""
@@ -72,7 +79,7 @@ class Finish:
             result=result,
             task=self.task,
             settings=Fit(epochs=self.epochs, batch=self.batch, weights=self.weights, bf16=self.bf16),
-            teacher=REFERENCE if self._taught else None,
+            teacher=REFERENCE if self._teacher and self.space.trained is not None else self._teacher,
             distillation=None,
             init="shared",
             seed=self.seed,
@@ -85,10 +92,25 @@ class Finish:
         ).run(0)
         return result
 
-    @property
-    def _taught(self) -> bool:
-        """Whether the model teaches; a teacher that the task has already stays the only one."""
-        return bool(self.epochs) and self.space.trained is not None and not isinstance(self.task, Distilled)
+    @cached_property
+    def _teacher(self) -> nn.Module | None:
+        """The model that teaches; a teacher that the task has already stays the only one."""
+        model, arch = self.space.trained, self.space.reference
+        if not self.epochs or isinstance(self.task, Distilled) or arch is None:
+            return None
+        model = model or pretrained_reference(self.space, self.task, self.pretrained)
+        return model and at_resolution(model, arch)
+
+
+def pretrained_reference(space: SpaceConfig, task: Task, weights: Mapping[str, Tensor] | None) -> nn.Module | None:
+    """Return the reference network with its trained weights; None where these are not all of it, or there is none."""
+    if not weights or space.model_fingerprint or space.reference is None:
+        return None
+    net = space.network(space.reference, task.channels, task.classes)
+    with suppress(RuntimeError):
+        net.load_state_dict(dict(weights))
+        return net
+    return None
 
 
 @torch.no_grad()

@@ -104,14 +104,20 @@ def plainly(net: nn.Module, task: Any, folder: Path) -> Mapping[str, Tensor]:
     return net.state_dict()
 
 
-def test_with_the_architecture_given_it_is_plain_training_bit_for_bit(untested: Any, tmp_path: Path) -> None:
-    torch.manual_seed(1)
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_with_the_architecture_given_it_is_plain_training_bit_for_bit(
+    untested: Any, tmp_path: Path, pretrained: bool
+) -> None:
+    """Of fresh weights by the labels alone; trained ones teach, too."""
     space = rn.ResNetCifar(layers_count=8)
-    net = space.network(space.reference, 1, 10)
-    about = {"pretrained": copy.deepcopy(net.state_dict())}
-    expected = plainly(net, untested, tmp_path / "plain")
+    torch.manual_seed(0)  # as a search of seed 0
+    net = space.supernet(1, 10).extract(space.reference)
+    about = {"pretrained": copy.deepcopy(net.state_dict())} if pretrained else {}
+    task = rn.Distilled(untested, copy.deepcopy(net)) if pretrained else untested
+    expected = plainly(net, task, tmp_path / "plain")
     found = searched(space, Given(space.space.format(space.reference)), untested, tmp_path / "r", **about)
     assert_same_weights(weights_of(found), expected)
+    assert bool(found.fitted and found.fitted["teacher"]) is pretrained
 
 
 def test_so_is_that_of_a_model_of_ones_own_taught_by_itself(untested: Any, tmp_path: Path) -> None:
@@ -257,11 +263,12 @@ def test_killed_around_the_change_and_resumed_it_is_the_same(tested: Any, tmp_pa
 def test_without_a_search_it_is_training_from_the_weights_given(tested: Any, tmp_path: Path) -> None:
     torch.manual_seed(2)
     space = rn.ResNetCifar(layers_count=8)
-    weights = space.network(space.reference, 1, 10).state_dict()
+    net = space.network(space.reference, 1, 10)
+    weights = net.state_dict()
     about: dict[str, Any] = {"budget": "macs<=0.3x", "pretrained": weights}
     found = searched(space, rn.Magnitude(), tested, tmp_path / "r", finish=1, **about)
     alone = searched(space, rn.Magnitude(), tested, tmp_path / "s", finish=None, **about)
-    alone.fit(tested, rn.Fit(epochs=1, batch=BATCH, weights=RULE), init="shared")
+    alone.fit(tested, rn.Fit(epochs=1, batch=BATCH, weights=RULE), init="shared", teacher=net)
     assert_same_weights(weights_of(found), weights_of(alone), buffers=True)
     assert "searched_epochs" not in (found.fitted or {})
 
