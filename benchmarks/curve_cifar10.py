@@ -13,7 +13,7 @@ uniform, magnitude: without a search; the leading channels are inherited, and tr
 uniform-both numbers of blocks, too, and uniform-depth these first: inside a latency narrow blocks cost nearly what wide
 ones do.
 The strategies: `search(..., finish=...)`, one schedule over search and training. fbnetv2-lr-RATE: with other learning
-rates of its logits than `auto`, which is 0.3 in one epoch of search, 30 times the paper's.
+rates of its logits than `auto`, which is 0.1 in one epoch of search, 10 times the paper's.
 `--only` does jobs with it in NETWORK-SEED/METHOD-BUDGET-EPOCHS; `--quick` is a small part, to see that it runs.
 """
 
@@ -92,7 +92,7 @@ METHODS: dict[str, tuple[OneShot | Family, tuple[tuple[int, int], ...]]] = {
     "rsps": (RSPS(), SEARCHED),
     "fbnetv2-lr-0.01": (FBNetV2(arch_lr=0.01), SEARCHED[1:2]),
     "fbnetv2-lr-0.03": (FBNetV2(arch_lr=0.03), SEARCHED[1:2]),
-    "fbnetv2-lr-0.1": (FBNetV2(arch_lr=0.1), SEARCHED[1:]),
+    "fbnetv2-lr-0.3": (FBNetV2(arch_lr=0.3), SEARCHED[1:]),
 }
 """Method -> how it chooses, and for how many epochs of search and of training, the shortest first."""
 

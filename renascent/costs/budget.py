@@ -29,6 +29,15 @@ class Feasible(NamedTuple):
     largest: float
 
 
+def keeps_already(rows: Sequence[Feasible]) -> bool:
+    """Return whether the reference is inside every bound, of which there is one at least.
+
+    >>> [keeps_already([Feasible("macs", limit, 1.0, 10.0, 20.0)]) for limit in (10.0, 9.0)]
+    [True, False]
+    """
+    return bool(rows) and all(row.reference is not None and row.reference <= row.limit for row in rows)
+
+
 @dataclass(frozen=True)
 class Budget:
     """Bounds that what a search finds has to keep, all of them.

@@ -12,7 +12,7 @@ from renascent.core.schema import read_as, written
 from renascent.core.space import Arch
 from renascent.core.within import cheapest
 from renascent.costs import Latency, macs, params
-from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible, keepable, tightened
+from renascent.costs.budget import Budget, Feasible, feasibility_text, feasible, keepable, keeps_already, tightened
 from renascent.costs.latency import clock as timing
 from renascent.costs.latency.blocks import BlockLatency, device_of
 from renascent.costs.latency.clock import EAGER, Clock, confirmed_latency
@@ -37,9 +37,7 @@ TABLE_FILE = "latency-table.json"
 ATTEMPTS = 5
 """How often a network is derived again, under a tighter bound on latency or a looser one."""
 
-KEPT = (
-    "\nthe reference (the network as published, or your model as given) keeps this budget already: it needs no search"
-)
+KEPT = "the reference (the network as published, or your model as given) keeps this budget already: it needs no search"
 """What is said before a search for a budget that nothing has to be given up for."""
 
 USED = 0.9
@@ -64,8 +62,7 @@ class Budgeted:
     table: Lut | BlockLatency | None = None
 
     def __str__(self) -> str:
-        kept = all(row.reference is not None and row.reference <= row.limit for row in self.rows)
-        return feasibility_text(self.rows) + KEPT * kept
+        return feasibility_text(self.rows) + f"\n{KEPT}" * keeps_already(self.rows)
 
     def keep(self, folder: Path) -> None:
         """Write down what predicts its latency, so that the folder needs no other."""

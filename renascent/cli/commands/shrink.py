@@ -16,7 +16,7 @@ from renascent.tasks import DATASETS
 
 DEFAULT = DEFAULTS["sizes"].strategy
 
-SEARCHES = frozenset(("epochs", "finish", "sandwich", "score", "bf16", "depth", "resolution"))
+SEARCHES = frozenset(("epochs", "sandwich", "score", "bf16", "depth", "resolution"))
 """Flags of a search: who gives one wants to search."""
 
 EXAMPLE = 'renascent shrink my_models:resnet --input 3,32,32 --data photos --budget "macs<=0.5x"'
@@ -28,7 +28,8 @@ says which of its layers can change, and why others cannot; `--dry-run` shows th
 
 Strategies: {", ".join(STRATEGIES)}. Unless you name one: {DEFAULT}; but uniform with a budget and no flag of a \
 search, such as --epochs: of widths and depths for a model without depthwise convolutions, and blocks first, where \
-some can be left out, inside a latency alone. No search was measured to do better there in the same time.
+some can be left out, inside a latency alone. No search was measured to do better there in the same time. --finish then
+trains what was scaled.
 
 Without a search, the largest model that a budget allows, in seconds: {", ".join(FAMILIES)}.
 

@@ -14,11 +14,12 @@ from renascent.core.errors import UserError
 from renascent.core.files import Json, write_text
 from renascent.core.names import name_of
 from renascent.core.protocols import Family, OneShot, WeightRule
-from renascent.costs.budget import Budget, feasibility_text, feasible
+from renascent.costs.budget import Budget, feasibility_text, feasible, keeps_already
 from renascent.experiment.forecast import outlook, shrinking
 from renascent.experiment.result import Result
 from renascent.nets.adapt import Adapted, NothingToSearch, Untraceable, all_smaller, smaller_sizes
 from renascent.reports.live import Counted
+from renascent.results.budgeted import KEPT
 from renascent.strategies import NAMED
 from renascent.tasks.prepare import ImageOptions
 
@@ -107,9 +108,12 @@ def _shown(space: Adapted, flags: ShrinkFlags, strategy: OneShot | Family | None
     hint = f"\nthe input could be {', '.join(map(str, smaller))}, too: add --resolution" if smaller else ""
     strategy, why = (strategy, "") if strategy else shrinking(space, flags.budget, shape, space.plan.outputs)
     name = name_of(strategy, NAMED)
-    expected = [why] if why else outlook(space, name, shape, space.plan.outputs, flags.budget, flags.sandwich)
     limits = Budget.parse(flags.budget) if flags.budget else None
     bounds = feasible(space, limits.goals(space, shape, space.plan.outputs)) if limits and not limits.timed else []
+    if keeps_already(bounds):
+        expected = [KEPT]
+    else:
+        expected = [why] if why else outlook(space, name, shape, space.plan.outputs, flags.budget, flags.sandwich)
     facts = {"searchable_macs": coverage.share, "rows": rows, "smaller_inputs": smaller, "expected": expected}
     facts |= {"not_counted": coverage.unknown, "budget": {row.name: row._asdict() for row in bounds}}
     return Outcome(facts, "\n".join([f"{coverage}{hint}", *([feasibility_text(bounds)] if bounds else []), *expected]))

@@ -93,9 +93,17 @@ def test_a_dry_run_says_what_a_budget_leaves(say: Any) -> None:
     told = say(f"{line} macs<=0.4x --json").facts
     assert told["budget"]["macs"]["limit"] == 0.4 * told["budget"]["macs"]["reference"]
     assert "limit" in say(f"{line} macs<=0.4x").out
+    kept = say(f"{line} macs<=2x --json").facts["expected"]
+    assert len(kept) == 1 and kept[0].endswith("keeps this budget already: it needs no search")
     least = say(f"{line} macs<=0.0001x")
     assert least.code == 3 and "no architecture of space 'adapted' has macs" in least.err
     assert say(f"{line} latency_ms<=0.5x --json").facts["budget"] == {}
+
+
+def test_what_is_scaled_unasked_is_trained_on_with_finish(say: Any) -> None:
+    done = say("shrink models:flat --data digits --limit 120 --budget macs<=0.5x --finish 1 --out both --json")
+    assert done.facts["strategy"] == "uniform" and done.facts["fit"]["settings"]["epochs"] == 1
+    assert "nothing is searched" in done.err
 
 
 def test_a_model_in_its_own_budget_keeps_its_answers(say: Any) -> None:
