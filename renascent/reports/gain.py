@@ -91,8 +91,8 @@ def origin(result: Record) -> str:
         return ""
     what = "your model as given" if result.is_adapted else "the reference network"
     compared = training.reference if training and training.same_data else None
-    if compared and not compared.given:
-        weights = "trained as the result was, from fresh weights"
+    if compared:
+        weights = "with the weights it came with" if compared.given else "trained as the result was, from fresh weights"
     elif old.given:
         weights = "with the weights it came with"
     else:

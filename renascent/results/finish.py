@@ -50,7 +50,8 @@ class Finish:
 
         Raises UserError where it does not fit the task.
         """
-        return self.task if self._teacher is None else Distilled(self.task, self._teacher)
+        model, arch = self._teacher, self.space.reference
+        return self.task if model is None or arch is None else Distilled(self.task, at_resolution(model, arch))
 
     @property
     def said(self) -> str:
@@ -79,7 +80,7 @@ class Finish:
             result=result,
             task=self.task,
             settings=Fit(epochs=self.epochs, batch=self.batch, weights=self.weights, bf16=self.bf16),
-            teacher=REFERENCE if self._teacher and self.space.trained is not None else self._teacher,
+            teacher=REFERENCE if self._teacher else None,
             distillation=None,
             init="shared",
             seed=self.seed,
@@ -89,17 +90,16 @@ class Finish:
             say=say,
             rest=Rest(before=steps, epochs=self.searched),
             momentum=result.momentum,
+            trained=self._teacher,
         ).run(0)
         return result
 
     @cached_property
     def _teacher(self) -> nn.Module | None:
         """The model that teaches; a teacher that the task has already stays the only one."""
-        model, arch = self.space.trained, self.space.reference
-        if not self.epochs or isinstance(self.task, Distilled) or arch is None:
+        if not self.epochs or isinstance(self.task, Distilled) or self.space.reference is None:
             return None
-        model = model or pretrained_reference(self.space, self.task, self.pretrained)
-        return model and at_resolution(model, arch)
+        return self.space.trained or pretrained_reference(self.space, self.task, self.pretrained)
 
 
 def pretrained_reference(space: SpaceConfig, task: Task, weights: Mapping[str, Tensor] | None) -> nn.Module | None:

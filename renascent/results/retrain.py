@@ -45,6 +45,7 @@ class Retraining:
 
     rest: of the training that it is a part of.  momentum: of every weight of the chosen network before the first step.
     name: of the training among several of the result.
+    trained: the reference with its weights, where these are known though the space does not hold them.
     """
 
     result: Record
@@ -61,6 +62,7 @@ class Retraining:
     rest: Rest = ALONE
     momentum: Mapping[str, Tensor] = field(default_factory=dict)
     name: str | None = None
+    trained: nn.Module | None = None
 
     def run(self, random_cells: int, *, uniform: bool = False) -> Fitted:
         """Train, in this order: the reference if it is needed, the chosen network, what it is compared with. Write it.
@@ -85,7 +87,7 @@ class Retraining:
             about: Json = chosen.figures | {"random_cells": cells, "random_within": baselines.budget}
             about["uniform"] = beside
             if reference is not None and self.reference is not None:
-                arch, given = self.space.space.format(self.reference), self.space.trained is not None
+                arch, given = self.space.space.format(self.reference), self._own is not None
                 about["reference"] = Reference(arch=arch, scores=reference.scores, given=given)
             else:
                 about["given_scores"] = self._given_scores()
@@ -113,6 +115,10 @@ class Retraining:
         names = ("folder", "space", "network", "task", "settings", "seed", "resume", "say", "rest", "momentum")
         # what the search's weights are was extracted for its architecture
         return Trainer(larger=self.init != "shared", **{name: getattr(self, name) for name in names})
+
+    @property
+    def _own(self) -> nn.Module | None:
+        return self.space.trained or self.trained
 
     @property
     def reference(self) -> Arch | None:
@@ -196,11 +202,11 @@ class Retraining:
         return reference.net.state_dict() if self.init == REFERENCE and reference is not None else None
 
     def _reference(self) -> Fitted:
-        """Return the reference trained identically; a user's own model that is trained already, as it is."""
+        """Return the reference trained identically; one that is trained already, such as a user's model, as it is."""
         assert self.reference is not None
-        if (own := self.space.trained) is not None:
+        if (own := self._own) is not None:
             net, (_, split) = own.to(self.task.device).eval(), splits(self.task)
-            return Fitted(net, {split: accuracy(net, self.task, split)}, 0.0)
+            return Fitted(net, {split: accuracy(at_resolution(net, self.reference), self.task, split)}, 0.0)
         net, run = self._trainer.begin(self.folder / REFERENCE, self.reference, {}, prune=False)
         return self._trainer.finish(net, run, self.reference, self.task, None)
 

@@ -117,7 +117,9 @@ def test_with_the_architecture_given_it_is_plain_training_bit_for_bit(
     expected = plainly(net, task, tmp_path / "plain")
     found = searched(space, Given(space.space.format(space.reference)), untested, tmp_path / "r", **about)
     assert_same_weights(weights_of(found), expected)
-    assert bool(found.fitted and found.fitted["teacher"]) is pretrained
+    assert found.fitted is not None
+    told = [found.fitted[name] for name in ("teacher", "reference")]
+    assert told[0]["name"] == "reference" and told[1]["given"] if pretrained else told == [None, None]
 
 
 def test_so_is_that_of_a_model_of_ones_own_taught_by_itself(untested: Any, tmp_path: Path) -> None:
