@@ -66,3 +66,19 @@ def middles(space: Space, name: str) -> NDArray[np.float64]:
     """Return what lies between neighbouring options of a size, (options - 1,): above it the larger one is nearer."""
     options = np.asarray(space.options(name), dtype=np.float64)
     return (options[1:] + options[:-1]) / 2
+
+
+def magnitude_rows(space: Space, reference: Arch, channels: Mapping[str, NDArray[np.float64]]) -> NDArray[np.int64]:
+    """Return every network that one threshold gives, as `nested` does. channels: as in `Setup`."""
+    return nested(
+        space, reference, {name: _at_thresholds(space, name, strengths) for name, strengths in channels.items()}
+    )
+
+
+def _at_thresholds(space: Space, name: str, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return minus the threshold at which a width has its next option: when one channel more than the middle is kept.
+
+    strengths: (channels,), not rising.
+    """
+    needed = np.floor(middles(space, name)).astype(np.int64)
+    return np.append(-strengths, np.inf)[np.minimum(needed, len(strengths))]

@@ -20,7 +20,7 @@ from renascent.loops.weightsfile import save_weights, write_tensors
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
 from renascent.reports.live import shown
-from renascent.results.baselines import UNIFORM, as_measured, uniform_of
+from renascent.results.baselines import UNIFORM, as_measured, pruned_of, uniform_of
 from renascent.results.budgeted import costs_of
 from renascent.results.calibration import calibrate
 from renascent.results.facts import About, Asked
@@ -115,6 +115,7 @@ class Result(Record):
         random_cells: int = 0,
         name: str | None = None,
         uniform: bool = False,
+        magnitude: bool = False,
         resume: bool = False,
         progress: bool = True,
         say: Say = lambda event: None,
@@ -133,7 +134,7 @@ class Result(Record):
         the search kept, same teacher, same start. Where that is "shared", which nothing but the chosen one has, they
         have your own model's weights, its strongest channels first, or fresh ones where the model is not yours.
         uniform: the reference scaled uniformly to the search's budget is then trained so, too, where that is another
-        network than the result.
+        network than the result.  magnitude: so is your own model pruned by magnitude to that budget.
         name: of this training among several, each in a folder of its own; `named` chooses one of them afterwards.
         resume: go on with an interrupted training.
         progress: show on standard error how it goes: bars on a terminal, a line an epoch elsewhere.
@@ -145,6 +146,7 @@ class Result(Record):
         others = [f"random cell {number + 1} of {random_cells}" for number in range(random_cells)]
         trains_first = REFERENCE in (teacher, init) and (network or self.space).trained is None
         scaled = ["uniform scaling"] if uniform and uniform_of(self) else []
+        scaled += ["magnitude pruning"] if magnitude and pruned_of(self) else []
         labels = [*([f"{REFERENCE} network"] if trains_first else []), "training", *scaled, *others]
         with shown(labels if progress else [], say) as hear:
             training = Retraining(
@@ -161,7 +163,7 @@ class Result(Record):
                 say=hear,
                 name=name,
             )
-            return training.run(random_cells, uniform=uniform)
+            return training.run(random_cells, uniform=uniform, magnitude=magnitude)
 
     def widened(self, budget: str, task: Task | None = None, network: SpaceConfig | None = None) -> SpaceConfig:
         """Return the space with the most channels whose network of what was found keeps a budget: `network` of `fit`.

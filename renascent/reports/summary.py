@@ -13,7 +13,7 @@ from renascent.reports.by_class import class_line
 from renascent.reports.entropy import Entropy, policy_entropy, replaced
 from renascent.reports.gain import gain_table
 from renascent.reports.trainings import comparison_table
-from renascent.reports.uniform import uniform_score, uniform_table
+from renascent.reports.uniform import pruned_score, uniform_score, uniform_table
 from renascent.reports.verdict import baseline_description, multiple, searched, verdict
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def _accuracies(result: Record) -> list[tuple[str, str]]:
             rows.append((what, _compared(score, others, baseline_description(training))))
         if beside := uniform_score(result, training, split):
             rows.append(("uniform scaling", beside))
+        if beside := pruned_score(training, split):
+            rows.append(("magnitude pruning", beside))
         if reference := training.reference:
             origin = "as it was given" if reference.given else "from fresh weights, without a teacher"
             rows.append(("reference network", f"{percent(reference.scores[split])} ({origin})"))

@@ -8,7 +8,7 @@ from renascent.core.schema import with_defaults
 from renascent.core.text import aligned, listed, number
 from renascent.costs.scaling import flags
 from renascent.nets.sizes.resolution import RESOLUTION
-from renascent.results.facts import Asked, Training
+from renascent.results.facts import Asked, Training, Uniform
 from renascent.results.record import Record
 from renascent.results.uniform import scaled_parts
 from renascent.strategies import NAMED
@@ -52,13 +52,20 @@ def uniform_origin(result: Record) -> str:
 
 def uniform_score(result: Record, training: Training, split: str) -> str:
     """Say what the uniformly scaled network reaches, and how far the result is from it; nothing where untrained."""
-    beside = training.uniform
-    if beside is None:
-        return ""
-    other, own = beside.scores[split], training.scores[split]
-    start = "" if beside.init == training.init else f", but {STARTS[beside.init]}"
-    how = f"{_scaled(result, beside.arch)} scaled, trained identically{start}"
-    return f"{100 * other:.2f} % ({how}; the result is {100 * (own - other):+.2f} points from it)"
+    made = training.uniform
+    return _told(training, made, split, f"{_scaled(result, made.arch)} scaled, ") if made else ""
+
+
+def pruned_score(training: Training, split: str) -> str:
+    """Say what the user's model pruned by magnitude reaches, likewise; nothing where untrained."""
+    return _told(training, training.magnitude, split) if training.magnitude else ""
+
+
+def _told(training: Training, made: Uniform, split: str, how: str = "") -> str:
+    other, own = made.scores[split], training.scores[split]
+    start = "" if made.init == training.init else f", but {STARTS[made.init]}"
+    points = f"{100 * (own - other):+.2f} points from it"
+    return f"{100 * other:.2f} % ({how}trained identically{start}; the result is {points})"
 
 
 def uncompared(result: Record) -> str:
@@ -99,8 +106,11 @@ def uniform_notes(result: Record) -> Iterator[str]:
     yield uniform_origin(result)
     training = result.training
     for split in training.scores if training else ():
+        what = "test accuracy" if split == "test" else "validation accuracy"
         if training and (beside := uniform_score(result, training, split)):
-            yield f"{'test accuracy' if split == 'test' else 'validation accuracy'} of uniform scaling: {beside}"
+            yield f"{what} of uniform scaling: {beside}"
+        if training and (beside := pruned_score(training, split)):
+            yield f"{what} of magnitude pruning: {beside}"
     if note := uncompared(result):
         yield note
 
@@ -116,6 +126,15 @@ def uniform_facts(result: Record) -> Json:
     if note := uncompared(result):
         told["note"] = note
     return told
+
+
+def pruned_facts(result: Record) -> Json:
+    """Return the accuracies beside magnitude pruning as JSON; nothing where that was not trained."""
+    training = result.training
+    if training is None or training.magnitude is None:
+        return {}
+    pairs = {split: (own, training.magnitude.scores[split]) for split, own in training.scores.items()}
+    return {split: {"result": a, "magnitude": b, "difference": a - b} for split, (a, b) in pairs.items()}
 
 
 def _scaled(result: Record, arch: str) -> str:

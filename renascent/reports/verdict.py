@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def verdict(result: Record) -> str:
     """Say what the search gained in accuracy, and what it took; nothing where no baseline was trained beside it.
 
-    A gain is to be above the mean of random networks by more than their deviation, and above uniform scaling by more
-    than the standard error that a difference of two accuracies has on so many images, as far as either was trained;
-    there is none where the result is what uniform scaling gives.
+    A gain is to be above the mean of random networks by more than their deviation, and above uniform scaling and
+    magnitude pruning by more than the standard error that a difference of two accuracies has on so many images, as far
+    as each was trained; there is none where the result is what uniform scaling gives.
     """
     training = result.training
     if training is None or not training.scores or not searched(result):
@@ -43,12 +43,14 @@ def _gaps(training: Training, split: str) -> Iterator[tuple[float, float, str]]:
     if len(others) > 1:
         what = f"the mean of {baseline_description(training, 'random ')}, whose deviation is {100 * stdev(others):.2f},"
         yield own - mean(others), stdev(others), what
-    if training.uniform:
-        other = training.uniform.scores[split]
+    for made, name in ((training.uniform, "uniform scaling"), (training.magnitude, "magnitude pruning")):
+        if made is None:
+            continue
+        other = made.scores[split]
         images = sum(training.by_class[split].images) if split in training.by_class else 0
         error = math.sqrt((own * (1 - own) + other * (1 - other)) / images) if images else 0.0
         on = f" (standard error on {counted(images, 'image')}: {100 * error:.2f})" if images else ""
-        yield own - other, error, f"uniform scaling{on}"
+        yield own - other, error, f"{name}{on}"
 
 
 def searched(result: Record) -> bool:

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from renascent.core.bounds import LATENCY
-from renascent.core.errors import UserError
+from renascent.core.errors import BudgetError, UserError
+from renascent.core.nested import magnitude_rows
 from renascent.core.protocols import Goal, Priced, SpaceConfig
 from renascent.core.space import Arch, Space
 from renascent.core.thin import has_subsets, random_thin
-from renascent.core.within import nearest, none_inside, uniform
+from renascent.core.within import largest, nearest, none_inside, uniform
 from renascent.costs.budget import Budget, tightened
 from renascent.costs.latency.fitted import restored
 from renascent.costs.latency.sources import read_latency
 from renascent.costs.scaling import is_size_space
 from renascent.results.budgeted import TABLE_FILE, stored_latency
 from renascent.results.facts import Cost, Scaled
-from renascent.results.uniform import beside_uniform
+from renascent.results.uniform import beside_uniform, costed
 
 if TYPE_CHECKING:
     from renascent.results.record import Record
@@ -111,6 +112,24 @@ def uniform_of(result: Record) -> Scaled | None:
     if found is None:
         raise UserError(f"no uniformly scaled network keeps {text}: leave uniform out")
     return found if found.arch != about.arch else None
+
+
+def pruned_of(result: Record) -> Scaled | None:
+    """Return the user's own model pruned by magnitude to a result's budget; None where it is the result.
+
+    Raises UserError where there is none: of another space, without a budget, where no such network is inside.
+    """
+    space, about, text = result.space, result.about, result.asked.budget
+    if space.given is None or space.reference is None or text is None:
+        what = "has no budget" if text is None else f"is of {about.space}, whose trained weights it does not hold"
+        raise UserError(f"the search in {result.folder} {what}, so nothing to prune by magnitude: leave magnitude out")
+    goals, shape = goals_of(result), (about.channels, *about.size)
+    channels = space.ranked(None, about.channels, about.classes).strengths
+    try:
+        arch = largest(space.space, goals, magnitude_rows(space.space, space.reference, channels))
+    except BudgetError:
+        raise UserError(f"no network pruned by magnitude keeps {text}: leave magnitude out") from None
+    return costed(space, arch, None, goals, shape, about.classes) if arch != result.arch else None
 
 
 def sample_feasible(space: Space, goals: Sequence[Goal], rng: np.random.Generator) -> Arch:

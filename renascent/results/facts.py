@@ -201,7 +201,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Uniform:
-    """`Scaled`, trained identically. init: where its weights began.  costs: as there.  scores: of each split."""
+    """What scaling or pruning gives, trained identically.
+
+    init: where its weights began.  costs: as in `Scaled`.  scores: of each split.
+    """
 
     arch: str
     init: str
@@ -250,6 +253,7 @@ class Training:
     preparation: Preparation | None = field(default=None, metadata=ABSENT)
     given_scores: dict[str, float] = field(default_factory=dict, metadata=ABSENT)
     uniform: Uniform | None = field(default=None, metadata=ABSENT)
+    magnitude: Uniform | None = field(default=None, metadata=ABSENT)
     by_class: dict[str, ByClass] = field(default_factory=dict, metadata=ABSENT)
     metrics: dict[str, float] = field(default_factory=dict, metadata=ABSENT)
 
@@ -257,8 +261,9 @@ class Training:
         for split in self.scores:
             if any(split not in cell.scores for cell in self.random_cells):
                 raise ValueError(f"random_cells: a score of {split} is missing")
-            if self.uniform and split not in self.uniform.scores:
-                raise ValueError(f"uniform.{split} is missing")
+            for name, made in (("uniform", self.uniform), ("magnitude", self.magnitude)):
+                if made and split not in made.scores:
+                    raise ValueError(f"{name}.{split} is missing")
             if self.reference and split not in self.reference.scores:
                 raise ValueError(f"reference.scores.{split} is missing")
         if not self.scores:

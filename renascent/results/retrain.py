@@ -22,7 +22,7 @@ from renascent.loops.run import check_seed
 from renascent.loops.weightsfile import save_weights
 from renascent.nets.macs import count
 from renascent.nets.sizes.resolution import at_resolution, input_shape
-from renascent.results.baselines import Baselines, uniform_of
+from renascent.results.baselines import Baselines, pruned_of, uniform_of
 from renascent.results.facts import Cell, Network, Reference, Scaled, Teacher, Training, Uniform
 from renascent.results.sealed import write_sealed
 from renascent.results.trainer import Trainer, splits
@@ -64,15 +64,16 @@ class Retraining:
     name: str | None = None
     trained: nn.Module | None = None
 
-    def run(self, random_cells: int, *, uniform: bool = False) -> Fitted:
+    def run(self, random_cells: int, *, uniform: bool = False, magnitude: bool = False) -> Fitted:
         """Train, in this order: the reference if it is needed, the chosen network, what it is compared with. Write it.
 
-        random_cells: so many random architectures.  uniform: the uniformly scaled network, before those.
+        random_cells: so many random architectures.  uniform, magnitude: the network that each gives, before those.
         Raises UserError for what cannot be had, before a folder is made.
         """
         self._check()
         baselines = Baselines.of(self.result, self.seed, random_cells)
-        scaled = uniform_of(self.result) if uniform else None
+        families = {"uniform": uniform_of(self.result) if uniform else None}
+        families["magnitude"] = pruned_of(self.result) if magnitude else None
         taught, name = self._given_teacher()
         how = self._how(name, taught)
         net, run = self._trainer.begin(self.folder, self.result.arch, how, prune=self.prune)
@@ -81,11 +82,10 @@ class Retraining:
             task = self._lessons(taught, reference)
             state = self._state(reference)
             chosen = self._trainer.finish(net, run, self.result.arch, task, state)
-            beside = self._uniform(scaled, task, how, state) if scaled else None
+            beside = {name: made and self._made(name, made, task, how, state) for name, made in families.items()}
             cells = self._cells(baselines, task, how, state)
             save_weights(self.folder / "weights.safetensors", chosen.net)
-            about: Json = chosen.figures | {"random_cells": cells, "random_within": baselines.budget}
-            about["uniform"] = beside
+            about: Json = chosen.figures | {"random_cells": cells, "random_within": baselines.budget} | beside
             if reference is not None and self.reference is not None:
                 arch, given = self.space.space.format(self.reference), self._own is not None
                 about["reference"] = Reference(arch=arch, scores=reference.scores, given=given)
@@ -239,10 +239,10 @@ class Retraining:
         net, run = self._trainer.begin(self.folder / folder, arch, how, prune=self.prune)
         return self._trainer.finish(net, run, arch, task, state)
 
-    def _uniform(self, scaled: Scaled, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> Uniform:
-        """Train the uniformly scaled network."""
-        scores = self._beside("uniform", self.space.space.parse(scaled.arch), task, how, state).scores
-        return Uniform(arch=scaled.arch, init=self._init_beside, costs=scaled.costs, scores=scores)
+    def _made(self, name: str, made: Scaled, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> Uniform:
+        """Train the network that a family gives, in a folder of its name."""
+        scores = self._beside(name, self.space.space.parse(made.arch), task, how, state).scores
+        return Uniform(arch=made.arch, init=self._init_beside, costs=made.costs, scores=scores)
 
     def _cells(self, baselines: Baselines, task: Task, how: Json, state: Mapping[str, Tensor] | None) -> list[Cell]:
         """Train random architectures."""

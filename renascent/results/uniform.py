@@ -1,6 +1,6 @@
 """Uniform scaling beside the result of a search of sizes: the network that the same budget buys without a search."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from renascent.core.decisions import is_depth
 from renascent.core.protocols import Goal, SpaceConfig
@@ -21,12 +21,22 @@ def beside_uniform(
     shape: (channels, h, w) of the data.  None where there is none, as in `scaled`.
     """
     found = scaled(space, goals, shape, classes)
-    if found is None:
-        return None
-    net, row = space.network(found.arch, shape[0], classes), space.space.indices(found.arch)[None]
-    counted = {"params": float(params(net)), "macs": float(count(net, input_shape(found.arch, shape)).macs)}
+    return found and costed(space, found.arch, found.way, goals, shape, classes)
+
+
+def costed(
+    space: SpaceConfig,
+    arch: Arch,
+    way: Mapping[str, bool] | None,
+    goals: Sequence[Goal],
+    shape: tuple[int, int, int],
+    classes: int,
+) -> Scaled:
+    """Return a network made without a search, and what it costs. way: in which it was scaled."""
+    net, row = space.network(arch, shape[0], classes), space.space.indices(arch)[None]
+    counted = {"params": float(params(net)), "macs": float(count(net, input_shape(arch, shape)).macs)}
     bounded = {goal.name: float(goal.exact(row)[0]) for goal in goals}
-    return Scaled(arch=space.space.format(found.arch), way=found.way, costs=counted | bounded)
+    return Scaled(arch=space.space.format(arch), way=way, costs=counted | bounded)
 
 
 def scaled_parts(space: SpaceConfig, arch: Arch) -> str:

@@ -5,9 +5,8 @@ from numpy.typing import NDArray
 
 from renascent.core.errors import UserError
 from renascent.core.fields import settings
-from renascent.core.nested import middles, nested
+from renascent.core.nested import magnitude_rows
 from renascent.core.protocols import Setup
-from renascent.core.space import Space
 
 
 @settings
@@ -30,14 +29,4 @@ class Magnitude:
             raise UserError(
                 "magnitude ranks the channels of a trained network: give its weights (`pretrained`), or use uniform"
             )
-        steps = {name: _steps(setup.space, name, strengths) for name, strengths in setup.channels.items()}
-        return nested(setup.space, setup.reference, steps)
-
-
-def _steps(space: Space, name: str, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return minus the threshold at which a width has its next option: when one channel more than the middle is kept.
-
-    strengths: (channels,), not rising.
-    """
-    needed = np.floor(middles(space, name)).astype(np.int64)
-    return np.append(-strengths, np.inf)[np.minimum(needed, len(strengths))]
+        return magnitude_rows(setup.space, setup.reference, setup.channels)

@@ -8,7 +8,16 @@ from renascent.reports.verdict import verdict
 
 
 def result(
-    own, random=(), uniform=None, *, images=(), strategy="fbnetv2", split="test", searched_epochs=0, scaled=False
+    own,
+    random=(),
+    uniform=None,
+    magnitude=None,
+    *,
+    images=(),
+    strategy="fbnetv2",
+    split="test",
+    searched_epochs=0,
+    scaled=False,
 ):
     training = Some(
         scores={split: own},
@@ -17,6 +26,7 @@ def result(
         random_init="fresh",
         init="fresh",
         uniform=None if uniform is None else Some(scores={split: uniform}),
+        magnitude=None if magnitude is None else Some(scores={split: magnitude}),
         by_class={split: Some(images=images)} if images else {},
         searched_epochs=searched_epochs,
         seconds=2.0,
@@ -58,6 +68,13 @@ def test_a_few_images_more_than_uniform_scaling_are_no_gain(other, gained):
     assert ("gained" in said) == gained
     error = 100 * (0.9 * 0.1 / 400 + other * (1 - other) / 400) ** 0.5
     assert f"points from uniform scaling (standard error on 400 images: {error:.2f}); it took" in said
+
+
+@pytest.mark.parametrize(("pruned", "gained"), [(0.84, True), (0.85, False), (0.86, False)])
+def test_a_gain_is_above_magnitude_pruning_where_that_was_trained(pruned, gained):
+    said = verdict(result(0.85, uniform=0.84, magnitude=pruned))
+    assert said.startswith("The search gained: " if gained else "The search shows no gain: ")
+    assert f"+1.00 points from uniform scaling and {85 - 100 * pruned:+.2f} points from magnitude pruning; it" in said
 
 
 def test_the_sentence_has_the_figures():

@@ -48,6 +48,7 @@ class FitFlags:
             (leading slices of its weights).
         random_cells: so many random architectures are trained identically, for comparison; inside the search's budget.
         uniform: the reference scaled to the search's budget is trained identically, too, unless it is the result.
+        magnitude: your own model pruned by magnitude to the search's budget is, too, unless it is the result.
         widen: a budget, as in `params<=3M`: the network trained is the widest of the same decisions that keeps it.
         prune: leave out operations that no path from input to output uses.
         seed: of everything random.
@@ -64,6 +65,7 @@ class FitFlags:
     init: str = "fresh"
     random_cells: Whole = 0
     uniform: bool = False
+    magnitude: bool = False
     widen: str | None = None
     prune: bool = False
     seed: Whole = 0

@@ -17,7 +17,7 @@ from renascent.core.text import cut
 from renascent.experiment.result import Result
 from renascent.loops.fit import Fit
 from renascent.reports.live import Counted
-from renascent.results.baselines import Baselines, uniform_of
+from renascent.results.baselines import Baselines, pruned_of, uniform_of
 from renascent.results.retrain import REFERENCE
 from renascent.results.trainings import SEVERAL, training_folder
 from renascent.tasks.distill import Distillation
@@ -47,6 +47,8 @@ def run(
     Counted().say(f"training {cut(str(result.facts['arch']))} on {task}; folder {place}")
     if flags.uniform and uniform_of(result) is None:
         Counted().say("the result is the network that uniform scaling gives: no other is trained beside it")
+    if flags.magnitude and pruned_of(result) is None:
+        Counted().say("the result is the network that magnitude pruning gives: no other is trained beside it")
     if (few := len(Baselines.of(result, flags.seed, flags.random_cells).archs)) < flags.random_cells:
         Counted().say(f"{few} random baselines for the {flags.random_cells} asked for: no others were found")
     result.fit(
@@ -60,6 +62,7 @@ def run(
         network=larger,
         random_cells=flags.random_cells,
         uniform=flags.uniform,
+        magnitude=flags.magnitude,
         name=flags.name,
         resume=flags.resume,
     )

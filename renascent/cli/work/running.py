@@ -21,7 +21,7 @@ from renascent.reports.gain import gain_facts
 from renascent.reports.live import Counted
 from renascent.reports.summary import summary
 from renascent.reports.trainings import comparison_facts
-from renascent.reports.uniform import uniform_facts
+from renascent.reports.uniform import pruned_facts, uniform_facts
 from renascent.reports.verdict import verdict
 from renascent.tasks.images import ImageTask
 from renascent.tasks.load import load
@@ -98,5 +98,7 @@ def told(result: Result, following: str = "") -> Outcome:
         facts["trainings"] = comparison_facts(result)
     if beside := uniform_facts(result):
         facts["beside_uniform"] = beside
+    if beside := pruned_facts(result):
+        facts["beside_magnitude"] = beside
     last = f"next: {following}; the report is {page}" if following else f"report: {page}"
     return Outcome(facts, f"{summary(result)}\n\n{last}")

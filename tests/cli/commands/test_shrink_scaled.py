@@ -58,7 +58,9 @@ def say(say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     import models
 
-    save_file(models.flat().state_dict(), tmp_path / "flat.safetensors")
+    weights = models.flat().state_dict()
+    weights["4.weight"][:8] *= 0.01  # channels that pruning takes first, and scaling does not
+    save_file(weights, tmp_path / "flat.safetensors")
     yield say
     sys.modules.pop("models", None)
 
@@ -119,6 +121,27 @@ def test_to_compare_uniform_scaling_with_itself_trains_nothing_and_says_so(say: 
     assert say(f"shrink {line} --out scaled").code == 0
     done = say("fit scaled --init shared --epochs 1 --uniform")
     assert "the network that uniform scaling gives: no other is trained beside it" in done.err
+
+
+def test_a_result_is_compared_with_the_model_pruned_by_magnitude(say: Any) -> None:
+    line = "models:flat --weights flat.safetensors --data digits --limit 120 --multiple 2 --budget macs<=0.4x"
+    assert say(f"shrink {line} --strategy rsps --candidates 3 --epochs 1 --out found").code == 0
+    alone = say(f"shrink {line} --strategy magnitude --out pruned --json").facts["arch"]
+    done = say("fit found --init shared --epochs 1 --magnitude --uniform --json").facts
+    beside, own = done["fit"]["magnitude"], done["fit"]["scores"]["test"]
+    assert beside["arch"] == alone != done["fit"]["uniform"]["arch"] and beside["init"] == "model"
+    told = done["beside_magnitude"]["test"]
+    assert told == {"result": own, "magnitude": beside["test"], "difference": own - beside["test"]}
+    words = say("report found").out
+    assert "magnitude pruning" in words and f"{100 * beside['test']:.2f} % (trained identically, but from" in words
+    assert "of magnitude pruning: " in Path("found/report.html").read_text()
+    said = say("fit pruned --init shared --epochs 1 --magnitude")
+    assert "the network that magnitude pruning gives: no other is trained beside it" in said.err
+    assert (
+        say("search resnet20 --layers-count 8 --data digits --limit 120 --epochs 1 --budget macs<=0.9x --out r8").code
+        == 0
+    )
+    assert "leave magnitude out" in say("fit r8 --epochs 1 --magnitude").refusal
 
 
 def test_fewer_random_baselines_than_asked_for_are_told_before_they_are_trained(say: Any) -> None:
