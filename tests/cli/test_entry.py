@@ -70,7 +70,7 @@ def test_flags_reach_the_configuration_and_json_is_one_object(say: Any, tmp_path
     assert completed.out.count("\n") == 1
     assert (facts["folder"], facts["space"], facts["strategy"], facts["fit"]) == ("a", "nats-topology", "gdas", None)
     assert facts["policy"]["entropy"]["start"] == pytest.approx(math.log(2))
-    assert "a larger arch_lr (--arch-lr) than 0.009, or more epochs than 1" in facts["policy"]["undecided"]
+    assert "a larger arch_lr (--arch-lr) than 0.003, or more epochs than 1" in facts["policy"]["undecided"]
     config = json.loads((tmp_path / "a" / "config.json").read_text())
     assert config["strategy_config"]["tau_start"] == 5.0
     assert (config["weights"]["lr"], config["weights"]["nesterov"]) == (0.05, False)
