@@ -56,7 +56,7 @@ class Finish:
     @property
     def said(self) -> str:
         """What is to be known before it begins: that nobody teaches, where a user's own model might."""
-        if not self.epochs or self.space.given is None or self._teacher or isinstance(self.task, Distilled):
+        if not self.epochs or self.space.given is None or isinstance(self.task, Distilled) or self._teacher is not None:
             return ""
         return "no teacher: whether your model is trained is not known without its weights (--weights FILE)"
 
@@ -80,7 +80,7 @@ class Finish:
             result=result,
             task=self.task,
             settings=Fit(epochs=self.epochs, batch=self.batch, weights=self.weights, bf16=self.bf16),
-            teacher=REFERENCE if self._teacher else None,
+            teacher=REFERENCE if self._teacher is not None else None,
             distillation=None,
             init="shared",
             seed=self.seed,
@@ -99,7 +99,8 @@ class Finish:
         """The model that teaches; a teacher that the task has already stays the only one."""
         if not self.epochs or isinstance(self.task, Distilled) or self.space.reference is None:
             return None
-        return self.space.trained or pretrained_reference(self.space, self.task, self.pretrained)
+        own = self.space.trained
+        return own if own is not None else pretrained_reference(self.space, self.task, self.pretrained)
 
 
 def pretrained_reference(space: SpaceConfig, task: Task, weights: Mapping[str, Tensor] | None) -> nn.Module | None:

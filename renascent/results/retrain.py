@@ -118,7 +118,7 @@ class Retraining:
 
     @property
     def _own(self) -> nn.Module | None:
-        return self.space.trained or self.trained
+        return self.trained if self.space.trained is None else self.space.trained
 
     @property
     def reference(self) -> Arch | None:
