@@ -70,9 +70,8 @@ def middles(space: Space, name: str) -> NDArray[np.float64]:
 
 def magnitude_rows(space: Space, reference: Arch, channels: Mapping[str, NDArray[np.float64]]) -> NDArray[np.int64]:
     """Return every network that one threshold gives, as `nested` does. channels: as in `Setup`."""
-    return nested(
-        space, reference, {name: _at_thresholds(space, name, strengths) for name, strengths in channels.items()}
-    )
+    steps = {name: _at_thresholds(space, name, strengths) for name, strengths in channels.items()}
+    return nested(space, reference, steps)
 
 
 def _at_thresholds(space: Space, name: str, strengths: NDArray[np.float64]) -> NDArray[np.float64]:

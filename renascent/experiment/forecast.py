@@ -171,9 +171,8 @@ def outlook(
         if is_size_space(space) and space.reference is not None:
             limits = Budget.parse(budget) if budget else None
             goals = limits.goals(space, shape, classes) if limits and not limits.timed else ()
-            lines.append(
-                _advice(space, shape, classes, [bound.name for bound in limits.bounds] if limits else [], goals)
-            )
+            bounded = [bound.name for bound in limits.bounds] if limits else []
+            lines.append(_advice(space, shape, classes, bounded, goals))
     return lines
 
 
@@ -200,7 +199,6 @@ def trainings(
         return None
     every = getattr(NAMED[name], "arch_every", 1) if every is None else every
     exact = cost_of("macs", space, shape, classes).exact
-
     counts = np.array(space.space.counts)
     own, drawn, ends = map(exact, (_drawn(space, steps.of), _drawn(space, SAMPLED), np.stack([counts - 1, 0 * counts])))
     beside = ends.sum() + (sandwich - 1) * drawn.mean() if sandwich else 0.0

@@ -118,6 +118,7 @@ class Retraining:
 
     @property
     def _own(self) -> nn.Module | None:
+        """The reference where it is trained already; None where it would be trained first."""
         return self.trained if self.space.trained is None else self.space.trained
 
     @property

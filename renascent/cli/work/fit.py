@@ -45,10 +45,10 @@ def run(
     larger = result.widened(flags.widen, task, larger) if flags.widen else larger
     place = training_folder(result.folder, flags.name)
     Counted().say(f"training {cut(str(result.facts['arch']))} on {task}; folder {place}")
-    if flags.uniform and uniform_of(result) is None:
-        Counted().say("the result is the network that uniform scaling gives: no other is trained beside it")
-    if flags.magnitude and pruned_of(result) is None:
-        Counted().say("the result is the network that magnitude pruning gives: no other is trained beside it")
+    families = (flags.uniform, uniform_of, "uniform scaling"), (flags.magnitude, pruned_of, "magnitude pruning")
+    for asked, made, name in families:
+        if asked and made(result) is None:
+            Counted().say(f"the result is the network that {name} gives: no other is trained beside it")
     if (few := len(Baselines.of(result, flags.seed, flags.random_cells).archs)) < flags.random_cells:
         Counted().say(f"{few} random baselines for the {flags.random_cells} asked for: no others were found")
     result.fit(
