@@ -11,7 +11,7 @@ from renascent.nets.sizes.resolution import RESOLUTION
 from renascent.results.facts import Asked, Training, Uniform
 from renascent.results.record import Record
 from renascent.results.uniform import scaled_parts
-from renascent.strategies import NAMED
+from renascent.strategies import FAMILIES, NAMED
 
 HEAD = ("beside uniform scaling", "result", "uniform")
 STARTS = {"model": "from the model's own weights", "fresh": "from fresh weights"}
@@ -90,6 +90,8 @@ def _of_the_search(result: Record, way: Mapping[str, bool]) -> Iterator[str]:
     # the flag that lets the resolution of a user's model be decided has it scaled, too
     if result.about.decisions and RESOLUTION in result.space.space.decisions and not way.get(RESOLUTION):
         yield "--resolution"
+    if result.about.strategy not in FAMILIES:
+        yield "--epochs"
     if result.asked.sandwich:
         yield "--sandwich"
     if result.asked.score != Asked.score:

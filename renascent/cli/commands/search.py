@@ -88,13 +88,21 @@ class SearchingFlags:
         """Whether latency is bounded."""
         return LATENCY in (self.budget or "")
 
-    def check(self) -> None:
-        """Raise UserError for missing or unknown data, an unreadable or missing budget, a runtime that says nothing."""
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Raise UserError for missing or unknown data, an unreadable or missing budget, what says nothing.
+
+        given: flag -> value, of those that were given.
+        """
         check_data(self.data)
         if self.budget is None and self.strategy in FAMILIES:
             raise UserError(
                 f"--strategy {self.strategy} takes the largest network that a budget allows: give one, such as "
                 '--budget "macs<=0.5x"'
+            )
+        if given.get("epochs") is not None and self.strategy in FAMILIES:
+            raise UserError(
+                f"--epochs is of a search, and --strategy {self.strategy} makes none: leave it out; --finish EPOCHS "
+                "trains what is scaled or pruned"
             )
         if self.budget is not None:
             read_budget(self.budget)
@@ -186,7 +194,7 @@ def strategy_part(name: str, strategy: Any, *others: Any) -> Part:
 
 def _check(flags: SearchFlags, words: Sequence[str | None], values: Mapping[str, Any]) -> None:
     """Refuse what says nothing on its own."""
-    flags.check()
+    flags.check(values)
     if values.get("seeds") is not None and values.get("seed") is not None:
         raise UserError("--seed and --seeds exclude each other: one is for a single search")
     if len(set(flags.seeds)) < len(flags.seeds):

@@ -112,4 +112,4 @@ def _check(flags: ShrinkFlags, words: Sequence[str | None], values: Mapping[str,
     if flags.data is not None or not flags.dry_run:
         check_data(flags.data)
     if not flags.dry_run:
-        flags.check()
+        flags.check(values)
