@@ -20,12 +20,11 @@ rates of its logits than `auto`, which is 0.1 in one epoch of search, 10 times t
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,7 @@ from renascent.loops.weightsfile import load_weights, save_weights
 from renascent.nets.adapt import adapt
 from renascent.nets.sizes.mobile_v2 import MobileNetV2
 from renascent.nets.sizes.resnet_cifar import ResNetCifar
+from renascent.nets.sizes.sized import has_depthwise
 from renascent.strategies.fbnetv2 import FBNetV2
 from renascent.strategies.magnitude import Magnitude
 from renascent.strategies.nes import NES
@@ -63,6 +63,7 @@ class Setting:
     """Fixed before any result is seen. images: `held_out` of them to search on.  epochs: of one training.
 
     tuned: rate of inherited weights, and warmup: epochs in which it rises to that where nothing is searched.
+    bf16: whether networks without depthwise convolutions compute in bfloat16, in every training and search.
     """
 
     images: int = 40_000
@@ -72,7 +73,10 @@ class Setting:
     lr: float = 0.1
     tuned: float = 0.03
     warmup: int = 1
+    bf16: bool = False
 
+
+QUICK = Setting(images=300, held_out=100, epochs=1)
 
 NETWORKS: dict[str, tuple[SpaceConfig, tuple[str, ...]]] = {
     "resnet20": (ResNetCifar(layers_count=20), ("macs<=0.25x", "macs<=0.1x")),
@@ -147,7 +151,7 @@ class Curve:
         torch.manual_seed(seed)
         net = config.network(config.reference, SHAPE[0], CLASSES).to(memory_format=torch.channels_last)  # type: ignore[arg-type, call-overload]
         if not (folder / "result.json").exists():
-            settings = Fit(epochs=self.setting.epochs, batch=self.setting.batch, weights=self._rule(self.setting.lr))
+            settings = self._fit(net, self.setting.epochs, self.setting.lr)
             run = Run.start(folder, asdict(settings), resume=folder.exists(), seed=seed)
             with Seconds(folder / "seconds.json") as seconds:
                 done = fit(net, self.task(seed), settings, run=run, seed=seed, split="train+val", evaluate=("test",))
@@ -184,12 +188,13 @@ class Curve:
             budget=job.budget,
             epochs=job.searched or 1,
             finish=None if alone else job.trained,
+            bf16=self._bf16(net),
             **about,
         )
         found = result.about
         if alone:
             warmup = min(self.setting.warmup, job.trained - 1)
-            settings = Fit(epochs=job.trained, batch=self.setting.batch, weights=rule, warmup=warmup)
+            settings = self._fit(net, job.trained, self.setting.tuned, warmup)
             again = (folder / "fit").exists()
             result.fit(task, settings, teacher="reference", init="reference", seed=job.seed, resume=again)
         trained = result.training
@@ -199,6 +204,13 @@ class Curve:
             "arch": space.space.format(result.arch),
             "search_share": round(found.search_seconds / (found.search_seconds + trained.seconds), 3),
         }
+
+    def _fit(self, net: nn.Module, epochs: int, lr: float, warmup: int = 0) -> Fit:
+        about: dict[str, Any] = {"batch": self.setting.batch, "warmup": warmup, "bf16": self._bf16(net)}
+        return Fit(epochs=epochs, weights=self._rule(lr), **about)
+
+    def _bf16(self, net: nn.Module) -> bool:
+        return self.setting.bf16 and not has_depthwise(net)
 
     def _rule(self, lr: float) -> WeightRule:
         return WeightRule(lr=lr, lr_end=0.0, weight_decay=5e-4, clip=0.0)
@@ -287,16 +299,17 @@ def main(words: list[str] | None = None) -> None:
     )
     parser.add_argument("--minutes", type=float, default=50.0, help="begin no job after this")
     parser.add_argument("--figure", type=Path, help="draw the curves, as svg, pdf or png")
+    parser.add_argument("--bf16", action="store_true", help="all of it in bfloat16, but for depthwise convolutions")
     parser.add_argument("--quick", action="store_true", help="a small part of it")
     asked = parser.parse_args(words)
     torch.set_num_threads(1)
-    small = Setting(images=300, held_out=100, epochs=1)
-    curve = Curve(asked.out, 1 if asked.quick else asked.seeds, small if asked.quick else Setting(), asked.quick)
+    setting = replace(QUICK if asked.quick else Setting(), bf16=asked.bf16)
+    curve = Curve(asked.out, 1 if asked.quick else asked.seeds, setting, asked.quick)
     asked.out.mkdir(parents=True, exist_ok=True)
-    setting, kept = json.loads(json.dumps(asdict(curve.setting))), asked.out / "setting.json"
-    if kept.exists() and read_json(kept) != setting:
+    facts, kept = asdict(setting), asked.out / "setting.json"
+    if kept.exists() and read_json(kept) != facts:
         raise SystemExit(f"{asked.out} holds jobs of another setting: choose another --out")
-    write_json(kept, setting)
+    write_json(kept, facts)
     end, rows = time.monotonic() + 60 * asked.minutes, []
     for job in curve.jobs():
         known = (asked.out / f"{job.network}-{job.seed}" / f"{job.name}.json").exists()
@@ -306,7 +319,7 @@ def main(words: list[str] | None = None) -> None:
     points = points_of(rows)
     print(aligned(compared(points), "<<<>>>"))
     about = {key: value for key, value in environment(0).items() if key not in ("command", "git", "seed")}
-    summary = {"date": date.today().isoformat(), "setting": setting, "points": points, "environment": about}
+    summary = {"date": date.today().isoformat(), "setting": facts, "points": points, "environment": about}
     write_json(asked.out / "summary.json", summary)
     if asked.figure:
         draw(points, asked.figure)
