@@ -29,7 +29,7 @@ from torch import nn
 from renascent.core.environment import environment
 from renascent.core.files import write_json
 from renascent.core.gates import Gate, Gates, gumbel_soft, one_hot, several_sizes
-from renascent.core.protocols import Progress, Setup, SpaceConfig, State
+from renascent.core.protocols import Progress, Setup, SpaceConfig, State, Task
 from renascent.core.space import Arch
 from renascent.nets import SPACES
 from renascent.nets.adapt import adapt
@@ -39,6 +39,7 @@ from renascent.nets.sizes.sized import widest_arch
 from renascent.strategies._bilevel import arch_step, weight_step
 from renascent.strategies._logits import Logits
 from renascent.strategies.fbnetv2 import FBNetV2
+from renascent.tasks.bf16 import InBfloat16
 from renascent.tasks.images import ImageTask
 from renascent.tasks.streams import Batch
 
@@ -84,14 +85,16 @@ At the last temperature few sizes are left of a sample: the step is to cost what
 class Bench:
     """A supernet, plain networks of its space, and every step to be timed."""
 
-    def __init__(self, space: str, batch: int, networks: int) -> None:
+    def __init__(self, space: str, batch: int, networks: int, bf16: bool = False) -> None:
         torch.manual_seed(0)
         self.config = config_of(space)
         self.space = self.config.space
         self.net = in_format(self.config, self.config.supernet(3, 10))
         images, labels = torch.randint(0, 256, (2 * batch, 3, 32, 32), dtype=torch.uint8), torch.arange(2 * batch) % 10
-        self.task = ImageTask.from_tensors(images, labels)
+        self.task: Task = ImageTask.from_tensors(images, labels)
         self.batch = self.task.streams(0, batch).train.next()
+        if bf16:
+            self.task = InBfloat16(self.task)
         setup = Setup(self.net, self.task, self.space)
         policy = Logits(self.space, torch.Generator().manual_seed(0))
         optimiser = torch.optim.Adam(policy.parameters(), lr=1e-3)
@@ -263,6 +266,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=3)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--bf16", action="store_true", help="both sides in bfloat16")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -270,7 +274,7 @@ def main() -> None:
     steps: dict[str, dict[str, Any]] = {}
     for space in spaces:
         print(space, flush=True)
-        seconds = timed(Bench(space, asked.batch, asked.networks), asked.rounds)
+        seconds = timed(Bench(space, asked.batch, asked.networks, asked.bf16), asked.rounds)
         steps[space] = {name: row(name, found) for name, found in seconds.items() if found}
         print(*(line(name, found) for name, found in steps[space].items()), sep="\n", flush=True)
     if asked.out:

@@ -3,9 +3,8 @@
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
+from renascent.core.answers import answered, divergence
 from renascent.core.gates import Gates, one_hot
 from renascent.core.protocols import Batch, Loss, State
 
@@ -27,29 +26,10 @@ def sandwich(s: State[Any], batch: Batch, gates: Gates, *, smoothing: float = 0.
     whole = one_hot(s.space, s.space.from_indices((counts - 1).tolist()))
     draws = torch.rand(setup.sandwich - 1, len(counts), generator=s.rng, dtype=torch.float64)
     rows = [torch.zeros_like(counts), *(draws * counts).long()]
-    answers: list[Tensor] = []
-
-    def heard(*given: Any) -> Tensor:
-        answers.append(s.net(*given))
-        return answers[-1]
-
-    first = setup.task.loss(heard, batch, whole, smoothing=smoothing)
+    first, target = answered(setup.task, s.net, batch, whole, smoothing=smoothing)
     first.loss.backward()  # type: ignore[no-untyped-call]
-    target = answers[0].detach()
     for other in (*(one_hot(s.space, s.space.from_indices(row.tolist())) for row in rows), gates):
-        if setup.task.taught:
-            loss = setup.task.loss(s.net, batch, other, smoothing=smoothing).loss
-        else:
-            loss = divergence(s.net(batch[0], other), target)
+        own, answer = answered(setup.task, s.net, batch, other, smoothing=smoothing)
+        loss = own.loss if setup.task.taught else divergence(answer, target.detach())
         loss.backward()  # type: ignore[no-untyped-call]
     return Loss(first.loss, first.score), whole
-
-
-def divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return KL(softmax(teacher) || softmax(student)) of logits (batch, classes), the mean over the batch.
-
-    >>> divergence(torch.zeros(2, 3), torch.ones(2, 3))
-    tensor(0.)
-    """
-    answer, target = functional.log_softmax(student, dim=1), functional.log_softmax(teacher, dim=1)
-    return functional.kl_div(answer, target, reduction="batchmean", log_target=True)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from renascent.core.answers import answered, divergence
 from renascent.core.errors import UserError
 from renascent.core.fields import NonNegative, Range, settings
 from renascent.core.fingerprint import fingerprint
@@ -78,20 +78,6 @@ class Distillation:
         return self.soft_weight * (t * t if self.temperature_squared else 1.0) * apart
 
 
-def divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the Kullback-Leibler divergence (nats) of one set of logits (batch, classes) from another.
-
-    KL(softmax(teacher) || softmax(student)), a mean over the batch, a scalar in the student's precision.
-
-    >>> same = torch.tensor([[1.0, 2.0]])
-    >>> float(divergence(same + 3, same)), round(float(divergence(same, 0 * same)), 4)
-    (0.0, 0.1201)
-    """
-    target = functional.log_softmax(teacher.to(student.dtype), dim=1)
-    answer = functional.log_softmax(student, dim=1)
-    return functional.kl_div(answer, target, reduction="batchmean", log_target=True)
-
-
 class Distilled(Wrapped):
     """A task, with a teacher: the same data, streams and score, and the teacher's soft targets in the loss.
 
@@ -130,28 +116,9 @@ class Distilled(Wrapped):
         """
         if not torch.is_grad_enabled():
             return self.task.loss(net, batch, gates, **given(smoothing, criterion))
-        own, student = self._heard(net, batch, gates, smoothing, criterion)
+        own, student = answered(self.task, net, batch, gates, **given(smoothing, criterion))
         soft = self.settings.soft_loss(student, self.answer(batch[0]))
         return Loss(self.settings.label_weight * own.loss + soft, own.score)
-
-    def _heard(
-        self,
-        net: Callable[..., Tensor],
-        batch: Batch,
-        gates: Gates | None,
-        smoothing: float,
-        criterion: Criterion | None,
-    ) -> tuple[Loss, Tensor]:
-        """Return the task's own loss, and the logits that it is of, in single precision at least."""
-        answers: list[Tensor] = []
-
-        def heard(*given: Any) -> Tensor:
-            answers.append(net(*given))
-            return answers[-1]
-
-        own = self.task.loss(heard, batch, gates, **given(smoothing, criterion))
-        (student,) = answers
-        return own, student.to(torch.promote_types(student.dtype, torch.float32))
 
     @torch.no_grad()
     def answer(self, x: Tensor) -> Tensor:
@@ -204,7 +171,7 @@ class Agreeing(Distilled):
         criterion: Criterion | None = None,
     ) -> Loss:
         """Return the task's own loss, and minus the divergence from the teacher's answers as the score."""
-        own, student = self._heard(net, batch, gates, smoothing, criterion)
+        own, student = answered(self.task, net, batch, gates, **given(smoothing, criterion))
         if self._last is None or self._last[0] is not batch[0]:
             self._last = batch[0], self.answer(batch[0])
         return Loss(own.loss, -divergence(student.detach(), self._last[1]))

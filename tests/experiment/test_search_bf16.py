@@ -68,8 +68,9 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "computes_bfloat16", lambda device: True)
 
 
+@pytest.mark.parametrize(("strategy", "sandwich"), [(rn.DARTS(), 0), (RSPS(), 2)], ids=["darts", "sandwich"])
 def test_convolutions_see_bfloat16_and_what_is_kept_is_float32(
-    task: rn.ImageTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: rn.ImageTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: Any, sandwich: int
 ) -> None:
     kinds, real = set(), functional.conv2d
 
@@ -80,7 +81,7 @@ def test_convolutions_see_bfloat16_and_what_is_kept_is_float32(
         return out
 
     monkeypatch.setattr(functional, "conv2d", conv2d)
-    found = searched(task, tmp_path / "r", rn.DARTS(), epochs=1, bf16=True)
+    found = searched(task, tmp_path / "r", strategy, epochs=1, bf16=True, sandwich=sandwich)
     assert kinds == {torch.bfloat16}
     held = [t for t in load_file(tmp_path / "r" / "checkpoint.safetensors").values() if t.is_floating_point()]
     assert {t.dtype for t in held} <= {torch.float32, torch.float64}
