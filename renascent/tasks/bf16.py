@@ -14,7 +14,7 @@ class InBfloat16(Wrapped):
     """A task whose forward pass and loss run in bfloat16 where PyTorch's autocast takes it to be safe.
 
     Weights, their gradients, statistics and whatever a strategy computes beside stay as they are. A teacher inside
-    keeps its own precision.
+    runs alike, where its weights are in single precision.
     """
 
     def loss(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -81,8 +82,9 @@ class Distillation:
 class Distilled(Wrapped):
     """A task, with a teacher: the same data, streams and score, and the teacher's soft targets in the loss.
 
-    The teacher answers once a batch, in evaluation mode and without gradient, on the images as the stream gives them
-    and in its own precision; a student that wants another resolution resizes for itself (`sizes.resolution.Resizing`).
+    The teacher answers once a batch, in evaluation mode and without gradient, on the images as the stream gives them; a
+    student that wants another resolution resizes for itself (`sizes.resolution.Resizing`). Beside a student in bfloat16
+    a teacher of single precision computes in that, too, for it takes longer than a small student; any other in its own.
     Without gradients the loss is the task's own, so that validation and test losses mean the same with and without a
     teacher.
 
@@ -125,7 +127,8 @@ class Distilled(Wrapped):
         """Return the teacher's logits (batch, classes) for images (batch, channels, h, w)."""
         self.teacher.eval()  # a module that someone else trains on may have left that mode
         kind = next((p.dtype for p in self.teacher.parameters()), x.dtype)
-        with torch.autocast(x.device.type, enabled=False):  # the student's precision is none of the teacher's
+        alike = kind == torch.float32 and torch.is_autocast_enabled(x.device.type)
+        with nullcontext() if alike else torch.autocast(x.device.type, enabled=False):
             logits: Tensor = self.teacher(x.to(kind))
         return logits
 

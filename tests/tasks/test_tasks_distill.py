@@ -154,17 +154,21 @@ def test_the_teacher_answers_once_a_batch_in_evaluation_mode_and_its_own_precisi
     assert all(p.grad is None for p in teacher.parameters())
 
 
-def test_a_students_lower_precision_is_none_of_the_teachers() -> None:
-    task, teacher = ToyTask(), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, CLASSES))
-    x, y = task.stream("train", 0, 8).next()
-    whole = teacher(x).detach()
-    answers = []
-    teacher.register_forward_hook(lambda module, seen, out: answers.append(out))
+@pytest.mark.parametrize(("kind", "beside"), [(torch.float32, torch.bfloat16), (torch.float64, torch.float64)])
+def test_a_teacher_of_single_precision_computes_in_bfloat16_beside_a_student_that_does(
+    kind: torch.dtype, beside: torch.dtype
+) -> None:
+    parts = (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, CLASSES)) for _ in range(2))
+    task, (student, teacher) = ToyTask(), parts
+    batch = task.stream("train", 0, 8).next()
+    taught, answers = Distilled(task, teacher.to(kind)), []
+    teacher.register_forward_hook(lambda module, seen, out: answers.append(out.dtype))
+    alone = taught.loss(student, batch).loss.detach()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        Distilled(task, teacher).loss(Calls(), (x, y))
-    assert torch.equal(answers[-1], whole)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert not torch.equal(teacher(x), whole)  # it would answer otherwise
+        low = taught.loss(student, batch).loss.detach()
+    assert answers == [kind, beside]
+    assert alone.dtype == low.dtype == torch.float32
+    assert float(low) == pytest.approx(float(alone), rel=0.02)
 
 
 def test_a_student_in_double_precision_keeps_it() -> None:
