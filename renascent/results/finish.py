@@ -110,7 +110,7 @@ def pretrained_reference(space: SpaceConfig, task: Task, weights: Mapping[str, T
     net = space.network(space.reference, task.channels, task.classes)
     with suppress(RuntimeError):
         net.load_state_dict(dict(weights))
-        return net
+        return net.to(memory_format=space.memory_format)  # type: ignore[call-overload, no-any-return]
     return None
 
 

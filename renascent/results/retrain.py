@@ -167,7 +167,8 @@ class Retraining:
             net, name = self.teacher, type(self.teacher).__name__
         else:
             named, folder = self.teacher.name is not None, self.teacher.folder
-            net = at_resolution(self.teacher.trained(), self.teacher.arch)
+            net = self.teacher.trained().to(memory_format=self.teacher.space.memory_format)  # type: ignore[call-overload]
+            net = at_resolution(net, self.teacher.arch)
             name = str(self.teacher.fit_folder if named else folder)
         return Distilled(self.task, net, self.distillation).teacher, name  # which refuses one that does not fit
 

@@ -99,9 +99,14 @@ def assert_same_weights(found: Mapping[str, Tensor], expected: Mapping[str, Tens
 def plainly(net: nn.Module, task: Any, folder: Path) -> Mapping[str, Tensor]:
     """Train a network for as long as search and rest together, by the trainer of fixed networks."""
     settings = rn.Fit(epochs=SEARCHED + FINISH, batch=BATCH, weights=RULE)
-    net, run = net.to(memory_format=torch.channels_last), Run.start(folder, {})
+    net, run = laid_out(net), Run.start(folder, {})
     fit(net, task, settings, run=run, split="train", evaluate=())
     return net.state_dict()
+
+
+def laid_out(net: nn.Module) -> nn.Module:
+    """Return a copy with maps in the layout that searches and trainings run, in which other bits are rounded away."""
+    return copy.deepcopy(net).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
@@ -113,7 +118,7 @@ def test_with_the_architecture_given_it_is_plain_training_bit_for_bit(
     torch.manual_seed(0)  # as a search of seed 0
     net = space.supernet(1, 10).extract(space.reference)
     about = {"pretrained": copy.deepcopy(net.state_dict())} if pretrained else {}
-    task = rn.Distilled(untested, copy.deepcopy(net)) if pretrained else untested
+    task = rn.Distilled(untested, laid_out(net)) if pretrained else untested
     expected = plainly(net, task, tmp_path / "plain")
     found = searched(space, Given(space.space.format(space.reference)), untested, tmp_path / "r", **about)
     assert_same_weights(weights_of(found), expected)
@@ -125,7 +130,7 @@ def test_with_the_architecture_given_it_is_plain_training_bit_for_bit(
 def test_so_is_that_of_a_model_of_ones_own_taught_by_itself(untested: Any, tmp_path: Path) -> None:
     net = model()
     space = rn.adapt(net, (1, 8, 8), order="given")
-    expected = plainly(copy.deepcopy(net), rn.Distilled(untested, copy.deepcopy(net)), tmp_path / "plain")
+    expected = plainly(net, rn.Distilled(untested, laid_out(net)), tmp_path / "plain")
     found = searched(space, Given(space.space.format(space.reference)), untested, tmp_path / "r")
     assert_same_weights(weights_of(found), expected)
     told = found.fitted
@@ -137,7 +142,7 @@ def test_from_search_to_training_images_it_is_one_schedule_by_torch_alone(tested
     net = model()
     space = rn.adapt(net, (1, 8, 8), order="given")
     found = searched(space, Given(space.space.format(space.reference)), tested, tmp_path / "r")
-    teacher = copy.deepcopy(net).eval()
+    teacher = laid_out(net).eval()
     streams = [tested.stream("train", 0, BATCH), tested.stream("train+val", 0, BATCH)]
     streams[1].load_state_dict({"given": SEARCHED * streams[1].steps_per_epoch})
     counts = [SEARCHED * streams[0].steps_per_epoch, FINISH * streams[1].steps_per_epoch]
@@ -270,7 +275,7 @@ def test_without_a_search_it_is_training_from_the_weights_given(tested: Any, tmp
     about: dict[str, Any] = {"budget": "macs<=0.3x", "pretrained": weights}
     found = searched(space, rn.Magnitude(), tested, tmp_path / "r", finish=1, **about)
     alone = searched(space, rn.Magnitude(), tested, tmp_path / "s", finish=None, **about)
-    alone.fit(tested, rn.Fit(epochs=1, batch=BATCH, weights=RULE), init="shared", teacher=net)
+    alone.fit(tested, rn.Fit(epochs=1, batch=BATCH, weights=RULE), init="shared", teacher=laid_out(net))
     assert_same_weights(weights_of(found), weights_of(alone), buffers=True)
     assert "searched_epochs" not in (found.fitted or {})
 
