@@ -126,7 +126,7 @@ def search(
         steps = epochs * task.streams(seed, batch).train.steps_per_epoch  # what cannot be had: before a folder is made
         torch.manual_seed(seed)
         net = _supernet(space, task, order.state)
-        precision = Precision.of(bf16, folder if resume else None, strategy, net, task.device)
+        precision = Precision.of(bf16, folder if resume else None, strategy, net, task.device, finish or 0)
         config, then = config | precision.config, replace(then, bf16=precision.bf16)
         more = space.reference, order.strengths, then.rest(), sandwich, steps, judge and precision.task(judge)
         setup = Setup(net, precision.task(task), net.space, rule, seed, goals, start, epochs, *more)

@@ -125,15 +125,17 @@ def test_it_is_on_by_itself_where_device_network_and_strategy_allow_it(monkeypat
     known: dict[str, bool] = {}
     monkeypatch.setattr(precision, "computes_bfloat16", computes_bfloat16)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    assert not suits(RSPS(), net, CPU)
+    assert not suits(RSPS(), net, CPU, 0)
     known["avx512_bf16"] = True
-    assert suits(RSPS(), net, CPU)
-    assert not suits(RSPS(), deep, CPU)
-    assert not suits(rn.BayesNAS(), net, CPU)
-    assert not suits(rn.Uniform(), net, CPU)
-    assert not suits(RSPS(), net, torch.device("mps"))
+    assert suits(RSPS(), net, CPU, 0)
+    assert not suits(RSPS(), deep, CPU, 0)
+    assert not suits(rn.BayesNAS(), net, CPU, 0)
+    assert not suits(rn.Uniform(), net, CPU, 0)  # nothing is computed
+    assert suits(rn.Uniform(), net, CPU, 1)
+    assert not suits(rn.BayesNAS(), net, CPU, 1)
+    assert not suits(RSPS(), net, torch.device("mps"), 0)
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert not suits(RSPS(), net, CPU)
+    assert not suits(RSPS(), net, CPU, 0)
 
 
 def test_a_resume_takes_what_the_run_has_and_equals_one_left_alone(
