@@ -82,11 +82,11 @@ class Distillation:
 class Distilled(Wrapped):
     """A task, with a teacher: the same data, streams and score, and the teacher's soft targets in the loss.
 
-    The teacher answers once a batch, in evaluation mode and without gradient, on the images as the stream gives them; a
-    student that wants another resolution resizes for itself (`sizes.resolution.Resizing`). Beside a student in bfloat16
-    a teacher of single precision computes in that, too, for it takes longer than a small student; any other in its own.
-    Without gradients the loss is the task's own, so that validation and test losses mean the same with and without a
-    teacher.
+    The teacher answers once a batch, however many networks learn from that, in evaluation mode and without gradient, on
+    the images as the stream gives them; a student that wants another resolution resizes for itself
+    (`sizes.resolution.Resizing`). Beside a student in bfloat16 a teacher of single precision computes in that, too, for
+    it takes longer than a small student; any other in its own. Without gradients the loss is the task's own, so that
+    validation and test losses mean the same with and without a teacher.
 
     teacher: maps (batch, channels, h, w) to logits (batch, classes); it is moved to the task's device.
     Raises UserError when the teacher cannot answer for these images or these classes.
@@ -98,6 +98,7 @@ class Distilled(Wrapped):
         self.teacher = teacher.to(task.device).eval()
         self._check()
         self._sha256 = fingerprint(teacher.state_dict())
+        self._last: tuple[Tensor, tuple[int, bool], Tensor] | None = None
 
     def __repr__(self) -> str:
         return f"Distilled({self.task!r}, {type(self.teacher).__name__})"
@@ -119,8 +120,16 @@ class Distilled(Wrapped):
         if not torch.is_grad_enabled():
             return self.task.loss(net, batch, gates, **given(smoothing, criterion))
         own, student = answered(self.task, net, batch, gates, **given(smoothing, criterion))
-        soft = self.settings.soft_loss(student, self.answer(batch[0]))
+        soft = self.settings.soft_loss(student, self._heard(batch[0]))
         return Loss(self.settings.label_weight * own.loss + soft, own.score)
+
+    def _heard(self, x: Tensor) -> Tensor:
+        """Return the teacher's logits for images: those of before where the images are, and the precision."""
+        written = 0 if x.is_inference() else x._version  # how often something was written into them
+        state = written, torch.is_autocast_enabled(x.device.type)
+        if self._last is None or self._last[0] is not x or self._last[1] != state:
+            self._last = x, state, self.answer(x)
+        return self._last[2]
 
     @torch.no_grad()
     def answer(self, x: Tensor) -> Tensor:
@@ -157,12 +166,8 @@ class Distilled(Wrapped):
 class Agreeing(Distilled):
     """A task whose score is how much a network agrees with a teacher: minus the divergence (nats), at most 0.
 
-    The loss is the task's own. The teacher answers a batch once, however many networks are scored on it.
+    The loss is the task's own.
     """
-
-    def __init__(self, task: Task, teacher: nn.Module) -> None:
-        super().__init__(task, teacher)
-        self._last: tuple[Tensor, Tensor] | None = None
 
     def loss(
         self,
@@ -175,6 +180,4 @@ class Agreeing(Distilled):
     ) -> Loss:
         """Return the task's own loss, and minus the divergence from the teacher's answers as the score."""
         own, student = answered(self.task, net, batch, gates, **given(smoothing, criterion))
-        if self._last is None or self._last[0] is not batch[0]:
-            self._last = batch[0], self.answer(batch[0])
-        return Loss(own.loss, -divergence(student.detach(), self._last[1]))
+        return Loss(own.loss, -divergence(student.detach(), self._heard(batch[0])))

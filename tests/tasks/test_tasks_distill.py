@@ -150,6 +150,11 @@ def test_the_teacher_answers_once_a_batch_in_evaluation_mode_and_its_own_precisi
     assert (training, gradient, kind) == (False, False, torch.float64)
     assert torch.equal(x.float(), batch[0])
     assert len(student.seen) == 1
+    taught.loss(student, batch)  # as a sandwich step has several networks learn from a batch
+    assert len(student.seen) == 2 and len(teacher.seen) == 1
+    batch[0].mul_(2)
+    taught.loss(student, batch)
+    assert len(teacher.seen) == 2 and torch.equal(teacher.seen[1][3].float(), batch[0])
     assert fingerprint(teacher.state_dict()) == before
     assert all(p.grad is None for p in teacher.parameters())
 
