@@ -42,7 +42,8 @@ def go(name: str, folder: Path | str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("renascent.loops._drive.CHECKPOINT_SECONDS", CHECKPOINT_SECONDS)
         patch.setattr("renascent.experiment.result.measure", lambda net, shape: Latency(1.0, 1.0, 1.0, "not measured"))
-        search(space, strategy, task, epochs=EPOCHS, batch=8, out=folder, resume=True)
+        # of the fixtures that keep a search in single precision a process knows nothing
+        search(space, strategy, task, epochs=EPOCHS, batch=8, out=folder, resume=True, bf16=False)
     torch.set_num_threads(threads)
 
 
