@@ -68,10 +68,11 @@ def test_what_is_said_was_measured() -> None:
     rows = [
         row for row in read_json(RESULTS / "2026-11-29-curve-cifar10.json")["rows"] if row["code"] == "as committed"
     ]
+    rows += [{**row, "seed": 2} for row in read_json(RESULTS / "2026-11-29-curve-cifar10-bf16.json")["rows"]]
     about = ((PLAIN, "uniform-both"), (MOBILE, "uniform-depth"), (TIMED, "uniform-depth"))
     for measured, how in about:
         network = {"ResNet-20": "resnet20", "MobileNet-V2": "mobilenet-v2"}[measured.of.partition(" ")[0]]
-        seeds = range({"one seed": 1, "two seeds": 2}[measured.of.partition("(")[2].strip(")")])
+        seeds = range({"two seeds": 2, "three seeds": 3}[measured.of.partition("(")[2].strip(")")])
         for case in measured.cases:
             cost = {"the MACs": "macs", "the latency": "latency_ms"}[case.cost]
             for method, trained, told in (("fbnetv2", 5, case.searched), (how, 6, case.scaled)):
@@ -168,7 +169,8 @@ def test_it_is_said_before_anything_is_trained(tmp_path: Path, without_measuring
     told = forecast(rn.adapt(net, SHAPE), rn.NES(), task, 3, 16, goals[:1])
     assert "nes will take 3 steps of 16 images; a network drawn evenly has" in told and "by its measured" not in told
     told = told.splitlines()[1]
-    assert told.startswith(f"{of.replace('ResNet-20', 'MobileNet-V2')} blocks left out, then widths scaled, in")
+    mobile = of.replace("ResNet-20 (two seeds)", "MobileNet-V2 (three seeds)")
+    assert told.startswith(f"{mobile} blocks left out, then widths scaled, in")
     assert told.endswith("at 10 % of the MACs; --strategy uniform scales in seconds")  # no block of it can go
     told = outlook(SMALL, "fbnetv2", SHAPE, CLASSES, "latency_ms<=0.5x")[1]
     assert told.endswith("of the latency; --strategy uniform --depth-first scales in seconds")
