@@ -68,6 +68,7 @@ def test_what_is_said_was_measured() -> None:
     rows = [
         row for row in read_json(RESULTS / "2026-11-29-curve-cifar10.json")["rows"] if row["code"] == "as committed"
     ]
+    # of seed 0, too, which makes other networks on another processor
     rows += [{**row, "seed": 2} for row in read_json(RESULTS / "2026-11-29-curve-cifar10-bf16.json")["rows"]]
     about = ((PLAIN, "uniform-both"), (MOBILE, "uniform-depth"), (TIMED, "uniform-depth"))
     for measured, how in about:
