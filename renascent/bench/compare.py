@@ -5,8 +5,10 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -69,9 +71,21 @@ class Runs:
     hypervolumes: Array
 
 
-@functools.lru_cache(maxsize=16)
 def evaluator(contest: Contest) -> Tabular:
-    """Return the evaluator of a contest, made once a process. Raises UserError or BudgetError as `Tabular` does."""
+    """Return the evaluator of a contest, made once a process for a table's file as it is.
+
+    Raises UserError or BudgetError as `Tabular` does.
+    """
+    state = None
+    if contest.table is not None:
+        with suppress(OSError, ValueError):  # which `open_table` tells
+            found = Path(contest.table).stat()
+            state = found.st_ino, found.st_mtime_ns, found.st_size
+    return _evaluator(contest, state)
+
+
+@functools.lru_cache(maxsize=16)
+def _evaluator(contest: Contest, state: tuple[int, ...] | None) -> Tabular:
     constraints = [Constraint.parse(text) for text in contest.constraints]
     return Tabular(open_table(contest.table), contest.problem, constraints, contest.objectives)
 
@@ -97,11 +111,19 @@ def step_seconds(contest: Contest) -> float:
 
 
 def at_fidelity(strategy: Trials[Any], found: Tabular) -> Trials[Any]:
-    """Return the strategy with its shortest and longest trainings, if it has such, those that the table knows."""
+    """Return the strategy with its shortest and longest trainings, if it has such, those that the table knows.
+
+    Raises UserError where it asks for longer ones, or for none that the table has.
+    """
     if not hasattr(strategy, "min_epochs"):
         return strategy
-    shortest = max(strategy.min_epochs, min(found.places))
-    return dataclasses.replace(strategy, min_epochs=shortest, max_epochs=found.epochs)  # type: ignore[type-var]
+    shortest, longest = max(strategy.min_epochs, min(found.places)), strategy.max_epochs or found.epochs  # type: ignore[attr-defined]
+    if not shortest <= longest <= found.epochs:
+        raise UserError(
+            f"trainings of {strategy.min_epochs} to {longest} epochs are asked for: column '{found.column.key}' has "
+            f"them of {min(found.places)} to {found.epochs}; give min_epochs and max_epochs inside that"
+        )
+    return dataclasses.replace(strategy, min_epochs=shortest, max_epochs=longest)  # type: ignore[type-var]
 
 
 def run_many(strategy: Trials[Any], contest: Contest, seeds: Sequence[int]) -> Runs:
@@ -170,12 +192,13 @@ def compare(
 
     All strategies get the same seeds, so that runs can be compared in pairs. heard: is called with the number of runs
     that ended.  done: of an earlier session.  keep: is called with what is not among those.
-    Raises UserError for a budget below one trial and for what a table cannot answer.
+    Raises UserError for a budget below one trial, and for what a table cannot answer.
     """
     if runs < 1:
         raise UserError(f"runs is {runs}: give at least 1")
     for contest in contests:
-        check(contest)
+        for strategy in strategies.values():
+            at_fidelity(strategy, check(contest))
     parts, jobs = dict(done), jobs_of(strategies, contests, runs=runs, seed=seed)
     for name, contest, chunk in parts:
         heard(contest.problem, name, len(chunk))
@@ -257,6 +280,6 @@ def standings(runs: Mapping[str, Runs]) -> dict[str, dict[str, Any]]:
 
 def _paired(mine: Array, other: Array) -> dict[str, float | None]:
     gap = mine - other
-    error = float(gap.std(ddof=1)) / math.sqrt(len(gap)) if len(gap) > 1 else 0.0
-    p = 2 * float(stats.t.sf(abs(gap.mean()) / error, len(gap) - 1)) if error > 0 else None
+    error = float(gap.std(ddof=1)) / math.sqrt(len(gap)) if len(gap) > 1 else None
+    p = 2 * float(stats.t.sf(abs(gap.mean()) / error, len(gap) - 1)) if error else None
     return {"difference": float(gap.mean()), "standard_error": error, "p": p}

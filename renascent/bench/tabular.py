@@ -5,6 +5,7 @@ Constraints are on looked-up costs, such as latency_ms:pixel3<=6.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,6 +113,17 @@ class Tabular:
         if not self.allowed.any():
             raise BudgetError(f"no architecture keeps {' and '.join(map(str, constraints))} together: loosen one")
         self._allowed: list[bool] = self.allowed.tolist()
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of all that is looked up here: two evaluators of one answer alike."""
+        digest = hashlib.sha256(repr((self.table.space, self.epochs, list(self.places))).encode())
+        signal = self.table.array(self.column.key)
+        for values in (self.table.archs, signal, self.result, self.seconds, self.allowed, *self.objectives.values()):
+            array = np.ascontiguousarray(values)
+            digest.update(f"{array.dtype} {array.shape} ".encode())
+            digest.update(array.data)
+        return digest.hexdigest()
 
     def row(self, picks: Sequence[int]) -> int:
         """Return the row of option indices. Raises UserError for an architecture that the table lacks."""

@@ -71,7 +71,8 @@ class Unfinished:
             self._add(said)
         elif lines[0] != said:
             raise UserError(
-                f"{folder} holds an unfinished comparison of other settings: resume with those, or remove it"
+                f"{folder} holds an unfinished comparison of other settings or another table: "
+                "resume with those, or remove it"
             )
         known = {(job[1].problem, job[0], job[2].start): job for job in jobs}
         for line in lines[1:]:

@@ -87,6 +87,7 @@ def _settings(strategies: Strategies, contests: Sequence[Contest], runs: int, se
     return {
         "table": ", ".join(tables),
         "contests": [{key: _finite(value) for key, value in asdict(contest).items()} for contest in contests],
+        "values_sha256": [evaluator(contest).sha256 for contest in contests],
         "runs": runs,
         "seed": seed,
         "strategies": {name: _facts(strategy) for name, strategy in strategies.items()},

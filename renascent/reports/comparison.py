@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from renascent.bench.compare import Contest, Runs, at_fidelity, evaluator, step_seconds
+from renascent.bench.compare import Contest, Runs, evaluator, step_seconds
 from renascent.core.files import Json
 from renascent.core.source import place_of, references
 from renascent.core.text import number
@@ -119,8 +119,8 @@ def _protocol(strategies: Strategies, contests: Sequence[Contest]) -> Iterator[s
 
 def _at_one_length(strategy: Trials[Any], contest: Contest) -> bool:
     """Return whether a strategy that would stop trainings early cannot, for lack of values."""
-    fitting, longest = at_fidelity(strategy, evaluator(contest)), evaluator(contest).epochs
-    return fitting is not strategy and getattr(fitting, "min_epochs", 0) == longest
+    found = evaluator(contest)
+    return hasattr(strategy, "min_epochs") and min(found.places) == found.epochs
 
 
 def _sources(strategies: Strategies) -> Section:

@@ -90,7 +90,15 @@ def test_bohb_halves_on_a_table_with_curves(path):
     contest = Contest(path, "d", seconds=3000)
     found = compare({"bohb": BOHB(eta=2), "random": RandomSearch()}, [contest], runs=40)["d"]
     assert found["bohb"].trials.mean() > 1.5 * found["random"].trials.mean()
-    assert at_fidelity(BOHB(), evaluator(contest)) == BOHB(min_epochs=1, max_epochs=4)
+    held = evaluator(contest)
+    assert at_fidelity(BOHB(), held) == BOHB(min_epochs=1, max_epochs=4)
+    assert at_fidelity(BOHB(min_epochs=2, max_epochs=3), held) == BOHB(min_epochs=2, max_epochs=3)
+    shorter, longer = (BOHB(eta=2, max_epochs=epochs) for epochs in (2, 4))
+    few, many = (compare({"bohb": it}, [contest], runs=20)["d"]["bohb"].trials.mean() for it in (longer, shorter))
+    assert many > 1.3 * few  # of 1 and 2 epochs, not of 1, 2 and 4
+    for wrong in (BOHB(max_epochs=5), BOHB(min_epochs=5)):
+        with pytest.raises(UserError, match="has them of 1 to 4; give min_epochs and max_epochs inside that"):
+            compare({"random": RandomSearch(), "bohb": wrong}, [contest], runs=1)
 
 
 def test_halving_on_the_table_that_ships():
@@ -204,5 +212,6 @@ def test_standings():
 def test_standings_of_one_run_claim_nothing():
     one = Runs(np.array([90.0]), np.array([3.0]), np.empty((1, 0)), np.empty(0))
     held = standings({"a": one, "b": one})["a"]
-    assert (held["std"], held["ci95"], held["paired"]["b"]["p"]) == (None, None, None)
+    paired = held["paired"]["b"]
+    assert (held["std"], held["ci95"], paired["p"], paired["standard_error"]) == (None, None, None, None)
     assert held["rank"] == 1.5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from renascent.cli.commands.command import Command, Outcome
 from renascent.cli.flags import Part
 from renascent.core.errors import UserError
-from renascent.core.fields import Whole, settings
+from renascent.core.fields import Count, Whole, settings
 from renascent.core.files import Json
 from renascent.core.text import aligned
 
@@ -45,7 +45,7 @@ class QueryFlags:
 
     column: str | None = None
     seed: Whole | None = None
-    at: Whole | None = None
+    at: Count | None = None
 
 
 COMMAND = Command(

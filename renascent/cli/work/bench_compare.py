@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from renascent.bench.compare import Contest, check, compare, jobs_of
+from renascent.bench.compare import Contest, check, compare, evaluator, jobs_of
 from renascent.bench.importers import open_table
 from renascent.bench.stopping import stoppable
 from renascent.bench.tables.table import Table
@@ -33,10 +33,10 @@ def run(*, where: TableFlags, flags: CompareFlags, **strategies: Trials[Any]) ->
     folder, table = Path(str(flags.out)), open_table(where.table)
     contests = _contests(flags, where.table, table)
     total, ended = flags.runs * len(strategies) * len(contests), [0]
-    settings = _settings(flags, table, contests, strategies)
-    identity = {key: value for key, value in settings.items() if key != "environment"}
     for contest in contests:
         check(contest)
+    settings = _settings(flags, table, contests, strategies)
+    identity = {key: value for key, value in settings.items() if key != "environment"}
     jobs = jobs_of(strategies, contests, runs=flags.runs, seed=flags.seed)
     held = Unfinished(folder, identity, jobs, resume=flags.resume)
     with Counted() as bar, stoppable():
@@ -69,6 +69,7 @@ def _settings(flags: CompareFlags, table: Table, contests: Sequence[Contest], st
     left_out = ("out", "resume", "budget_seconds", "processes", "strategies")
     return {
         "table": table.name,
+        "values_sha256": {c.problem: evaluator(c).sha256 for c in contests},
         "budget_seconds": limits,
         **{key: value for key, value in asdict(flags).items() if key not in left_out},
         "strategies": {name: asdict(strategy) for name, strategy in strategies.items()},

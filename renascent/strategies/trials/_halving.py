@@ -1,6 +1,5 @@
 """Hyperband's schedule: how many architectures are trained for how long, and which of them go on."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -40,7 +39,7 @@ def rungs(bracket: int, eta: int, least: int, most: int) -> tuple[Rung, ...]:
     while least * eta ** (last + 1) <= most:
         last += 1
     steps = last - bracket % (last + 1)
-    size = math.ceil((last + 1) / (steps + 1) * eta**steps)
+    size = -(-(last + 1) * eta**steps // (steps + 1))  # rounded up, exactly
     return tuple(Rung(size // eta**k, max(least, round(most / eta ** (steps - k)))) for k in range(steps + 1))
 
 

@@ -20,6 +20,9 @@ from renascent.strategies.trials.protocol import Outcome, Proposal, option_count
 
 Codes = NDArray[np.int64]
 
+LONGEST = 12
+"""Epochs, as in NATS-Bench."""
+
 
 class Seen(NamedTuple):
     """All trainings of one length, best first. scores: their negatives, rising.  codes: (trainings, decisions)."""
@@ -59,7 +62,7 @@ class BOHB:
         good: share of the architectures that count as good.
         eta: one in `eta` goes on to the next rung.
         min_epochs: of the shortest training.
-        max_epochs: of the longest training.
+        max_epochs: of the longest training; unless given those of the table that is searched, 12 where there is none.
 
     References:
         Falkner, Klein and Hutter, BOHB: Robust and Efficient Hyperparameter Optimization at Scale, ICML 2018,
@@ -73,11 +76,11 @@ class BOHB:
     good: Share = 0.15
     eta: Annotated[int, Range(2)] = 3
     min_epochs: Count = 1
-    max_epochs: Count = 12
+    max_epochs: Count | None = None
 
     def __post_init__(self) -> None:
-        if self.min_epochs > self.max_epochs:
-            raise UserError(f"min_epochs is {self.min_epochs}: give at most max_epochs, {self.max_epochs}")
+        if self.min_epochs > self._longest:
+            raise UserError(f"min_epochs is {self.min_epochs}: give at most max_epochs, {self._longest}")
 
     def init(self, space: Space) -> Memory:
         return Memory(option_counts(space))
@@ -101,8 +104,12 @@ class BOHB:
         longer = seen.with_one(proposal.picks, outcome.score)
         return Memory(s.counts, answers, opened, {**s.seen, proposal.epochs: longer})
 
+    @property
+    def _longest(self) -> int:
+        return self.max_epochs or LONGEST
+
     def _rungs(self, bracket: int) -> tuple[Rung, ...]:
-        return rungs(bracket, self.eta, self.min_epochs, self.max_epochs)
+        return rungs(bracket, self.eta, self.min_epochs, self._longest)
 
     def _proposed(self, s: Memory, rng: np.random.Generator) -> tuple[int, ...]:
         models = self.models(s)

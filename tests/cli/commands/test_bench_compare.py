@@ -98,6 +98,27 @@ def test_a_comparison_that_is_interrupted_goes_on_and_ends_as_one_left_alone(say
     assert not (tmp_path / "found" / "runs.jsonl").exists()
 
 
+@pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (0.5, 2)])
+def test_a_comparison_goes_on_with_the_table_that_it_began_with(say, tmp_path, path, chunks, factor, code):
+    """A table that was built again has its old name, and may have other values."""
+    table = Table.open(path)
+    columns = {column: factor * np.array(table.array(key)) for key, column in table.columns.items()}
+    Table.of(table.name, table.space, table.archs, columns, [*table.problems.values()]).save(tmp_path / "again")
+    chunks[1].add(3)
+    assert say(f"{COMPARE} --trials 10 --out found").code == 130
+    found = say(f"{COMPARE.replace('TABLE', 'again')} --trials 10 --out found --resume")
+    assert found.code == code
+    assert ("an unfinished comparison of other settings or another table" in found.err) == (code == 2)
+
+
+@pytest.mark.parametrize(("table", "least", "told"), [("TABLE", 1, True), ("digits-125", 12, False)])
+def test_a_page_says_where_the_table_has_no_shorter_training(say, tmp_path, table, least, told):
+    line = f"bench compare --table {table} --runs 1 --trials 3 --processes 1 --strategies random,bohb --out found"
+    assert say(f"{line} --bohb-min-epochs {least}").code == 0
+    page = (tmp_path / "found" / "report.html").read_text()
+    assert ("trains every architecture for its full number of epochs" in page) == told
+
+
 def test_a_comparison_whose_page_cannot_be_written_is_not_run_again(say, tmp_path, chunks, monkeypatch):
     line = f"{COMPARE} --trials 10 --out found"
     with monkeypatch.context() as full:
@@ -150,6 +171,7 @@ def test_objectives(say, tmp_path):
         ("bench compare --strategies optuna:Nope --table TABLE --out x --trials 5", 2, "ptuna"),  # or not there
         ("bench query --table TABLE", 2, "which architecture?"),
         ("bench query --table TABLE 125", 2, "give 0 to 124"),
+        ("bench query --table TABLE 1 --at 0", 2, "of at least 1"),
         ("bench query --table TABLE '|none~0|'", 2, "none"),
         ("bench query --table TABLE 3 --column val_acuracy", 2, "did you mean 'val_accuracy:d:12'"),
         ("bench query --table TABLE 7 --column latency_ms:phone", 2, "no value for row 7"),
