@@ -11,6 +11,7 @@ from renascent.core.devices import enough_memory
 from renascent.core.errors import Diverged, Interrupted, UserError
 from renascent.core.files import Json
 from renascent.core.protocols import ALONE, Metrics, Progress, Rest, Say
+from renascent.core.randomness import others_kept, seed_others
 from renascent.loops.run import AGAIN, Run, interruptible
 
 CHECKPOINT_SECONDS = 60.0
@@ -86,7 +87,7 @@ def drive(
     means = Means()
     kept = {**parts, "means": means}
     memory = enough_memory("a step of the training", "give a smaller `batch`")
-    with run.alone(), interruptible() as interrupt, memory:
+    with run.alone(), interruptible() as interrupt, memory, others_kept():
         steps = epochs * steps_per_epoch
         first, before = _restore(run, kept, steps)
         began = saved = time.monotonic()
@@ -98,7 +99,9 @@ def drive(
         for number in range(first, steps):
             t = Progress(number, steps, steps_per_epoch, rest)
             # so that everything random in a step is a function of the seed and its number
-            torch.manual_seed((seed * 1_000_003 + rest.before + number) % 2**63)
+            drawn = (seed * 1_000_003 + rest.before + number) % 2**63
+            torch.manual_seed(drawn)
+            seed_others(drawn)  # a model of a user may draw from these
             means.add(step(t))
             asked = interrupt.asked  # once, so that a stop is never without its checkpoint
             due = t.ends_epoch or asked or time.monotonic() - saved > CHECKPOINT_SECONDS

@@ -8,17 +8,16 @@ import hashlib
 import inspect
 import math
 import os
-import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from renascent.core.errors import RenascentError, UserError
 from renascent.core.outside import imported
 from renascent.core.protocols import Change, Criterion
+from renascent.core.randomness import seeded
 
 Metric = Callable[[Tensor, Tensor], float]
 """All logits (n, classes) and labels (n,) of a split -> a number."""
@@ -75,21 +74,9 @@ def own_augmentation(place: str) -> Change:
     return change
 
 
-@contextlib.contextmanager
-def drawn(rng: torch.Generator) -> Iterator[None]:
+def drawn(rng: torch.Generator) -> contextlib.AbstractContextManager[None]:
     """Let all random numbers inside, of torch on the CPU, of `random` and of numpy, follow from a generator's next."""
-    # numpy's global generator is what many an augmentation draws from
-    seed = int(torch.randint(2**31, (), generator=rng))
-    python, arrays = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng([]):
-        torch.default_generator.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(arrays)  # noqa: NPY002
+    return seeded(int(torch.randint(2**31, (), generator=rng)))
 
 
 def function_at(place: str, what: str) -> Callable[..., Any]:

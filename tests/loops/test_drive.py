@@ -1,8 +1,10 @@
 """The loop under both loops: what it saves, where it goes on, and when it stops."""
 
 import math
+import random
 import signal
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,7 +21,7 @@ class Walk:
         self.place = torch.zeros(2)
 
     def step(self, t):
-        self.place = 0.9 * self.place + torch.randn(2)
+        self.place = 0.9 * self.place + torch.randn(2) + random.random() * np.random.rand()  # noqa: NPY002
         return {"loss": self.place.sum()} | ({"rare": self.place[0]} if t.ends_epoch else {})
 
     def state_dict(self):
@@ -104,10 +106,22 @@ def test_stopped_anywhere_and_resumed_is_the_same(tmp_path, monkeypatch, saving,
 
         with pytest.raises(Stop):
             go(tmp_path / "r", before=kill, resume=True)
-        torch.rand(7)  # whatever else used random numbers in between
+        torch.rand(7), random.random(), np.random.rand()  # noqa: NPY002  whatever else used random numbers
     again, _, _ = go(tmp_path / "r", resume=True)
     assert torch.equal(again, place)
     assert plain(read_events(tmp_path / "r")) == plain(read_events(tmp_path / "whole"))
+
+
+def test_what_others_draw_is_not_touched(tmp_path):
+    def numbers():
+        return random.random(), np.random.rand()  # noqa: NPY002
+
+    random.seed(1), np.random.seed(1)  # noqa: NPY002
+    first = [numbers(), numbers()]
+    random.seed(1), np.random.seed(1)  # noqa: NPY002
+    second = [numbers()]
+    go(tmp_path / "r")
+    assert [*second, numbers()] == first
 
 
 def test_a_finished_run_takes_no_more_steps(tmp_path):

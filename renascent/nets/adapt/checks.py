@@ -11,35 +11,58 @@ from torch.nn.parameter import is_lazy
 
 from renascent.core.errors import UserError
 from renascent.core.gates import one_hot
+from renascent.core.randomness import seeded
 from renascent.core.space import Arch
-from renascent.nets.adapt.edits import tensors
+from renascent.nets.adapt.edits import cropped, tensors
 from renascent.nets.adapt.supernet import AdaptedNet
 from renascent.nets.adapt.trace import Untraceable, example, failing, trace
 from renascent.nets.macs import count
 
+RECOMPUTED = "where it computes again in the backward pass (torch.utils.checkpoint), switch that off for the search"
+
 
 def trains_alike(net: AdaptedNet, shape: tuple[int, ...]) -> None:
-    """Raise Untraceable unless random architectures are what they are taken out of the supernet as, and train."""
+    """Raise Untraceable unless architectures are what they are taken out of the supernet as, and train alike."""
     for arch, size in _some(net, shape):
         x, plain = example(net.model, size, batch=4), net.extract(arch).train()
-        fails = failing("the model fails while training ({}): give one that trains", Untraceable)
-        with fails, torch.random.fork_rng([]), torch.enable_grad():
-            torch.manual_seed(0)
-            with torch.no_grad():
-                inside = net.train()(x.clone(), one_hot(net.space, arch))
-            torch.manual_seed(0)
-            alone = plain(x.clone())
+        with failing("the model fails while training ({}): give one that trains", Untraceable):
+            with seeded(0), torch.enable_grad():
+                alone = plain(x.clone())
             if not isinstance(alone, Tensor) or alone.shape != (len(x), net.plan.outputs):
                 raise Untraceable(
                     "the model returns something else while training: give one that returns (batch, classes) then, too"
                 )
             if not alone.requires_grad:
                 raise Untraceable("what the model returns has no gradient: give one that learns")
-            torch.autograd.grad(alone.sum(), [p for p in plain.parameters() if p.requires_grad], allow_unused=True)
-        alone = alone.detach()
-        scale = float(alone.abs().max()) or 1.0
-        if not float((inside - alone).abs().max()) <= 1e-3 * scale:
+            wanted = _gradients(plain, alone)
+        with seeded(0), torch.enable_grad():
+            inside = net.train()(x.clone(), one_hot(net.space, arch))
+        if not _near(inside.detach(), alone.detach(), 1e-3):
             raise Untraceable("the model computes something else inside the search: its layers cannot be shared")
+        with failing(f"the model has no gradient inside the search ({{}}): {RECOMPUTED}", Untraceable):
+            found = _gradients(net.model, inside)
+        sizes = net.plan.change(arch).sizes
+        largest = max(float(gradient.abs().max()) for gradient in wanted.values())
+        for name in wanted.keys() & found.keys():
+            part = cropped(found[name], net.plan.axes.get(name, {}), sizes)
+            if not _near(part, wanted[name], 1e-2, largest):
+                raise Untraceable(f"'{name}' has another gradient inside the search: {RECOMPUTED}")
+
+
+def _gradients(net: nn.Module, out: Tensor) -> dict[str, Tensor]:
+    """Return the gradient of a random sum of what a network returns, of every weight that learns."""
+    net.zero_grad()
+    (out * torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out)).sum().backward()  # type: ignore[no-untyped-call]
+    named = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    found = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in named.items()}
+    net.zero_grad()
+    return found
+
+
+def _near(found: Tensor, wanted: Tensor, share: float, largest: float = 0.0) -> bool:
+    """Return whether no number is further away than a share of the largest there is."""
+    scale = max(float(wanted.abs().max()), largest) or 1.0
+    return float((found - wanted).abs().max()) <= share * scale
 
 
 def unknown_macs(net: AdaptedNet, shape: tuple[int, ...]) -> tuple[str, ...]:
@@ -55,9 +78,9 @@ def unknown_macs(net: AdaptedNet, shape: tuple[int, ...]) -> tuple[str, ...]:
 
 
 def _some(net: AdaptedNet, shape: tuple[int, ...]) -> Iterator[tuple[Arch, tuple[int, ...]]]:
-    """Give some architectures, the model itself first, and the shape of one input of each."""
-    rng = np.random.default_rng(0)
-    for arch in [net.plan.reference, *(net.space.sample(rng) for _ in range(2))]:
+    """Give some architectures, the model itself, the smallest and a random one, and the shape of one input of each."""
+    smallest = net.space.from_indices(np.zeros(len(net.space.counts), dtype=np.int64))
+    for arch in (net.plan.reference, smallest, net.space.sample(np.random.default_rng(0))):
         size = arch.get("resolution")
         yield arch, (shape[0], size, size) if isinstance(size, int) else shape
 

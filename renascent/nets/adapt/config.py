@@ -21,7 +21,7 @@ from renascent.nets.adapt.checks import copied, resolutions_of, trains_alike, un
 from renascent.nets.adapt.coverage import Coverage, NothingToSearch, nothing
 from renascent.nets.adapt.described import drawn
 from renascent.nets.adapt.edits import shrunk
-from renascent.nets.adapt.factory import load_weights, made
+from renascent.nets.adapt.factory import called, load_weights, made
 from renascent.nets.adapt.listing import listed
 from renascent.nets.adapt.order import magnitude, ordered, strengths
 from renascent.nets.adapt.plan import Plan, planned
@@ -89,7 +89,7 @@ class Adapted(SpaceConfig):
         make = self.__dict__["_maker"]
         if not self.factory and make is None:
             raise UserError("no model is given: give factory=package.module:function, which makes it")
-        model = usable(make() if make else made(self.factory))
+        model = usable(called(make) if make else made(self.factory))
         if self.weights:
             load_weights(model, self.weights)
         return model

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from renascent.core.errors import UserError
+from renascent.core.randomness import seeded
 from renascent.nets.adapt.trace import failing, first_line
 
 
@@ -19,8 +20,7 @@ def made(factory: str, root: str | None = None) -> nn.Module:
 
     root: where its module is found, besides where Python looks; the current folder unless given.
 
-    The same random numbers are drawn each time. Raises UserError when there is no such function, it fails, or it makes
-    something else.
+    Raises UserError when there is no such function, it fails, or it makes something else.
     """
     module, colon, name = factory.partition(":")
     if not colon or not module or not name:
@@ -30,13 +30,19 @@ def made(factory: str, root: str | None = None) -> nn.Module:
         sys.path.insert(0, here)
     function = _found(module, name, factory)
     fails = failing(f"factory '{factory:.80}' fails ({{}}): give one that runs without arguments")
-    with fails, torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        model = function if isinstance(function, nn.Module) else function()
+    with fails:
+        model = function if isinstance(function, nn.Module) else called(function)
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
         raise UserError(f"factory '{factory:.80}' makes {kind}: give a function that returns a torch.nn.Module")
     return model
+
+
+def called(function: Callable[[], object]) -> object:
+    """Return what a function returns. The same random numbers are drawn each time."""
+    with seeded(0):
+        torch.manual_seed(0)  # on a GPU, too
+        return function()
 
 
 def _found(module: str, name: str, factory: str) -> Callable[[], object]:

@@ -151,8 +151,11 @@ def layer_of(parameter: str) -> str:
     return parameter
 
 
-def grouped(state: Labelling) -> Grouping:
-    """Form groups: units that lie on the same axes, as often, are one group, in the order of the first of these."""
+def grouped(state: Labelling, taken: Iterable[str] = ()) -> Grouping:
+    """Form groups: units that lie on the same axes, as often, are one group, in the order of the first of these.
+
+    taken: names of other decisions, which no group has.
+    """
     sites = list(state.sites.values())
     roots = state.units.roots()
     stuck = {int(roots[unit]) for unit in state.units.reasons}
@@ -166,7 +169,7 @@ def grouped(state: Labelling) -> Grouping:
     alike: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
     for unit, places in where.items():
         alike[tuple(places)].append(unit)
-    return _numbered(state, sites, of_site, {k: v for k, v in alike.items() if len(v) > 1})
+    return _numbered(state, sites, of_site, {k: v for k, v in alike.items() if len(v) > 1}, taken)
 
 
 def _numbered(
@@ -174,12 +177,13 @@ def _numbered(
     sites: list[Site],
     of_site: list[NDArray[np.int64]],
     alike: Mapping[tuple[tuple[int, int], ...], list[int]],
+    others: Iterable[str],
 ) -> Grouping:
     roots = state.units.roots()
     of_root, place_of = np.full(state.units.count, -1), np.zeros(state.units.count, dtype=np.int64)
     groups: list[Group] = []
     heads = {int(roots[u]) for labels in state.heads for u in np.unique(labels.numpy()).tolist() if u > 0}
-    taken: dict[str, int] = defaultdict(int, {RESOLUTION: 1})  # a decision of that name is another
+    taken: dict[str, int] = defaultdict(int, dict.fromkeys((RESOLUTION, *others), 1))  # other decisions
     for places, members in sorted(alike.items()):
         first, each = next(((n, c) for n, c in places if sites[n].makes), places[0])
         order = [unit for unit in dict.fromkeys(of_site[first].tolist()) if unit in set(members)]

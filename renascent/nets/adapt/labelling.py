@@ -170,12 +170,15 @@ def _follow(state: Labelling, node: Node, rule: Rule | None) -> None:
 
 
 def _claim(state: Labelling) -> None:
-    """Make sites of parameters that no layer claimed: scales, embeddings of positions, tables."""
+    """Make sites of parameters that no layer claimed: scales, embeddings of positions, tables; fix what no file has."""
     for value, name in state.graph.named.items():
         labels = state.labels.get(value)
         if labels is not None and value not in state.graph.whole:
             for axis in state.units.varying(labels):
                 state.sites.setdefault((name, axis), Site(name, axis, along_axis(labels, axis)))
+    for (name, _), site in state.sites.items():
+        if name in state.graph.unsaved:  # a network that is made anew would have those of other channels
+            state.units.fix(site.labels, f"'{name}' is not saved with the weights (persistent=False)")
 
 
 def _straighten(state: Labelling) -> None:

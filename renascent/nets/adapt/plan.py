@@ -80,10 +80,10 @@ def planned(
     classes = _classes(graph)
     _takes_batches(model, shape, classes)
     state = label(graph, RULES)
-    grouping = grouped(state)
+    rows = runs(graph, least) if depth else ()
+    grouping = grouped(state, [f"depth.{run.name}" for run in rows])
     options = {k: g.options(multiple, least) for k, g in enumerate(grouping.groups)}
     choices = {k: found for k, found in options.items() if len(found) > 1}
-    rows = runs(graph, least) if depth else ()
     good = verified(Trial(model, shape, state, grouping, choices), rows)
     states = _resized(model, shape[0], resolutions, state)
     table = _rows(grouping, good, choices, rows, f"no smaller multiple of {multiple} is left")

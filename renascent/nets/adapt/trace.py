@@ -80,7 +80,8 @@ class Graph:
     """All operations of a model in order. shapes: of each tensor.  named: number of a parameter or buffer -> name.
 
     whole: the tensors that are not floating-point, as they are: indices and masks.  of_input: tensors computed from
-    the input.  unknown: operations of which it is not known what they multiply.
+    the input.  unknown: operations of which it is not known what they multiply.  unsaved: names of buffers that no
+    file of weights has.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -90,6 +91,7 @@ class Graph:
     whole: dict[int, Tensor] = field(default_factory=dict)
     of_input: set[int] = field(default_factory=set)
     unknown: tuple[str, ...] = ()
+    unsaved: frozenset[str] = frozenset()
     given: int = 0
     returned: Any = None
 
@@ -194,6 +196,7 @@ class _Recorder(TorchFunctionMode):
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             self.graph.named[self.number(tensor)] = name
         for name, module in model.named_modules():
+            self.graph.unsaved |= {f"{name}.{leaf}".lstrip(".") for leaf in module._non_persistent_buffers_set}
             self.hooks.append(module.register_forward_pre_hook(functools.partial(self._enter, name), with_kwargs=True))
             self.hooks.append(module.register_forward_hook(self._leave))
 

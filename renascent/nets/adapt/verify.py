@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from renascent.core.randomness import seeded
 from renascent.nets.adapt.blocks import Run
 from renascent.nets.adapt.edits import Attribute, Change, shrunk
 from renascent.nets.adapt.groups import Axis, Grouping
@@ -135,8 +136,7 @@ def output(model: nn.Module, shape: tuple[int, ...], batch: int = BATCH) -> Tens
     Raises UserError when it fails on them.
     """
     fails = failing(f"the model fails on inputs of shape {(batch, *shape)} ({{}}): give one that takes any batch")
-    with torch.no_grad(), evaluating(model), unfused(), torch.random.fork_rng([]), fails:
-        torch.manual_seed(0)
+    with torch.no_grad(), evaluating(model), unfused(), seeded(0), fails:
         out: Tensor = model(example(model, shape, batch=batch))
     return out
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from renascent.core.gates import one_hot
+from renascent.core.randomness import seeded
 from renascent.costs import macs, params
 
 
@@ -27,8 +28,8 @@ def check():
             plain, index, gates = net.extract(arch).train(), space.space.indices(arch)[None], one_hot(space.space, arch)
             found = []
             for run, given in ((net.train(), (x, gates)), (plain, (x,))):
-                torch.manual_seed(0)  # for dropout
-                found.append(run(*given))
+                with seeded(0):  # for dropout
+                    found.append(run(*given))
             torch.testing.assert_close(*found, **about)
             assert macs(plain, space.shape) == space.macs.exact(index)[0] == float(space.macs(gates))
             assert params(plain) == space.params.exact(index)[0] == float(space.params(gates))

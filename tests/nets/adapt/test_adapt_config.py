@@ -1,6 +1,7 @@
 """A user's model as a space: from a factory or a module, what cannot be used, and what the coverage table says."""
 
 import dataclasses
+import functools
 import json
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from renascent.core.errors import UserError
 from renascent.core.gates import one_hot
@@ -74,6 +76,8 @@ def test_a_factory_and_its_settings_survive_json(folder):
     assert space.space.parse(space.space.format(space.reference)) == space.reference
     a, b = (s.supernet(3, 5).state_dict() for s in (space, again))
     assert all(torch.equal(a[key], b[key]) for key in a), "a factory draws the same numbers each time"
+    a, b = (Adapted(shape=SHAPE, model=own).supernet(3, 5).state_dict() for _ in range(2))
+    assert all(torch.equal(a[key], b[key]) for key in a), "so does a function"
     assert Adapted(factory="mine:Makers.make", shape=SHAPE).space == Adapted(factory="mine:MODEL", shape=SHAPE).space
 
 
@@ -180,12 +184,41 @@ class OnlyWhileTraining(nn.Module):
         return (out, out) if self.training else out
 
 
+def own():
+    return nn.Sequential(nn.Conv2d(3, 16, 3), nn.Flatten(), nn.Linear(16 * 36, 5))
+
+
+class Recomputes(nn.Module):
+    """Keeps no maps for the backward pass, and computes them again there."""
+
+    def __init__(self, reentrant):
+        super().__init__()
+        self.reentrant, self.stem, self.fc = reentrant, nn.Conv2d(3, 16, 3), nn.Linear(16, 5)
+        self.blocks = nn.ModuleList(Grown(16, 16) for _ in range(2))
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block in self.blocks:
+            x = checkpoint(block, x, use_reentrant=self.reentrant)
+        return self.fc(x.mean((2, 3)))
+
+
+class Grown(nn.Module):
+    def __init__(self, channels, inside):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(channels, inside, 3, padding=1), nn.Conv2d(inside, channels, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.b(self.a(x).relu())
+
+
 def infinite():
-    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Flatten(), nn.Linear(16 * 36, 5))
+    net = own()
     nn.init.constant_(net[2].bias, torch.inf)
     return net
 
 
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # of a model that computes again
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -193,6 +226,7 @@ def infinite():
         (lambda: nn.Conv2d(3, 16, 3), r"the model returns a tensor \[2, 16, 6, 6\]"),
         (OnlyWhileTraining, "the model returns something else while training"),
         (infinite, "numbers that are not finite"),
+        *((functools.partial(Recomputes, how), r"torch.utils.checkpoint\), switch that off") for how in (False, True)),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5)), "no part of the model can change"),
     ],
 )

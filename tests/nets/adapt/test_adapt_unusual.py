@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from renascent.core.errors import UserError
 from renascent.core.gates import one_hot, soft
@@ -169,7 +172,45 @@ class NormInBlock(Plain):
         return self.fc(self.c(self.norm(self.b(self.a(x).relu())).relu()).mean((2, 3)))
 
 
-MODELS = (OwnTensors, Tied, Twice, ByName, Frozen, Grouped, Attention, TiedToBlock, InBlock, NormInBlock)
+class NotSaved(Plain):
+    """Multiplies channels by numbers that no file of weights has: they stay, and so do these channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("gain", torch.linspace(0.5, 2, 16).view(1, 16, 1, 1), persistent=False)
+
+    def forward(self, x):
+        x = F.relu(self.b(F.relu(self.a(x))) * self.gain)
+        return self.fc(F.relu(self.c(x)).mean((2, 3)))
+
+
+class Lucky(Plain):
+    """Leaves its last layer out by chance while it trains, by a generator that is not of PyTorch."""
+
+    def forward(self, x):
+        x = F.relu(self.a(x))
+        for layer in (self.b, self.c):
+            if not self.training or random.random() + np.random.rand() > 1:  # noqa: NPY002
+                x = x + F.relu(layer(x))
+        return self.fc(x.mean((2, 3)))
+
+
+class SameNames(Plain):
+    """Has a module whose name begins as those of decisions on depth do."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.Sequential(Block(), Block())
+        self.depth = nn.ModuleDict({"blocks": nn.Conv2d(16, 12, 3)})
+        self.c = nn.Conv2d(12, 16, 3)
+
+    def forward(self, x):
+        x = F.relu(self.depth["blocks"](self.blocks(F.relu(self.a(x)))))
+        return self.fc(self.c(x).mean((2, 3)))
+
+
+BLOCKS = (TiedToBlock, InBlock, NormInBlock, SameNames)
+MODELS = (OwnTensors, Tied, Twice, ByName, Frozen, Grouped, Attention, NotSaved, Lucky, *BLOCKS)
 
 
 @pytest.fixture(params=MODELS, ids=lambda kind: kind.__name__)
@@ -188,9 +229,9 @@ def test_extract_is_the_supernet_and_costs_are_those_of_the_network(space, check
 
 
 def test_weights_are_saved_and_read_again(space, tmp_path):
-    net, x = space.supernet(3, 5).extract(some(space)[1]), torch.randn(2, *SHAPE)
+    net, x = space.supernet(3, 5).extract(some(space)[1]).eval(), torch.randn(2, *SHAPE)
     save_weights(tmp_path / "w.safetensors", net)
-    again = space.network(some(space)[1], 3, 5)
+    again = space.network(some(space)[1], 3, 5).eval()
     assert not torch.equal(again(x), net(x))
     load_weights(again, tmp_path / "w.safetensors")
     torch.testing.assert_close(again(x), net(x))
@@ -283,3 +324,30 @@ def test_a_block_that_has_a_second_name_is_counted_where_it_stays():
     for arch in some(space, 12):
         kept = sum(p.numel() for p in space.network(arch, SHAPE[0], 5).parameters())
         assert space.params.exact(space.space.indices(arch)[None])[0] == kept
+
+
+def test_channels_that_numbers_without_a_file_go_with_are_fixed_and_say_so():
+    rows = {row.name: row for row in adapt(NotSaved(), SHAPE, multiple=4).coverage.rows}
+    assert (rows["b"].options, rows["b"].about) == ((), "'gain' is not saved with the weights (persistent=False)")
+    assert rows["a"].options == (4, 8, 12, 16)
+
+
+def test_decisions_have_names_of_their_own():
+    assert set(adapt(SameNames(), SHAPE, multiple=4).space.decisions) == {"depth.blocks", "a", "depth.blocks[2]", "c"}
+
+
+class Recomputes(Plain):
+    """Computes its blocks again in the backward pass, where all of them are there."""
+
+    def __init__(self):
+        super().__init__()
+        self.b = nn.Sequential(Block(), Block(), Block())
+
+    def forward(self, x):
+        return self.fc(checkpoint(self.b, self.a(x), use_reentrant=True).mean((2, 3)))
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_blocks_that_are_computed_again_in_the_backward_pass_are_refused():
+    with pytest.raises(UserError, match=r"has another gradient inside the search: .* switch that off"):
+        _ = adapt(Recomputes(), SHAPE, multiple=16).space
