@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from renascent.core.errors import UserError
@@ -38,7 +39,11 @@ def trains_alike(net: AdaptedNet, shape: tuple[int, ...]) -> None:
         with seeded(0), torch.enable_grad():
             inside = net.train()(x.clone(), one_hot(net.space, arch))
         if not _near(inside.detach(), alone.detach(), 1e-3):
-            raise Untraceable("the model computes something else inside the search: its layers cannot be shared")
+            norms = [name for name, m in plain.named_modules() if isinstance(m, _NormBase) and not m.training]
+            kept = f"'{norms[0]}' stays in evaluation mode while the model trains, let it train" if norms else ""
+            raise Untraceable(
+                f"the model computes something else inside the search: {kept or 'its layers cannot be shared'}"
+            )
         with failing(f"the model has no gradient inside the search ({{}}): {RECOMPUTED}", Untraceable):
             found = _gradients(net.model, inside)
         sizes = net.plan.change(arch).sizes

@@ -212,6 +212,16 @@ class Grown(nn.Module):
         return x + self.b(self.a(x).relu())
 
 
+class FrozenStatistics(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.Flatten(), nn.Linear(16 * 36, 5))
+
+    def train(self, mode=True):
+        super().train(mode)
+        self[1].eval()
+        return self
+
+
 def infinite():
     net = own()
     nn.init.constant_(net[2].bias, torch.inf)
@@ -226,6 +236,7 @@ def infinite():
         (lambda: nn.Conv2d(3, 16, 3), r"the model returns a tensor \[2, 16, 6, 6\]"),
         (OnlyWhileTraining, "the model returns something else while training"),
         (infinite, "numbers that are not finite"),
+        (FrozenStatistics, "'1' stays in evaluation mode while the model trains, let it train"),
         *((functools.partial(Recomputes, how), r"torch.utils.checkpoint\), switch that off") for how in (False, True)),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5)), "no part of the model can change"),
     ],
