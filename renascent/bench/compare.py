@@ -21,6 +21,7 @@ from renascent.bench.stopping import shielded
 from renascent.bench.tables.objectives import hypervolume, pareto
 from renascent.bench.tabular import Constraint, Tabular
 from renascent.core.errors import UserError
+from renascent.core.processes import check_processes
 from renascent.loops.trials import Simulated, Trial, trials
 from renascent.strategies.trials.protocol import Trials
 
@@ -196,6 +197,7 @@ def compare(
     """
     if runs < 1:
         raise UserError(f"runs is {runs}: give at least 1")
+    check_processes("processes", processes)
     for contest in contests:
         for strategy in strategies.values():
             at_fidelity(strategy, check(contest))

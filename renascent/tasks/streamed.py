@@ -16,6 +16,7 @@ from torch import Tensor
 
 from renascent.core.devices import free_memory
 from renascent.core.errors import UserError
+from renascent.core.processes import check_processes
 from renascent.tasks.formats import Images, Labels
 from renascent.tasks.memory import available, check_memory
 from renascent.tasks.stored import Shape, sums_of
@@ -70,6 +71,9 @@ class Streaming:
     streamed: bool | None = None
     workers: int | None = None
     device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        check_processes("workers", self.workers or 0)
 
     def holds(self, needed: int, what: str, smaller: str) -> bool:
         """Return whether so many bytes are to be held. Raises UserError for more than fit where they have to be."""

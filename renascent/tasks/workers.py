@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from renascent.core.errors import UserError
+from renascent.core.processes import cores
 from renascent.core.signals import STOPS
 
 T = TypeVar("T")
@@ -29,8 +30,7 @@ Places = list[int]
 
 def usual_workers() -> int:
     """Return how many processes read ahead unless it is said: as many as there are other cores, but few."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MOST, cores - 1))
+    return max(1, min(MOST, cores() - 1))
 
 
 def ahead(make: Callable[[Places], T], batches: Iterable[Places], workers: int) -> Iterator[T]:

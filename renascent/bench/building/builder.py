@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from renascent.bench.tables.columns import Column, Problem
 from renascent.bench.tables.table import Table
 from renascent.core.environment import environment
 from renascent.core.errors import Interrupted, UserError
+from renascent.core.processes import check_processes, cores
 from renascent.core.protocols import Say
 from renascent.loops.fit import check_fit
 from renascent.loops.trained import MEASURES, splits_of
@@ -70,6 +70,7 @@ def build(
     one training is done; Interrupted after Ctrl-C or SIGTERM.
     """
     began, out = time.monotonic(), Path(out)
+    check_processes("workers", 0 if ray else workers)
     with stoppable():
         task = plan.task()
         _check(plan, task, out)
@@ -96,7 +97,7 @@ def build(
 
 def _train(plan: Plan, journal: Journal, workers: int, ray: str | None, say: Say) -> None:
     text, jobs = json.dumps(plan.to_json()), [job for job in plan.jobs if job not in journal.trained]
-    count = workers or (0 if ray else os.cpu_count() or 1)
+    count = workers or (0 if ray else cores())
     records = on_ray(text, jobs, count, ray) if ray and jobs else on_this_machine(text, jobs, count)
     with closing(records):  # type: ignore[type-var]
         for record in records:

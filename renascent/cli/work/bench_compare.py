@@ -1,7 +1,6 @@
 """What `renascent bench compare` does."""
 
 import math
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from renascent.cli.commands.command import Outcome
 from renascent.core.environment import environment
 from renascent.core.errors import Interrupted, RenascentError, UserError
 from renascent.core.files import Json
+from renascent.core.processes import cores
 from renascent.core.text import aligned
 from renascent.experiment.comparison import Comparison
 from renascent.reports.live import Counted
@@ -45,7 +45,7 @@ def run(*, where: TableFlags, flags: CompareFlags, **strategies: Trials[Any]) ->
             ended[0] += runs
             bar.show("runs", ended[0], total, f"  {strategy} on {problem}")
 
-        how = {"runs": flags.runs, "seed": flags.seed, "processes": flags.processes or os.cpu_count() or 1}
+        how = {"runs": flags.runs, "seed": flags.seed, "processes": flags.processes or cores()}
         try:
             found = compare(strategies, contests, **how, heard=heard, done=held.parts, keep=held.keep)
             comparison = Comparison(found, strategies, contests, settings)

@@ -106,6 +106,7 @@ def test_stopped_and_gone_on_with(say: Any, monkeypatch: pytest.MonkeyPatch) -> 
         (BUILD.replace("--limit 200", "--limit 3"), ["the limit is 3"]),
         (f"{BUILD} --archs '|none~0|,|none~0|'", ["|none~0| is given twice"]),
         (f"{BUILD} --archs cells.txt", ["cells.txt"]),
+        (f"{BUILD} --workers 9999", ["workers is 9999", "give at most"]),
         (f"{BUILD} --sample 3", ["the sample is 3: give 1 to 2"]),
         (f"{BUILD} --sample 1 --archs '|none~0|'", ["give one of --archs and --sample"]),
         (f"{BUILD} --device warp", ["--device is 'warp': give auto, cpu, cuda"]),

@@ -168,6 +168,7 @@ def test_objectives(say, tmp_path):
         (f"{COMPARE} --out x --trials 5 --gdas-arch-lr 3", 2, "unknown flag --gdas-arch-lr"),
         (f"{COMPARE} --out x --trials 5 --rea-population 0", 2, "--rea-population is '0'"),
         ("bench compare --table TABLE --out x --runs 0", 2, "--runs is '0'"),
+        (f"{COMPARE.replace('--processes 1', '--processes 9999')} --out x --trials 5", 2, "processes is 9999, for"),
         ("bench compare --strategies optuna:Nope --table TABLE --out x --trials 5", 2, "ptuna"),  # or not there
         ("bench query --table TABLE", 2, "which architecture?"),
         ("bench query --table TABLE 125", 2, "give 0 to 124"),
