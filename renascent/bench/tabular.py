@@ -129,6 +129,9 @@ class Tabular:
         """Return the row of option indices. Raises UserError for an architecture that the table lacks."""
         row = self.table.places.get(tuple(picks))
         if row is None:
+            if not all(isinstance(k, int | np.integer) for k in picks):
+                raise UserError(f"{short(picks)} are no option indices: give a whole number for each decision")
+            self.table.space.from_indices(picks)  # refuses what is none of the space
             raise UserError(f"table '{self.table.name}' does not have every architecture of its space: search its list")
         return row
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from renascent.core.errors import UserError, unknown
 from renascent.core.source import place_of
+from renascent.core.text import short
 
 
 @dataclass(frozen=True)
@@ -143,3 +144,9 @@ def made(kind: type, values: dict[str, Any] | None = None) -> Any:
         return kind(**values or {})
     except TypeError as e:
         raise UserError(f"{kind.__name__} cannot be made ({e}): give every setting of it a default") from None
+
+
+def check_returned(owner: object, method: str, fits: bool, wanted: str, value: object) -> None:
+    """Raise UserError unless what a method returned fits, for it may be a user's. wanted: what does, in words."""
+    if not fits:
+        raise UserError(f"{type(owner).__qualname__}.{method} has to return {wanted}, and not {short(value)}: mend it")

@@ -2,11 +2,12 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from renascent.core.outside import check_returned
 from renascent.core.protocols import Family, Goal, OneShot, Score, State
 from renascent.core.space import Arch, Integer, Space
 from renascent.core.thin import has_subsets, random_thin, refuse_cut, thin
@@ -36,7 +37,7 @@ def derived(
     if isinstance(strategy, Family):
         return largest(state.space, goals, strategy.family(state.setup)), ""
     if not goals:
-        return strategy.derive(state, score), ""
+        return _found(strategy, state, score), ""
     setup, known = state.setup, functools.cache(score)
     if has_subsets(setup.space):
         return _thinned(strategy, state, known, goals)
@@ -63,6 +64,13 @@ def derived(
     return last, LUCKY if last != best else ""
 
 
+def _found(strategy: OneShot, state: State[Any], score: Score) -> Arch:
+    """Return what a strategy derives. Raises UserError where that is no architecture."""
+    arch = strategy.derive(state, score)
+    check_returned(strategy, "derive", isinstance(arch, Mapping), "an architecture", arch)
+    return arch
+
+
 def _thinned(strategy: OneShot, state: State[Any], score: Score, goals: Sequence[Goal]) -> tuple[Arch, str]:
     """Derive where any options may be kept: what the strategy keeps, without its weakest edges.
 
@@ -70,7 +78,7 @@ def _thinned(strategy: OneShot, state: State[Any], score: Score, goals: Sequence
     """
     setup, space = state.setup, state.setup.space
     if hasattr(strategy, "strengths"):
-        row = space.indices(strategy.derive(state, score))
+        row = space.indices(_found(strategy, state, score))
         found = [thin(space, goals, strategy.strengths(state), row)]
     else:
         chances = {name: p.double().numpy() for name, p in strategy.probabilities(state).items()}

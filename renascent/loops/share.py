@@ -12,7 +12,8 @@ from torch import Tensor
 
 from renascent.core.errors import Diverged, UserError
 from renascent.core.gates import ONE_HOT_DECISIONS, Gate, one_hot
-from renascent.core.protocols import Batch, Family, Loss, OneShot, Say, Setup, State
+from renascent.core.outside import check_returned
+from renascent.core.protocols import Batch, Family, Loss, Metrics, OneShot, Say, Setup, State
 from renascent.core.space import Arch, Integer, Space, Subset
 from renascent.core.within import largest
 from renascent.loops._drive import drive
@@ -102,7 +103,7 @@ def _trained(
         epochs=epochs,
         steps_per_epoch=data.train.steps_per_epoch,
         seed=setup.seed,
-        step=lambda t: strategy.step(state, data, t),
+        step=lambda t: _metrics(strategy, strategy.step(state, data, t)),
         epoch=lambda means: _policy_facts(strategy, state, truth),
         say=say,
         rest=setup.rest,
@@ -134,7 +135,17 @@ def begin(strategy: OneShot | Family, setup: Setup) -> State[Any]:
                 f"decision '{name}' is a Subset, and {kind} takes one option of each decision: "
                 "use Choice or Integer, or another strategy"
             )
-    return strategy.init(setup)
+    state = strategy.init(setup)
+    check_returned(strategy, "init", isinstance(state, State), "a State", state)
+    return state
+
+
+def _metrics(strategy: OneShot, metrics: Metrics) -> Metrics:
+    """Return what a step measured. Raises UserError where that is none."""
+    wanted, named = "names with a detached scalar each", isinstance(metrics, Mapping)
+    fits = named and all(isinstance(value, Tensor) and value.dim() == 0 for value in metrics.values())
+    check_returned(strategy, "step", fits, wanted, metrics)
+    return metrics
 
 
 class Scorer:
@@ -177,8 +188,9 @@ def _policy_facts(
 
     The truth of the mode is included, unless the policy is uniform: it has no mode then.
     """
-    probabilities = strategy.probabilities(state)
-    space = state.setup.space
+    probabilities, space = strategy.probabilities(state), state.setup.space
+    named = isinstance(probabilities, Mapping) and all(isinstance(p, Tensor) for p in probabilities.values())
+    check_returned(strategy, "probabilities", named, "a tensor for each decision", probabilities)
     several = {name for name, decision in space.decisions.items() if isinstance(decision, Subset)}
     # each option of a subset is a decision of its own: kept or not
     sides = {name: torch.stack([p, 1 - p]) if name in several else p for name, p in probabilities.items()}

@@ -3,13 +3,16 @@
 import heapq
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from renascent.core.errors import RenascentError, UserError
+from renascent.core.outside import check_returned
 from renascent.core.space import Space
 from renascent.core.text import short
 from renascent.strategies.trials.protocol import Evaluator, Outcome, Proposal, Trials
@@ -185,7 +188,8 @@ def trials(
     while done < count:
         while workers.free() and workers.now < seconds and done + len(pending) < count:
             rng = stream.at(number)
-            proposal = strategy.ask(state, rng, [event.proposal for event in pending.values()])
+            proposal = _told(strategy, "ask", state, rng, [event.proposal for event in pending.values()])
+            check_returned(strategy, "ask", isinstance(proposal, Proposal), "a Proposal", proposal)
             trial = pending[number] = Asked(number, proposal, int(rng.random() * 2**31), workers.now)
             asked(trial)
             workers.start(trial)
@@ -194,23 +198,36 @@ def trials(
         if ended is None or ended.ended > seconds:
             return
         del pending[ended.number]
-        state = strategy.tell(state, ended.proposal, ended.outcome)
+        state = _told(strategy, "tell", state, ended.proposal, ended.outcome)
         done, refused = (done + 1, 0) if ended.outcome.feasible else (done, refused + 1)
         if refused > PATIENCE:
             raise UserError(f"{PATIENCE} proposals in a row break the constraints: loosen them")
         yield ended
 
 
+def _told(strategy: Trials[Any], method: str, *given: Any) -> Any:
+    """Return what a strategy answers. Raises UserError when it fails: its process sends no traceback."""
+    try:
+        return getattr(strategy, method)(*given)
+    except RenascentError:
+        raise
+    except Exception as e:
+        where = traceback.extract_tb(e.__traceback__)[-1]
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        kind = f"{type(e).__name__}: {short(str(e))}"
+        raise UserError(f"{type(strategy).__qualname__}.{method} fails ({kind}), {place}: mend it") from e
+
+
 def _replayed(
     strategy: Trials[Any], space: Space, history: Sequence[Asked | Trial]
 ) -> tuple[Any, dict[int, Asked], int]:
     """Return the state after `history`, what had no answer, and how many trials ended."""
-    state, pending, done = strategy.init(space), dict[int, Asked](), 0
+    state, pending, done = _told(strategy, "init", space), dict[int, Asked](), 0
     for event in history:
         if isinstance(event, Asked):
             pending[event.number] = event
         else:
             del pending[event.number]
-            state = strategy.tell(state, event.proposal, event.outcome)
+            state = _told(strategy, "tell", state, event.proposal, event.outcome)
             done += event.outcome.feasible
     return state, pending, done

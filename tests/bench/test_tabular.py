@@ -85,3 +85,9 @@ def test_an_architecture_that_the_table_lacks():
     )
     with pytest.raises(UserError, match="does not have every architecture"):
         Tabular(part, "d")(Proposal((0,)), 0)
+
+
+@pytest.mark.parametrize("picks", [(9,), (-1,), (0, 0), (0.5,), ("skip",)])
+def test_what_is_no_architecture_is_not_blamed_on_the_table(picks):
+    with pytest.raises(UserError, match="are no option indices"):
+        Tabular(table(), "d")(Proposal(picks), 0)

@@ -192,3 +192,21 @@ def test_of_subsets_events_tell_the_entropy_of_all_coins_and_what_is_likelier_ke
     assert heard[0]["likeliest"] == "row0=channel1+channel2,row1="
     assert heard[0]["entropy"] == pytest.approx({"row0": coins(0.5, 0.75), "row1": coins(0.2, 0.4)})
     assert heard[0]["costs"] == {"macs": 1.0}, "two readings of 16 are what the mode computes"
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "wanted"),
+    [
+        ("init", None, "a State, and not None"),
+        ("step", None, "names with a detached scalar each, and not None"),
+        ("step", {"a": 1.0}, r"names with a detached scalar each, and not \{'a': 1.0\}"),
+        ("step", {"a": torch.ones(3)}, "names with a detached scalar each"),
+        ("probabilities", [0.5, 0.5], "a tensor for each decision"),
+        ("probabilities", {"row0": [0.5, 0.5, 0.0]}, "a tensor for each decision"),
+        ("derive", "row0=a", "an architecture, and not 'row0=a'"),
+    ],
+)
+def test_what_a_strategy_should_not_answer_is_one_line_that_names_its_method(tmp_path, method, answer, wanted):
+    wrong = type("Wrong", (Still,), {method: lambda self, *given, **named: answer})()
+    with pytest.raises(UserError, match=rf"Wrong\.{method} has to return {wanted}"):
+        run(tmp_path / "r", wrong)

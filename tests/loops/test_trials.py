@@ -164,3 +164,24 @@ def test_neighbouring_streams_are_not_alike():
     firsts = np.array([stream.at(number).random(2) for number in range(4000)])
     assert abs(np.corrcoef(firsts[:-1, 0], firsts[1:, 0])[0, 1]) < 4 / math.sqrt(4000)
     assert abs(firsts.mean() - 0.5) < 4 / math.sqrt(12 * 8000)
+
+
+@pytest.mark.parametrize("answer", [None, (0, 0, 0, 0)])
+def test_what_is_no_proposal_is_one_line(answer):
+    wrong = type("Wrong", (Fixed,), {"ask": lambda self, *given: answer})()
+    with pytest.raises(UserError, match=r"Wrong\.ask has to return a Proposal, and not"):
+        next(trials(wrong, SPACE, Simulated(evaluate), count=3))
+
+
+@pytest.mark.parametrize("method", ["init", "ask", "tell"])
+def test_a_strategy_that_fails_is_one_line_that_says_where(method):
+    """Its process could send no traceback that says it."""
+
+    def fail(self, *given):
+        raise KeyError("two\nlines")
+
+    failing = type("Failing", (Fixed,), {method: fail})(0, 0, 0)
+    line = rf"Failing\.{method} fails \(KeyError: .*\), test_trials.py:\d+: mend it"
+    with pytest.raises(UserError, match=line) as e:
+        next(trials(failing, SPACE, Simulated(evaluate), count=3))
+    assert "\n" not in str(e.value)
