@@ -71,14 +71,22 @@ def predict(
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Give a file, or all files below a folder, in order. Raises UserError for what is neither."""
+    """Give a file, or all files below a folder, in order, links followed as in a training.
+
+    Raises UserError for what is neither.
+    """
     if not path.is_dir():
         if not path.exists():
             raise UserError(f"there is no image {path}: give files, or folders of images")
         yield path
         return
-    for root, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for root, folders, names in os.walk(path, followlinks=True):
+        above = {os.path.realpath(folder) for folder in (Path(root), *Path(root).parents)}  # no link goes up
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(root, name)) not in above
+        )
         yield from (Path(root) / name for name in sorted(names) if not name.startswith("."))
 
 

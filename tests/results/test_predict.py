@@ -328,6 +328,17 @@ def test_command_writes_a_csv_of_a_folder(shell: Any, tmp_path: Path, pictures: 
     assert all(row[1] == head[2 + int(np.argmax(np.array(row[2:], float)))] for row in rows)
 
 
+def test_folders_behind_links_are_predicted_as_they_are_trained_on(shell: Any, tmp_path: Path) -> None:
+    for name in ("photos/blue", "elsewhere/green"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (SIDE, SIDE), name.rpartition("/")[2]).save(tmp_path / name / "a.png")
+    (tmp_path / "photos" / "green").symlink_to(tmp_path / "elsewhere" / "green")
+    (tmp_path / "photos" / "same").symlink_to(tmp_path / "photos" / "blue")
+    (tmp_path / "elsewhere" / "green" / "up").symlink_to(tmp_path / "photos")  # without an end
+    _, *rows = csv.reader(io.StringIO(shell("predict run photos").out))
+    assert [row[0] for row in rows] == [f"photos/{name}/a.png" for name in ("blue", "green", "same")]
+
+
 def test_command_names_all_that_cannot_be_used(shell: Any, refused: Any, tmp_path: Path) -> None:
     (tmp_path / "mixed" / "deeper").mkdir(parents=True)
     (tmp_path / "mixed" / ".hidden").write_text("skipped")
