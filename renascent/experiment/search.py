@@ -20,6 +20,7 @@ from renascent.core.optimiser import check_learns
 from renascent.core.protocols import Family, OneShot, Priced, Say, Setup, SpaceConfig, Supernet, Task, WeightRule
 from renascent.core.schema import written
 from renascent.core.source import place_of, references
+from renascent.core.space import Space
 from renascent.core.spaces import Ranked
 from renascent.costs.budget import Budget
 from renascent.costs.latency.blocks import BlockLatency
@@ -104,7 +105,7 @@ def search(
     Raises BudgetError for a budget that cannot be kept, UserError for a table of another space or without that problem
     and for a folder that cannot be used, Diverged when a loss is not finite, Interrupted after Ctrl-C.
     """
-    strategy = strategy or default_strategy(space)
+    strategy = _given(space, strategy, task, budget)
     epochs = _checked(strategy, finish, bf16, epochs=epochs, batch=batch, seed=seed, sandwich=sandwich)
     rule, about = weights or WeightRule(), {"batch": batch, "seed": seed}
     asked: Any = {"task": task, "searched": epochs, "epochs": finish or 0, "pretrained": pretrained, **about}
@@ -164,6 +165,24 @@ def _announced(ready: Budgeted | None, folder: Path, expected: Sequence[str], sa
         say({"event": "feasible", "table": str(ready)})
     for text in filter(None, expected):
         say({"event": "forecast", "text": text})
+
+
+def _given(
+    space: SpaceConfig, strategy: OneShot | Family | None, task: Task, budget: Budget | str | None
+) -> OneShot | Family:
+    """Return the strategy, or the default one. Raises UserError for a class or a name in the place of an object."""
+    examples: dict[str, tuple[Any, str]] = {
+        "space": (space, "rn.NatsTopology()"),
+        "task": (task, 'rn.load_task("digits")'),
+    }
+    examples |= {"strategy": (strategy, "rn.GDAS()")} if strategy is not None else {}
+    for name, (value, example) in examples.items():
+        if value is None or isinstance(value, type | str | Space) or hasattr(value, "ask"):
+            trials = ", which proposes trials (rn.compare)" if hasattr(value, "ask") else ""
+            raise UserError(f"{name} is {value!r:.60}{trials}: give an object such as {example}")
+    if not isinstance(budget, Budget | str | None):
+        raise UserError(f"budget is {budget!r:.60}: write its bounds, as in macs<=0.5x,params<=2M")
+    return strategy or default_strategy(space)
 
 
 def _checked(strategy: OneShot | Family, finish: int | None, bf16: bool | None, **whole: int) -> int:

@@ -273,3 +273,21 @@ def test_the_small_space_lists_its_layers_as_they_are(hold):
         arch = config.space.from_indices(row)
         for goal in Budget.parse("macs<=1,params<=1").goals(config, hold.SHAPE, hold.CLASSES):
             assert goal.exact(row[None])[0] == hold.counted(config, arch, goal)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"space": "nats-topology"}, r"space is 'nats-topology': give an object such as rn.NatsTopology\(\)"),
+        ({"space": TOPOLOGY.space}, r"space is Space\(.*: give an object such as"),
+        ({"strategy": renascent.RSPS}, r"strategy is <class .*: give an object such as rn.GDAS\(\)"),
+        ({"strategy": renascent.REA()}, r"strategy is REA\(.*\), which proposes trials \(rn.compare\): give"),
+        ({"task": None}, r"task is None: give an object such as rn.load_task"),
+        ({"budget": 5}, "budget is 5: write its bounds, as in macs<=0.5x"),
+    ],
+)
+def test_a_class_or_a_name_in_the_place_of_an_object_is_one_line(tmp_path: Path, given: dict, message: str) -> None:
+    right = {"space": TOPOLOGY, "strategy": renascent.RSPS(), "task": load("digits", options=ImageOptions(limit=60))}
+    with pytest.raises(UserError, match=message):
+        renascent.search(**right | given, epochs=1, out=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
