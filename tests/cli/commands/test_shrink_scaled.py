@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 BLOCK = Path(__file__).parents[2] / "data" / "block.py"
@@ -58,6 +59,7 @@ def say(say: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     import models
 
+    torch.manual_seed(0)
     weights = models.flat().state_dict()
     weights["4.weight"][:8] *= 0.01  # channels that pruning takes first, and scaling does not
     save_file(weights, tmp_path / "flat.safetensors")
@@ -129,16 +131,18 @@ def test_to_compare_uniform_scaling_with_itself_trains_nothing_and_says_so(say: 
 def test_a_result_is_compared_with_the_model_pruned_by_magnitude(say: Any) -> None:
     line = "models:flat --weights flat.safetensors --data digits --limit 120 --multiple 2 --budget macs<=0.4x"
     assert say(f"shrink {line} --strategy rsps --candidates 1 --epochs 1 --out found").code == 0
-    alone = say(f"shrink {line} --strategy magnitude --out pruned --json").facts["arch"]
-    done = say("fit found --init shared --epochs 1 --magnitude --uniform --json").facts
+    alone, even = (
+        say(f"shrink {line} --strategy {name} --out {name} --json").facts["arch"] for name in ("magnitude", "uniform")
+    )
+    done = say("fit found --init shared --epochs 1 --magnitude --json").facts
     beside, own = done["fit"]["magnitude"], done["fit"]["scores"]["test"]
-    assert beside["arch"] == alone != done["fit"]["uniform"]["arch"] and beside["init"] == "model"
+    assert beside["arch"] == alone != even and beside["init"] == "model"
     told = done["beside_magnitude"]["test"]
     assert told == {"result": own, "magnitude": beside["test"], "difference": own - beside["test"]}
     words = say("report found").out
     assert "magnitude pruning" in words and f"{100 * beside['test']:.2f} % (trained identically, but from" in words
     assert "of magnitude pruning: " in Path("found/report.html").read_text()
-    said = say("fit pruned --init shared --epochs 1 --magnitude")
+    said = say("fit magnitude --init shared --epochs 1 --magnitude")
     assert "the network that magnitude pruning gives: no other is trained beside it" in said.err
     assert (
         say("search resnet20 --layers-count 8 --data digits --limit 120 --epochs 1 --budget macs<=0.9x --out r8").code
