@@ -141,7 +141,7 @@ def test_a_result_is_compared_with_the_model_pruned_by_magnitude(say: Any) -> No
     assert told == {"result": own, "magnitude": beside["test"], "difference": own - beside["test"]}
     words = say("report found").out
     assert "magnitude pruning" in words and f"{100 * beside['test']:.2f} % (trained identically, but from" in words
-    assert "of magnitude pruning: " in Path("found/report.html").read_text()
+    assert "magnitude pruning" in Path("found/report.html").read_text()
     said = say("fit magnitude --init shared --epochs 1 --magnitude")
     assert "the network that magnitude pruning gives: no other is trained beside it" in said.err
     assert (
