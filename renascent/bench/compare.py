@@ -199,8 +199,9 @@ def compare(
         raise UserError(f"runs is {runs}: give at least 1")
     check_processes("processes", processes)
     for contest in contests:
+        found = check(contest)
         for strategy in strategies.values():
-            at_fidelity(strategy, check(contest))
+            at_fidelity(strategy, found)
     parts, jobs = dict(done), jobs_of(strategies, contests, runs=runs, seed=seed)
     for name, contest, chunk in parts:
         heard(contest.problem, name, len(chunk))

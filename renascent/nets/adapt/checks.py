@@ -47,7 +47,7 @@ def trains_alike(net: AdaptedNet, shape: tuple[int, ...]) -> None:
         with failing(f"the model has no gradient inside the search ({{}}): {RECOMPUTED}", Untraceable):
             found = _gradients(net.model, inside)
         sizes = net.plan.change(arch).sizes
-        largest = max(float(gradient.abs().max()) for gradient in wanted.values())
+        largest = max((float(gradient.abs().max()) for gradient in wanted.values()), default=0.0)
         for name in wanted.keys() & found.keys():
             part = cropped(found[name], net.plan.axes.get(name, {}), sizes)
             if not _near(part, wanted[name], 1e-2, largest):
